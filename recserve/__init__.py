@@ -1,0 +1,91 @@
+"""recserve: a plugin-based recommendation server on Ray Serve.
+
+The names re-exported here are the public contract: plugins need nothing else.
+"""
+
+from recserve.catalogue import Catalogue, Vocabulary
+from recserve.dataset import Dataset
+from recserve.domain import (
+    Candidates,
+    Event,
+    EventType,
+    Histories,
+    Item,
+    Queries,
+    Ragged,
+    Reason,
+    Retrieved,
+)
+from recserve.errors import (
+    BundleError,
+    ConfigError,
+    DataError,
+    InvalidRequestError,
+    NotFoundError,
+    PluginError,
+    RecserveError,
+)
+from recserve.hookspecs import hookimpl
+from recserve.stages import (
+    Component,
+    DataSource,
+    Encoder,
+    Explainer,
+    Filter,
+    FitContext,
+    ItemText,
+    LearnsFromCandidates,
+    NoParams,
+    Ranker,
+    RankingExamples,
+    Reranker,
+    Retriever,
+    Tables,
+    Trainable,
+    search,
+)
+from recserve.topk import mask_scores, top_k
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BundleError",
+    "Candidates",
+    "Catalogue",
+    "Component",
+    "ConfigError",
+    "DataError",
+    "DataSource",
+    "Dataset",
+    "Encoder",
+    "Event",
+    "EventType",
+    "Explainer",
+    "Filter",
+    "FitContext",
+    "Histories",
+    "InvalidRequestError",
+    "Item",
+    "ItemText",
+    "LearnsFromCandidates",
+    "NoParams",
+    "NotFoundError",
+    "PluginError",
+    "Queries",
+    "Ragged",
+    "Ranker",
+    "RankingExamples",
+    "Reason",
+    "RecserveError",
+    "Reranker",
+    "Retrieved",
+    "Retriever",
+    "Tables",
+    "Trainable",
+    "Vocabulary",
+    "__version__",
+    "hookimpl",
+    "mask_scores",
+    "search",
+    "top_k",
+]

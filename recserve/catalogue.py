@@ -1,0 +1,141 @@
+"""The catalogue of one bundle: which items there are, in which row, with which vectors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from recserve.domain import FloatArray, Int32Array, Item
+
+
+class Vocabulary:
+    """A fixed two-way map between external ids and dense int32 rows.
+
+    Args:
+        ids: Distinct ids; the row of an id is its position.
+
+    Raises:
+        ValueError: An id occurs twice.
+    """
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.ids: tuple[str, ...] = tuple(ids)
+        self._rows = {external: row for row, external in enumerate(self.ids)}
+        if len(self._rows) != len(self.ids):
+            raise ValueError("a vocabulary cannot hold the same id twice")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __contains__(self, external: object) -> bool:
+        return external in self._rows
+
+    def row(self, external: str) -> int:
+        """The row of an id, -1 if unknown."""
+        return self._rows.get(external, -1)
+
+    def rows(self, externals: Iterable[str]) -> Int32Array:
+        """Rows of many ids, int32, -1 where unknown."""
+        get = self._rows.get
+        return np.fromiter((get(external, -1) for external in externals), dtype=np.int32)
+
+
+class Catalogue:
+    """Items of a bundle in row order.
+
+    Args:
+        ids: External item ids; row = position.
+        attributes_json: A JSON object (text) for each item, parsed only when asked for.
+        vectors: float32, shape (n_items, d), unit rows, possibly memory-mapped; None without an
+            encoder.
+
+    Raises:
+        ValueError: Lengths differ or an id occurs twice.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str] | Vocabulary = (),
+        attributes_json: Sequence[str] | None = None,
+        vectors: FloatArray | None = None,
+    ) -> None:
+        self.ids = ids if isinstance(ids, Vocabulary) else Vocabulary(ids)
+        self._json = ["{}"] * len(self.ids) if attributes_json is None else attributes_json
+        self.vectors = vectors
+        if len(self._json) != len(self.ids):
+            raise ValueError(f"{len(self.ids)} ids but {len(self._json)} attribute objects")
+        if vectors is not None and len(vectors) != len(self.ids):
+            raise ValueError(f"{len(self.ids)} ids but {len(vectors)} vectors")
+
+    @classmethod
+    def of(cls, items: Iterable[Item], vectors: FloatArray | None = None) -> Catalogue:
+        """Build a catalogue from items, row = position."""
+        listed = list(items)
+        return cls(
+            [item.item_id for item in listed],
+            [json.dumps(dict(item.attributes), ensure_ascii=False) for item in listed],
+            vectors,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def attributes_json(self) -> Sequence[str]:
+        """The attributes of each item as JSON text, row order."""
+        return self._json
+
+    @property
+    def dimension(self) -> int:
+        """Length d of a vector, 0 without vectors."""
+        return 0 if self.vectors is None else int(self.vectors.shape[1])
+
+    def item(self, row: int) -> Item:
+        """The item of a row, attributes parsed."""
+        return Item(self.ids.ids[row], json.loads(self._json[row]))
+
+    def items(self) -> Iterator[Item]:
+        """All items in row order."""
+        return (self.item(row) for row in range(len(self)))
+
+    @cached_property
+    def attribute_names(self) -> frozenset[str]:
+        """Every attribute name that occurs."""
+        return frozenset(name for item in self.items() for name in item.attributes)
+
+    def column(self, name: str) -> list[Any]:
+        """One attribute of all items, None where an item lacks it."""
+        return [item.attributes.get(name) for item in self.items()]
+
+    def with_vectors(self, vectors: FloatArray) -> Catalogue:
+        """The same items with other vectors."""
+        return Catalogue(self.ids, self._json, vectors)
+
+    def gather(self, rows: Int32Array, extra: FloatArray | None = None) -> FloatArray:
+        """Vectors of rows, including live-encoded ones.
+
+        Args:
+            rows: int32, any shape; rows >= n_items read ``extra[row - n_items]``, negative rows and
+                rows beyond both give zeros.
+            extra: float32, shape (M, d), from ``Queries.extra_vectors``.
+
+        Returns:
+            float32, shape ``rows.shape + (d,)``.
+        """
+        if self.vectors is None:
+            raise ValueError("this catalogue has no vectors")
+        n_items = len(self)
+        out = np.zeros((*rows.shape, self.dimension), dtype=np.float32)
+        inside = (rows >= 0) & (rows < n_items)
+        out[inside] = self.vectors[rows[inside]]
+        if extra is not None and len(extra):
+            live = (rows >= n_items) & (rows < n_items + len(extra))
+            out[live] = extra[rows[live] - n_items]
+        return out

@@ -1,0 +1,284 @@
+"""Configuration: pydantic models that refuse what they do not know.
+
+A file (``recserve.yaml`` in the home folder, or ``--config``) is layered over the defaults here.
+Whether the named components exist and accept their parameters is checked by
+:func:`recserve.registry.Registry.resolve`, before anything trains or starts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from recserve.domain import DEFAULT_EVENT_TYPES, EventType
+from recserve.errors import ConfigError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ComponentConfig(_Strict):
+    """A component by name, with its parameters."""
+
+    use: str = Field(description="Registered name of the component.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Its parameters.")
+
+
+class RetrieverConfig(ComponentConfig):
+    """A retriever of a scenario."""
+
+    candidates: int = Field(200, ge=1, le=10_000, description="Items asked of this retriever.")
+    weight: float = Field(1.0, gt=0, description="Weight in reciprocal rank fusion.")
+
+
+class EncoderConfig(_Strict):
+    """The text encoder; every field but ``use`` and ``params`` is a parameter of the ``bert`` one."""
+
+    use: str = "bert"
+    model: str = Field(
+        "bundled:minilm",
+        description="bundled:minilm, bundled:e5-multilingual, a local directory, or a hub id.",
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub model.")
+    pooling: Literal["mean", "cls"] | None = Field(None, description="Default: the model's own.")
+    max_length: int | None = Field(None, ge=8, le=8192, description="Tokens a text is cut to.")
+    prefix: str | None = Field(None, description="Put before each text, such as 'query: '.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Further parameters.")
+
+    def component(self) -> ComponentConfig:
+        """The same as a plain component with parameters."""
+        own = self.model_dump(exclude={"use", "params"}, exclude_none=True)
+        return ComponentConfig(use=self.use, params={**own, **self.params})
+
+
+class PipelineConfig(_Strict):
+    """One scenario: which components serve it."""
+
+    retrievers: tuple[RetrieverConfig, ...] = Field(min_length=1)
+    budget: int = Field(300, ge=1, le=10_000, description="Candidates kept for the ranker.")
+    ranker: ComponentConfig | None = None
+    rerankers: tuple[ComponentConfig, ...] = ()
+    filters: tuple[ComponentConfig, ...] = ()
+    explainer: ComponentConfig = ComponentConfig(use="template")
+    fallback: ComponentConfig = Field(
+        ComponentConfig(use="popular"), description="Retriever used when all others fail or are empty."
+    )
+    seen: Literal["exclude", "allow"] = Field(
+        "exclude", description="Whether items of the user's history may be recommended again."
+    )
+
+    @field_validator("retrievers")
+    @classmethod
+    def _distinct(cls, retrievers: tuple[RetrieverConfig, ...]) -> tuple[RetrieverConfig, ...]:
+        names = [one.use for one in retrievers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"retriever {name!r} is listed twice")
+        return retrievers
+
+
+DEFAULT_SCENARIO = "home"
+
+
+def _default_scenarios() -> dict[str, PipelineConfig]:
+    return {
+        DEFAULT_SCENARIO: PipelineConfig(
+            retrievers=(
+                RetrieverConfig(use="mf"),
+                RetrieverConfig(use="content"),
+                RetrieverConfig(use="popular", candidates=100),
+            ),
+            ranker=ComponentConfig(use="bert_lstm"),
+        )
+    }
+
+
+class TrainConfig(_Strict):
+    """Windows and seed of a training run; windows are fractions of the events in time order."""
+
+    seed: int = Field(0, ge=0, lt=2**32)
+    next_window: float = Field(
+        0.1, gt=0, lt=0.5, description="Share of the training events the ranker learns to blend on."
+    )
+    test_window: float = Field(
+        0.1, gt=0, lt=0.5, description="Share of the newest events that the model is evaluated on."
+    )
+    ranking_examples: int = Field(
+        8000, ge=10, description="At most this many queries teach the ranker to blend."
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(0, ge=0, description="CPU threads; 0 takes all.")
+
+
+class StageConfig(_Strict):
+    """Size and deadline of one stage of the Serve graph."""
+
+    replicas: int = Field(1, ge=1)
+    max_replicas: int | None = Field(None, ge=1, description="Set to autoscale up to this many.")
+    cpus: float = Field(0.1, ge=0, description="CPUs Ray reserves for a replica.")
+    gpus: float = Field(0.0, ge=0, description="GPUs Ray reserves for a replica.")
+    threads: int = Field(1, ge=1, description="Threads of numerical libraries in a replica.")
+    deadline_ms: int = Field(1000, ge=10, description="A later answer of the stage is not waited for.")
+
+
+class ServerConfig(_Strict):
+    """The HTTP server and its Serve graph."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    topology: Literal["staged", "fused"] = "staged"
+    max_batch: int = Field(64, ge=1, le=1024, description="Requests a micro-batch holds at most.")
+    batches_in_flight: int = Field(2, ge=1, le=64)
+    max_queue: int = Field(1024, ge=1, description="Waiting requests before 503.")
+    max_body_bytes: int = Field(2_000_000, ge=1_000)
+    history: int = Field(1000, ge=1, le=100_000, description="Newest events of a user that count.")
+    reload_seconds: float = Field(2.0, gt=0, description="How often replicas look for a new bundle.")
+    ingress: StageConfig = StageConfig(cpus=0.2)
+    retrieval: StageConfig = StageConfig()
+    encoding: StageConfig = StageConfig(deadline_ms=2000)
+    ranking: StageConfig = StageConfig(deadline_ms=2000)
+
+
+class StoreConfig(_Strict):
+    """Where behaviour and catalogue live."""
+
+    url: str | None = Field(
+        None, description="SQLAlchemy URL; default: an SQLite file in the home folder."
+    )
+
+
+class Config(_Strict):
+    """Everything recserve can be told."""
+
+    store: StoreConfig = StoreConfig()
+    bundles: str | None = Field(
+        None, description="Folder or pyarrow filesystem URI of the bundles; default: <home>/bundles."
+    )
+    encoder: EncoderConfig | None = EncoderConfig()
+    item_text: ComponentConfig = ComponentConfig(use="fields")
+    events: dict[str, EventType] = Field(default_factory=dict, description="Added to the defaults.")
+    scenarios: dict[str, PipelineConfig] = Field(default_factory=_default_scenarios, min_length=1)
+    train: TrainConfig = TrainConfig()
+    server: ServerConfig = ServerConfig()
+
+    @model_validator(mode="after")
+    def _scenario_names(self) -> Config:
+        for name in self.scenarios:
+            if not name.replace("-", "_").isidentifier():
+                raise ValueError(f"scenario name {name!r} must consist of letters, digits, - and _")
+        return self
+
+    @property
+    def event_types(self) -> dict[str, EventType]:
+        """All event types in a fixed order: the defaults, then the configured ones."""
+        return {**DEFAULT_EVENT_TYPES, **self.events}
+
+    @property
+    def default_scenario(self) -> str:
+        """``home`` if there is one, else the first."""
+        return DEFAULT_SCENARIO if DEFAULT_SCENARIO in self.scenarios else next(iter(self.scenarios))
+
+    def training_hash(self) -> str:
+        """sha256 of what decides a bundle's content; serving and storage settings do not count."""
+        relevant = self.model_dump(mode="json", exclude={"store", "bundles", "server"})
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: Path | None) -> Config:
+    """Read a YAML configuration; ``None`` gives the defaults.
+
+    Raises:
+        ConfigError: The file cannot be read, is not YAML, or holds an unknown key or a bad value.
+    """
+    if path is None:
+        return Config()
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"no configuration file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    return parse_config(raw, str(path))
+
+
+def parse_config(raw: object, origin: str = "configuration") -> Config:
+    """Validate a plain mapping.
+
+    Raises:
+        ConfigError: Names the key, the value and the nearest valid key.
+    """
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{origin} must be a mapping of keys to values")
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{origin}: {describe_validation_error(error, Config)}",
+            field=_location(error.errors()[0]["loc"]),
+        ) from None
+
+
+def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line for the first problem: where, what, and the nearest valid key for a typing slip."""
+    first = error.errors(include_url=False)[0]
+    place = _location(first["loc"]) or "value"
+    if first["type"] == "extra_forbidden":
+        *parents, key = first["loc"]
+        known = _keys_at(model, parents)
+        return f"unknown key {place!r}{nearest(str(key), known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"missing key {place!r}"
+    shown = repr(first["input"])
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{place} = {shown}: {message}{more}"
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint such as ``; did you mean 'mf'? (known: content, mf, popular)``."""
+    known = sorted(valid)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} (known: {', '.join(known)})" if known else hint
+
+
+def _location(parts: Iterable[int | str]) -> str:
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _keys_at(model: type[BaseModel], path: Iterable[int | str]) -> set[str]:
+    """Valid keys of the nested model at ``path``; dict keys and list indices are stepped over."""
+    current: type[BaseModel] = model
+    for part in path:
+        info = current.model_fields.get(part) if isinstance(part, str) else None
+        if info is None:
+            continue
+        inner = _model_within(info.annotation)
+        if inner is None:
+            return set()
+        current = inner
+    return set(current.model_fields)
+
+
+def _model_within(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_within(argument)
+        if found is not None:
+            return found
+    return None
