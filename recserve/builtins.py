@@ -88,7 +88,10 @@ def register_item_texts() -> Sequence[Component]:
     """The item text ``fields``."""
     return [
         Component(
-            "fields", _fields, FieldsParams, summary="Joins text attributes of an item into one text."
+            "fields",
+            _fields,
+            FieldsParams,
+            summary="Joins text attributes of an item into one text.",
         )
     ]
 

@@ -69,7 +69,8 @@ class PipelineConfig(_Strict):
     filters: tuple[ComponentConfig, ...] = ()
     explainer: ComponentConfig = ComponentConfig(use="template")
     fallback: ComponentConfig = Field(
-        ComponentConfig(use="popular"), description="Retriever used when all others fail or are empty."
+        ComponentConfig(use="popular"),
+        description="Retriever used when all others fail or are empty.",
     )
     seen: Literal["exclude", "allow"] = Field(
         "exclude", description="Whether items of the user's history may be recommended again."
@@ -150,9 +151,7 @@ class ServerConfig(_Strict):
 class StoreConfig(_Strict):
     """Where behaviour and catalogue live."""
 
-    url: str | None = Field(
-        None, description="SQLAlchemy URL; default: an SQLite file in the home folder."
-    )
+    url: str | None = Field(None, description="SQLAlchemy URL; default: an SQLite file in the home folder.")
 
 
 class Config(_Strict):
@@ -160,7 +159,8 @@ class Config(_Strict):
 
     store: StoreConfig = StoreConfig()
     bundles: str | None = Field(
-        None, description="Folder or pyarrow filesystem URI of the bundles; default: <home>/bundles."
+        None,
+        description="Folder or pyarrow filesystem URI of the bundles; default: <home>/bundles.",
     )
     encoder: EncoderConfig | None = EncoderConfig()
     item_text: ComponentConfig = ComponentConfig(use="fields")

@@ -103,9 +103,7 @@ class Dataset:
                 weights[chosen] = event_types[name].confidence(values[chosen])
         timestamps = events["timestamp"].to_numpy(zero_copy_only=False).astype(np.int64)
 
-        order = np.lexsort(
-            (weights, type_codes, item_rows, user_rows, timestamps), axis=0
-        )
+        order = np.lexsort((weights, type_codes, item_rows, user_rows, timestamps), axis=0)
         order = order[keep[order]]
         used, dense = np.unique(user_rows[order], return_inverse=True)
         return cls(

@@ -73,9 +73,7 @@ class EventType(BaseModel):
     value_range: tuple[float, float] | None = Field(
         None, description="Lowest and highest value of a scale, such as [0.5, 5] for star ratings."
     )
-    log_value: bool = Field(
-        False, description="Values are counts: confidence grows with 1 + ln(value)."
-    )
+    log_value: bool = Field(False, description="Values are counts: confidence grows with 1 + ln(value).")
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> EventType:

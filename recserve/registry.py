@@ -194,9 +194,7 @@ class Registry:
         if only is not None:
             for name in sorted(only):
                 if name not in found:
-                    raise PluginError(
-                        f"plugin {name!r} is not installed here{nearest(name, found)}"
-                    )
+                    raise PluginError(f"plugin {name!r} is not installed here{nearest(name, found)}")
             found = {name: found[name] for name in found if name in only}
         manager = pluggy.PluginManager(PROJECT)
         manager.add_hookspecs(HookSpecs)
@@ -274,12 +272,9 @@ class Registry:
         return resolved
 
     def _resolve_pipeline(self, config: PipelineConfig, where: str) -> ResolvedPipeline:
-        def several(
-            stage: Stage, key: str, configs: tuple[ComponentConfig, ...]
-        ) -> tuple[Resolved, ...]:
+        def several(stage: Stage, key: str, configs: tuple[ComponentConfig, ...]) -> tuple[Resolved, ...]:
             return tuple(
-                self.choose(stage, one, f"{where}.{key}[{index}]")
-                for index, one in enumerate(configs)
+                self.choose(stage, one, f"{where}.{key}[{index}]") for index, one in enumerate(configs)
             )
 
         retrievers = several(Stage.RETRIEVER, "retrievers", config.retrievers)
@@ -327,10 +322,7 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> PluginInfo:
         manager.register(plugin, name=point.name)
         manager.check_pending()
         components = {
-            stage: tuple(
-                component
-                for component in _call(manager, point.name, hook)
-            )
+            stage: tuple(component for component in _call(manager, point.name, hook))
             for stage, hook in _HOOKS.items()
         }
         for stage, contributed in components.items():

@@ -73,9 +73,7 @@ class Encoder(Protocol):
         """Identifies model, revision and settings; vectors of equal fingerprints are comparable."""
         ...
 
-    def encode(
-        self, texts: Sequence[str], progress: Callable[[int], None] | None = None
-    ) -> FloatArray:
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> FloatArray:
         """Encode texts.
 
         Args:
@@ -271,7 +269,10 @@ class NoParams(BaseModel):
 
 
 def search(
-    *, low: float | None = None, high: float | None = None, log: bool = False,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
     choices: Sequence[Any] | None = None,
 ) -> dict[str, Any]:
     """Annotate a ``Params`` field with the range that tuning searches.
@@ -313,8 +314,6 @@ class Component:
     needs_vectors: bool = False
     argument: Any = None
     summary: str = ""
-
-
 
 
 __all__ = [

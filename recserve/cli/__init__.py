@@ -1,2 +1,55 @@
-"""Placeholder."""
-def main() -> None: ...
+"""The command line: ``recserve --help`` is the map; one module a command group."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import typer
+
+from recserve.cli import data, evaluate, inspect, recommend, serve, train
+from recserve.cli.common import err
+from recserve.errors import RecserveError
+
+app = typer.Typer(
+    name="recserve",
+    help="A plugin-based recommendation server on Ray Serve.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def _main(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show log messages and full errors."),
+) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(message)s")
+    if verbose:
+        os.environ["RECSERVE_VERBOSE"] = "1"
+
+
+for group in (data, train, evaluate, serve, recommend, inspect):
+    group.register(app)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on stderr and exit status 2."""
+    try:
+        app()
+    except RecserveError as error:
+        if os.environ.get("RECSERVE_VERBOSE"):
+            raise
+        err.print(f"[bold red]error:[/] {_escape(error.message)}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader (such as `head`) went away; nothing more can be said.
+        sys.stdout = None  # type: ignore[assignment]  # keeps the interpreter from flushing it again
+        sys.exit(0)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,1 +1,81 @@
-""""""
+"""Where behaviour, catalogue, exposures and bundle records live.
+
+``open_store`` is the door; what it returns is described by :class:`Store`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from recserve.errors import ConfigError
+from recserve.store.base import BundleRecord, Counts, ExposedItem, Exposure, Store
+from recserve.store.database import Database
+from recserve.store.sql import SqlStore
+
+DEFAULT_FILE = "recserve.db"
+
+
+def open_store(url: str | None, home: Path) -> Store:
+    """Open a store, creating its tables on the first use.
+
+    Args:
+        url: SQLAlchemy URL of an SQLite file or a PostgreSQL database, such as
+            ``postgresql://user:password@host/database``; None means ``<home>/recserve.db``.
+        home: The home folder, created if needed when the store lives in it.
+
+    Raises:
+        ConfigError: The URL cannot be understood, or its driver is not installed.
+        StoreError: The database cannot be reached or was made by a newer recserve.
+    """
+    database = Database(parse_url(url, home))
+    try:
+        return SqlStore(database)
+    except BaseException:
+        database.close()
+        raise
+
+
+def parse_url(url: str | None, home: Path) -> URL:
+    """The checked URL of a store, with the driver that recserve uses.
+
+    Raises:
+        ConfigError: Not a URL, an engine that is not supported, or a database without a name.
+    """
+    if url is None:
+        return URL.create("sqlite", database=str((home / DEFAULT_FILE).absolute()))
+    try:
+        parsed = make_url(url)
+        engine = parsed.drivername.partition("+")[0]
+    except (ArgumentError, ValueError):
+        # The text is not repeated: it may hold a password.
+        raise ConfigError(
+            "store.url is not a URL such as sqlite:///file.db or postgresql://user@host/database",
+            field="store.url",
+        ) from None
+    if engine in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if engine != "sqlite":
+        raise ConfigError(
+            f"store.url: {engine!r} is not supported; use sqlite or postgresql", field="store.url"
+        )
+    if parsed.database in (None, "", ":memory:") or "mode" in parsed.query:
+        raise ConfigError(
+            "store.url must name a file, such as sqlite:///recserve.db: a store in memory would not "
+            "be shared with other processes",
+            field="store.url",
+        )
+    return parsed.set(drivername="sqlite")
+
+
+__all__ = [
+    "BundleRecord",
+    "Counts",
+    "ExposedItem",
+    "Exposure",
+    "Store",
+    "open_store",
+    "parse_url",
+]

@@ -1,0 +1,238 @@
+"""The network: item vectors from text and id, an LSTM over events, a user state.
+
+Item vectors are tied: what a user did and what a user is offered live in one space.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from recserve_bert_lstm.windows import GAP_BUCKETS, Padded
+
+LstmState = tuple[torch.Tensor, torch.Tensor]
+KNOBS = dict(cosine=False, tau=0.1, idstd=0.05, textstd=0.1, skip=False, outnorm=False, bias=False, mlp=False)
+
+
+class Dropout:
+    """Dropout with a generator of its own, so that a fit neither reads nor disturbs global state.
+
+    Args:
+        rate: Probability of a zero; 0 switches it off.
+        generator: Source of the masks, on the device of the activations.
+    """
+
+    def __init__(self, rate: float, generator: torch.Generator | None = None) -> None:
+        self._rate = rate
+        self._generator = generator
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """Zero a share of the values and scale the rest up."""
+        if self._rate == 0 or self._generator is None:
+            return values
+        kept = torch.rand(values.shape, generator=self._generator, device=values.device)
+        return values * (kept >= self._rate).to(values.dtype) / (1.0 - self._rate)
+
+
+NO_DROPOUT = Dropout(0.0)
+
+
+class ItemTower(nn.Module):
+    """Item vectors: projected text plus a learnt id vector; unknown items share one id vector.
+
+    Args:
+        n_ids: Items with an id vector of their own.
+        text_dimension: Length of the text vectors; 0 for items by id alone.
+        width: Length of item vectors.
+    """
+
+    def __init__(self, n_ids: int, text_dimension: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.ids: nn.Embedding | None = nn.Embedding(n_ids, width)
+        self.unknown = nn.Parameter(torch.zeros(width))
+        self.projection = (
+            nn.Linear(text_dimension, width, bias=False) if text_dimension else None
+        )
+        self.register_buffer("text_mean", torch.zeros(text_dimension))
+        self.text_mean: torch.Tensor
+
+    def initialise(
+        self, vectors: NDArray[np.float32] | None, generator: torch.Generator
+    ) -> None:
+        """Start the projection at the whitened principal axes of the text, ids near zero.
+
+        Args:
+            vectors: float32, shape (n, text_dimension); text vectors of (a sample of) the catalogue.
+            generator: Source of the random start.
+        """
+        if self.ids is not None:
+            nn.init.normal_(self.ids.weight, std=KNOBS['idstd'], generator=generator)
+        if self.projection is None or vectors is None:
+            return
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        centred = vectors - mean
+        values, axes = np.linalg.eigh(centred.T @ centred / max(len(vectors), 1))
+        size = min(self.width, len(values))
+        top = np.argsort(-values, kind="stable")[:size]
+        spread = np.sqrt(np.maximum(values[top], 1e-4))
+        start = np.zeros((self.width, len(values)))
+        start[:size] = KNOBS['textstd'] * (axes[:, top] / spread).T
+        with torch.no_grad():
+            self.text_mean.copy_(torch.from_numpy(mean.astype(np.float32)))
+            self.projection.weight.copy_(torch.from_numpy(start.astype(np.float32)))
+
+    def forward(self, text: torch.Tensor | None, slots: torch.Tensor) -> torch.Tensor:
+        """Item vectors.
+
+        Args:
+            text: float, shape (M, text_dimension); None for a tower without text.
+            slots: int64, shape (M,); number of the id vector, -1 for none.
+
+        Returns:
+            float, shape (M, width).
+        """
+        known = (slots >= 0)[:, None]
+        vectors = self.unknown.expand(len(slots), -1)
+        if self.ids is not None and self.ids.num_embeddings:
+            own = functional.embedding(slots.clamp(min=0), self.ids.weight)
+            vectors = torch.where(known, own, vectors)
+        if self.projection is not None and text is not None:
+            vectors = vectors + self.projection(text - self.text_mean)
+        return vectors
+
+
+class Network(nn.Module):
+    """Sequence of events in, user state after each event out.
+
+    The recurrence only looks back, so a state can be kept and advanced by one event
+    (:meth:`encode` takes and returns it).
+
+    Args:
+        n_ids: See :class:`ItemTower`.
+        text_dimension: See :class:`ItemTower`.
+        n_event_types: Configured event types; one more row serves types configured later.
+        width: Length of item vectors and user states, and units of the LSTM.
+    """
+
+    def __init__(self, n_ids: int, text_dimension: int, n_event_types: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.items = ItemTower(n_ids, text_dimension, width)
+        self.event_types = nn.Embedding(n_event_types + 1, width)
+        self.gaps = nn.Embedding(GAP_BUCKETS, width)
+        self.confidence = nn.Linear(1, width, bias=False)
+        self.norm = nn.LayerNorm(width)
+        self.lstm = nn.LSTM(width, width)
+        self.output = nn.Linear(width, width)
+        if KNOBS['outnorm']: self.onorm = nn.LayerNorm(width)
+        if KNOBS['skip']: self.skip = nn.Linear(width, width, bias=False)
+
+    def initialise(
+        self, vectors: NDArray[np.float32] | None, generator: torch.Generator
+    ) -> None:
+        """Random start from ``generator`` alone; see :meth:`ItemTower.initialise`."""
+        bound = 1.0 / math.sqrt(self.width)
+        for parameter in self.lstm.parameters():
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        for table in (self.event_types, self.gaps, self.confidence):
+            nn.init.normal_(table.weight, std=0.02, generator=generator)
+        nn.init.uniform_(self.output.weight, -bound, bound, generator=generator)
+        nn.init.zeros_(self.output.bias)
+        if KNOBS['skip']: nn.init.uniform_(self.skip.weight, -bound, bound, generator=generator)
+        with torch.no_grad():
+            # An open forget gate at the start (Jozefowicz et al., 2015).
+            self.lstm.bias_hh_l0[self.width : 2 * self.width] += 1.0
+        self.items.initialise(vectors, generator)
+
+    def encode(
+        self,
+        vectors: torch.Tensor,
+        events: torch.Tensor,
+        weights: torch.Tensor,
+        gaps: torch.Tensor,
+        dropout: Dropout = NO_DROPOUT,
+        state: LstmState | None = None,
+    ) -> tuple[torch.Tensor, LstmState]:
+        """User states after each event.
+
+        Args:
+            vectors: float, shape (B, L, width); item vectors of the events.
+            events: int64, shape (B, L); event type codes.
+            weights: float, shape (B, L); signed confidences.
+            gaps: int64, shape (B, L); see ``gap_buckets``.
+            dropout: Applied to what goes in and what comes out.
+            state: LSTM state to go on from; None starts afresh.
+
+        Returns:
+            User states, float, shape (B, L, width), and the LSTM state after the last position.
+        """
+        codes = torch.clamp(events, 0, self.event_types.num_embeddings - 1)
+        happened = (
+            self.event_types(codes)
+            + self.gaps(gaps)
+            + self.confidence(weights.clamp(-5.0, 5.0)[..., None])
+        )
+        # Time first: oneDNN's LSTM is several times faster on a CPU that way.
+        x = dropout(self.norm(vectors) + happened)
+        inputs = x.transpose(0, 1).contiguous()
+        hidden, state = self.lstm(inputs, state)
+        h=hidden.transpose(0, 1)
+        s = self.output(dropout(h))
+        if KNOBS['skip']: s = s + self.skip(x)
+        if KNOBS['outnorm']: s = self.onorm(s)
+        return s, state
+
+    def encode_padded(
+        self, vectors: torch.Tensor, sequences: Padded, dropout: Dropout = NO_DROPOUT
+    ) -> torch.Tensor:
+        """:meth:`encode` for NumPy sequences, moved to the device of ``vectors``."""
+        device = vectors.device
+        states, _ = self.encode(
+            vectors,
+            torch.from_numpy(sequences.events).to(device),
+            torch.from_numpy(sequences.weights).to(device),
+            torch.from_numpy(sequences.gaps).to(device),
+            dropout,
+        )
+        return states
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``"auto"`` takes CUDA where it is available."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+@contextmanager
+def deterministic(threads: int, device: torch.device) -> Iterator[None]:
+    """Deterministic kernels and a fixed number of threads inside, the former settings after.
+
+    Args:
+        threads: CPU threads; 0 keeps the present number.
+        device: On a GPU kernels without a deterministic version are let through.
+    """
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    if threads > 0:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1], warn_only=before[2])

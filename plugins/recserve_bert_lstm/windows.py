@@ -1,0 +1,197 @@
+"""Turns ragged histories into padded windows, without a Python loop over events.
+
+A window is a run of consecutive events of one user. Long histories are cut into overlapping windows
+so that every position that is learnt from has context before it; each event is a target once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recserve import Histories
+
+GAP_BUCKETS = 34
+"""Time-gap classes: 0 = nothing before, 1 = same second, then one for each doubling of seconds."""
+
+IntArray = NDArray[np.int64]
+
+
+def gap_buckets(histories: Histories) -> IntArray:
+    """Log-bucketed time since the user's previous event.
+
+    Returns:
+        int64 in [0, GAP_BUCKETS), shape (N,); 0 for the first event of each user.
+    """
+    times = histories.timestamps
+    gaps = np.zeros(len(times), dtype=np.int64)
+    if len(times) == 0:
+        return gaps
+    seconds = np.maximum(np.diff(times), 0) / 1000.0
+    gaps[1:] = 1 + np.minimum(np.log2(1.0 + seconds), GAP_BUCKETS - 2).astype(np.int64)
+    starts = histories.offsets[:-1][histories.lengths > 0]
+    gaps[starts] = 0
+    return gaps
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """B sequences of equal length L, padded at the end.
+
+    Attributes:
+        items: int64, shape (B, L); catalogue rows, -1 at pads.
+        events: int64, shape (B, L); event type codes, 0 at pads.
+        weights: float32, shape (B, L); signed confidences, 0 at pads.
+        gaps: int64, shape (B, L); see :func:`gap_buckets`.
+        lengths: int64, shape (B,).
+    """
+
+    items: IntArray
+    events: IntArray
+    weights: NDArray[np.float32]
+    gaps: IntArray
+    lengths: IntArray
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """True at real events, bool, shape (B, L)."""
+        steps: NDArray[np.bool_] = np.arange(self.items.shape[1]) < self.lengths[:, None]
+        return steps
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Flat events of many users with their gaps; windows are index ranges into it.
+
+    Attributes:
+        items: int64, shape (N,).
+        events: int64, shape (N,).
+        weights: float32, shape (N,).
+        gaps: int64, shape (N,).
+    """
+
+    items: IntArray
+    events: IntArray
+    weights: NDArray[np.float32]
+    gaps: IntArray
+
+    @classmethod
+    def of(cls, histories: Histories) -> Events:
+        """Widen the arrays once, compute gaps once."""
+        return cls(
+            histories.items.astype(np.int64),
+            histories.events.astype(np.int64),
+            histories.weights.astype(np.float32, copy=False),
+            gap_buckets(histories),
+        )
+
+    def pad(self, starts: IntArray, lengths: IntArray) -> Padded:
+        """Cut ranges out and pad them to the longest.
+
+        Args:
+            starts: int64, shape (B,); first event of each range.
+            lengths: int64, shape (B,); may be 0.
+        """
+        longest = max(int(lengths.max(initial=0)), 1)
+        steps = np.arange(longest)
+        inside = steps < lengths[:, None]
+        if len(self.items) == 0:
+            blank = np.zeros(inside.shape, dtype=np.int64)
+            return Padded(blank - 1, blank, blank.astype(np.float32), blank, lengths)
+        index = np.where(inside, starts[:, None] + steps, 0)
+        return Padded(
+            np.where(inside, self.items[index], -1),
+            np.where(inside, self.events[index], 0),
+            np.where(inside, self.weights[index], np.float32(0)),
+            np.where(inside, self.gaps[index], 0),
+            lengths,
+        )
+
+
+def last_events(histories: Histories, window: int) -> Padded:
+    """The last ``window`` events of each user, padded at the end."""
+    lengths = np.minimum(histories.lengths, window)
+    return Events.of(histories).pad(histories.offsets[1:] - lengths, lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows to learn from in one step.
+
+    Attributes:
+        inputs: The windows, shape (B, L).
+        targets: int64, shape (B, L); the event after each position.
+        learn: bool, shape (B, L); positions whose next event is a target of this window.
+    """
+
+    inputs: Padded
+    targets: IntArray
+    learn: NDArray[np.bool_]
+
+
+class TrainingWindows:
+    """All windows of a set of histories.
+
+    Args:
+        histories: Events of each user, oldest first, rows within the catalogue.
+        window: Longest window, in events.
+    """
+
+    def __init__(self, histories: Histories, window: int) -> None:
+        self._events = Events.of(histories)
+        steps = np.maximum(histories.lengths - 1, 0)  # every event but the last is an input
+        stride = max(window - window // 2, 1)
+        counts = np.where(steps > 0, 1 + -(-np.maximum(steps - window, 0) // stride), 0)
+        owners = np.repeat(np.arange(len(histories)), counts)
+        number = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+        inputs = steps[owners]
+        begin = np.minimum(number * stride, np.maximum(inputs - window, 0))
+        covered = np.where(number > 0, (number - 1) * stride + window, 0)
+        self._starts = histories.offsets[:-1][owners] + begin
+        self._lengths = np.minimum(inputs, window)
+        self._learn_from = np.maximum(covered - begin, 0)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @property
+    def n_targets(self) -> int:
+        """Positions that are learnt from in one epoch."""
+        total = 0
+        for batch in self._batches(np.arange(len(self)), 1 << 16):
+            total += int(batch.learn.sum())
+        return total
+
+    def epoch(self, random: np.random.Generator, budget: int) -> Iterator[Batch]:
+        """All windows once, in random order, in batches of about ``budget`` padded events.
+
+        Windows of similar length share a batch, so that little is spent on padding.
+        """
+        noise = random.random(len(self))
+        order = np.lexsort((noise, self._lengths))
+        return self._batches(order, budget, random)
+
+    def _batches(
+        self, order: IntArray, budget: int, random: np.random.Generator | None = None
+    ) -> Iterator[Batch]:
+        groups: list[IntArray] = []
+        end = len(order)
+        while end > 0:
+            size = max(budget // int(self._lengths[order[end - 1]]), 1)
+            groups.append(order[max(end - size, 0) : end])
+            end -= size
+        if random is not None:
+            groups = [groups[index] for index in random.permutation(len(groups))]
+        for group in groups:
+            yield self._batch(group)
+
+    def _batch(self, windows: IntArray) -> Batch:
+        starts, lengths = self._starts[windows], self._lengths[windows]
+        inputs = self._events.pad(starts, lengths)
+        following = self._events.pad(starts + 1, lengths)
+        steps = np.arange(inputs.items.shape[1])
+        learn = (steps >= self._learn_from[windows][:, None]) & (following.weights > 0)
+        return Batch(inputs, following.items, learn)

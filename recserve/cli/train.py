@@ -1,0 +1,68 @@
+"""``recserve train``: from the store to a current bundle."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("train")(train_command)
+
+
+def train_command(
+    evaluated: Annotated[
+        bool, typer.Option("--evaluate/--no-evaluate", help="Measure on the newest window first.")
+    ] = True,
+    seed: Annotated[int | None, typer.Option("--seed", help="Instead of train.seed.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    config: ConfigOption = None,
+) -> None:
+    """Train every component on the store's data and make the result current.
+
+    The same data, configuration and seed give the same bundle, byte for byte.
+    """
+    state = State(home, config)
+    resolved = state.resolved
+    if seed is not None:
+        changed = state.config.model_copy(
+            update={"train": state.config.train.model_copy(update={"seed": seed})}
+        )
+        resolved = state.registry.resolve(changed)
+    from recserve.training import Trainer
+
+    started = time.perf_counter()
+    with progress_display() as progress:
+        trainer = Trainer(state.home, resolved, state.registry, state.repository, progress)
+        result = trainer.run(state.store.snapshot(), evaluated=evaluated)
+        progress.finish()
+    bundle = result.bundle
+    summary = {"metrics": dict(result.metrics), "seconds": dict(result.seconds)}
+    state.store.record_bundle(bundle.id, int(time.time() * 1000), summary)
+    state.store.set_current(bundle.id)
+    reports = state.home / "reports"
+    reports.mkdir(exist_ok=True)
+    (reports / f"{bundle.id}.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    data = bundle.manifest.data
+    out.print(
+        f"bundle [bold]{bundle.id}[/] is current: {data.events:,} events of {data.users:,} users on "
+        f"{data.items:,} items, {time.perf_counter() - started:.0f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if result.metrics:
+        table = Table(
+            "metric", "mean", "95% interval", title="pipeline on the newest window, frozen before it"
+        )
+        for name, value in result.metrics.items():
+            low, high = value["ci95"]
+            table.add_row(name, f"{value['mean']:.4f}", f"{low:.4f} - {high:.4f}")
+        out.print(table)
+    state.store.close()

@@ -1,0 +1,179 @@
+"""What an evaluation found: as JSON for programs, as a table for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from recserve.evaluation.bootstrap import Interval, paired_difference
+from recserve.evaluation.metrics import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
+
+Float64Array = NDArray[np.float64]
+
+_HEADINGS: Mapping[str, str] = {
+    "ndcg": "nDCG",
+    "hr": "HR",
+    "recall": "Recall",
+    "mrr": "MRR",
+    "map": "MAP",
+    "coverage": "coverage",
+    "gini": "Gini",
+    "novelty": "novelty (bits)",
+    "ild": "diversity",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Figures of one model on one split.
+
+    Attributes:
+        model: The model's name.
+        split: The split's name.
+        users: Evaluated users.
+        items: Items that were ranked.
+        queries: Evaluated queries.
+        queries_without_history: Queries whose user had done nothing before.
+        unanswered: Queries for which the model returned nothing; they count as misses.
+        ks: Cut-offs.
+        metrics: Interval by name, such as ``ndcg@10``. Catalogue-wide figures (coverage, Gini) have
+            NaN bounds: a resample of users sees fewer items than all users do, so its percentiles
+            would not even hold the figure itself.
+        per_user: float64, shape (users,), by metric; users in the order of the split, so that two
+            reports of one split can be paired.
+        fit_seconds: Time to fit the model, 0 where it was not measured.
+        evaluate_seconds: Time to recommend and to measure.
+        seed: Seed of fit and bootstrap.
+        diversity_vectors: What the cosines of ``ild`` are taken of: ``text`` or ``interactions``.
+        note: A reservation that belongs beside the figures.
+    """
+
+    model: str
+    split: str
+    users: int
+    items: int
+    queries: int
+    queries_without_history: int
+    unanswered: int
+    ks: tuple[int, ...]
+    metrics: Mapping[str, Interval]
+    per_user: Mapping[str, Float64Array] = field(repr=False)
+    fit_seconds: float
+    evaluate_seconds: float
+    seed: int
+    diversity_vectors: str
+    note: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; figures that do not exist are null.
+
+        Returns:
+            ``{model, split, users, items, fit_seconds, metrics: {"ndcg@10": {mean, ci95}}, ...}``
+            with ``ci95`` = [low, high], or null for catalogue-wide figures.
+        """
+        return {
+            "model": self.model,
+            "split": self.split,
+            "users": self.users,
+            "items": self.items,
+            "fit_seconds": round(self.fit_seconds, 3),
+            "metrics": {
+                name: {"mean": _finite(one.mean), "ci95": _bounds(one)} for name, one in self.metrics.items()
+            },
+            "k": list(self.ks),
+            "queries": self.queries,
+            "queries_without_history": self.queries_without_history,
+            "unanswered": self.unanswered,
+            "evaluate_seconds": round(self.evaluate_seconds, 3),
+            "seed": self.seed,
+            "diversity_vectors": self.diversity_vectors,
+            "note": self.note,
+        }
+
+    def difference(self, other: Report, metric: str) -> Interval:
+        """Paired bootstrap difference (this model minus another) of one metric.
+
+        Args:
+            other: A report of the same split.
+            metric: Such as ``ndcg@10``.
+
+        Raises:
+            ValueError: The reports are of different splits.
+            KeyError: The metric is unknown or catalogue-wide.
+        """
+        if (self.split, self.users, self.queries) != (other.split, other.users, other.queries):
+            raise ValueError(f"reports of different splits: {self.split!r} and {other.split!r}")
+        return paired_difference(self.per_user[metric], other.per_user[metric], seed=self.seed)
+
+
+def comparison_table(reports: Sequence[Report], k: int) -> Table:
+    """Several models side by side at one cut-off, the interval under each mean.
+
+    The best mean of each accuracy metric is bold; a mean that is not significantly below it (paired
+    bootstrap, 95%) is marked with ``=``.
+
+    Args:
+        reports: At least one, all of the same split.
+        k: One of the reports' cut-offs.
+    """
+    first = reports[0]
+    table = Table(
+        title=f"{first.split} split: {first.users:,} users, {first.queries:,} queries, "
+        f"{first.items:,} items ranked, k = {k}",
+        caption=_caption(reports),
+    )
+    table.add_column("model", no_wrap=True)
+    for name in (*ACCURACY, *CATALOGUE_WIDE, *BEYOND_ACCURACY):
+        table.add_column(_HEADINGS[name], justify="right", no_wrap=True)
+    table.add_column("fit", justify="right", no_wrap=True)
+    for report in reports:
+        cells = [_accuracy_cell(report, reports, f"{name}@{k}") for name in ACCURACY]
+        cells += [_cell(report.metrics[f"{name}@{k}"]) for name in (*CATALOGUE_WIDE, *BEYOND_ACCURACY)]
+        table.add_row(report.model, *cells, f"{report.fit_seconds:.1f} s")
+    return table
+
+
+def _caption(reports: Sequence[Report]) -> str:
+    parts = ["95% bootstrap intervals over users"]
+    if len(reports) > 1:
+        parts.append("= not significantly below the best (paired)")
+    notes = dict.fromkeys(report.note for report in reports if report.note is not None)
+    return "; ".join([*parts, *notes])
+
+
+def _accuracy_cell(report: Report, reports: Sequence[Report], metric: str) -> str:
+    best = max(reports, key=lambda one: one.metrics[metric].mean)
+    interval = report.metrics[metric]
+    if report is best:
+        return _cell(interval, "[bold]", "[/bold]")
+    difference = best.difference(report, metric)
+    return _cell(interval, "" if difference.excludes_zero else "= ")
+
+
+def _cell(interval: Interval, before: str = "", after: str = "") -> str:
+    if math.isnan(interval.mean):
+        return "-"
+    shown = f"{before}{_number(interval.mean)}{after}"
+    if math.isnan(interval.low):
+        return shown
+    return f"{shown}\n[dim]{_number(interval.low)}-{_number(interval.high)}[/dim]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value >= 10 else f"{value:.4f}".removeprefix("0")
+
+
+def _finite(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _bounds(interval: Interval) -> list[float] | None:
+    if math.isnan(interval.low) or math.isnan(interval.high):
+        return None
+    return [interval.low, interval.high]

@@ -1,0 +1,189 @@
+"""Runs one model over one split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from recserve.domain import FloatArray, Int32Array, Int64Array, Queries
+from recserve.errors import PluginError
+from recserve.evaluation import metrics
+from recserve.evaluation.bootstrap import Interval, mean_intervals
+from recserve.evaluation.leaks import check_leaks
+from recserve.evaluation.metrics import Float64Array
+from recserve.evaluation.report import Report
+from recserve.evaluation.splits import Split
+from recserve.stages import Retriever
+
+DEFAULT_KS = (10, 20)
+BATCH = 256
+
+Progress = Callable[[str, int, int], None]
+
+
+class Recommender(Protocol):
+    """Anything that ranks the whole catalogue: a single retriever or a whole pipeline."""
+
+    def recommend(self, queries: Queries, k: int) -> Int32Array:
+        """The k best items of each query, without ``queries.excluded``.
+
+        Returns:
+            int32, shape (B, k) (narrower if the catalogue is smaller), best first, no item twice in a
+            row, -1 pads.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RetrieverRecommender:
+    """Lets a single retriever be evaluated: its exact full ranking is its recommendation."""
+
+    retriever: Retriever
+
+    def recommend(self, queries: Queries, k: int) -> Int32Array:
+        """The k best items of the retriever; see :meth:`Recommender.recommend`."""
+        return self.retriever.retrieve(queries, k).items[:, :k]
+
+
+def evaluate(
+    model: Recommender,
+    split: Split,
+    ks: Sequence[int] = DEFAULT_KS,
+    *,
+    name: str,
+    fit_seconds: float = 0.0,
+    seed: int = 0,
+    batch: int = BATCH,
+    progress: Progress = lambda description, done, total: None,
+) -> Report:
+    """Rank the whole catalogue for every query of a split and measure.
+
+    A metric is averaged over the queries of a user first and over users then, so that busy users do
+    not decide the result. Coverage and Gini weigh the lists of a user likewise.
+
+    Args:
+        model: Fitted on ``split.training``.
+        split: Checked for leaks first.
+        ks: Cut-offs.
+        name: The model's name in the report.
+        fit_seconds: Handed on to the report.
+        seed: Seed of the bootstrap.
+        batch: Queries a call of the model.
+        progress: Called with (description, queries done, queries in all).
+
+    Raises:
+        LeakError: The split leaks; see :func:`recserve.evaluation.leaks.check_leaks`.
+        PluginError: The model broke the contract: an item twice in one list, an excluded item, or a
+            row outside the catalogue.
+        ValueError: No cut-off, or one below 1.
+    """
+    if not ks or min(ks) < 1:
+        raise ValueError(f"cut-offs must be at least 1, not {list(ks)}")
+    started = time.perf_counter()
+    ks = tuple(sorted(set(ks)))
+    check_leaks(split)
+    measure = _Measure(split, ks, seed)
+    for chosen, queries, relevant in split.batches(batch):
+        ranked = model.recommend(queries, max(ks))
+        _check_contract(ranked, queries, split.n_items, name)
+        measure.add(chosen, ranked, metrics.accuracy(ranked, relevant, ks))
+        progress(f"evaluate {name}", chosen.stop, len(split))
+
+    per_user = measure.per_user()
+    intervals = mean_intervals(np.column_stack(list(per_user.values())), seed=seed)
+    return Report(
+        model=name,
+        split=split.name,
+        users=split.n_users,
+        items=split.n_items,
+        queries=len(split),
+        queries_without_history=int(np.count_nonzero(split.starts == split.ends)),
+        unanswered=measure.unanswered,
+        ks=ks,
+        metrics={**dict(zip(per_user, intervals, strict=True)), **measure.catalogue_wide()},
+        per_user=per_user,
+        fit_seconds=fit_seconds,
+        evaluate_seconds=time.perf_counter() - started,
+        seed=seed,
+        diversity_vectors=measure.diversity_vectors,
+        note=split.note,
+    )
+
+
+class _Measure:
+    """Collects the figures of all batches."""
+
+    def __init__(self, split: Split, ks: tuple[int, ...], seed: int) -> None:
+        self._split = split
+        self._ks = ks
+        self._information = metrics.self_information(split.training)
+        vectors = split.training.catalogue.vectors
+        self.diversity_vectors = "interactions" if vectors is None else "text"
+        self._vectors: FloatArray = (
+            metrics.interaction_vectors(split.training, seed=seed) if vectors is None else vectors
+        )
+        queries_of_user = np.bincount(split.groups, minlength=split.n_users)
+        self._share = 1.0 / queries_of_user[split.groups]
+        self._exposure = {k: np.zeros(split.n_items) for k in ks}
+        self._per_query: dict[str, Float64Array] = {}
+        self.unanswered = 0
+
+    def add(self, chosen: slice, ranked: Int32Array, accuracy: dict[str, Float64Array]) -> None:
+        """Take the rankings of one batch, whose accuracy is known already."""
+        values = {
+            **accuracy,
+            **metrics.novelty(ranked, self._information, self._ks),
+            **metrics.intra_list_diversity(ranked, self._vectors, self._ks),
+        }
+        for name, column in values.items():
+            if name not in self._per_query:
+                self._per_query[name] = np.empty(len(self._split))
+            self._per_query[name][chosen] = column
+        present = ranked >= 0
+        self.unanswered += int(np.count_nonzero(~present.any(axis=1)))
+        shares = np.broadcast_to(self._share[chosen][:, None], ranked.shape)
+        for k, exposure in self._exposure.items():
+            shown = present[:, :k]
+            exposure += np.bincount(
+                ranked[:, :k][shown], weights=shares[:, :k][shown], minlength=len(exposure)
+            )
+
+    def per_user(self) -> dict[str, Float64Array]:
+        """Each metric averaged over the queries of each user."""
+        groups, users = self._split.groups, self._split.n_users
+        return {name: _group_mean(column, groups, users) for name, column in self._per_query.items()}
+
+    def catalogue_wide(self) -> dict[str, Interval]:
+        """Coverage and Gini index at each cut-off."""
+        found: dict[str, Interval] = {}
+        for k, exposure in self._exposure.items():
+            found[f"coverage@{k}"] = Interval(metrics.coverage(exposure), np.nan, np.nan)
+            found[f"gini@{k}"] = Interval(metrics.gini(exposure), np.nan, np.nan)
+        return found
+
+
+def _group_mean(values: Float64Array, groups: Int64Array, n_groups: int) -> Float64Array:
+    """Mean of each group over its values that exist; NaN for a group without any."""
+    valid = ~np.isnan(values)
+    counts = np.bincount(groups[valid], minlength=n_groups)
+    sums = np.bincount(groups[valid], weights=values[valid], minlength=n_groups)
+    means = np.full(n_groups, np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means
+
+
+def _check_contract(ranked: Int32Array, queries: Queries, n_items: int, name: str) -> None:
+    """Refuse lists that would make metrics meaningless."""
+    if ranked.ndim != 2 or len(ranked) != len(queries):
+        raise PluginError(f"model {name!r} returned shape {ranked.shape} for {len(queries)} queries")
+    if ranked.size and int(ranked.max()) >= n_items:
+        raise PluginError(f"model {name!r} returned an item outside the catalogue")
+    ordered = np.sort(ranked, axis=1)
+    if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
+        raise PluginError(f"model {name!r} returned an item twice for one query")
+    if metrics.contained(ranked, queries.excluded).any():
+        raise PluginError(f"model {name!r} returned items that it was told to exclude")

@@ -1,0 +1,319 @@
+"""How data are split for evaluation, and how each query's input and answer are cut from them.
+
+Three splits, all ranking the whole catalogue without the items that the user has had already:
+
+- ``temporal`` (the headline): one moment splits all data; the model is frozen there. Each later event
+  is predicted from everything its user did before it, also after the cut, since the server folds in.
+- ``leave-one-out``: the last event of each user. Comparable with papers, but leaky: the model is
+  trained on what other users did later (Ji et al. 2023, "A critical study on data leakage in
+  recommender system offline evaluation").
+- ``given``: somebody else's training and test events.
+
+Sampled metrics are not offered: they do not keep the order of models (Krichene & Rendle 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from recserve.catalogue import Catalogue
+from recserve.dataset import Dataset
+from recserve.domain import BoolArray, EventType, Histories, Int32Array, Int64Array, Queries, Ragged
+from recserve.errors import DataError
+
+TEMPORAL = "temporal"
+LEAVE_ONE_OUT = "leave-one-out"
+GIVEN = "given"
+
+DEFAULT_HISTORY = 1000
+_LEAKY = (
+    "leaky: the model is trained on events of other users that are newer than the test events; "
+    "use the temporal split to choose between models"
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training data and Q queries with their answers.
+
+    The input of query q is ``timeline[starts[q]:ends[q]]``, a prefix of one user's events; inputs are
+    cut out batch by batch, so that Q long histories never exist at the same time.
+
+    Attributes:
+        name: ``temporal``, ``leave-one-out`` or ``given``.
+        training: What models are fitted on.
+        timeline: All events of each user that may serve as input, oldest first.
+        rows: int64, shape (Q,); the user of each query as a row of ``timeline``, -1 for a user
+            without any history.
+        starts: int64, shape (Q,); positions in the flat arrays of ``timeline``.
+        ends: int64, shape (Q,); equal to ``starts`` where there is no input.
+        times: int64, shape (Q,); when each query is asked, milliseconds.
+        relevant: The answers of each query, distinct. Rows >= ``n_items`` stand for items that are
+            not in the catalogue: they can only be missed.
+        groups: int64, shape (Q,); evaluated user 0..n_users-1 of each query, non-decreasing.
+        n_users: Evaluated users.
+        history: Newest events of an input that models get to see; exclusion uses all of them.
+        temporal: Training and inputs must be older than answers.
+        note: A reservation that belongs beside every figure of this split.
+    """
+
+    name: str
+    training: Dataset
+    timeline: Histories
+    rows: Int64Array
+    starts: Int64Array
+    ends: Int64Array
+    times: Int64Array
+    relevant: Ragged
+    groups: Int64Array
+    n_users: int
+    history: int = DEFAULT_HISTORY
+    temporal: bool = False
+    note: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def n_items(self) -> int:
+        """Items that are ranked."""
+        return self.training.n_items
+
+    def batches(self, size: int) -> Iterator[tuple[slice, Queries, Ragged]]:
+        """Queries and answers in order, ``size`` at a time.
+
+        Yields:
+            Which queries (a slice of 0..Q-1), the batch for the model, and its answers.
+        """
+        for start in range(0, len(self), size):
+            chosen = slice(start, min(start + size, len(self)))
+            yield chosen, self._queries(chosen), _slice(self.relevant, chosen)
+
+    def _queries(self, chosen: slice) -> Queries:
+        starts, ends = self.starts[chosen], self.ends[chosen]
+        seen_offsets, seen = _spans(starts, ends)
+        offsets, index = _spans(np.maximum(starts, ends - self.history), ends)
+        timeline = self.timeline
+        histories = Histories(
+            offsets,
+            timeline.items[index],
+            timeline.events[index],
+            timeline.weights[index],
+            timeline.timestamps[index],
+        )
+        excluded = Ragged(seen_offsets, timeline.items[seen])
+        return Queries.of(histories, self.times[chosen], excluded=excluded)
+
+
+def temporal(
+    data: Dataset,
+    test_window: float = 0.1,
+    *,
+    history: int = DEFAULT_HISTORY,
+    queries_per_user: int | None = None,
+) -> Split:
+    """Split all events at one moment.
+
+    Each event after the cut is a query of its own if its confidence is positive and its user has not
+    had the item before; its input is what the user did strictly earlier. The first event of a user
+    who is new after the cut is a query without input, as it is for a server.
+
+    Args:
+        data: All events.
+        test_window: Share of the newest events that is tested on.
+        history: See :attr:`Split.history`.
+        queries_per_user: At most this many queries of one user, spread evenly over his test events;
+            None takes all.
+
+    Raises:
+        DataError: Nothing is left to train on or to test on.
+    """
+    cut = data.quantile_time(1.0 - test_window)
+    training = data.before(cut)
+    if not len(training):
+        raise DataError(
+            f"the temporal split leaves nothing to train on: the oldest {1 - test_window:.0%} of the "
+            "events have the same timestamp; import real timestamps or use --split leave-one-out"
+        )
+    timeline = data.histories
+    users = timeline.owners()
+    fresh = _first_occurrences(users, timeline.items, data.n_items)
+    tested = np.flatnonzero(fresh & (timeline.weights > 0) & (timeline.timestamps >= cut))
+    if queries_per_user is not None:
+        tested = tested[_spread(users[tested], queries_per_user)]
+    if not len(tested):
+        raise DataError(
+            "the temporal split leaves nothing to test on: no positive event in the newest "
+            f"{test_window:.0%} is on an item that its user had not had before"
+        )
+    # Events of one user with equal time are in no particular order: none may be input of another.
+    new_moment = np.ones(len(users), dtype=np.bool_)
+    new_moment[1:] = (users[1:] != users[:-1]) | np.diff(timeline.timestamps).astype(np.bool_)
+    moment = np.maximum.accumulate(np.where(new_moment, np.arange(len(users)), 0))
+
+    rows = users[tested]
+    evaluated, groups = np.unique(rows, return_inverse=True)
+    return Split(
+        name=TEMPORAL,
+        training=training,
+        timeline=timeline,
+        rows=rows,
+        starts=timeline.offsets[rows],
+        ends=moment[tested],
+        times=timeline.timestamps[tested],
+        relevant=Ragged(np.arange(len(tested) + 1, dtype=np.int64), timeline.items[tested]),
+        groups=groups,
+        n_users=len(evaluated),
+        history=history,
+        temporal=True,
+    )
+
+
+def leave_one_out(data: Dataset, *, history: int = DEFAULT_HISTORY) -> Split:
+    """Test on the last event of each user, train on everything before it.
+
+    The last event is the last positive one on an item that the user had not had before, since only
+    such an item can be ranked. What the user did later is in neither part. Users without an earlier
+    event are trained on but not tested.
+
+    Raises:
+        DataError: No user has two events.
+    """
+    everything = data.histories
+    users = everything.owners()
+    fresh = _first_occurrences(users, everything.items, data.n_items)
+    has_past = np.arange(len(users)) > everything.offsets[users]
+    eligible = np.flatnonzero(fresh & has_past & (everything.weights > 0))
+    if not len(eligible):
+        raise DataError(
+            "leave-one-out leaves nothing to test on: no user has a positive event on a second item"
+        )
+    last = np.full(len(everything), -1, dtype=np.int64)
+    np.maximum.at(last, users[eligible], eligible)
+    rows = np.flatnonzero(last >= 0)
+    targets = last[rows]
+
+    # Positions in the timeline back to positions in the data set, which is sorted by time.
+    limit = np.where(last >= 0, last, len(users))
+    in_training = np.arange(len(users)) < limit[users]
+    keep = np.empty(len(users), dtype=np.bool_)
+    keep[np.argsort(data.users, kind="stable")] = in_training
+    training = data.where(keep)
+    timeline = training.histories
+    return Split(
+        name=LEAVE_ONE_OUT,
+        training=training,
+        timeline=timeline,
+        rows=rows,
+        starts=timeline.offsets[rows],
+        ends=timeline.offsets[rows + 1],
+        times=everything.timestamps[targets],
+        relevant=Ragged(np.arange(len(rows) + 1, dtype=np.int64), everything.items[targets]),
+        groups=np.arange(len(rows), dtype=np.int64),
+        n_users=len(rows),
+        history=history,
+        note=_LEAKY,
+    )
+
+
+def given(
+    training: Dataset,
+    test_events: pa.Table,
+    event_types: Mapping[str, EventType],
+    *,
+    history: int = DEFAULT_HISTORY,
+) -> Split:
+    """Use a split that was made elsewhere.
+
+    Each user of the test events is one query: his whole training history is the input, all his
+    positive test items are the answers. Items that he already had in training are not answers, since
+    they are not ranked; items outside the catalogue are answers that no model can give. Users
+    without training events get whatever the model has for a stranger.
+
+    Args:
+        training: What models are fitted on; its catalogue is what is ranked.
+        test_events: Canonical event table.
+        event_types: Configured event types.
+        history: See :attr:`Split.history`.
+
+    Raises:
+        DataError: No test event can be an answer.
+    """
+    known = training.catalogue.ids
+    strangers = sorted({item for item in test_events["item_id"].unique().to_pylist() if item not in known})
+    wide = Catalogue([*known, *strangers])
+    test = Dataset.from_tables(wide, test_events, event_types).positive()
+    timeline = training.histories
+
+    stride = len(wide)
+    row_of = training.user_ids.rows(test.user_ids).astype(np.int64)
+    answers = np.unique(test.users.astype(np.int64) * stride + test.items)
+    who, items = answers // stride, answers % stride
+    trained = np.unique(training.users.astype(np.int64) * stride + training.items)
+    unseen = ~np.isin(row_of[who] * stride + items, trained)
+    who, items = who[unseen], items[unseen]
+    if not len(who):
+        raise DataError(
+            "nothing to test on: the test events hold no positive event on an item that its user "
+            "does not already have in the training events"
+        )
+
+    evaluated, counts = np.unique(who, return_counts=True)
+    rows = row_of[evaluated]
+    starts = np.where(rows >= 0, timeline.offsets[np.maximum(rows, 0)], 0)
+    ends = np.where(rows >= 0, timeline.offsets[np.maximum(rows, 0) + 1], 0)
+    first_test = np.full(test.n_users, np.iinfo(np.int64).max)
+    np.minimum.at(first_test, test.users, test.timestamps)
+    newest_input = timeline.timestamps[np.maximum(ends - 1, 0)]
+    times = np.where(
+        ends > starts, np.maximum(first_test[evaluated], newest_input + 1), first_test[evaluated]
+    )
+    offsets = np.zeros(len(evaluated) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return Split(
+        name=GIVEN,
+        training=training,
+        timeline=timeline,
+        rows=rows,
+        starts=starts,
+        ends=ends,
+        times=times,
+        relevant=Ragged(offsets, items.astype(np.int32)),
+        groups=np.arange(len(evaluated), dtype=np.int64),
+        n_users=len(evaluated),
+        history=history,
+    )
+
+
+def _spans(starts: Int64Array, ends: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Offsets (B + 1,) and the concatenated positions of B ranges [start, end)."""
+    lengths = ends - starts
+    offsets = np.zeros(len(starts) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+    return offsets, index
+
+
+def _slice(ragged: Ragged, chosen: slice) -> Ragged:
+    offsets = ragged.offsets[chosen.start : chosen.stop + 1]
+    return Ragged(offsets - offsets[0], ragged.values[offsets[0] : offsets[-1]])
+
+
+def _first_occurrences(users: Int64Array, items: Int32Array, n_items: int) -> BoolArray:
+    """Marks the first event of each (user, item) pair, events in time order within a user."""
+    _, first = np.unique(users * n_items + items, return_index=True)
+    fresh = np.zeros(len(users), dtype=np.bool_)
+    fresh[first] = True
+    return fresh
+
+
+def _spread(users: Int64Array, limit: int) -> BoolArray:
+    """Marks at most ``limit`` events of each user, evenly spaced; ``users`` is non-decreasing."""
+    _, start, total = np.unique(users, return_index=True, return_counts=True)
+    place = np.arange(len(users)) - np.repeat(start, total)
+    total = np.repeat(total, total)
+    return np.asarray((total <= limit) | ((place + 1) * limit // total > place * limit // total))

@@ -1,0 +1,300 @@
+"""The stages of the graph as plain objects: what a replica, the in-process pipeline and training run.
+
+Everything here is synchronous and batch-first. Deadlines of single retrievers are kept here; deadlines
+of whole stages belong to whoever calls them (:mod:`recserve.pipeline`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from recserve.config import PipelineConfig
+from recserve.domain import BoolArray, Candidates, FloatArray, Int32Array, Queries, Retrieved
+from recserve.errors import NotFoundError, StageError
+from recserve.stages import Filter, Ranker, Reranker, Retriever
+
+logger = logging.getLogger(__name__)
+
+RRF_CONSTANT = 60.0
+
+
+@dataclass(frozen=True)
+class RetrievalResult:
+    """Merged candidates and what had to be left out.
+
+    Attributes:
+        candidates: Shape (B, K).
+        degraded: Names such as ``retriever:mf`` of what failed or was late.
+    """
+
+    candidates: Candidates
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The built stage objects of one scenario; a replica fills in only its own stage's.
+
+    Attributes:
+        config: The scenario's configuration.
+        retrievers: Objects by name, in configured order.
+        filters: Objects by name.
+        ranker: The ranker, if any.
+        rerankers: Applied in order.
+    """
+
+    config: PipelineConfig
+    retrievers: Mapping[str, Retriever]
+    filters: Mapping[str, Filter]
+    ranker: Ranker | None = None
+    rerankers: Sequence[Reranker] = ()
+
+
+def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budget: int) -> Candidates:
+    """Merge what retrievers found by weighted reciprocal rank fusion.
+
+    Ranks, not scores, are fused because the scales of retrievers are not comparable (Cormack, Clarke &
+    Buettcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
+    methods"). Duplicates are joined with the provenance of every retriever kept.
+
+    Args:
+        retrieved: By retriever name, each of shape (B, K_r).
+        weights: Weight of each retriever.
+        budget: Candidates kept for each query.
+
+    Returns:
+        :class:`Candidates` of shape (B, K) with K <= budget, best first, ties to the lower row.
+    """
+    sources = tuple(retrieved)
+    batch = len(next(iter(retrieved.values())).items)
+    query_parts, item_parts, gain_parts, score_parts, seed_parts, source_parts = ([] for _ in range(6))
+    for number, name in enumerate(sources):
+        found = retrieved[name]
+        query, rank = np.nonzero(found.items >= 0)
+        query_parts.append(query)
+        item_parts.append(found.items[query, rank].astype(np.int64))
+        gain_parts.append(weights.get(name, 1.0) / (RRF_CONSTANT + 1.0 + rank))
+        score_parts.append(found.scores[query, rank])
+        seed_parts.append(found.seeds[query, rank])
+        source_parts.append(np.full(len(query), number))
+    query, item = np.concatenate(query_parts), np.concatenate(item_parts)
+    gain, source = np.concatenate(gain_parts), np.concatenate(source_parts)
+
+    stride = int(item.max()) + 1 if len(item) else 1
+    keys, slot = np.unique(query * stride + item, return_inverse=True)
+    fused = np.bincount(slot, weights=gain, minlength=len(keys))
+    by_source = np.full((len(keys), len(sources)), np.nan, dtype=np.float32)
+    by_source[slot, source] = np.concatenate(score_parts)
+    # The seed of the retriever that contributed most, among those that name one: written last wins.
+    seeds = np.full(len(keys), -1, dtype=np.int32)
+    seed = np.concatenate(seed_parts)
+    ascending = np.argsort(gain, kind="stable")
+    ascending = ascending[seed[ascending] >= 0]
+    seeds[slot[ascending]] = seed[ascending]
+
+    owner, row = keys // stride, keys % stride
+    order = np.lexsort((row, -fused, owner))
+    owner = owner[order]
+    starts = np.searchsorted(owner, np.arange(batch))
+    column = np.arange(len(owner)) - starts[owner]
+    kept = column < budget
+    order, owner, column = order[kept], owner[kept], column[kept]
+    width = int(column.max()) + 1 if len(column) else 0
+
+    items = np.full((batch, width), -1, dtype=np.int32)
+    scores = np.full((batch, width), -np.inf, dtype=np.float32)
+    source_scores = np.full((batch, width, len(sources)), np.nan, dtype=np.float32)
+    out_seeds = np.full((batch, width), -1, dtype=np.int32)
+    items[owner, column] = row[order]
+    scores[owner, column] = fused[order]
+    source_scores[owner, column] = by_source[order]
+    out_seeds[owner, column] = seeds[order]
+    return Candidates(items, scores, sources, source_scores, out_seeds)
+
+
+def rank_order(scores: FloatArray, candidates: Candidates) -> Candidates:
+    """Sort candidates by a ranker's scores, best first; ties keep the retrieval order.
+
+    Raises:
+        StageError: The scores have the wrong shape or hold NaN for a real candidate.
+    """
+    real = candidates.items >= 0
+    if scores.shape != candidates.items.shape:
+        raise StageError(
+            f"the ranker gave scores of shape {scores.shape} for candidates of shape {candidates.items.shape}"
+        )
+    if np.isnan(scores[real]).any():
+        raise StageError("the ranker gave NaN scores")
+    scores = np.where(real, scores, np.float32(-np.inf)).astype(np.float32)
+    order = np.argsort(-scores, axis=1, kind="stable").astype(np.int32)
+    ranked = Candidates(
+        candidates.items, scores, candidates.sources, candidates.source_scores, candidates.seeds
+    )
+    return ranked.take(order)
+
+
+class FilterMasks:
+    """Joint masks of a scenario's filters, cached by argument.
+
+    Args:
+        scenarios: By name, with filters built.
+    """
+
+    def __init__(self, scenarios: Mapping[str, Scenario]) -> None:
+        self._scenarios = scenarios
+        self._mask = lru_cache(maxsize=256)(self._compute)
+
+    def allowed(self, scenario: str, arguments: Mapping[str, Any]) -> BoolArray | None:
+        """Which items every filter of the scenario allows, bool (n_items,); None for all.
+
+        Raises:
+            InvalidRequestError: A filter refuses its argument.
+        """
+        masks = []
+        for name in self._scenarios[scenario].filters:
+            argument = arguments.get(name)
+            mask = self._mask(scenario, name, None if argument is None else json.dumps(argument))
+            if mask is not None:
+                masks.append(mask)
+        if len(masks) < 2:
+            return masks[0] if masks else None
+        return np.asarray(np.logical_and.reduce(masks))
+
+    def apply(self, scenario: str, queries: Queries) -> Queries:
+        """The batch with ``allowed`` set from its ``filters``."""
+        return queries.with_allowed(tuple(self.allowed(scenario, one) for one in queries.filters))
+
+    def _compute(self, scenario: str, name: str, argument: str | None) -> BoolArray | None:
+        value = None if argument is None else json.loads(argument)
+        return self._scenarios[scenario].filters[name].allowed(value)
+
+
+class RetrievalStage:
+    """Filters, retrievers and their merge.
+
+    Args:
+        scenarios: By name, with retrievers and filters built.
+        deadline: Seconds a retriever may take; a later one is left out.
+        threads: Retrievers that run at the same time.
+    """
+
+    def __init__(
+        self,
+        scenarios: Mapping[str, Scenario],
+        deadline: float | None = None,
+        threads: int = 1,
+    ) -> None:
+        self._scenarios = scenarios
+        self._deadline = deadline
+        # One thread more than wanted: a hung retriever must not block its neighbours for ever.
+        self._pool = (
+            ThreadPoolExecutor(threads + 1, thread_name_prefix="retriever") if deadline is not None else None
+        )
+        self._masks = FilterMasks(scenarios)
+
+    def retrieve(self, scenario: str, queries: Queries, n: int = 0) -> RetrievalResult:
+        """Candidates of a batch.
+
+        Args:
+            scenario: Name of the scenario.
+            queries: The batch.
+            n: Items that will be asked for in the end; the budget is never smaller.
+
+        Raises:
+            NotFoundError: Unknown scenario.
+            StageError: Every retriever failed.
+        """
+        chosen = self._scenario(scenario)
+        queries = self._masks.apply(scenario, queries)
+        budget = max(chosen.config.budget, n)
+        found: dict[str, Retrieved] = {}
+        failed: list[str] = []
+        for name, outcome in self._run_all(chosen, queries, n).items():
+            if isinstance(outcome, Retrieved):
+                found[name] = outcome
+            else:
+                logger.warning("retriever %s left out: %s", name, outcome)
+                failed.append(f"retriever:{name}")
+        if not found:
+            raise StageError("no retriever answered")
+        weights = {one.use: one.weight for one in chosen.config.retrievers}
+        return RetrievalResult(merge(found, weights, budget), tuple(failed))
+
+    def _run_all(self, scenario: Scenario, queries: Queries, n: int) -> dict[str, Retrieved | Exception]:
+        asked = {one.use: max(one.candidates, n) for one in scenario.config.retrievers}
+        if self._pool is None:
+            return {
+                name: _guarded(retriever, queries, asked[name])
+                for name, retriever in scenario.retrievers.items()
+            }
+        futures: dict[str, Future[Retrieved | Exception]] = {
+            name: self._pool.submit(_guarded, retriever, queries, asked[name])
+            for name, retriever in scenario.retrievers.items()
+        }
+        done, _ = wait(futures.values(), timeout=self._deadline)
+        late = TimeoutError(f"later than {self._deadline} s")
+        outcome: dict[str, Retrieved | Exception] = {}
+        for name, future in futures.items():
+            outcome[name] = future.result() if future in done else late
+            future.cancel()
+        return outcome
+
+    def _scenario(self, name: str) -> Scenario:
+        try:
+            return self._scenarios[name]
+        except KeyError:
+            raise NotFoundError(
+                f"unknown scenario {name!r}; known: {', '.join(self._scenarios)}", field="scenario"
+            ) from None
+
+
+def _guarded(retriever: Retriever, queries: Queries, k: int) -> Retrieved | Exception:
+    """One retriever's answer, or what it raised: a failing retriever is left out, not fatal."""
+    try:
+        return retriever.retrieve(queries, k)
+    except Exception as error:
+        return error
+
+
+class RankingStage:
+    """The rankers of all scenarios."""
+
+    def __init__(self, scenarios: Mapping[str, Scenario]) -> None:
+        self._scenarios = scenarios
+
+    def score(self, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
+        """Scores of shape (B, K); retrieval scores where the scenario has no ranker."""
+        ranker = self._scenarios[scenario].ranker
+        if ranker is None or candidates.items.size == 0:
+            return candidates.scores
+        return ranker.score(queries, candidates)
+
+
+def rerank(rerankers: Sequence[Reranker], queries: Queries, ranked: Candidates, n: int) -> Candidates:
+    """Apply rerankers in order, then cut to n columns.
+
+    Raises:
+        StageError: A reranker repeats a position or gives one that does not exist.
+    """
+    for reranker in rerankers:
+        positions = reranker.rerank(queries, ranked, n)
+        _check_positions(reranker, positions, ranked.items.shape[1])
+        ranked = ranked.take(positions)
+    columns = min(n, ranked.items.shape[1])
+    cut = np.broadcast_to(np.arange(columns, dtype=np.int32), (len(ranked.items), columns))
+    return ranked.take(cut)
+
+
+def _check_positions(reranker: Reranker, positions: Int32Array, width: int) -> None:
+    ordered = np.sort(positions, axis=1)
+    repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+    if repeated.any() or (positions >= width).any():
+        raise StageError(f"{type(reranker).__name__} gave positions that repeat or do not exist")

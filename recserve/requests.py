@@ -1,0 +1,82 @@
+"""What the pipeline is asked and what it answers, with external ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """One step of a session that a request brings along.
+
+    Attributes:
+        item_id: External item id.
+        event: Event type name.
+        timestamp: Milliseconds; None means "just now".
+        value: As in :class:`recserve.Event`.
+    """
+
+    item_id: str
+    event: str = "view"
+    timestamp: int | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One recommendation that somebody asks for; see the HTTP API for the meaning of each field."""
+
+    user_id: str | None = None
+    session: tuple[SessionEvent, ...] = ()
+    item_id: str | None = None
+    query: str | None = None
+    n: int = 10
+    scenario: str | None = None
+    exclude: tuple[str, ...] = ()
+    filter: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+    explain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendedItem:
+    """One item of an answer.
+
+    Attributes:
+        item_id: External id.
+        score: The last stage's score; comparable only within one answer.
+        rank: 1 is best.
+        sources: Retrievers that proposed it, strongest first.
+        explanation: One sentence, None if not asked for.
+        metadata: The item's attributes.
+    """
+
+    item_id: str
+    score: float
+    rank: int
+    sources: tuple[str, ...]
+    explanation: str | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The answer to one request.
+
+    Attributes:
+        recommendation_id: To be given back on events, so that exposure and outcome join.
+        scenario: The scenario that served it.
+        items: Best first.
+        bundle: Id of the bundle that every stage used.
+        degraded: What was lost on the way, such as ``ranking`` or ``retriever:mf``; normally empty.
+        timings: Milliseconds a stage took for the batch, and ``total``.
+    """
+
+    recommendation_id: str
+    scenario: str
+    items: tuple[RecommendedItem, ...]
+    bundle: str
+    degraded: tuple[str, ...]
+    timings: Mapping[str, float]

@@ -1,0 +1,256 @@
+"""Builds the parts of the graph from a bundle: what each replica loads, and all of it for one process.
+
+A part names only the components it needs, so a retrieval replica never imports what only the ranker uses.
+Parameters of trained components come from the bundle (their state was learnt with them); everything else
+comes from the configuration that the server was started with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from recserve.bundle import Bundle
+from recserve.catalogue import Catalogue
+from recserve.domain import Candidates, FloatArray, Queries
+from recserve.errors import BundleError, ConfigError, RecserveError, StageError
+from recserve.graph import RankingStage, RetrievalResult, RetrievalStage, Scenario
+from recserve.pipeline import Edge, HistorySource, Pipeline, with_deadline
+from recserve.registry import Resolved, ResolvedConfig, ResolvedPipeline
+from recserve.stages import Encoder, Trainable
+from recserve.vectors import TextVectorCache
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LIVE_VECTORS = 50_000
+
+
+class Loader:
+    """Builds and loads components of one bundle, each once.
+
+    Args:
+        bundle: The bundle.
+        resolved: The configuration, checked against the plugins of this process.
+    """
+
+    def __init__(self, bundle: Bundle, resolved: ResolvedConfig) -> None:
+        self.bundle = bundle
+        self.resolved = resolved
+        self._built: dict[str, Any] = {}
+
+    def component(self, one: Resolved) -> Any:
+        """The stage object of a component, loaded if it is trained.
+
+        Raises:
+            BundleError: The bundle lacks it, or its files do not fit.
+            PluginError: The factory raised.
+        """
+        if one.key not in self._built:
+            self._built[one.key] = self._load(one)
+        return self._built[one.key]
+
+    def _load(self, one: Resolved) -> Any:
+        entry = self.bundle.manifest.components.get(one.key)
+        if entry is not None:
+            try:
+                params = one.component.params.model_validate(entry.params)
+            except ValidationError as error:
+                raise BundleError(
+                    f"bundle {self.bundle.id}: parameters of {one.key} do not fit the installed plugin "
+                    f"{one.plugin!r} ({error.error_count()} problems); train again"
+                ) from None
+            one = Resolved(one.stage, one.component, params, one.plugin, one.where)
+        built = one.build(self.bundle.catalogue)
+        if isinstance(built, Trainable):
+            built.load(self.bundle.component_directory(one.key))
+        return built
+
+    def _scenarios(self, build: Callable[[ResolvedPipeline], Scenario]) -> dict[str, Scenario]:
+        return {name: build(pipeline) for name, pipeline in self.resolved.scenarios.items()}
+
+    def retrieval(self, deadline: float | None = None, threads: int = 1) -> RetrievalStage:
+        """Retrievers and filters of all scenarios."""
+        return RetrievalStage(
+            self._scenarios(
+                lambda pipeline: Scenario(
+                    config=pipeline.config,
+                    retrievers={one.name: self.component(one) for one in pipeline.retrievers},
+                    filters={one.name: self.component(one) for one in pipeline.filters},
+                )
+            ),
+            deadline,
+            threads,
+        )
+
+    def ranking(self) -> RankingStage:
+        """Rankers of all scenarios."""
+        return RankingStage(
+            self._scenarios(
+                lambda pipeline: Scenario(
+                    config=pipeline.config,
+                    retrievers={},
+                    filters={},
+                    ranker=None if pipeline.ranker is None else self.component(pipeline.ranker),
+                )
+            )
+        )
+
+    def edge(self) -> Edge:
+        """What the pipeline itself needs: filters, rerankers, explainers and the fallback."""
+        resolved = self.resolved
+        return Edge(
+            bundle=self.bundle.id,
+            catalogue=self.bundle.catalogue,
+            event_types=resolved.config.event_types,
+            scenarios=self._scenarios(
+                lambda pipeline: Scenario(
+                    config=pipeline.config,
+                    retrievers={},
+                    filters={one.name: self.component(one) for one in pipeline.filters},
+                    rerankers=[self.component(one) for one in pipeline.rerankers],
+                )
+            ),
+            explainers={
+                name: self.component(pipeline.explainer) for name, pipeline in resolved.scenarios.items()
+            },
+            fallbacks={
+                name: self.component(pipeline.fallback) for name, pipeline in resolved.scenarios.items()
+            },
+            filter_arguments={
+                name: {
+                    one.name: TypeAdapter(Any if one.component.argument is None else one.component.argument)
+                    for one in pipeline.filters
+                }
+                for name, pipeline in resolved.scenarios.items()
+            },
+            item_text=resolved.item_text.build(self.bundle.catalogue),
+            default_scenario=resolved.config.default_scenario,
+        )
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Entry points that each part of the graph must load."""
+
+    edge: frozenset[str]
+    retrieval: frozenset[str]
+    encoding: frozenset[str]
+    ranking: frozenset[str]
+
+    @classmethod
+    def of(cls, resolved: ResolvedConfig) -> Needs:
+        """Work out which plugin serves where."""
+        edge, retrieval, ranking = {resolved.item_text.plugin}, set[str](), set[str]()
+        for pipeline in resolved.scenarios.values():
+            edge.update((pipeline.explainer.plugin, pipeline.fallback.plugin))
+            edge.update(one.plugin for one in (*pipeline.rerankers, *pipeline.filters))
+            retrieval.update(one.plugin for one in (*pipeline.retrievers, *pipeline.filters))
+            if pipeline.ranker is not None:
+                ranking.add(pipeline.ranker.plugin)
+        encoding = set() if resolved.encoder is None else {resolved.encoder.plugin}
+        return cls(frozenset(edge), frozenset(retrieval), frozenset(encoding), frozenset(ranking))
+
+
+class LiveEncoder:
+    """Encodes text that has no vector yet, cached by content; the model is loaded on first use.
+
+    Args:
+        resolved: The configuration; its encoder is used.
+    """
+
+    def __init__(self, resolved: ResolvedConfig) -> None:
+        self._resolved = resolved
+        self._lock = threading.Lock()
+        self._cache: TextVectorCache | None = None
+        self._fingerprint = ""
+
+    def warm(self) -> None:
+        """Load the model now.
+
+        Raises:
+            ConfigError: No encoder is configured, or its model cannot be loaded.
+        """
+        with self._lock:
+            if self._cache is not None:
+                return
+            if self._resolved.encoder is None:
+                raise ConfigError("no text encoder is configured ('encoder' is null)", field="encoder")
+            encoder: Encoder = self._resolved.encoder.build(Catalogue())
+            self._fingerprint = encoder.fingerprint
+            self._cache = TextVectorCache(encoder, LIVE_VECTORS)
+
+    def encode(self, bundle: Bundle, texts: Sequence[str]) -> FloatArray:
+        """Vectors comparable with the bundle's, float32 (n, d).
+
+        Raises:
+            BundleError: The bundle was made with another encoder.
+        """
+        self.warm()
+        assert self._cache is not None
+        if bundle.manifest.encoder_fingerprint != self._fingerprint:
+            raise BundleError(
+                f"bundle {bundle.id} was made with another text encoder; train again or restore 'encoder'"
+            )
+        return self._cache.encode(texts)
+
+
+class LocalClient:
+    """Calls the stages of one bundle directly, in threads of this process.
+
+    Args:
+        loader: The bundle's loader.
+        encoder: The live encoder; None makes one that loads its model on first use.
+    """
+
+    def __init__(self, loader: Loader, encoder: LiveEncoder | None = None) -> None:
+        server = loader.resolved.config.server
+        self._bundle = loader.bundle
+        self._encoder = encoder or LiveEncoder(loader.resolved)
+        self._deadlines = server
+        self._retrieval = loader.retrieval(server.retrieval.deadline_ms / 1000, server.retrieval.threads)
+        self._ranking = loader.ranking()
+
+    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+        """See :class:`recserve.pipeline.StageClient`."""
+        work = self._run(self._retrieval.retrieve, scenario, queries, n)
+        # The stage itself leaves late retrievers out at its deadline; this one is for a stuck stage.
+        return await with_deadline(work, 2 * self._deadlines.retrieval.deadline_ms / 1000, "retrieval")
+
+    async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
+        """See :class:`recserve.pipeline.StageClient`."""
+        work = self._run(self._ranking.score, scenario, queries, candidates)
+        return await with_deadline(work, self._deadlines.ranking.deadline_ms / 1000, "ranking")
+
+    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
+        """See :class:`recserve.pipeline.StageClient`."""
+        work = self._run(self._encoder.encode, self._bundle, texts)
+        return await with_deadline(work, self._deadlines.encoding.deadline_ms / 1000, "encoding")
+
+    async def _run(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Run in a thread; whatever a plugin raises becomes a stage's failure."""
+        return await asyncio.to_thread(guarded, call, *arguments)
+
+
+def guarded(call: Callable[..., T], *arguments: Any) -> T:
+    """Call, turning unexpected exceptions of plugins into StageError so that the pipeline degrades."""
+    try:
+        return call(*arguments)
+    except RecserveError:
+        raise
+    except Exception as error:
+        logger.exception("a stage failed")
+        raise StageError(f"{type(error).__name__}: {error}") from error
+
+
+def local_pipeline(resolved: ResolvedConfig, bundle: Bundle, store: HistorySource) -> Pipeline:
+    """The whole graph in this process, for the command line, tests and benchmarks."""
+    loader = Loader(bundle, resolved)
+    return Pipeline(loader.edge(), store, LocalClient(loader), resolved.config.server.history)

@@ -1,0 +1,110 @@
+"""The reading queries that have to be fast: histories of a batch, and everything as Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import BigInteger, Connection, Select, bindparam, column, func, select, true
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from recserve.stages import Tables
+from recserve.store.schema import events, items
+
+_FETCH_ROWS = 20_000
+
+_HISTORY = ("user_id", "item_id", "event", "timestamp", "value", "event_id")
+
+_EVENT_SCHEMA = pa.schema(
+    {
+        "event_id": pa.string(),
+        "user_id": pa.string(),
+        "item_id": pa.string(),
+        "event": pa.string(),
+        "value": pa.float64(),
+        "timestamp": pa.int64(),
+    }
+)
+_ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
+
+
+def histories_query(postgres: bool) -> Select[Any]:
+    """Newest events of a batch of users, oldest first.
+
+    The text of the statement does not depend on the number of users, so it is compiled and prepared
+    once. For each user the index (user_hash, timestamp, seq) is read from its newest end, ``limit``
+    entries and no more, however long the history is.
+
+    Parameters of the query: ``hashes``, user hashes as a list (PostgreSQL) or as a JSON array
+    (SQLite), and ``limit``.
+
+    Returns:
+        A query of the columns user_id, item_id, event, timestamp, value, event_id.
+    """
+    return _histories_lateral() if postgres else _histories_by_row_number()
+
+
+def _histories_lateral() -> Select[Any]:
+    users = (
+        func.unnest(bindparam("hashes", type_=ARRAY(BigInteger)))
+        .table_valued("hash")
+        .render_derived()
+        .render_derived()
+    )
+    recent = (
+        select(events.c["seq", *_HISTORY])
+        .where(events.c.user_hash == users.c.hash)
+        .order_by(events.c.timestamp.desc(), events.c.seq.desc())
+        .limit(bindparam("limit"))
+        .lateral("recent")
+    )
+    return (
+        select(recent.c[_HISTORY])
+        .select_from(users.join(recent, true()))
+        .order_by(recent.c.timestamp, recent.c.seq)
+    )
+
+
+def _histories_by_row_number() -> Select[Any]:
+    # SQLite has no LATERAL, but finds rows by a list of row numbers as quickly.
+    users = func.json_each(bindparam("hashes")).table_valued(column("value", BigInteger))
+    indexed = events.alias("indexed")
+    newest = (
+        select(indexed.c.seq)
+        .where(indexed.c.user_hash == users.c.value)
+        .order_by(indexed.c.timestamp.desc(), indexed.c.seq.desc())
+        .limit(bindparam("limit"))
+        .correlate(users)
+    )
+    return (
+        select(events.c[_HISTORY])
+        .select_from(users.join(events, events.c.seq.in_(newest)))
+        .order_by(events.c.timestamp, events.c.seq)
+    )
+
+
+def read_tables(connection: Connection) -> Tables:
+    """Everything as canonical Arrow tables; memory holds Arrow columns and a few thousand rows.
+
+    Call within one transaction, so that both tables show the same moment.
+    """
+    event_query = select(events.c[tuple(_EVENT_SCHEMA.names)]).order_by(events.c.seq)
+    item_query = select(items.c[tuple(_ITEM_SCHEMA.names)])
+    # Sorting in Arrow: byte order on every engine, whatever its collation.
+    return Tables(
+        items=_table(connection, item_query, _ITEM_SCHEMA).sort_by("item_id"),
+        events=_table(connection, event_query, _EVENT_SCHEMA),
+    )
+
+
+def _table(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
+    result = connection.execute(query, execution_options={"yield_per": _FETCH_ROWS})
+    return pa.Table.from_batches(_batches(result.partitions(), schema), schema)
+
+
+def _batches(partitions: Iterator[Sequence[Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for rows in partitions:
+        columns = zip(*rows, strict=True)
+        arrays = [pa.array(column, type_) for column, type_ in zip(columns, schema.types, strict=True)]
+        yield pa.record_batch(arrays, schema=schema)

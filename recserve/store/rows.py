@@ -1,0 +1,172 @@
+"""Domain objects to table rows and back, with the checks that no engine must be trusted to do."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recserve.domain import Event, Item
+from recserve.errors import InvalidRequestError
+from recserve.store.base import ExposedItem, Exposure
+from recserve.store.schema import hash_of, key_of
+
+Row = dict[str, Any]
+
+_MAX_SHORT_ID = 200
+_INT64 = range(-(2**63), 2**63)
+
+
+def event_rows(events: Sequence[Event]) -> list[Row]:
+    """Rows of ``events``; events without an id get a fresh one.
+
+    Raises:
+        InvalidRequestError: An event that cannot be stored; names its position and field.
+    """
+    rows = []
+    hashes: dict[str, int] = {}
+    for position, event in enumerate(events):
+        try:
+            user_hash = hashes.get(event.user_id)
+            if user_hash is None:
+                check_id(event.user_id, "user_id")
+                user_hash = hashes[event.user_id] = hash_of(event.user_id)
+            check_id(event.item_id, "item_id")
+            check_id(event.event, "event")
+            event_id = event.event_id or uuid.uuid4().hex
+            check_id(event_id, "event_id")
+            rows.append(
+                {
+                    "event_key": key_of(event_id),
+                    "event_id": event_id,
+                    "user_hash": user_hash,
+                    "user_id": event.user_id,
+                    "item_id": event.item_id,
+                    "event": event.event,
+                    "value": _finite(event.value, "value"),
+                    "timestamp": _moment(event.timestamp, "timestamp"),
+                }
+            )
+        except InvalidRequestError as error:
+            raise InvalidRequestError(
+                f"event {position}: {error.message}", field=f"events[{position}].{error.field}"
+            ) from None
+    return rows
+
+
+def item_row(item: Item) -> Row:
+    """The row of an item.
+
+    Raises:
+        InvalidRequestError: The id or an attribute cannot be stored.
+    """
+    check_id(item.item_id, "item_id")
+    return {
+        "item_key": key_of(item.item_id),
+        "item_id": item.item_id,
+        "attributes": dump_json(item.attributes, f"attributes of item {item.item_id[:80]!r}"),
+        "updated": now_ms(),
+    }
+
+
+def exposure_row(exposure: Exposure) -> Row:
+    """The row of an exposure.
+
+    Raises:
+        InvalidRequestError: An id that cannot be stored.
+    """
+    check_id(exposure.recommendation_id, "recommendation_id", longest=_MAX_SHORT_ID)
+    check_id(exposure.scenario, "scenario")
+    if exposure.user_id is not None:
+        check_id(exposure.user_id, "user_id")
+    shown = [[one.item_id, _finite(one.score, "score"), one.sources] for one in exposure.items]
+    return {
+        "recommendation_id": exposure.recommendation_id,
+        "user_hash": None if exposure.user_id is None else hash_of(exposure.user_id),
+        "user_id": exposure.user_id,
+        "bundle": exposure.bundle,
+        "scenario": exposure.scenario,
+        "timestamp": _moment(exposure.timestamp, "timestamp"),
+        "items": dump_json(shown, "items of an exposure"),
+    }
+
+
+def exposure_of(row: Mapping[str, Any]) -> Exposure:
+    """The exposure of a row."""
+    return Exposure(
+        recommendation_id=row["recommendation_id"],
+        user_id=row["user_id"],
+        bundle=row["bundle"],
+        scenario=row["scenario"],
+        timestamp=row["timestamp"],
+        items=tuple(
+            ExposedItem(item_id, score, tuple(sources))
+            for item_id, score, sources in json.loads(row["items"])
+        ),
+    )
+
+
+def check_id(external: str, field: str, longest: int | None = None) -> None:
+    """Refuse ids that some engine cannot hold.
+
+    Raises:
+        InvalidRequestError: Not a string, empty, with a NUL character or half a surrogate pair, or
+            longer than ``longest``.
+    """
+    if not isinstance(external, str) or not external:
+        raise InvalidRequestError(f"{field} must be a non-empty string", field=field)
+    if "\x00" in external:
+        raise InvalidRequestError(f"{field} must not hold a NUL character", field=field)
+    if not external.isascii():
+        _check_encodable(external, field)
+    if longest is not None and len(external) > longest:
+        raise InvalidRequestError(f"{field} is longer than {longest} characters", field=field)
+
+
+def dump_json(value: Any, what: str) -> str:
+    """JSON text of ``value``, keys sorted, so that equal values are equal text.
+
+    Raises:
+        InvalidRequestError: It holds NaN, infinity, bytes or another thing JSON does not know.
+    """
+    try:
+        plain = dict(value) if isinstance(value, Mapping) else value
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"{what} cannot be stored as JSON: {error}") from None
+    if not text.isascii():
+        _check_encodable(text, what)
+    return text
+
+
+def now_ms() -> int:
+    """Now, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def _check_encodable(text: str, field: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError(
+            f"{field} holds half of a surrogate pair, which is not valid Unicode", field=field
+        ) from None
+
+
+def _finite(value: float | None, field: str) -> float | None:
+    if value is None:
+        return None
+    value = float(value)
+    if not math.isfinite(value):
+        raise InvalidRequestError(f"{field} must be a finite number", field=field)
+    return value
+
+
+def _moment(timestamp: int, field: str) -> int:
+    timestamp = int(timestamp)
+    if timestamp not in _INT64:
+        raise InvalidRequestError(f"{field} must be milliseconds since the epoch", field=field)
+    return timestamp
