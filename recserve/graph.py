@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
@@ -193,12 +194,13 @@ class RetrievalStage:
         threads: int = 1,
     ) -> None:
         self._scenarios = scenarios
-        self._deadline = deadline
-        # One thread more than wanted: a hung retriever must not block its neighbours for ever.
-        self._pool = (
-            ThreadPoolExecutor(threads + 1, thread_name_prefix="retriever") if deadline is not None else None
-        )
         self._masks = FilterMasks(scenarios)
+        self._deadline = deadline
+        self._lanes: dict[int, _Lane] = {}
+        if deadline is not None:
+            for scenario in scenarios.values():
+                for retriever in scenario.retrievers.values():
+                    self._lanes.setdefault(id(retriever), _Lane(retriever, threads))
 
     def retrieve(self, scenario: str, queries: Queries, n: int = 0) -> RetrievalResult:
         """Candidates of a batch.
@@ -230,22 +232,18 @@ class RetrievalStage:
 
     def _run_all(self, scenario: Scenario, queries: Queries, n: int) -> dict[str, Retrieved | Exception]:
         asked = {one.use: max(one.candidates, n) for one in scenario.config.retrievers}
-        if self._pool is None:
+        if self._deadline is None:
             return {
                 name: _guarded(retriever, queries, asked[name])
                 for name, retriever in scenario.retrievers.items()
             }
-        futures: dict[str, Future[Retrieved | Exception]] = {
-            name: self._pool.submit(_guarded, retriever, queries, asked[name])
+        futures = {
+            name: self._lanes[id(retriever)].submit(queries, asked[name])
             for name, retriever in scenario.retrievers.items()
         }
         done, _ = wait(futures.values(), timeout=self._deadline)
         late = TimeoutError(f"later than {self._deadline} s")
-        outcome: dict[str, Retrieved | Exception] = {}
-        for name, future in futures.items():
-            outcome[name] = future.result() if future in done else late
-            future.cancel()
-        return outcome
+        return {name: future.result() if future in done else late for name, future in futures.items()}
 
     def _scenario(self, name: str) -> Scenario:
         try:
@@ -254,6 +252,30 @@ class RetrievalStage:
             raise NotFoundError(
                 f"unknown scenario {name!r}; known: {', '.join(self._scenarios)}", field="scenario"
             ) from None
+
+
+class _Lane:
+    """Threads of one retriever: a hung one must not block its neighbours, nor pile up work for ever.
+
+    Args:
+        retriever: The retriever.
+        threads: Calls that run at the same time; a bounded number more may wait.
+    """
+
+    def __init__(self, retriever: Retriever, threads: int) -> None:
+        self._retriever = retriever
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="retriever")
+        self._places = BoundedSemaphore(16 * threads)
+
+    def submit(self, queries: Queries, k: int) -> Future[Retrieved | Exception]:
+        """Start a call; one that finds no place is answered at once with why."""
+        if not self._places.acquire(blocking=False):
+            refused: Future[Retrieved | Exception] = Future()
+            refused.set_result(TimeoutError("earlier calls have not come back"))
+            return refused
+        future = self._pool.submit(_guarded, self._retriever, queries, k)
+        future.add_done_callback(lambda _: self._places.release())
+        return future
 
 
 def _guarded(retriever: Retriever, queries: Queries, k: int) -> Retrieved | Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recserve.domain import FloatArray, Int32Array, Queries
 
@@ -47,7 +48,8 @@ def top_k(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
     k = min(k, n)
     if k < n:
         part = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        # Within the cut the lower column must come first among equals, so sort the columns first.
+        _settle_ties(scores, part)
+        # Equal scores must come out in the order of their columns, so sort the columns first.
         part.sort(axis=1)
         picked = np.take_along_axis(scores, part, axis=1)
         order = np.argsort(-picked, axis=1, kind="stable")
@@ -56,3 +58,14 @@ def top_k(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
         items = np.argsort(-scores, axis=1, kind="stable")
     best = np.take_along_axis(scores, items, axis=1).astype(np.float32, copy=False)
     return np.where(np.isneginf(best), -1, items).astype(np.int32), best
+
+
+def _settle_ties(scores: FloatArray, part: NDArray[np.intp]) -> None:
+    """Where equal scores straddle the cut, take the lower columns instead of arbitrary ones, in place."""
+    k = part.shape[1]
+    worst = np.take_along_axis(scores, part, axis=1).min(axis=1)
+    straddling = (np.count_nonzero(scores >= worst[:, None], axis=1) > k) & ~np.isneginf(worst)
+    for row in np.flatnonzero(straddling):
+        better = np.flatnonzero(scores[row] > worst[row])
+        equal = np.flatnonzero(scores[row] == worst[row])
+        part[row] = np.concatenate((better, equal[: k - len(better)]))

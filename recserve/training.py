@@ -126,11 +126,11 @@ class Trainer:
                 fitted.recommender(scenario),
                 split,
                 EVALUATED_AT,
-                model="pipeline",
+                name="pipeline",
                 seed=config.train.seed,
-                progress=lambda done, total: self._progress("Evaluating", done, total),
+                progress=self._progress,
             )
-        return fitted.facts, report.summary()
+        return fitted.facts, report.to_json()["metrics"]
 
     def _write(
         self,

@@ -44,8 +44,9 @@ def main() -> None:
         err.print(f"[bold red]error:[/] {_escape(error.message)}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except BrokenPipeError:
-        # The reader (such as `head`) went away; nothing more can be said.
-        sys.stdout = None  # type: ignore[assignment]  # keeps the interpreter from flushing it again
+        # The reader (such as `head`) went away. What is still buffered has nowhere to go, and the
+        # interpreter must not fail on flushing it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 

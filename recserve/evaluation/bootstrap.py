@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ Float64Array = NDArray[np.float64]
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
-# Resampled user indices drawn at a time: bounds memory at about 100 MB, whatever the number of users.
+# Numbers of one kind that a chunk of resamples may hold: bounds memory at about 100 MB.
 _CHUNK = 4_000_000
 
 
@@ -28,6 +29,54 @@ class Interval:
     def excludes_zero(self) -> bool:
         """Whether zero lies outside: for a difference, whether it is significant at 5%."""
         return self.low > 0 or self.high < 0
+
+
+def resampled(users: int, resamples: int, seed: int, width: int = 1) -> Iterator[tuple[slice, Float64Array]]:
+    """Draw bootstrap resamples of users, a chunk at a time.
+
+    A resample only matters through how often it holds each user, so that a statistic of all resamples
+    of a chunk is a product of matrices.
+
+    Args:
+        users: Number of users U, at least 1.
+        resamples: Number of resamples R.
+        seed: Seed of the draw.
+        width: Numbers that the statistic makes of each resample; bounds the size of a chunk.
+
+    Yields:
+        Which resamples (a slice of 0..R-1), and float64 counts of shape (those, U).
+    """
+    generator = np.random.default_rng(seed)
+    step = max(1, _CHUNK // max(users, width))
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        picks = generator.integers(0, users, size=(count, users))
+        picks += np.arange(count)[:, None] * users
+        counts = np.bincount(picks.ravel(), minlength=count * users).reshape(count, users)
+        yield slice(start, start + count), counts.astype(np.float64)
+
+
+def centred_interval(
+    estimate: float, replicates: Float64Array, *, confidence: float = CONFIDENCE
+) -> Interval:
+    """Interval of a share in [0, 1] that is not a mean over users, such as catalogue coverage.
+
+    A resample holds fewer distinct users than all users are, which biases such a statistic; the
+    percentiles of the replicates are therefore shifted so that the replicates' mean meets the
+    estimate (bootstrap bias correction), and clipped to [0, 1].
+
+    Args:
+        estimate: The statistic of all users.
+        replicates: float64, shape (R,); the statistic of each resample.
+        confidence: Mass of the interval.
+    """
+    if np.isnan(estimate):
+        return Interval(np.nan, np.nan, np.nan)
+    drawn = replicates[~np.isnan(replicates)]
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(drawn, [tail, 1.0 - tail]) - drawn.mean() + estimate
+    # Rounding must not push a statistic without any spread out of its own interval.
+    return Interval(estimate, min(max(float(low), 0.0), estimate), max(min(float(high), 1.0), estimate))
 
 
 def mean_intervals(
@@ -59,19 +108,11 @@ def mean_intervals(
         return [Interval(np.nan, np.nan, np.nan)] * values.shape[1]
 
     complete = bool(valid.all())
-    generator = np.random.default_rng(seed)
     replicates = np.empty((resamples, values.shape[1]))
-    step = max(1, _CHUNK // users)
-    for start in range(0, resamples, step):
-        count = min(step, resamples - start)
-        picks = generator.integers(0, users, size=(count, users))
-        picks += np.arange(count)[:, None] * users
-        # A resample only matters through how often it holds each user.
-        held_by = np.bincount(picks.ravel(), minlength=count * users).reshape(count, users)
-        weights = held_by.astype(np.float64)
+    for chosen, weights in resampled(users, resamples, seed):
         sums = weights @ filled
         held = np.full(sums.shape, float(users)) if complete else weights @ valid.astype(np.float64)
-        replicates[start : start + count] = _quotient(sums, held)
+        replicates[chosen] = _quotient(sums, held)
 
     tail = (1.0 - confidence) / 2.0
     intervals = []

@@ -178,30 +178,35 @@ def interaction_vectors(training: Dataset, dimension: int = 256, seed: int = 0) 
     return np.asarray(np.divide(projected, norms, out=projected, where=norms > 0))
 
 
-def coverage(exposure: Float64Array) -> float:
+def coverage(exposure: Float64Array) -> Float64Array:
     """Share of the catalogue that was recommended to anybody.
 
     Args:
-        exposure: Shape (n_items,); how often, or with what weight, each item was recommended.
+        exposure: float64, shape (..., n_items); with what weight each item was recommended.
+
+    Returns:
+        float64, shape (...).
     """
-    return float(np.count_nonzero(exposure)) / max(len(exposure), 1)
+    return np.asarray(np.count_nonzero(exposure, axis=-1) / exposure.shape[-1])
 
 
-def gini(exposure: Float64Array) -> float:
+def gini(exposure: Float64Array) -> Float64Array:
     """Gini index of exposure: 0 if all items are recommended equally, near 1 if only a few are.
 
     Items that are never recommended count. NaN if nothing was recommended at all.
 
     Args:
-        exposure: float64, shape (n_items,), not negative.
+        exposure: float64, shape (..., n_items), not negative.
+
+    Returns:
+        float64, shape (...).
     """
-    total = float(exposure.sum())
-    if total <= 0:
-        return float("nan")
-    n = len(exposure)
-    ascending = np.sort(exposure)
-    weighted = float(np.dot(np.arange(1, n + 1, dtype=np.float64), ascending))
-    return 2.0 * weighted / (n * total) - (n + 1) / n
+    n = exposure.shape[-1]
+    total = exposure.sum(axis=-1)
+    weighted = np.sort(exposure, axis=-1) @ np.arange(1, n + 1, dtype=np.float64)
+    share = np.full(total.shape, np.nan)
+    np.divide(weighted, total, out=share, where=total > 0)
+    return np.asarray(2.0 * share / n - (n + 1) / n)
 
 
 def _ratio(numerator: Float64Array, denominator: NDArray[np.int64]) -> Float64Array:

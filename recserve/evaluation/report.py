@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
 from rich.table import Table
 
 from recserve.evaluation.bootstrap import Interval, paired_difference
@@ -24,7 +25,7 @@ _HEADINGS: Mapping[str, str] = {
     "map": "MAP",
     "coverage": "coverage",
     "gini": "Gini",
-    "novelty": "novelty (bits)",
+    "novelty": "novelty",
     "ild": "diversity",
 }
 
@@ -42,9 +43,8 @@ class Report:
         queries_without_history: Queries whose user had done nothing before.
         unanswered: Queries for which the model returned nothing; they count as misses.
         ks: Cut-offs.
-        metrics: Interval by name, such as ``ndcg@10``. Catalogue-wide figures (coverage, Gini) have
-            NaN bounds: a resample of users sees fewer items than all users do, so its percentiles
-            would not even hold the figure itself.
+        metrics: Interval by name, such as ``ndcg@10``; NaN throughout for what does not exist, such as
+            the diversity of lists of one item.
         per_user: float64, shape (users,), by metric; users in the order of the split, so that two
             reports of one split can be paired.
         fit_seconds: Time to fit the model, 0 where it was not measured.
@@ -75,7 +75,7 @@ class Report:
 
         Returns:
             ``{model, split, users, items, fit_seconds, metrics: {"ndcg@10": {mean, ci95}}, ...}``
-            with ``ci95`` = [low, high], or null for catalogue-wide figures.
+            with ``ci95`` = [low, high].
         """
         return {
             "model": self.model,
@@ -112,37 +112,45 @@ class Report:
         return paired_difference(self.per_user[metric], other.per_user[metric], seed=self.seed)
 
 
-def comparison_table(reports: Sequence[Report], k: int) -> Table:
-    """Several models side by side at one cut-off, the interval under each mean.
+def comparison_table(reports: Sequence[Report]) -> Table:
+    """Several models side by side, the interval under each mean.
 
-    The best mean of each accuracy metric is bold; a mean that is not significantly below it (paired
+    The best mean of each accuracy metric is bold; one that is not significantly below it (paired
     bootstrap, 95%) is marked with ``=``.
 
     Args:
-        reports: At least one, all of the same split.
-        k: One of the reports' cut-offs.
+        reports: At least one, all of the same split and cut-offs.
     """
     first = reports[0]
     table = Table(
         title=f"{first.split} split: {first.users:,} users, {first.queries:,} queries, "
-        f"{first.items:,} items ranked, k = {k}",
+        f"{first.items:,} items ranked",
         caption=_caption(reports),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
     )
-    table.add_column("model", no_wrap=True)
-    for name in (*ACCURACY, *CATALOGUE_WIDE, *BEYOND_ACCURACY):
-        table.add_column(_HEADINGS[name], justify="right", no_wrap=True)
-    table.add_column("fit", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for report in reports:
-        cells = [_accuracy_cell(report, reports, f"{name}@{k}") for name in ACCURACY]
-        cells += [_cell(report.metrics[f"{name}@{k}"]) for name in (*CATALOGUE_WIDE, *BEYOND_ACCURACY)]
-        table.add_row(report.model, *cells, f"{report.fit_seconds:.1f} s")
+        table.add_column(report.model, justify="right", overflow="fold")
+    for k in first.ks:
+        for name in ACCURACY:
+            metric = f"{name}@{k}"
+            cells = [_accuracy_cell(report, reports, metric) for report in reports]
+            table.add_row(f"{_HEADINGS[name]}@{k}", *cells)
+        for name in (*CATALOGUE_WIDE, *BEYOND_ACCURACY):
+            cells = [_cell(report.metrics[f"{name}@{k}"]) for report in reports]
+            table.add_row(f"{_HEADINGS[name]}@{k}", *cells)
+        table.add_section()
+    table.add_row("fit", *(f"{report.fit_seconds:.1f} s" for report in reports))
+    table.add_row("evaluate", *(f"{report.evaluate_seconds:.1f} s" for report in reports))
     return table
 
 
 def _caption(reports: Sequence[Report]) -> str:
     parts = ["95% bootstrap intervals over users"]
     if len(reports) > 1:
-        parts.append("= not significantly below the best (paired)")
+        parts.append("=: not significantly below the best (paired)")
+    parts.append(f"novelty in bits; diversity by {reports[0].diversity_vectors} vectors")
     notes = dict.fromkeys(report.note for report in reports if report.note is not None)
     return "; ".join([*parts, *notes])
 
@@ -160,13 +168,13 @@ def _cell(interval: Interval, before: str = "", after: str = "") -> str:
     if math.isnan(interval.mean):
         return "-"
     shown = f"{before}{_number(interval.mean)}{after}"
-    if math.isnan(interval.low):
-        return shown
     return f"{shown}\n[dim]{_number(interval.low)}-{_number(interval.high)}[/dim]"
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if value >= 10 else f"{value:.4f}".removeprefix("0")
+    if value >= 1:
+        return f"{value:.2f}"
+    return f"{value:.4f}".removeprefix("0")
 
 
 def _finite(value: float) -> float | None:

@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from recserve.domain import FloatArray, Int32Array, Int64Array, Queries
+from recserve.domain import FloatArray, Int32Array, Int64Array, Queries, Ragged
 from recserve.errors import PluginError
 from recserve.evaluation import metrics
-from recserve.evaluation.bootstrap import Interval, mean_intervals
+from recserve.evaluation.bootstrap import (
+    Interval,
+    centred_interval,
+    mean_intervals,
+    resampled,
+)
 from recserve.evaluation.leaks import check_leaks
 from recserve.evaluation.metrics import Float64Array
 from recserve.evaluation.report import Report
@@ -21,6 +27,10 @@ from recserve.stages import Retriever
 
 DEFAULT_KS = (10, 20)
 BATCH = 256
+
+# Enough for an interval, and a small part of what the means get: each one ranks the whole catalogue.
+CATALOGUE_RESAMPLES = 200
+_CATALOGUE_WIDE = {"coverage": metrics.coverage, "gini": metrics.gini}
 
 Progress = Callable[[str, int, int], None]
 
@@ -90,7 +100,7 @@ def evaluate(
     for chosen, queries, relevant in split.batches(batch):
         ranked = model.recommend(queries, max(ks))
         _check_contract(ranked, queries, split.n_items, name)
-        measure.add(chosen, ranked, metrics.accuracy(ranked, relevant, ks))
+        measure.add(chosen, ranked, relevant)
         progress(f"evaluate {name}", chosen.stop, len(split))
 
     per_user = measure.per_user()
@@ -115,27 +125,25 @@ def evaluate(
 
 
 class _Measure:
-    """Collects the figures of all batches."""
+    """Collects the lists of all batches and their figures."""
 
     def __init__(self, split: Split, ks: tuple[int, ...], seed: int) -> None:
         self._split = split
         self._ks = ks
+        self._seed = seed
         self._information = metrics.self_information(split.training)
         vectors = split.training.catalogue.vectors
         self.diversity_vectors = "interactions" if vectors is None else "text"
         self._vectors: FloatArray = (
             metrics.interaction_vectors(split.training, seed=seed) if vectors is None else vectors
         )
-        queries_of_user = np.bincount(split.groups, minlength=split.n_users)
-        self._share = 1.0 / queries_of_user[split.groups]
-        self._exposure = {k: np.zeros(split.n_items) for k in ks}
+        self._ranked = np.full((len(split), max(ks)), -1, dtype=np.int32)
         self._per_query: dict[str, Float64Array] = {}
-        self.unanswered = 0
 
-    def add(self, chosen: slice, ranked: Int32Array, accuracy: dict[str, Float64Array]) -> None:
-        """Take the rankings of one batch, whose accuracy is known already."""
+    def add(self, chosen: slice, ranked: Int32Array, relevant: Ragged) -> None:
+        """Take the lists of one batch."""
         values = {
-            **accuracy,
+            **metrics.accuracy(ranked, relevant, self._ks),
             **metrics.novelty(ranked, self._information, self._ks),
             **metrics.intra_list_diversity(ranked, self._vectors, self._ks),
         }
@@ -143,14 +151,12 @@ class _Measure:
             if name not in self._per_query:
                 self._per_query[name] = np.empty(len(self._split))
             self._per_query[name][chosen] = column
-        present = ranked >= 0
-        self.unanswered += int(np.count_nonzero(~present.any(axis=1)))
-        shares = np.broadcast_to(self._share[chosen][:, None], ranked.shape)
-        for k, exposure in self._exposure.items():
-            shown = present[:, :k]
-            exposure += np.bincount(
-                ranked[:, :k][shown], weights=shares[:, :k][shown], minlength=len(exposure)
-            )
+        self._ranked[chosen, : ranked.shape[1]] = ranked[:, : self._ranked.shape[1]]
+
+    @property
+    def unanswered(self) -> int:
+        """Queries with an empty list."""
+        return int(np.count_nonzero((self._ranked < 0).all(axis=1)))
 
     def per_user(self) -> dict[str, Float64Array]:
         """Each metric averaged over the queries of each user."""
@@ -160,10 +166,30 @@ class _Measure:
     def catalogue_wide(self) -> dict[str, Interval]:
         """Coverage and Gini index at each cut-off."""
         found: dict[str, Interval] = {}
-        for k, exposure in self._exposure.items():
-            found[f"coverage@{k}"] = Interval(metrics.coverage(exposure), np.nan, np.nan)
-            found[f"gini@{k}"] = Interval(metrics.gini(exposure), np.nan, np.nan)
+        for k in self._ks:
+            exposure = self._exposure(k)
+            replicates = {name: np.empty(CATALOGUE_RESAMPLES) for name in _CATALOGUE_WIDE}
+            resamples = resampled(
+                self._split.n_users, CATALOGUE_RESAMPLES, self._seed, width=self._split.n_items
+            )
+            for chosen, weights in resamples:
+                shown = np.asarray((exposure.T @ weights.T).T)
+                for name, statistic in _CATALOGUE_WIDE.items():
+                    replicates[name][chosen] = statistic(shown)
+            whole = np.asarray(exposure.sum(axis=0))
+            for name, statistic in _CATALOGUE_WIDE.items():
+                found[f"{name}@{k}"] = centred_interval(float(statistic(whole)), replicates[name])
         return found
+
+    def _exposure(self, k: int) -> csr_array:
+        """How often each user was shown each item, (users, n_items); every user weighs the same."""
+        split = self._split
+        query, rank = np.nonzero(self._ranked[:, :k] >= 0)
+        owners = split.groups[query]
+        share = 1.0 / np.bincount(split.groups, minlength=split.n_users)[owners]
+        matrix = csr_array((share, (owners, self._ranked[query, rank])), shape=(split.n_users, split.n_items))
+        matrix.sum_duplicates()
+        return matrix
 
 
 def _group_mean(values: Float64Array, groups: Int64Array, n_groups: int) -> Float64Array:

@@ -53,14 +53,14 @@ def _histories_lateral() -> Select[Any]:
         .render_derived()
     )
     recent = (
-        select(events.c["seq", *_HISTORY])
+        select(*events.c["seq", *_HISTORY])
         .where(events.c.user_hash == users.c.hash)
         .order_by(events.c.timestamp.desc(), events.c.seq.desc())
         .limit(bindparam("limit"))
         .lateral("recent")
     )
     return (
-        select(recent.c[_HISTORY])
+        select(*recent.c[_HISTORY])
         .select_from(users.join(recent, true()))
         .order_by(recent.c.timestamp, recent.c.seq)
     )
@@ -78,7 +78,7 @@ def _histories_by_row_number() -> Select[Any]:
         .correlate(users)
     )
     return (
-        select(events.c[_HISTORY])
+        select(*events.c[_HISTORY])
         .select_from(users.join(events, events.c.seq.in_(newest)))
         .order_by(events.c.timestamp, events.c.seq)
     )
@@ -89,8 +89,8 @@ def read_tables(connection: Connection) -> Tables:
 
     Call within one transaction, so that both tables show the same moment.
     """
-    event_query = select(events.c[tuple(_EVENT_SCHEMA.names)]).order_by(events.c.seq)
-    item_query = select(items.c[tuple(_ITEM_SCHEMA.names)])
+    event_query = select(*events.c[tuple(_EVENT_SCHEMA.names)]).order_by(events.c.seq)
+    item_query = select(*items.c[tuple(_ITEM_SCHEMA.names)])
     # Sorting in Arrow: byte order on every engine, whatever its collation.
     return Tables(
         items=_table(connection, item_query, _ITEM_SCHEMA).sort_by("item_id"),

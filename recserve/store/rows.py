@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,7 +36,7 @@ def event_rows(events: Sequence[Event]) -> list[Row]:
                 user_hash = hashes[event.user_id] = hash_of(event.user_id)
             check_id(event.item_id, "item_id")
             check_id(event.event, "event")
-            event_id = event.event_id or uuid.uuid4().hex
+            event_id = event.event_id or secrets.token_hex(16)
             check_id(event_id, "event_id")
             rows.append(
                 {

@@ -7,12 +7,12 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Select, Table, func, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy import inspect as sqlalchemy_inspect
-from sqlalchemy.dialects import postgresql, sqlite
 
 from recserve.domain import Event, Item
 from recserve.errors import NotFoundError, StoreError
@@ -22,7 +22,6 @@ from recserve.store.base import BundleRecord, Counts, Exposure
 from recserve.store.database import Database
 from recserve.store.queries import histories_query, read_tables
 from recserve.store.rows import (
-    Row,
     check_id,
     dump_json,
     event_rows,
@@ -32,7 +31,8 @@ from recserve.store.rows import (
     now_ms,
 )
 from recserve.store.schema import activations, bundles, events, exposures, items, meta
-from recserve.store.writer import InsertNew, Writer
+from recserve.store.statements import insert_new, upsert
+from recserve.store.writer import Writer
 
 _log = logging.getLogger("recserve.store")
 
@@ -67,7 +67,7 @@ class SqlStore:
         if not events:
             return 0
         rows = event_rows(events)
-        return int(self._writer.run(InsertNew(schema.events, "event_key", rows)))
+        return self._writer.run(partial(insert_new, table=schema.events, rows=rows), len(rows))
 
     def histories(self, user_ids: Sequence[str], limit: int) -> dict[str, list[Event]]:
         """See :meth:`Store.histories`."""
@@ -93,7 +93,7 @@ class SqlStore:
         # A fixed order: two processes that write the same items cannot block each other for good.
         ordered = sorted(rows.values(), key=lambda row: bytes(row["item_key"]))
         if ordered:
-            self._writer.run(lambda connection: _upsert(connection, schema.items, ordered))
+            self._writer.run(partial(upsert, table=schema.items, rows=ordered), len(ordered))
         return len(ordered)
 
     def items(self, item_ids: Sequence[str]) -> dict[str, Item]:
@@ -138,11 +138,11 @@ class SqlStore:
             "created": created_ms,
             "summary": dump_json(summary, "summary of a bundle"),
         }
-        self._writer.run(lambda connection: _upsert(connection, bundles, [row]))
+        self._writer.run(partial(upsert, table=bundles, rows=[row]))
 
     def bundles(self) -> list[BundleRecord]:
         """See :meth:`Store.bundles`."""
-        query = select(bundles.c["bundle_id", "created", "summary"]).order_by(
+        query = select(bundles.c.bundle_id, bundles.c.created, bundles.c.summary).order_by(
             bundles.c.created.desc(), bundles.c.bundle_id
         )
         rows = self._database.read(lambda connection: connection.execute(query).all())
@@ -192,8 +192,8 @@ class SqlStore:
             _log.warning("%d exposures dropped: the store is not keeping up", len(rows) - room)
             rows = rows[:room]
         if rows:
-            work = InsertNew(schema.exposures, "recommendation_id", rows)
-            self._writer.defer(work).add_done_callback(self._exposures_done(len(rows)))
+            work = partial(insert_new, table=schema.exposures, rows=rows)
+            self._writer.defer(work, len(rows)).add_done_callback(self._exposures_done(len(rows)))
 
     def _exposures_done(self, count: int) -> Any:
         def done(result: Future[Any]) -> None:
@@ -238,18 +238,8 @@ class SqlStore:
         self.close()
 
 
-def _current() -> Select[tuple[str]]:
+def _current() -> Select[Any]:
     return select(activations.c.bundle_id).order_by(activations.c.seq.desc()).limit(1)
-
-
-def _upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows or replace all columns of those whose primary key is there."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
-    keys = list(table.primary_key)
-    replaced = {one.name: statement.excluded[one.name] for one in table.c if one not in set(keys)}
-    statement = statement.on_conflict_do_update(index_elements=keys, set_=replaced)
-    connection.execute(statement, list(rows))
 
 
 def _prepare_schema(database: Database) -> None:
@@ -275,4 +265,4 @@ def _schema_version(connection: Connection) -> int | None:
 
 def _create_schema(connection: Connection) -> None:
     schema.metadata.create_all(connection)
-    _upsert(connection, meta, [{"name": "schema_version", "value": str(schema.SCHEMA_VERSION)}])
+    upsert(connection, meta, [{"name": "schema_version", "value": str(schema.SCHEMA_VERSION)}])

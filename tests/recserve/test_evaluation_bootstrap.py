@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from recserve.evaluation import bootstrap, mean_intervals, paired_difference
+from recserve.evaluation.bootstrap import centred_interval
 
 
 def test_interval_of_a_mean_agrees_with_the_normal_approximation():
-    values = np.random.default_rng(0).exponential(size=(900, 1))
+    values = np.random.default_rng(0).normal(5.0, 2.0, size=(900, 1))
     interval = mean_intervals(values, resamples=4000)[0]
     error = values.std() / np.sqrt(len(values))
     assert interval.mean == pytest.approx(values.mean())
-    assert interval.low == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
-    assert interval.high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
+    assert interval.low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert interval.high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
 
 
 def test_intervals_hold_the_true_mean_about_95_times_in_100():
@@ -55,6 +56,16 @@ def test_pairing_finds_a_difference_that_separate_intervals_hide():
     assert difference.excludes_zero
     assert difference.mean == pytest.approx((better - difficulty).mean())
     assert not paired_difference(generator.random(200), generator.random(200)).excludes_zero
+
+
+def test_an_interval_of_coverage_is_centred_and_stays_a_share():
+    replicates = np.random.default_rng(1).normal(0.4, 0.02, size=5000)
+    interval = centred_interval(0.5, replicates)
+    assert interval.low == pytest.approx(0.5 - 1.96 * 0.02, abs=0.002)
+    assert interval.high == pytest.approx(0.5 + 1.96 * 0.02, abs=0.002)
+    assert centred_interval(0.99, replicates).high == 1.0
+    assert centred_interval(0.01, replicates).low == 0.0
+    assert np.isnan(centred_interval(float("nan"), replicates).low)
 
 
 def test_pairing_needs_the_same_users():

@@ -89,7 +89,9 @@ def test_accuracy_beyond_the_width_of_the_ranking_counts_as_misses():
 def test_contained_is_set_membership(sets, seed):
     rows = np.random.default_rng(seed).integers(-1, 25, size=(len(sets), 6)).astype(np.int32)
     found = metrics.contained(rows, Ragged.of(sets))
-    assert found.tolist() == [[item in chosen for item in row] for row, chosen in zip(rows, sets)]
+    assert found.tolist() == [
+        [item in chosen for item in row] for row, chosen in zip(rows, sets, strict=True)
+    ]
 
 
 def test_diversity_is_the_mean_pairwise_cosine_distance():
@@ -137,7 +139,7 @@ def test_interaction_vectors_estimate_the_cosine_of_users_sets():
     generator = np.random.default_rng(3)
     chosen = generator.random((400, 6)) < [0.5, 0.5, 0.3, 0.2, 0.1, 0.0]
     chosen[:, 1] = chosen[:, 0]
-    pairs = [(f"u{u}", f"i{i}") for u, i in zip(*np.nonzero(chosen))]
+    pairs = [(f"u{u}", f"i{i}") for u, i in zip(*np.nonzero(chosen), strict=True)]
     vectors = metrics.interaction_vectors(dataset(pairs, 6), dimension=4096, seed=0)
     columns = chosen.astype(float)
     norms = np.maximum(np.linalg.norm(columns, axis=0), 1e-12)

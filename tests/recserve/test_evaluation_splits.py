@@ -195,7 +195,7 @@ def test_training_on_the_test_window_is_refused():
     data = planted()
     split = temporal(data, 0.4)
     check_leaks(split)
-    with pytest.raises(LeakError, match="newest training event .* not older"):
+    with pytest.raises(LeakError, match=r"newest training event .* not older"):
         check_leaks(replace(split, training=data))
 
 

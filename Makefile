@@ -1,0 +1,41 @@
+# `make demo` and `make test` need nothing but Python >= 3.11 and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+HOME_DIR ?= .recserve/demo
+
+.PHONY: demo test lint types contracts format bench docs clean
+
+# The stamp is newer than what decides the environment, so nothing is installed twice.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recserve needs Python 3.11 or newer; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "Installing recserve and what it needs (a few minutes the first time) ..."
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,postgres]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m recserve_deployments.demo --home $(HOME_DIR)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/serving.py
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/build_reference.py
+
+clean:
+	rm -rf .recserve build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

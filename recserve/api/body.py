@@ -1,0 +1,115 @@
+"""Reads a JSON body: bounded while it streams in, parsed once, validated once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+from starlette.requests import Request
+
+from recserve.api.errors import (
+    BodyTooLargeError,
+    MalformedJsonError,
+    UnsupportedMediaTypeError,
+    invalid,
+)
+from recserve.api.models import Body
+from recserve.errors import InvalidRequestError
+
+BodyT = TypeVar("BodyT", bound=Body)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Read the body of a request that is declared as JSON.
+
+    Args:
+        request: The request, its body not yet read.
+        limit: Longest accepted body in bytes. It holds for chunked bodies too: reading stops there.
+
+    Raises:
+        UnsupportedMediaTypeError: Not declared as JSON, or compressed.
+        BodyTooLargeError: Longer than ``limit``.
+    """
+    _check_headers(request.headers, limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _check_headers(headers: Mapping[str, str], limit: int) -> None:
+    # A body must be declared: browsers send undeclared or text/plain bodies across origins without asking.
+    declared = headers.get("content-type", "")
+    kind, *parameters = (part.strip().lower() for part in declared.split(";"))
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        was = repr(declared[:80]) if declared else "none"
+        raise UnsupportedMediaTypeError(f"the body needs Content-Type: application/json (got {was})")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "charset" and value.strip('"') not in ("utf-8", "utf8"):
+            raise UnsupportedMediaTypeError(f"JSON must be UTF-8, not {value[:40]}")
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedMediaTypeError(
+            f"compressed bodies are not accepted (Content-Encoding: {encoding[:40]})"
+        )
+    length = headers.get("content-length", "")
+    if length.isdecimal() and (len(length) > 18 or int(length) > limit):
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"the body is longer than the {limit:,} bytes this server accepts")
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse strictly: no NaN, no trailing commas, nesting bounded.
+
+    Raises:
+        MalformedJsonError: Not JSON.
+        InvalidRequestError: JSON whose strings hold half a surrogate pair.
+    """
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        _explain(body, error)
+
+
+def _explain(body: bytes, error: ValueError) -> NoReturn:
+    if not body.strip():
+        raise MalformedJsonError("the body is empty; send a JSON object") from None
+    reason = str(error)
+    # The parser reports "\ud800" as bad syntax. It is valid JSON, only not valid Unicode.
+    if "hex escape" in reason and _parses(body):
+        raise InvalidRequestError(
+            "a string holds half of a surrogate pair, which is not valid Unicode"
+        ) from None
+    raise MalformedJsonError(f"the body is not valid JSON: {reason}") from None
+
+
+def _parses(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def validate(model: type[BodyT], data: Any) -> BodyT:
+    """Validate a parsed body.
+
+    Raises:
+        InvalidRequestError: Names the field and what is wrong with it.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        raise invalid(found, model.known_fields(found[0]["loc"][:-1])) from None

@@ -1,0 +1,281 @@
+"""Request bodies: strict pydantic models that refuse unknown fields and turn into domain objects."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from recserve.api.settings import ApiSettings
+from recserve.domain import Event
+from recserve.errors import InvalidRequestError
+from recserve.requests import Request, SessionEvent
+
+MAX_ID = 10_000
+MAX_LIST = 10_000
+MAX_QUERY = 100_000
+DAY_MS = 86_400_000
+
+# Far more than any text encoder reads (256 to 512 tokens), little enough that tokenising it is cheap.
+QUERY_KEPT = 4_000
+
+# Numbers below are seconds (until the year 5138), numbers from here on milliseconds (since March 1973).
+_FIRST_MILLISECOND = 100_000_000_000
+_LAST_MILLISECOND = 253_402_300_799_999
+
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=r"^[^\x00]+$")]
+
+
+def parse_timestamp(value: object) -> object:
+    """ISO 8601 or epoch seconds or milliseconds -> milliseconds since the epoch; None stays None.
+
+    A time without an offset is UTC.
+
+    Raises:
+        ValueError: Not a time, or before 1970 or after 9999.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise ValueError(
+                f"{value[:80]!r} is not a time; use ISO 8601 such as 2025-01-31T12:00:00Z, or epoch seconds "
+                "or milliseconds"
+            ) from None
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        milliseconds = round(moment.timestamp() * 1000)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not 0 <= value <= _LAST_MILLISECOND:  # also refuses NaN
+            raise ValueError("must lie between the years 1970 and 9999")
+        milliseconds = round(value * 1000) if value < _FIRST_MILLISECOND else round(value)
+    else:
+        raise ValueError("must be an ISO 8601 string or a number of seconds or milliseconds")
+    if not 0 <= milliseconds <= _LAST_MILLISECOND:
+        raise ValueError("must lie between the years 1970 and 9999")
+    return milliseconds
+
+
+# What clients may send, for the OpenAPI document; inside it is an int of milliseconds.
+_TimestampInput = Annotated[datetime, Field()] | Annotated[float, Field(ge=0, le=_LAST_MILLISECOND)]
+Timestamp = Annotated[
+    int | None, BeforeValidator(parse_timestamp, json_schema_input_type=_TimestampInput | None)
+]
+Value = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _check_not_future(timestamp: int | None, now: int, place: str) -> None:
+    if timestamp is not None and timestamp > now + DAY_MS:
+        shown = datetime.fromtimestamp(timestamp / 1000, UTC).isoformat(timespec="seconds")
+        raise InvalidRequestError(
+            f"{place}timestamp: {shown} is more than a day in the future", field=f"{place}timestamp"
+        )
+
+
+class Body(BaseModel):
+    """Base of all request bodies."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, regex_engine="rust-regex")
+
+    # Models inside, by field name: to name the valid fields beside an unknown one.
+    nested: ClassVar[dict[str, type[BaseModel]]] = {}
+
+    @classmethod
+    def known_fields(cls, location: Iterable[int | str]) -> list[str]:
+        """Valid fields of the object at a location of a validation error."""
+        model: type[BaseModel] = cls
+        for part in location:
+            model = cls.nested.get(str(part), model)
+        return list(model.model_fields)
+
+
+def _as_step(value: object) -> object:
+    """A bare item id is a step of type ``view``."""
+    return {"item_id": value} if isinstance(value, str) else value
+
+
+class SessionStep(Body):
+    """One thing that an anonymous visitor did just now."""
+
+    item_id: Identifier = Field(description="Item id; need not be in the catalogue.", examples=["260"])
+    event: str = Field("view", min_length=1, description="A configured event type.", examples=["view"])
+    timestamp: Timestamp = Field(
+        None,
+        description="ISO 8601, epoch seconds or milliseconds; default: now.",
+        examples=["2025-01-31T12:00:00Z"],
+    )
+    value: Value | None = Field(None, description="Rating, count or amount.", examples=[4.5])
+
+
+Step = Annotated[SessionStep, BeforeValidator(_as_step, json_schema_input_type=Identifier | SessionStep)]
+
+
+class _Selection(Body):
+    """What recommendations and similar items have in common."""
+
+    n: int = Field(10, ge=1, le=1000, description="How many items.", examples=[10])
+    scenario: str | None = Field(
+        None, min_length=1, description="A configured pipeline; default: the server's.", examples=["home"]
+    )
+    exclude: list[Identifier] = Field(
+        default_factory=list, max_length=MAX_LIST, description="Item ids never to return.", examples=[["1"]]
+    )
+    filter: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Name of a filter of the scenario -> its argument.",
+        examples=[{}],
+    )
+    context: dict[str, Any] = Field(
+        default_factory=dict, description="Anything that a plugin of the scenario reads.", examples=[{}]
+    )
+    explain: bool = Field(True, description="Say in words why each item is recommended.", examples=[True])
+
+
+class RecommendBody(_Selection):
+    """Whom or what to recommend for.
+
+    Any combination of ``user_id``, ``session``, ``item_id`` and ``query`` is allowed; with none of them the
+    answer is what is popular.
+    """
+
+    nested: ClassVar[dict[str, type[BaseModel]]] = {"session": SessionStep}
+
+    user_id: Identifier | None = Field(
+        None, description="A user; one that is not known yet is welcome.", examples=["42"]
+    )
+    session: list[Step] = Field(
+        default_factory=list,
+        max_length=MAX_LIST,
+        description="What the visitor did just now: item ids or steps, in any order of time.",
+        examples=[["260", {"item_id": "1196", "event": "rating", "value": 5}]],
+    )
+    item_id: Identifier | None = Field(None, description="Items similar to this one.", examples=["260"])
+    query: str | None = Field(
+        None,
+        max_length=MAX_QUERY,
+        description=f"Free text in any language; the first {QUERY_KEPT:,} characters count.",
+        examples=["space opera with robots"],
+    )
+
+    def request(self, settings: ApiSettings, now: int) -> Request:
+        """The pipeline's request.
+
+        Raises:
+            InvalidRequestError: The session has an unknown event type, a value off its scale or a time in
+                the future.
+        """
+        return Request(
+            user_id=self.user_id,
+            session=tuple(_steps(self.session, settings, now)),
+            item_id=self.item_id,
+            query=_cut_query(self.query),
+            n=self.n,
+            scenario=self.scenario,
+            exclude=tuple(self.exclude),
+            filter=self.filter,
+            context=self.context,
+            explain=self.explain,
+        )
+
+
+def _steps(session: Iterable[SessionStep], settings: ApiSettings, now: int) -> Iterable[SessionEvent]:
+    for index, step in enumerate(session):
+        place = f"session[{index}]."
+        settings.check_event(step.event, step.value, place)
+        _check_not_future(step.timestamp, now, place)
+        yield SessionEvent(step.item_id, step.event, step.timestamp, step.value)
+
+
+def _cut_query(query: str | None) -> str | None:
+    """Free text without control characters, cut between words; None when nothing is left."""
+    if query is None:
+        return None
+    text = re.sub(r"[\x00-\x1f\x7f\s]+", " ", query[: 4 * QUERY_KEPT]).strip()
+    if len(text) > QUERY_KEPT:
+        head = text[:QUERY_KEPT]
+        whole_words = head.rsplit(" ", 1)[0]
+        # Text without spaces, such as Chinese, is cut where it is.
+        text = whole_words if len(whole_words) > QUERY_KEPT // 2 else head
+    return text or None
+
+
+class SimilarBody(_Selection):
+    """The item to find similar ones for."""
+
+    item_id: Identifier = Field(description="The item.", examples=["260"])
+    user_id: Identifier | None = Field(
+        None, description="Makes the choice among similar items personal.", examples=["42"]
+    )
+
+    def request(self, settings: ApiSettings) -> Request:
+        """The pipeline's request."""
+        return Request(
+            user_id=self.user_id,
+            item_id=self.item_id,
+            n=self.n,
+            scenario=self.scenario or settings.similar_scenario,
+            exclude=tuple(self.exclude),
+            filter=self.filter,
+            context=self.context,
+            explain=self.explain,
+        )
+
+
+class EventBody(Body):
+    """One thing that a user did with an item."""
+
+    user_id: Identifier = Field(description="Who; need not be known yet.", examples=["42"])
+    item_id: Identifier = Field(description="With what; need not be in the catalogue.", examples=["260"])
+    event: str = Field(min_length=1, description="A configured event type.", examples=["rating"])
+    timestamp: Timestamp = Field(
+        None,
+        description="ISO 8601, epoch seconds or milliseconds; default: now. At most a day in the future.",
+        examples=["2025-01-31T12:00:00Z"],
+    )
+    value: Value | None = Field(None, description="Rating, count or amount.", examples=[4.5])
+    event_id: Identifier | None = Field(
+        None,
+        description="Idempotency key: sending the same id again stores nothing, so retries do no harm.",
+        examples=["3f9c1a"],
+    )
+
+    def to_event(self, settings: ApiSettings, now: int, place: str = "") -> Event:
+        """The domain event.
+
+        Raises:
+            InvalidRequestError: Unknown event type, value off its scale, or a time in the future.
+        """
+        settings.check_event(self.event, self.value, place)
+        _check_not_future(self.timestamp, now, place)
+        return Event(
+            user_id=self.user_id,
+            item_id=self.item_id,
+            event=self.event,
+            timestamp=now if self.timestamp is None else self.timestamp,
+            value=self.value,
+            event_id=self.event_id or "",
+        )
+
+
+class EventBatchBody(Body):
+    """Many events in one call: all are stored, or none."""
+
+    nested: ClassVar[dict[str, type[BaseModel]]] = {"events": EventBody}
+
+    events: list[EventBody] = Field(
+        min_length=1, max_length=MAX_LIST, description="Up to 10,000 events, in any order of time."
+    )
+
+    def to_events(self, settings: ApiSettings, now: int) -> list[Event]:
+        """The domain events; see :meth:`EventBody.to_event`."""
+        return [event.to_event(settings, now, f"events[{index}].") for index, event in enumerate(self.events)]
+
+
+def now_ms() -> int:
+    """The present, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,161 @@
+"""The OpenAPI document: request bodies that routes parse themselves, and the dialect that tools read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from recserve.api import models
+from recserve.api.answers import ErrorAnswer
+from recserve.api.settings import ApiSettings
+
+# The dialect of the bundled Swagger UI and of most client generators; pydantic writes that of 3.1.
+VERSION = "3.0.3"
+
+_REF = "#/components/schemas/{model}"
+
+_MISTAKES: Mapping[int, tuple[str, str, str, str | None]] = {
+    400: ("The body is not JSON.", "malformed_json", "the body is not valid JSON: EOF at line 1", None),
+    404: ("There is no such item or scenario.", "not_found", "unknown item '0'", "item_id"),
+    413: ("The body is too long.", "body_too_large", "the body is longer than 2,000,000 bytes", None),
+    415: (
+        "The body is not declared as JSON.",
+        "unsupported_media_type",
+        "the body needs Content-Type: application/json (got 'text/plain')",
+        None,
+    ),
+    422: (
+        "The content is wrong; `field` says where.",
+        "invalid_request",
+        "unknown field 'usr_id'; did you mean 'user_id'? (known: item_id, user_id)",
+        "usr_id",
+    ),
+    500: ("A fault of the server.", "internal", "internal error; see the server's log", None),
+    503: (
+        "Not now; come back after `Retry-After` seconds. Nothing was stored.",
+        "overloaded",
+        "too many requests are waiting",
+        None,
+    ),
+}
+_BODY_MISTAKES = (400, 413, 415, 422)
+
+
+def responses(
+    answer: type, description: str, *also: int, body: bool = False
+) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route.
+
+    Args:
+        answer: Model of the 200 answer.
+        description: What a 200 means.
+        also: Statuses that the route may give besides 500 and 503.
+        body: The route reads a body: adds the statuses of a wrong one.
+    """
+    statuses = sorted({*also, 500, 503, *(_BODY_MISTAKES if body else ())})
+    return {200: {"model": answer, "description": description}, **{one: _mistake(one) for one in statuses}}
+
+
+def _mistake(status: int) -> dict[str, Any]:
+    description, code, message, field = _MISTAKES[status]
+    example = {"error": {"code": code, "message": message, "field": field}}
+    documented: dict[str, Any] = {
+        "model": ErrorAnswer,
+        "description": description,
+        "content": {"application/json": {"example": example}},
+    }
+    if status == 503:
+        documented["headers"] = {
+            "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+        }
+    return documented
+
+
+def request_body(*bodies: type[models.Body], examples: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``openapi_extra`` of a route that parses its body itself.
+
+    Args:
+        bodies: Model of the body, or several alternatives.
+        examples: Name -> example body.
+    """
+    references = [{"$ref": _REF.format(model=body.__name__)} for body in bodies]
+    schema = references[0] if len(references) == 1 else {"oneOf": references}
+    shown = {name: {"summary": name, "value": value} for name, value in examples.items()}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "examples": shown}},
+        }
+    }
+
+
+def document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
+    """Build the whole document."""
+    built = get_openapi(
+        title=app.title,
+        version=app.version,
+        openapi_version=VERSION,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+        license_info=app.license_info,
+    )
+    built["info"].pop("summary", None)  # a field of 3.1
+    schemas = built["components"]["schemas"]
+    schemas.update(_body_schemas())
+    for name in ("EventBody", "SessionStep"):
+        schemas[name]["properties"]["event"]["enum"] = list(settings.event_types)
+    return {key: _downgrade(value) for key, value in built.items()}
+
+
+def _body_schemas() -> dict[str, Any]:
+    bodies = (models.RecommendBody, models.SimilarBody, models.EventBody, models.EventBatchBody)
+    _, schema = models_json_schema([(body, "validation") for body in bodies], ref_template=_REF)
+    defined: dict[str, Any] = schema["$defs"]
+    return defined
+
+
+def _downgrade(node: Any) -> Any:
+    """JSON Schema as OpenAPI 3.1 has it -> the dialect of 3.0."""
+    if isinstance(node, list):
+        return [_downgrade(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    out: dict[str, Any] = {}
+    for key, value in node.items():
+        if key == "properties":
+            out[key] = {name: _downgrade(inner) for name, inner in value.items()}
+        elif key in ("example", "default", "enum", "value"):
+            out[key] = value
+        elif key == "examples" and isinstance(value, list):
+            out["example"] = value[0]
+        elif key == "const":
+            out["enum"] = [value]
+        elif key in ("exclusiveMinimum", "exclusiveMaximum"):
+            out[key.replace("exclusiveM", "m")] = value
+            out[key] = True
+        else:
+            out[key] = _downgrade(value)
+    alternatives = out.get("anyOf")
+    if alternatives is not None and {"type": "null"} in alternatives:
+        _make_nullable(out, [one for one in alternatives if one != {"type": "null"}])
+    return out
+
+
+def _make_nullable(schema: dict[str, Any], alternatives: list[dict[str, Any]]) -> None:
+    """Replace an alternative of null, in place."""
+    schema["nullable"] = True
+    if len(alternatives) > 1:
+        schema["anyOf"] = alternatives
+        return
+    del schema["anyOf"]
+    only = alternatives[0]
+    if "$ref" in only:
+        schema["allOf"] = [only]
+    else:
+        schema.update({key: value for key, value in only.items() if key not in schema})

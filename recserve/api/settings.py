@@ -1,0 +1,70 @@
+"""What the API must know of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from recserve.config import DEFAULT_SCENARIO, Config, nearest
+from recserve.domain import DEFAULT_EVENT_TYPES, EventType
+from recserve.errors import InvalidRequestError
+
+SIMILAR_SCENARIO = "similar"
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """Settings of the HTTP API.
+
+    Attributes:
+        event_types: Event types by name that events and sessions may use.
+        scenarios: Names of the configured scenarios.
+        default_scenario: Serves requests that name none.
+        max_body_bytes: Longest accepted request body.
+    """
+
+    event_types: Mapping[str, EventType] = field(default_factory=lambda: dict(DEFAULT_EVENT_TYPES))
+    scenarios: tuple[str, ...] = (DEFAULT_SCENARIO,)
+    default_scenario: str = DEFAULT_SCENARIO
+    max_body_bytes: int = 2_000_000
+
+    @classmethod
+    def of(cls, config: Config) -> ApiSettings:
+        """The settings that a configuration implies."""
+        return cls(
+            event_types=config.event_types,
+            scenarios=tuple(config.scenarios),
+            default_scenario=config.default_scenario,
+            max_body_bytes=config.server.max_body_bytes,
+        )
+
+    @property
+    def similar_scenario(self) -> str | None:
+        """The scenario of ``/v1/similar``: one called ``similar`` if there is one, else the default."""
+        return SIMILAR_SCENARIO if SIMILAR_SCENARIO in self.scenarios else None
+
+    def check_event(self, event: str, value: float | None, place: str = "") -> None:
+        """Check an event's type and value.
+
+        Args:
+            event: Name of the event type.
+            value: Its value, None if it has none.
+            place: Where the event stands in the request, such as ``events[3].``.
+
+        Raises:
+            InvalidRequestError: The type is not configured, or the value is off its scale.
+        """
+        kind = self.event_types.get(event)
+        if kind is None:
+            raise InvalidRequestError(
+                f"{place}event: unknown event type {event[:80]!r}{nearest(event[:80], self.event_types)}",
+                field=f"{place}event",
+            )
+        if value is None or kind.value_range is None:
+            return
+        low, high = kind.value_range
+        if not low <= value <= high:
+            raise InvalidRequestError(
+                f"{place}value: {value:g} is off the scale of {event!r}, which runs from {low:g} to {high:g}",
+                field=f"{place}value",
+            )
