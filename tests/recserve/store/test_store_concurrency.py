@@ -1,0 +1,257 @@
+"""Several threads, several processes, sudden death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, create_engine, make_url, text
+
+from recserve import Event
+from recserve.errors import StoreError
+from recserve.store import Store, open_store, parse_url
+from recserve.store.database import Database
+from recserve.store.writer import Writer
+
+WORKER = """
+import sys
+from pathlib import Path
+from recserve import Event
+from recserve.store import open_store
+
+url, name, total, batch = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+print("up", flush=True)
+sys.stdin.readline()
+with open_store(url, Path(".")) as store:
+    for start in range(0, total, batch):
+        store.add_events(
+            [Event(name, f"i{n}", "view", n, event_id=f"{name}-{n}") for n in range(start, start + batch)]
+        )
+        print(start + batch, flush=True)
+"""
+
+
+def start_worker(url: str, name: str, total: int, batch: int) -> subprocess.Popen[str]:
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, url, name, str(total), str(batch)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "up\n"
+    return worker
+
+
+def test_processes_that_open_a_new_store_at_once_and_write(store_url: str, tmp_path: Path) -> None:
+    workers = [start_worker(store_url, f"w{n}", 200, 5) for n in range(3)]
+    for worker in workers:  # all create the tables at the same moment, then write
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    for worker in workers:
+        _, errors = worker.communicate(timeout=120)
+        assert worker.returncode == 0, errors
+    with open_store(store_url, tmp_path) as store:
+        assert store.counts().events == 600
+        assert {len(found) for found in store.histories(["w0", "w1", "w2"], 999).values()} == {200}
+
+
+def test_acknowledged_events_survive_sigkill(store_url: str, tmp_path: Path) -> None:
+    worker = start_worker(store_url, "w", 1_000_000, 3)
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write("go\n")
+    worker.stdin.flush()
+    acknowledged = 0
+    for line in worker.stdout:
+        acknowledged = int(line)
+        if acknowledged >= 60:
+            os.kill(worker.pid, signal.SIGKILL)
+            break
+    # Acknowledgements that were on their way when the process died count too.
+    acknowledged = max([acknowledged, *(int(line) for line in worker.stdout if line.endswith("\n"))])
+    worker.wait()
+    worker.stdin.close()
+    with open_store(store_url, tmp_path) as store:
+        stored = store.counts().events
+        assert stored >= acknowledged
+        assert stored % 3 == 0  # all of a call or none
+        found = store.histories(["w"], 10_000_000)["w"]
+        assert [event.timestamp for event in found] == list(range(stored))
+
+
+def test_many_threads_lose_nothing_and_count_right(store: Store) -> None:
+    def post(thread: int) -> int:
+        # Every second event is posted by the neighbour as well.
+        return sum(
+            store.add_events([Event(f"u{thread}", "i", "view", n, event_id=f"{thread + n % 2}/{n}")])
+            for n in range(20)
+        )
+
+    with ThreadPoolExecutor(24) as pool:
+        counted = sum(pool.map(post, range(24)))
+    assert (
+        store.counts().events
+        == counted
+        == len({(thread + n % 2, n) for thread in range(24) for n in range(20)})
+    )
+
+
+def test_read_your_writes_in_another_store_object(open_again: Callable[[], Store]) -> None:
+    writer, reader = open_again(), open_again()
+    for n in range(50):
+        writer.add_events([Event("u", f"i{n}", "view", n)])
+        assert reader.histories(["u"], 1)["u"][0].item_id == f"i{n}"
+
+
+class GatedWriter:
+    """A writer whose thread is held inside a transaction while others queue up."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.store = open_store(url, folder)  # makes the tables
+        self.database = Database(parse_url(url, folder))
+        self.writer = Writer(self.database)
+        self.entered, self.gate = threading.Event(), threading.Event()
+
+    def hold(self) -> None:
+        def wait_inside(connection: Connection) -> None:
+            self.entered.set()
+            self.gate.wait(30)
+
+        self.writer.defer(wait_inside)
+        assert self.entered.wait(30)
+
+    def close(self) -> None:
+        self.gate.set()
+        self.writer.close()
+        self.database.close()
+        self.store.close()
+
+
+@pytest.fixture
+def gated(store_url: str, tmp_path: Path) -> object:
+    one = GatedWriter(store_url, tmp_path)
+    yield one
+    one.close()
+
+
+def test_callers_that_queue_up_share_one_transaction(gated: GatedWriter) -> None:
+    transactions: list[object] = []
+    gated.hold()
+    with ThreadPoolExecutor(12) as pool:
+        waiting = [
+            pool.submit(gated.writer.run, lambda c: transactions.append(c.get_transaction()))
+            for _ in range(12)
+        ]
+        while len(gated.writer._urgent) < 12:
+            threading.Event().wait(0.01)
+        gated.gate.set()
+        for one in waiting:
+            one.result(30)
+    assert len(transactions) == 12
+    assert len(set(map(id, transactions))) == 1
+
+
+def test_one_failing_caller_does_not_fail_its_group(gated: GatedWriter) -> None:
+    def insert(name: str) -> Callable[[Connection], int]:
+        sql = text("INSERT INTO meta (name, value) VALUES (:name, 'x')")
+        return lambda c: c.execute(sql, {"name": name}).rowcount
+
+    gated.hold()
+    with ThreadPoolExecutor(3) as pool:
+        waiting = []
+        for name in ("a", "schema_version", "b"):  # the second violates the primary key
+            waiting.append(pool.submit(gated.writer.run, insert(name)))
+            while len(gated.writer._urgent) < len(waiting):
+                threading.Event().wait(0.01)
+        gated.gate.set()
+        assert waiting[0].result(30) == 1
+        with pytest.raises(StoreError, match=r"(?i)unique"):
+            waiting[1].result(30)
+        assert waiting[2].result(30) == 1
+    stored = gated.database.read(lambda c: c.execute(text("SELECT name FROM meta")).scalars().all())
+    assert sorted(stored) == ["a", "b", "schema_version"]
+
+
+def test_a_bug_in_one_piece_of_work_reaches_its_caller_and_the_thread_lives(
+    gated: GatedWriter,
+) -> None:
+    def broken(connection: Connection) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        gated.writer.run(broken)
+    assert gated.writer.run(lambda connection: 7) == 7
+
+
+def test_a_foreign_writer_delays_but_does_not_fail(tmp_path: Path) -> None:
+    with open_store(None, tmp_path) as store:
+        foreign = sqlite3.connect(tmp_path / "recserve.db", isolation_level=None)
+        foreign.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            posted = pool.submit(store.add_events, [Event("u", "i", "view", 1)])
+            # Readers do not even wait.
+            assert store.histories(["u"], 1) == {"u": []}
+            assert store.counts().events == 0
+            threading.Event().wait(0.3)
+            assert not posted.done()
+            foreign.execute("COMMIT")
+            assert posted.result(30) == 1
+        foreign.close()
+
+
+def test_sqlite_is_set_up_for_durability(tmp_path: Path) -> None:
+    database = Database(parse_url(None, tmp_path))
+
+    def pragmas(connection: Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    assert database.write(pragmas) == ["wal", 2, 1]
+    assert database.read(pragmas) == ["wal", 2, 1]
+    database.close()
+
+
+def test_histories_read_only_the_newest_entries_of_the_index(tmp_path: Path) -> None:
+    from recserve.store.queries import histories_query
+
+    with open_store(None, tmp_path):
+        database = Database(parse_url(None, tmp_path))
+        sql = str(histories_query(postgres=False).compile(compile_kwargs={"literal_binds": False}))
+        plan = database.read(
+            lambda c: c.execute(text(f"EXPLAIN QUERY PLAN {sql}"), {"hashes": "[1]", "limit": 5}).all()
+        )
+        database.close()
+    steps = [row[-1] for row in plan]
+    assert any("COVERING INDEX ix_events_user_hash_timestamp_seq (user_hash=?)" in one for one in steps)
+    assert not any("SCAN events" in one for one in steps)
+
+
+def test_stale_connections_are_replaced(postgres_server: str, tmp_path: Path) -> None:
+    admin = create_engine(
+        make_url(postgres_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.execute(text("CREATE DATABASE stale"))
+    url = make_url(postgres_server).set(database="stale").render_as_string(hide_password=False)
+    with open_store(url, tmp_path) as store:
+        store.add_events([Event("u", "i", "view", 1)])
+        for _ in range(2):
+            with admin.connect() as connection:
+                connection.execute(
+                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname='stale'")
+                )
+            store.ping()
+            assert store.add_events([Event("u", "i", "view", 2)]) == 1
+        assert store.counts().events == 3
+    admin.dispose()
