@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m recserve_deployments.demo --home $(HOME_DIR)
+	$(BIN)/recserve demo --home $(HOME_DIR)
 
 test: lint
 	$(BIN)/python -m pytest

@@ -91,6 +91,11 @@ class Trainer:
             threads=config.train.threads,
             device=config.train.device,
         )
+        if not tables.items.num_rows or not tables.events.num_rows:
+            raise DataError(
+                f"the store holds {tables.items.num_rows} items and {tables.events.num_rows} events; "
+                "bring some of both with `recserve import`"
+            )
         catalogue = catalogue_of(tables)
         data = Dataset.from_tables(catalogue, tables.events, config.event_types)
         with self._timed("encode"):

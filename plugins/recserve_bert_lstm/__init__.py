@@ -1,1 +1,117 @@
-"""Placeholder while being written."""
+"""BERT+LSTM: reads a user's events as a sequence of text vectors and predicts what comes next.
+
+Registers the ranker ``bert_lstm`` and the retriever ``bert_lstm`` (the same model against the whole
+catalogue). Light to import: torch is loaded when a component is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from recserve import Catalogue, Component, NoParams, hookimpl, search
+
+if TYPE_CHECKING:
+    from recserve_bert_lstm.model import BertLstm
+
+
+class BertLstmParams(NoParams):
+    """Parameters of the ranker and the retriever ``bert_lstm``; None adapts to the data."""
+
+    text: bool = Field(True, description="Read the text vectors of items; off learns from item ids alone.")
+    width: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Length of item vectors and LSTM state; default by number of events.",
+        json_schema_extra=search(choices=[32, 64, 128, 256]),
+    )
+    window: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        description="Newest events of a user that are read.",
+        json_schema_extra=search(choices=[20, 50, 100, 200]),
+    )
+    dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Dropout before and after the LSTM; default by number of events.",
+        json_schema_extra=search(low=0.0, high=0.6),
+    )
+    id_dropout: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of items whose id vector is hidden in a batch, so that text alone works.",
+        json_schema_extra=search(low=0.0, high=0.5),
+    )
+    min_id_count: int = Field(
+        3,
+        ge=1,
+        description="Positive events an item needs for an id vector of its own.",
+        json_schema_extra=search(low=1, high=20),
+    )
+    loss: Literal["sampled_softmax", "full_softmax", "bce"] = Field(
+        "sampled_softmax",
+        description="A catalogue smaller than the pool of negatives takes the full softmax anyway.",
+    )
+    negatives: int = Field(
+        512,
+        ge=1,
+        description="Negatives drawn for each batch.",
+        json_schema_extra=search(low=128, high=4096, log=True),
+    )
+    in_batch: int = Field(
+        256, ge=0, description="Targets of the batch that serve as negatives as well, at most."
+    )
+    epochs: int = Field(40, ge=1, description="At most; early stopping usually ends sooner.")
+    patience: int = Field(
+        3, ge=1, description="Epochs without a better validation nDCG@10 before training stops."
+    )
+    learning_rate: float = Field(0.005, gt=0, json_schema_extra=search(low=5e-4, high=0.02, log=True))
+    weight_decay: float = Field(0.01, ge=0, json_schema_extra=search(low=1e-4, high=0.3, log=True))
+    batch_events: int = Field(
+        3200,
+        ge=1,
+        description="Padded events in a batch.",
+        json_schema_extra=search(choices=[1600, 3200, 6400, 12800]),
+    )
+    blend_l2: float = Field(
+        2.0, gt=0, description="How strongly the ranker's blend is drawn to the sequence score alone."
+    )
+    text_weight: float = Field(
+        2.0,
+        ge=0,
+        description="Weight of the similarity to a request's free text, in standard deviations.",
+    )
+
+
+def _build(params: BertLstmParams, catalogue: Catalogue) -> BertLstm:
+    from recserve_bert_lstm.model import BertLstm
+
+    return BertLstm(params, catalogue)
+
+
+_COMPONENT = Component(
+    "bert_lstm",
+    _build,
+    BertLstmParams,
+    needs_vectors=True,
+    summary="LSTM over BERT vectors of a user's events; learns from candidates as a ranker.",
+)
+
+
+@hookimpl
+def register_rankers() -> Sequence[Component]:
+    """The ranker ``bert_lstm``."""
+    return [_COMPONENT]
+
+
+@hookimpl
+def register_retrievers() -> Sequence[Component]:
+    """The retriever ``bert_lstm``: the user state against all items."""
+    return [_COMPONENT]

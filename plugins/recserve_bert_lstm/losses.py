@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from recserve_bert_lstm.windows import IntArray
 
+MASKED = -1e30
+"""Logit of an item that is not a negative: like -inf, but with a gradient where all are masked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -81,14 +84,12 @@ class NegativeSampler:
         return Pool(items, np.log(expected / counts).astype(np.float32))
 
 
-def softmax_loss(
-    positive: torch.Tensor, negative: torch.Tensor, log_expected: torch.Tensor
-) -> torch.Tensor:
+def softmax_loss(positive: torch.Tensor, negative: torch.Tensor, log_expected: torch.Tensor) -> torch.Tensor:
     """Mean negative log-likelihood of the targets.
 
     Args:
         positive: float, shape (P,); logits of the targets.
-        negative: float, shape (P, M); logits of the pool, -inf where the item is the target.
+        negative: float, shape (P, M); logits of the pool, MASKED where the item is the target.
         log_expected: float, shape (M,); see :class:`Pool`.
     """
     others = torch.logsumexp(negative - log_expected, dim=1)
@@ -100,8 +101,8 @@ def bce_loss(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
 
     Args:
         positive: float, shape (P,).
-        negative: float, shape (P, M); -inf (no loss) where the item is the target.
+        negative: float, shape (P, M); MASKED (no loss) where the item is the target.
     """
     against = torch.nn.functional.softplus(negative)
-    used = torch.isfinite(negative).sum(dim=1).clamp(min=1)
+    used = (negative > 0.5 * MASKED).sum(dim=1).clamp(min=1)
     return (torch.nn.functional.softplus(-positive) + against.sum(dim=1) / used).mean()

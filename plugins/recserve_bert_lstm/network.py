@@ -19,7 +19,6 @@ from torch.nn import functional
 from recserve_bert_lstm.windows import GAP_BUCKETS, Padded
 
 LstmState = tuple[torch.Tensor, torch.Tensor]
-KNOBS = dict(cosine=False, tau=0.1, idstd=0.05, textstd=0.1, skip=False, outnorm=False, bias=False, mlp=False)
 
 
 class Dropout:
@@ -59,23 +58,21 @@ class ItemTower(nn.Module):
         self.width = width
         self.ids: nn.Embedding | None = nn.Embedding(n_ids, width)
         self.unknown = nn.Parameter(torch.zeros(width))
-        self.projection = (
-            nn.Linear(text_dimension, width, bias=False) if text_dimension else None
-        )
+        self.projection = nn.Linear(text_dimension, width, bias=False) if text_dimension else None
         self.register_buffer("text_mean", torch.zeros(text_dimension))
         self.text_mean: torch.Tensor
 
-    def initialise(
-        self, vectors: NDArray[np.float32] | None, generator: torch.Generator
-    ) -> None:
+    def initialise(self, vectors: NDArray[np.float32] | None, generator: torch.Generator) -> None:
         """Start the projection at the whitened principal axes of the text, ids near zero.
 
         Args:
             vectors: float32, shape (n, text_dimension); text vectors of (a sample of) the catalogue.
             generator: Source of the random start.
         """
+        nn.init.zeros_(self.unknown)
+        nn.init.zeros_(self.text_mean)
         if self.ids is not None:
-            nn.init.normal_(self.ids.weight, std=KNOBS['idstd'], generator=generator)
+            nn.init.normal_(self.ids.weight, std=0.05, generator=generator)
         if self.projection is None or vectors is None:
             return
         mean = vectors.mean(axis=0, dtype=np.float64)
@@ -85,7 +82,7 @@ class ItemTower(nn.Module):
         top = np.argsort(-values, kind="stable")[:size]
         spread = np.sqrt(np.maximum(values[top], 1e-4))
         start = np.zeros((self.width, len(values)))
-        start[:size] = KNOBS['textstd'] * (axes[:, top] / spread).T
+        start[:size] = 0.1 * (axes[:, top] / spread).T
         with torch.no_grad():
             self.text_mean.copy_(torch.from_numpy(mean.astype(np.float32)))
             self.projection.weight.copy_(torch.from_numpy(start.astype(np.float32)))
@@ -133,13 +130,18 @@ class Network(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.lstm = nn.LSTM(width, width)
         self.output = nn.Linear(width, width)
-        if KNOBS['outnorm']: self.onorm = nn.LayerNorm(width)
-        if KNOBS['skip']: self.skip = nn.Linear(width, width, bias=False)
 
-    def initialise(
-        self, vectors: NDArray[np.float32] | None, generator: torch.Generator
-    ) -> None:
+    @classmethod
+    def blank(cls, n_ids: int, text_dimension: int, n_event_types: int, width: int) -> Network:
+        """A network with unset weights; unlike the constructor it draws no global random numbers."""
+        with torch.device("meta"):
+            network = cls(n_ids, text_dimension, n_event_types, width)
+        return network.to_empty(device="cpu")
+
+    def initialise(self, vectors: NDArray[np.float32] | None, generator: torch.Generator) -> None:
         """Random start from ``generator`` alone; see :meth:`ItemTower.initialise`."""
+        nn.init.ones_(self.norm.weight)
+        nn.init.zeros_(self.norm.bias)
         bound = 1.0 / math.sqrt(self.width)
         for parameter in self.lstm.parameters():
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
@@ -147,7 +149,6 @@ class Network(nn.Module):
             nn.init.normal_(table.weight, std=0.02, generator=generator)
         nn.init.uniform_(self.output.weight, -bound, bound, generator=generator)
         nn.init.zeros_(self.output.bias)
-        if KNOBS['skip']: nn.init.uniform_(self.skip.weight, -bound, bound, generator=generator)
         with torch.no_grad():
             # An open forget gate at the start (Jozefowicz et al., 2015).
             self.lstm.bias_hh_l0[self.width : 2 * self.width] += 1.0
@@ -177,19 +178,12 @@ class Network(nn.Module):
         """
         codes = torch.clamp(events, 0, self.event_types.num_embeddings - 1)
         happened = (
-            self.event_types(codes)
-            + self.gaps(gaps)
-            + self.confidence(weights.clamp(-5.0, 5.0)[..., None])
+            self.event_types(codes) + self.gaps(gaps) + self.confidence(weights.clamp(-5.0, 5.0)[..., None])
         )
         # Time first: oneDNN's LSTM is several times faster on a CPU that way.
-        x = dropout(self.norm(vectors) + happened)
-        inputs = x.transpose(0, 1).contiguous()
+        inputs = dropout(self.norm(vectors) + happened).transpose(0, 1).contiguous()
         hidden, state = self.lstm(inputs, state)
-        h=hidden.transpose(0, 1)
-        s = self.output(dropout(h))
-        if KNOBS['skip']: s = s + self.skip(x)
-        if KNOBS['outnorm']: s = self.onorm(s)
-        return s, state
+        return self.output(dropout(hidden.transpose(0, 1))), state
 
     def encode_padded(
         self, vectors: torch.Tensor, sequences: Padded, dropout: Dropout = NO_DROPOUT

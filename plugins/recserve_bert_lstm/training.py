@@ -1,195 +1,239 @@
-"""Fits the network: shared negatives for a batch, early stopping, averaged weights."""
+"""Fits the network: one forward for each window, shared negatives, averaged weights."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
-from recserve import Catalogue, Dataset, FitContext, Histories
-from recserve_bert_lstm.losses import NegativeSampler, bce_loss, softmax_loss
+from recserve import Dataset, FitContext
+from recserve_bert_lstm import BertLstmParams
+from recserve_bert_lstm.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
 from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic
-from recserve_bert_lstm.windows import Batch, Events, IntArray, Padded, TrainingWindows
-import os
-SEEN = False
-LOG = os.environ.get('LSTM_LOG')
+from recserve_bert_lstm.settings import Settings
+from recserve_bert_lstm.validation import HeldOut, hold_out, ndcg
+from recserve_bert_lstm.windows import Batch, IntArray, TrainingWindows
 
-@dataclass(frozen=True)
-class Settings:
-    """Parameters with every automatic choice made."""
+CLIP_NORM = 5.0
+AVERAGING = 0.98
+VALIDATION_EVENTS = 2000
+UNVALIDATED_EPOCHS = 10
+_PRINCIPAL_SAMPLE = 20_000
+_BLOCK = 65_536
 
-    text: bool
-    width: int
-    window: int
-    dropout: float
-    id_dropout: float
-    min_id_count: int
-    loss: str
-    negatives: int
-    in_batch: int
-    epochs: int
-    patience: int
-    learning_rate: float
-    weight_decay: float
-    batch_events: int
-    clip: float = 5.0
-    ema: float = 0.98
-    validation_targets: int = 2000
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What training gives.
+
+    Attributes:
+        network: On the CPU, without its id vectors.
+        matrix: float32, shape (n_items, width); item vectors, ids included.
+        facts: JSON-like.
+    """
+
+    network: Network
+    matrix: NDArray[np.float32]
+    facts: dict[str, Any]
+
+
+def train(data: Dataset, params: BertLstmParams, context: FitContext) -> Fitted:
+    """Fit a network; see :class:`recserve.FitContext` for what ``context.prior`` decides."""
+    device = choose_device(context.device)
+    with deterministic(context.threads, device):
+        trainer = Trainer(data, params, context, device)
+        return trainer.run()
 
 
 class Trainer:
-    def __init__(self, data: Dataset, settings: Settings, context: FitContext) -> None:
-        self._data = data
-        self._settings = settings
-        self._context = context
-        self._device = choose_device(context.device)
-        self._random = np.random.default_rng(context.seed)
-        self._generator = torch.Generator(self._device).manual_seed(context.seed)
-        self._vectors = data.catalogue.vectors if settings.text else None
-        counts = data.item_counts
-        learnt = counts >= max(settings.min_id_count, 1)
-        self._slots = np.where(learnt, np.cumsum(learnt) - 1, -1)
-        self.network = self._build(int(learnt.sum()), context)
-        self._dropout = Dropout(settings.dropout, self._generator)
+    """One fit.
 
-    def _build(self, n_ids: int, context: FitContext) -> Network:
-        s = self._settings
-        d = 0 if self._vectors is None else self._vectors.shape[1]
-        with torch.random.fork_rng(devices=[]):
-            network = Network(n_ids, d, len(self._data.event_types), s.width)
+    Args:
+        data: Events and catalogue.
+        params: What the user asked for.
+        context: Seed, prior and progress.
+        device: Where to compute.
+    """
+
+    def __init__(
+        self, data: Dataset, params: BertLstmParams, context: FitContext, device: torch.device
+    ) -> None:
+        self._data = data
+        self._params = params
+        self._context = context
+        self._device = device
+        self._random = np.random.default_rng(context.seed)
+        self._vectors = data.catalogue.vectors if params.text else None
+        counts = data.item_counts
+        self._settings = Settings.choose(params, int(counts.sum()), int((counts > 0).sum()), context.prior)
+        self._slots = np.full(data.n_items, -1, dtype=np.int64)
+        frequent = np.flatnonzero(counts >= params.min_id_count)
+        self._slots[frequent] = np.arange(len(frequent))
+        # Places of catalogue rows within the distinct rows, and within the pool, of a batch.
+        self._place = np.zeros(data.n_items, dtype=np.int64)
+        self._pooled = np.full(data.n_items, -1, dtype=np.int64)
+        self._network = self._build(len(frequent))
+        masks = torch.Generator(device).manual_seed(context.seed)
+        self._dropout = Dropout(self._settings.dropout, masks)
+
+    def run(self) -> Fitted:
+        """Train and return the averaged weights of the best epoch."""
+        epochs, held_out, histories = self._params.epochs, None, self._data.histories
+        if self._context.prior is not None:
+            epochs = int(self._context.prior["epochs"])
+        else:
+            histories, held_out = hold_out(histories, VALIDATION_EVENTS, self._random)
+            if len(held_out) == 0:
+                epochs, held_out = min(epochs, UNVALIDATED_EPOCHS), None
+        windows = TrainingWindows(histories, self._params.window)
+        network, learnt = self._network, {"epochs": 0}
+        if windows.n_targets:
+            network, learnt = self._optimise(windows, epochs, held_out)
+        matrix = self._item_matrix(network).cpu().numpy()
+        network.items.ids = None
+        facts = {
+            **learnt,
+            "width": self._settings.width,
+            "dropout": self._settings.dropout,
+            "targets": windows.n_targets,
+            "items_with_id": int((self._slots >= 0).sum()),
+            "loss": self._loss_name,
+        }
+        return Fitted(network.cpu(), matrix, facts)
+
+    @property
+    def _loss_name(self) -> str:
+        if self._settings.bce:
+            return "bce"
+        return "sampled_softmax" if self._settings.negatives else "full_softmax"
+
+    def _build(self, n_ids: int) -> Network:
+        vectors = self._vectors
+        dimension = 0 if vectors is None else vectors.shape[1]
+        network = Network.blank(n_ids, dimension, len(self._data.event_types), self._settings.width)
         sample = None
-        if self._vectors is not None:
-            rows = np.arange(len(self._vectors))
-            if len(rows) > 20000:
-                rows = np.sort(self._random.choice(len(rows), 20000, replace=False))
-            sample = np.asarray(self._vectors[rows])
-        network.initialise(sample, torch.Generator().manual_seed(context.seed))
+        if vectors is not None:
+            rows = np.arange(len(vectors))
+            if len(rows) > _PRINCIPAL_SAMPLE:
+                rows = np.sort(self._random.choice(rows, _PRINCIPAL_SAMPLE, replace=False))
+            sample = np.asarray(vectors[rows], dtype=np.float32)
+        network.initialise(sample, torch.Generator().manual_seed(self._context.seed))
         return network.to(self._device)
 
-    def _items(self, network, rows: IntArray, drop: bool = False) -> torch.Tensor:
-        slots = self._slots[rows]
-        if drop and self._settings.id_dropout > 0:
-            slots = np.where(self._random.random(len(rows)) < self._settings.id_dropout, -1, slots)
-        text = None
-        if self._vectors is not None:
-            text = torch.from_numpy(np.ascontiguousarray(self._vectors[rows])).to(self._device)
-        return network.items(text, torch.from_numpy(slots).to(self._device))
-
-    def item_matrix(self, network) -> torch.Tensor:
-        n = self._data.n_items
-        with torch.no_grad():
-            return torch.cat([self._items(network, np.arange(s, min(s + 65536, n))) for s in range(0, n, 65536)])
-
-    def _loss(self, batch: Batch, sampler: NegativeSampler) -> torch.Tensor:
-        inputs = batch.inputs
-        targets = batch.targets[batch.learn]
-        pool = sampler.pool(targets, self._random)
-        rows = np.unique(np.concatenate([inputs.items.ravel(), targets, pool.items]))
-        rows = rows[rows >= 0]
-        place = self._place
-        place[rows] = np.arange(len(rows))
-        vectors = self._items(self.network, rows, drop=True)
-        device = self._device
-        index = lambda a: torch.from_numpy(place[np.maximum(a, rows[0])]).to(device)
-        x = torch.nn.functional.embedding(index(inputs.items), vectors)
-        states = self.network.encode_padded(x, inputs, self._dropout)
-        states = states[torch.from_numpy(batch.learn).to(device)]
-        wanted = torch.nn.functional.embedding(index(targets), vectors)
-        offered = torch.nn.functional.embedding(index(pool.items), vectors)
-        from recserve_bert_lstm.network import KNOBS
-        if KNOBS['cosine']:
-            F=torch.nn.functional
-            states=F.normalize(states,dim=1)/KNOBS['tau']; wanted=F.normalize(wanted,dim=1); offered=F.normalize(offered,dim=1)
-        positive = (states * wanted).sum(1)
-        negative = states @ offered.T
-        inpool = self._inpool
-        inpool[pool.items] = np.arange(len(pool.items))
-        hit = inpool[targets]
-        who = np.flatnonzero(hit >= 0)
-        negative = negative.index_put((torch.from_numpy(who).to(device), torch.from_numpy(hit[who]).to(device)), torch.tensor(float('-inf'), device=device))
-        if SEEN:
-            w, l = np.nonzero(inputs.items >= 0)
-            c = inpool[inputs.items[w, l]]
-            ok = c >= 0
-            m = np.zeros((len(inputs.items), len(pool.items)), bool)
-            m[w[ok], c[ok]] = True
-            owner = np.nonzero(batch.learn)[0]
-            negative = negative.masked_fill(torch.from_numpy(m[owner]), float('-inf'))
-        inpool[pool.items] = -1
-        if self._settings.loss == "bce":
-            return bce_loss(positive, negative)
-        return softmax_loss(positive, negative, torch.from_numpy(pool.log_expected).to(device))
-
-    def run(self, epochs: int, windows: TrainingWindows, counts, validate: Callable | None):
-        s = self._settings
-        self._place = np.zeros(self._data.n_items, np.int64)
-        self._inpool = np.full(self._data.n_items, -1, np.int64)
-        n = s.negatives if s.loss != "full_softmax" else 0
-        sampler = NegativeSampler(counts, n, s.in_batch if n else 0)
-        params = list(self.network.parameters())
-        optimiser = torch.optim.AdamW(params, lr=s.learning_rate, weight_decay=s.weight_decay, fused=True)
-        average = copy.deepcopy(self.network)
-        steps = 0
-        best, best_score, best_epoch, log = None, -1.0, 0, []
-        import time
-        t0=time.time()
+    def _optimise(
+        self, windows: TrainingWindows, epochs: int, held_out: HeldOut | None
+    ) -> tuple[Network, dict[str, Any]]:
+        parameters = list(self._network.parameters())
+        optimiser = torch.optim.AdamW(
+            parameters,
+            lr=self._params.learning_rate,
+            weight_decay=self._params.weight_decay,
+            fused=True,
+        )
+        sampler = NegativeSampler(self._data.item_counts, self._settings.negatives, self._settings.in_batch)
+        average = copy.deepcopy(self._network)
+        best, best_score, best_epoch, steps = average.state_dict(), -1.0, 0, 0
+        losses: list[float] = []
+        scores: list[float] = []
         for epoch in range(1, epochs + 1):
-            total = 0.0; nb = 0
-            for batch in windows.epoch(self._random, s.batch_events):
+            self._context.progress("bert_lstm: epochs", epoch - 1, epochs)
+            total, batches = 0.0, 0
+            for batch in windows.epoch(self._random, self._params.batch_events):
                 if not batch.learn.any():
                     continue
                 loss = self._loss(batch, sampler)
                 optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(params, s.clip)
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
                 optimiser.step()
                 steps += 1
-                decay = min(s.ema, (1 + steps) / (10 + steps))
-                with torch.no_grad():
-                    torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in params], 1 - decay)
-                total += float(loss.detach()); nb += 1
-            score = validate(average) if validate else float(epoch)
-            raw = validate(self.network) if validate and LOG else 0
-            log.append((total / max(nb,1), score))
-            if LOG: print(epoch, round(total/max(nb,1),4), 'val', round(score, 5), round(raw,5), 'steps', steps, 't', round(time.time()-t0,1), flush=True)
-            if score > best_score:
-                best_score, best_epoch, best = score, epoch, copy.deepcopy(average.state_dict())
-            elif epoch - best_epoch >= s.patience:
+                _average(average, parameters, min(AVERAGING, steps / (9 + steps)))
+                total, batches = total + float(loss.detach()), batches + 1
+            losses.append(round(total / batches, 6))
+            if held_out is None:
+                best_epoch = epoch
+                continue
+            matrix = self._item_matrix(average)
+            scores.append(round(ndcg(average, matrix, held_out, self._params.window), 6))
+            if scores[-1] > best_score:
+                best, best_score, best_epoch = _copy(average), scores[-1], epoch
+            elif epoch - best_epoch >= self._params.patience:
                 break
-        average.load_state_dict(best)
-        return average, best_epoch, log
+        self._context.progress("bert_lstm: epochs", epochs, epochs)
+        facts: dict[str, Any] = {"epochs": best_epoch, "losses": losses}
+        if held_out is not None:
+            average.load_state_dict(best)
+            facts |= {"validation_events": len(held_out), "validation_ndcg@10": scores}
+        return average, facts
+
+    def _loss(self, batch: Batch, sampler: NegativeSampler) -> torch.Tensor:
+        inputs, targets = batch.inputs, batch.targets[batch.learn]
+        pool = sampler.pool(targets, self._random)
+        # Each distinct item is projected once, whatever its part in the batch.
+        rows = np.unique(np.concatenate([inputs.items.ravel(), targets, pool.items]))
+        rows = rows[rows >= 0]
+        self._place[rows] = np.arange(len(rows))
+        vectors = self._item_vectors(self._network, rows, hide=self._params.id_dropout)
+
+        def pick(items: IntArray) -> torch.Tensor:
+            places = self._place[np.where(items >= 0, items, rows[0])]
+            return functional.embedding(self._tensor(places), vectors)
+
+        states = self._network.encode_padded(pick(inputs.items), inputs, self._dropout)
+        states = functional.embedding(
+            self._tensor(np.flatnonzero(batch.learn)), states.reshape(-1, states.shape[-1])
+        )
+        positive = (states * pick(targets)).sum(dim=1)
+        negative = states @ pick(pool.items).T
+        negative = self._mask_targets(negative, targets, pool.items)
+        if self._settings.bce:
+            return bce_loss(positive, negative)
+        return softmax_loss(positive, negative, self._tensor(pool.log_expected))
+
+    def _mask_targets(self, negative: torch.Tensor, targets: IntArray, pool: IntArray) -> torch.Tensor:
+        """Take each position's own target out of its negatives (accidental hits)."""
+        self._pooled[pool] = np.arange(len(pool))
+        column = self._pooled[targets]
+        self._pooled[pool] = -1
+        hits = np.flatnonzero(column >= 0)
+        where = (self._tensor(hits), self._tensor(column[hits]))
+        return negative.index_put(where, negative.new_tensor(MASKED))
+
+    def _item_vectors(self, network: Network, rows: IntArray, hide: float = 0.0) -> torch.Tensor:
+        slots = self._slots[rows]
+        if hide > 0:
+            slots = np.where(self._random.random(len(rows)) < hide, -1, slots)
+        text = None
+        if self._vectors is not None:
+            text = self._tensor(np.asarray(self._vectors[rows], dtype=np.float32))
+        vectors: torch.Tensor = network.items(text, self._tensor(slots))
+        return vectors
+
+    @torch.no_grad()
+    def _item_matrix(self, network: Network) -> torch.Tensor:
+        """Item vectors of the whole catalogue, shape (n_items, width)."""
+        starts = range(0, self._data.n_items, _BLOCK)
+        blocks = [
+            self._item_vectors(network, np.arange(start, min(start + _BLOCK, self._data.n_items)))
+            for start in starts
+        ]
+        return torch.cat(blocks) if blocks else torch.zeros((0, network.width), device=self._device)
+
+    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
 
 
-def hold_out(histories: Histories, targets: int, random) -> tuple[Histories, Histories, IntArray]:
-    """last positives of a sample of users: (training histories, query histories, target rows)."""
-    liked = histories.weights > 0
-    starts, ends = histories.offsets[:-1], histories.offsets[1:]
-    owners = histories.owners()
-    # rank of each positive from the end of its user
-    cum = np.cumsum(liked)
-    total_to_end = np.concatenate([[0], cum])[ends]
-    from_end = total_to_end[owners] - cum  # 0 for the last positive
-    count = total_to_end - np.concatenate([[0], cum])[starts]
-    able = np.flatnonzero(count >= 3)
-    per = 1 if len(able) == 0 else min(max(targets // len(able), 1), 3)
-    able2 = np.flatnonzero(count >= 2 * per + 1) if per > 1 else able
-    chosen = np.zeros(len(histories), bool)
-    if len(able2) > targets:
-        able2 = np.sort(random.choice(able2, targets, replace=False))
-    chosen[able2] = True
-    held = liked & (from_end < per) & chosen[owners]
-    where = np.flatnonzero(held)
-    first = ends.copy()
-    np.minimum.at(first, owners[where], where)
-    keep = np.arange(len(liked)) < first[owners]
-    train = histories.where(keep)
-    # queries
-    lengths = where - starts[owners[where]]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    index = np.arange(offsets[-1]) + np.repeat(starts[owners[where]] - offsets[:-1], lengths)
-    q = Histories(offsets, histories.items[index], histories.events[index], histories.weights[index], histories.timestamps[index])
-    return train, q, histories.items[where].astype(np.int64)
+@torch.no_grad()
+def _average(average: Network, parameters: list[torch.nn.Parameter], keep: float) -> None:
+    """Exponential moving average of the weights: steadier validation, better generalisation."""
+    for mean, parameter in zip(average.parameters(), parameters, strict=True):
+        mean.lerp_(parameter, 1.0 - keep)
+
+
+def _copy(network: Network) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}

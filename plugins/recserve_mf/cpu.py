@@ -75,9 +75,7 @@ class CpuSolver:
         side = self._problem.by_user
         observed = self._map(
             lambda start, stop: float(
-                observed_loss(
-                    self.users, self.items, side.offsets, side.columns, side.weights, start, stop
-                )
+                observed_loss(self.users, self.items, side.offsets, side.columns, side.weights, start, stop)
             ),
             _blocks(len(self.users)),
         )
@@ -89,9 +87,7 @@ class CpuSolver:
                 (self.items, self._item_reg),
             )
         )
-        return float(
-            sum(observed) + self._objective.unobserved_weight * float(unobserved) + shrinkage
-        )
+        return float(sum(observed) + self._objective.unobserved_weight * float(unobserved) + shrinkage)
 
     def _rotate(self, fixed: FloatArray) -> FloatArray:
         """Turn both sides into the principal axes of ``fixed``; return ``a0`` x its Gramian."""
@@ -99,18 +95,14 @@ class CpuSolver:
         turn = axes.astype(np.float32)
         for rows in (self.users, self.items):
             self._map(
-                lambda start, stop, rows=rows: np.matmul(
-                    rows[start:stop].copy(), turn, out=rows[start:stop]
-                ),
+                lambda start, stop, rows=rows: np.matmul(rows[start:stop].copy(), turn, out=rows[start:stop]),
                 _blocks(len(rows)),
             )
         # Rounding can leave a null direction slightly negative.
         return (self._objective.unobserved_weight * np.maximum(strengths, 0.0)).astype(np.float32)
 
     def _gramian(self, rows: FloatArray) -> NDArray[np.float64]:
-        parts = self._map(
-            lambda start, stop: rows[start:stop].T @ rows[start:stop], _blocks(len(rows))
-        )
+        parts = self._map(lambda start, stop: rows[start:stop].T @ rows[start:stop], _blocks(len(rows)))
         return np.sum(parts, axis=0, dtype=np.float64)
 
     def _solve(

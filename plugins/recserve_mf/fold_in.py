@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recserve import Histories
-
-from recserve_mf.ials import FloatArray, Int32Array, Int64Array, Objective
+from recserve_mf.ials import FloatArray, Int32Array, Int64Array
+from recserve_mf.model import Model
 
 DoubleArray = NDArray[np.float64]
 # Numbers (float64) that the systems of one group of users may hold at a time: 32 MB.
@@ -69,41 +69,31 @@ class FoldIn:
     """Solves user vectors for fixed item factors.
 
     Args:
-        items: float32, shape (n_items, d), in principal axes; rows without training are zero.
-        trained: bool, shape (n_items,); items that had a positive event in training.
-        objective: Hyper-parameters of the training objective.
-        confidence_power: Exponent applied to a user's summed confidence in an item.
-        confidence_unit: Mean damped confidence of training.
+        model: Item factors in principal axes and the constants of their training.
     """
 
-    def __init__(
-        self,
-        items: FloatArray,
-        trained: NDArray[np.bool_],
-        objective: Objective,
-        confidence_power: float,
-        confidence_unit: float,
-    ) -> None:
-        self._items = items
-        self._trained = trained
-        self._n_trained = int(trained.sum())
-        self._objective = objective
-        self._power = confidence_power
-        self._unit = confidence_unit
-        gramian = np.einsum("nd,nd->d", items, items, dtype=np.float64)
-        self._diagonal = objective.unobserved_weight * gramian
+    def __init__(self, model: Model) -> None:
+        self._items = model.items
+        self._trained = model.trained
+        self._n_trained = int(model.trained.sum())
+        self._objective = model.objective
+        self._power = model.confidence_power
+        self._unit = model.confidence_unit
+        gramian = np.einsum("nd,nd->d", model.items, model.items, dtype=np.float64)
+        self._diagonal = model.objective.unobserved_weight * gramian
 
     def liked(self, histories: Histories) -> Liked:
         """The positive events on trained items, summed over repeats of an item."""
         known = histories.known(len(self._items)).positive()
         keep = self._trained[known.items]
+        n_items = max(len(self._items), 1)
         owners, items = known.owners()[keep], known.items[keep].astype(np.int64)
-        pairs, where = np.unique(owners * len(self._items) + items, return_inverse=True)
+        pairs, where = np.unique(owners * n_items + items, return_inverse=True)
         sums = np.bincount(where, weights=known.weights[keep], minlength=len(pairs))
-        counts = np.bincount(pairs // max(len(self._items), 1), minlength=len(histories))
+        counts = np.bincount(pairs // n_items, minlength=len(histories))
         return Liked(
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            (pairs % max(len(self._items), 1)).astype(np.int32),
+            (pairs % n_items).astype(np.int32),
             sums**self._power / self._unit,
         )
 

@@ -15,9 +15,9 @@ event types have. Users and items without a positive event take no part.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,11 @@ class Problem:
     items: Int64Array
     confidence_unit: float
 
+    @property
+    def density(self) -> float:
+        """Observed pairs over all pairs of users and items that take part."""
+        return len(self.by_user.columns) / (len(self.by_user) * len(self.by_item))
+
     @classmethod
     def of(cls, data: Dataset, confidence_power: float) -> Problem | None:
         """Build from a data set; None when it has no positive event."""
@@ -137,7 +142,19 @@ class Problem:
 
 
 class Solver(Protocol):
-    """Keeps the factors of both sides and improves them, one alternating sweep at a time."""
+    """Keeps the factors of both sides and improves them, one alternating sweep at a time.
+
+    Used as a context manager; factors are read inside it.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
 
     @property
     def users(self) -> FloatArray:
@@ -159,16 +176,6 @@ def initial_items(n_items: int, dimension: int, stddev: float, seed: int) -> Flo
     generator = np.random.default_rng(seed)
     scale = np.float32(stddev / np.sqrt(dimension))
     return generator.standard_normal((n_items, dimension), dtype=np.float32) * scale
-
-
-def minimise(
-    solver: Solver, iterations: int, progress: Callable[[str, int, int], None]
-) -> Solver:
-    """Run ``iterations`` sweeps and report each."""
-    for iteration in range(iterations):
-        solver.sweep()
-        progress("factorising", iteration + 1, iterations)
-    return solver
 
 
 def in_principal_axes(items: FloatArray) -> FloatArray:

@@ -21,30 +21,46 @@ from recserve.errors import InvalidRequestError
 
 BodyT = TypeVar("BodyT", bound=Body)
 
+_DRAINED = 8
+"""Reading stops for good at this many times the limit."""
+
 
 async def read_body(request: Request, limit: int) -> bytes:
     """Read the body of a request that is declared as JSON.
 
     Args:
         request: The request, its body not yet read.
-        limit: Longest accepted body in bytes. It holds for chunked bodies too: reading stops there.
+        limit: Longest accepted body in bytes, chunked or not; no more than that is ever held in memory.
 
     Raises:
         UnsupportedMediaTypeError: Not declared as JSON, or compressed.
         BodyTooLargeError: Longer than ``limit``.
     """
-    _check_headers(request.headers, limit)
+    _check_headers(request.headers)
+    if _declared_length(request.headers) > limit and "expect" in request.headers:
+        raise _too_large(limit)  # the client waits for our word before it sends anything
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        chunks.append(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        elif size > _DRAINED * limit:
+            break
+        else:
+            # Read on without keeping it: a client that is cut off while it writes never sees the answer.
+            chunks.clear()
+    if size > limit:
+        raise _too_large(limit)
     return b"".join(chunks)
 
 
-def _check_headers(headers: Mapping[str, str], limit: int) -> None:
+def _declared_length(headers: Mapping[str, str]) -> int:
+    length = headers.get("content-length", "")
+    return int(length) if length.isdecimal() and len(length) < 19 else 0
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
     # A body must be declared: browsers send undeclared or text/plain bodies across origins without asking.
     declared = headers.get("content-type", "")
     kind, *parameters = (part.strip().lower() for part in declared.split(";"))
@@ -60,9 +76,6 @@ def _check_headers(headers: Mapping[str, str], limit: int) -> None:
         raise UnsupportedMediaTypeError(
             f"compressed bodies are not accepted (Content-Encoding: {encoding[:40]})"
         )
-    length = headers.get("content-length", "")
-    if length.isdecimal() and (len(length) > 18 or int(length) > limit):
-        raise _too_large(limit)
 
 
 def _too_large(limit: int) -> BodyTooLargeError:

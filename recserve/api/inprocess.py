@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from recserve.api.backend import Readiness
@@ -13,6 +14,8 @@ from recserve.pipeline import Pipeline
 from recserve.registry import PluginInfo
 from recserve.requests import Recommendation, Request
 from recserve.store import ExposedItem, Exposure, Store
+
+logger = logging.getLogger(__name__)
 
 
 class LocalBackend:
@@ -42,7 +45,10 @@ class LocalBackend:
         (answer,) = await self._pipeline.recommend([request])
         if isinstance(answer, RecserveError):
             raise answer
-        self._store.add_exposures([exposure_of(request, answer, now_ms())])
+        try:
+            self._store.add_exposures([exposure_of(request, answer, now_ms())])
+        except RecserveError as error:  # a lost log entry must not cost the answer
+            logger.warning("exposure not logged: %s", error)
         return answer
 
     async def add_events(self, events: Sequence[Event]) -> int:

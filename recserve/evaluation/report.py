@@ -127,7 +127,8 @@ def comparison_table(reports: Sequence[Report]) -> Table:
         f"{first.items:,} items ranked",
         caption=_caption(reports),
         box=box.SIMPLE_HEAD,
-        padding=(0, 1),
+        pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("", no_wrap=True)
     for report in reports:
@@ -150,7 +151,7 @@ def _caption(reports: Sequence[Report]) -> str:
     parts = ["95% bootstrap intervals over users"]
     if len(reports) > 1:
         parts.append("=: not significantly below the best (paired)")
-    parts.append(f"novelty in bits; diversity by {reports[0].diversity_vectors} vectors")
+    parts.append(f"novelty in bits; diversity by vectors of {reports[0].diversity_vectors}")
     notes = dict.fromkeys(report.note for report in reports if report.note is not None)
     return "; ".join([*parts, *notes])
 

@@ -30,6 +30,7 @@ LEAVE_ONE_OUT = "leave-one-out"
 GIVEN = "given"
 
 DEFAULT_HISTORY = 1000
+_NOT_BY_TIME = "the training events are not known to be older than the test events"
 _LEAKY = (
     "leaky: the model is trained on events of other users that are newer than the test events; "
     "use the temporal split to choose between models"
@@ -268,10 +269,9 @@ def given(
     ends = np.where(rows >= 0, timeline.offsets[np.maximum(rows, 0) + 1], 0)
     first_test = np.full(test.n_users, np.iinfo(np.int64).max)
     np.minimum.at(first_test, test.users, test.timestamps)
-    newest_input = timeline.timestamps[np.maximum(ends - 1, 0)]
-    times = np.where(
-        ends > starts, np.maximum(first_test[evaluated], newest_input + 1), first_test[evaluated]
-    )
+    # Asked after the input, and a stranger is asked about after the model was trained.
+    newest = int(training.timestamps[-1])
+    newest_input = np.where(ends > starts, timeline.timestamps[np.maximum(ends - 1, 0)], newest)
     offsets = np.zeros(len(evaluated) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
     return Split(
@@ -281,11 +281,12 @@ def given(
         rows=rows,
         starts=starts,
         ends=ends,
-        times=times,
+        times=np.maximum(first_test[evaluated], newest_input + 1),
         relevant=Ragged(offsets, items.astype(np.int32)),
         groups=np.arange(len(evaluated), dtype=np.int64),
         n_users=len(evaluated),
         history=history,
+        note=_NOT_BY_TIME if newest >= int(test.timestamps[0]) else None,
     )
 
 

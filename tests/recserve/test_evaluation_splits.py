@@ -169,6 +169,7 @@ def test_given_split():
     split = given_split(training, test, TYPES)
     assert split.n_users == 2
     assert split.n_items == 5
+    assert split.note is None
     assert queries_of(split) == [([0, 1], [0, 1], 7, [3, 5]), ([], [], 5, [0])]
     check_leaks(split)
 
@@ -177,6 +178,10 @@ def test_given_split_asks_after_the_input_even_without_real_times():
     training = dataset([("a", "i0", "view", 50), ("b", "i1", "view", 60)])
     split = given_split(training, table([("a", "i3", "view", 0)]), TYPES)
     assert split.times.tolist() == [51]
+    assert split.note is not None
+    assert "not known to be older" in split.note
+    stranger = given_split(training, table([("z", "i3", "view", 0)]), TYPES)
+    assert stranger.times.tolist() == [61]
 
 
 def test_given_split_without_any_answer_is_refused():

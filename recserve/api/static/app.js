@@ -284,10 +284,11 @@ function initials(title) {
   return words.slice(0, 2).map((word) => [...word][0].toUpperCase()).join("");
 }
 
+/** A colour for an item; steps of the golden angle keep neighbouring ids apart. */
 function hue(id) {
   let hash = 7;
-  for (const character of id.slice(0, 200)) hash = (hash * 31 + character.codePointAt(0)) % 3600;
-  return hash / 10;
+  for (const character of id.slice(0, 200)) hash = (hash * 31 + character.codePointAt(0)) % 100_003;
+  return ((hash * 137.508) % 360).toFixed(1);
 }
 
 // -------------------------------------------------------------------------------------------- theme

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from fastapi import FastAPI
+from pydantic import TypeAdapter
 
-from recserve import Candidates, Catalogue, Item, Queries, Retrieved, hookimpl, mask_scores, top_k
+from recserve import Candidates, Catalogue, Item, Queries, Retrieved, mask_scores, top_k
 from recserve.api import ApiSettings, LocalBackend, create_app
 from recserve.builtins import FieldsParams, FieldsText, TemplateExplainer
 from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig
-from recserve.domain import DEFAULT_EVENT_TYPES, FloatArray
-from recserve.errors import BundleError
+from recserve.domain import DEFAULT_EVENT_TYPES, BoolArray, FloatArray
+from recserve.errors import StageError
 from recserve.graph import RankingStage, RetrievalResult, RetrievalStage, Scenario
 from recserve.pipeline import Edge, Pipeline
 from recserve.registry import Registry
@@ -53,7 +55,7 @@ MOVIES = [
     ("1210", "Return of the Jedi", 1983, ["Action", "Adventure", "Sci-Fi"]),
     ("2571", "The Matrix", 1999, ["Action", "Sci-Fi", "Thriller"]),
     ("4993", "The Fellowship of the Ring", 2001, ["Adventure", "Fantasy"]),
-    ("a/b \"c\" ☃/history", "Slashes, quotes and a snowman", 2020, ["Comedy"]),
+    ('a/b "c" ☃/history', "Slashes, quotes and a snowman", 2020, ["Comedy"]),
 ]
 
 
@@ -105,36 +107,167 @@ class Fused:
         return candidates.scores
 
 
-class YearFilter:
+class SameWords:
+    """Items whose titles and genres share words with the request's text."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        assert catalogue.vectors is not None
+        self._vectors = catalogue.vectors
+
+    def retrieve(self, queries: Queries, k: int) -> Retrieved:
+        if queries.text_vectors is None:
+            return Retrieved.of(*top_k(np.full((len(queries), len(self._vectors)), -np.inf, np.float32), k))
+        scores = queries.text_vectors @ self._vectors.T
+        scores[scores <= 0] = -np.inf
+        return Retrieved.of(*top_k(mask_scores(scores, queries), k))
+
+
+class Since:
     """Keeps items from a year on."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._years = np.array([item.attributes["year"] for item in catalogue.items()])
 
-    def allowed(self, argument: Any) -> np.ndarray | None:
-        return None if argument is None else self._years >= argument["from"]
+    def allowed(self, argument: Any) -> BoolArray | None:
+        return None if argument is None else self._years >= argument
 
 
-class YearArgument(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    since: int
-
-    def __init__(self, **data: Any) -> None:
-        super().__init__(since=data.pop("from"), **data)
+def encode_words(texts: Sequence[str]) -> FloatArray:
+    """A bag of hashed words, unit length: a stand-in for BERT that needs no model."""
+    vectors = np.zeros((len(texts), 256), dtype=np.float32)
+    for row, text in enumerate(texts):
+        for word in text.lower().replace(",", " ").replace(".", " ").split():
+            vectors[row, zlib.crc32(word.encode()) % 256] += 1.0
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
 class DirectClient:
-    """Calls the stages in threads of this process."""
+    """Calls the stages in threads of this process; ``broken`` names stages that fail."""
 
     def __init__(self, scenarios: dict[str, Scenario]) -> None:
         self._retrieval = RetrievalStage(scenarios)
         self._ranking = RankingStage(scenarios)
+        self.broken: set[str] = set()
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+        self._enter("retrieval")
         return await asyncio.to_thread(self._retrieval.retrieve, scenario, queries, n)
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
+        self._enter("ranking")
         return await asyncio.to_thread(self._ranking.score, scenario, queries, candidates)
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
-        raise BundleError("no encoder is configured")
+        self._enter("encoding")
+        return await asyncio.to_thread(encode_words, texts)
+
+    def _enter(self, stage: str) -> None:
+        if stage in self.broken:
+            raise StageError(f"{stage} died")
+
+
+@dataclass
+class Served:
+    """The application and the parts behind it."""
+
+    folder: Path
+    app: FastAPI
+    store: Store
+    client: DirectClient
+
+    def call(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """One request through ASGI, no socket."""
+
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.request(method, url, **options)
+
+        return asyncio.run(send())
+
+    def get(self, url: str, **options: Any) -> httpx.Response:
+        return self.call("GET", url, **options)
+
+    def post(self, url: str, body: Any, **options: Any) -> httpx.Response:
+        return self.call("POST", url, json=body, **options)
+
+
+def build(folder: Path) -> Served:
+    """A server of its own store under ``folder``."""
+    store = open_store(None, folder)
+    items = [
+        Item(id_, {"title": title, "year": year, "genres": genres}) for id_, title, year, genres in MOVIES
+    ]
+    item_text = FieldsText(FieldsParams())
+    catalogue = Catalogue.of(items, encode_words([item_text.text(item) for item in items]))
+    store.upsert_items(items)
+    config = PipelineConfig(
+        retrievers=(
+            RetrieverConfig(use="same_words", weight=3.0),
+            RetrieverConfig(use="same_genres", weight=3.0),
+            RetrieverConfig(use="popular"),
+        ),
+        ranker=ComponentConfig(use="fused"),
+    )
+    filters = {"since": Since(catalogue)}
+    retrievers = {
+        "same_words": SameWords(catalogue),
+        "same_genres": SameGenres(catalogue),
+        "popular": Popular(catalogue),
+    }
+    client = DirectClient({"home": Scenario(config, retrievers, filters, Fused())})
+    edge = Edge(
+        bundle="test-bundle",
+        catalogue=catalogue,
+        event_types=DEFAULT_EVENT_TYPES,
+        scenarios={"home": Scenario(config, {}, filters)},
+        explainers={"home": TemplateExplainer()},
+        fallbacks={"home": Popular(catalogue)},
+        filter_arguments={"home": {"since": TypeAdapter(int)}},
+        item_text=item_text,
+        default_scenario="home",
+    )
+    plugins = Registry.discover(only=["builtins"]).plugins
+    backend = LocalBackend(Pipeline(edge, store, client), store, plugins, sample_users=["ada", "grace"])
+    return Served(folder, create_app(backend, ApiSettings(max_body_bytes=2_000_000)), store, client)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A fresh server for each test."""
+    made = build(tmp_path)
+    with made.store:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for tests that leave it as it is."""
+    made = build(tmp_path_factory.mktemp("api"))
+    with made.store:
+        yield made
+
+
+@pytest.fixture
+def address(served: Served) -> Iterator[str]:
+    """The URL of ``served`` behind a real socket."""
+    with listening(served.app) as url:
+        yield url
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """Serve an application on a free port."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not server.started:
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)

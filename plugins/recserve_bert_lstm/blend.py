@@ -1,0 +1,201 @@
+"""Blends the sequence score with what retrieval knows: a conditional logit over candidates.
+
+For each query the probability of candidate j is softmax(w . x_j) over the query's candidates
+(McFadden 1974; ListNet's top-one model, Cao et al. 2007). Features are standardised within the query,
+so retrievers with different scales mix; a retriever that did not answer gives zeros throughout,
+which moves no candidate past another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from recserve import Candidates
+from recserve_bert_lstm.batches import take_candidates
+
+RANK_OFFSET = 10.0
+_OWN = ("sequence", "sequence_long", "popularity", "popularity_long", "similarity")
+_EACH = ("score", "score_long", "present", "rank")
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the sequence model says about B x K candidates.
+
+    Attributes:
+        sequence: float32, shape (B, K); logits, anything where ``known`` is False.
+        popularity: float32, shape (B, K); log(1 + positive events).
+        similarity: float32, shape (B, K); cosine to the recent profile, 0 without text.
+        known: bool, shape (B,); whether the user has any event to read.
+        length: float32, shape (B,); log-length of the history in [-0.5, 0.5].
+    """
+
+    sequence: Floats
+    popularity: Floats
+    similarity: Floats
+    known: NDArray[np.bool_]
+    length: Floats
+
+    def take(self, queries: NDArray[np.int64]) -> Signals:
+        """Only these queries."""
+        return Signals(
+            self.sequence[queries],
+            self.popularity[queries],
+            self.similarity[queries],
+            self.known[queries],
+            self.length[queries],
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Signals]) -> Signals:
+        """Signals of consecutive batches with equal K as one; at least one part."""
+        return cls(
+            np.concatenate([part.sequence for part in parts]),
+            np.concatenate([part.popularity for part in parts]),
+            np.concatenate([part.similarity for part in parts]),
+            np.concatenate([part.known for part in parts]),
+            np.concatenate([part.length for part in parts]),
+        )
+
+
+def standardise(values: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """Zero mean and unit deviation over the valid entries of each row; 0 elsewhere.
+
+    Args:
+        values: float32, shape (B, K); may hold anything where not valid.
+        valid: bool, shape (B, K).
+    """
+    safe = np.where(valid, values, 0).astype(np.float64)
+    count = np.maximum(valid.sum(axis=1, keepdims=True), 1)
+    mean = safe.sum(axis=1, keepdims=True) / count
+    centred = np.where(valid, safe - mean, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+    scaled = centred / np.where(spread > 1e-9, spread, 1.0)
+    return scaled.astype(np.float32)
+
+
+def _source_features(scores: Floats, valid: NDArray[np.bool_], length: Floats) -> list[Floats]:
+    present = valid & np.isfinite(scores)
+    score = standardise(scores, present)
+    order = np.argsort(np.where(present, -scores, np.inf), axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(order.shape[1])[None, :], axis=1)
+    reciprocal = np.where(present, RANK_OFFSET / (rank + RANK_OFFSET), 0).astype(np.float32)
+    return [score, score * length[:, None], present.astype(np.float32), reciprocal]
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Weights of a linear score over candidates.
+
+    Attributes:
+        sources: Names of the retrievers it was learnt with.
+        weights: float64, shape (5 + 4 * len(sources),).
+    """
+
+    sources: tuple[str, ...]
+    weights: Doubles
+
+    @classmethod
+    def untrained(cls, sources: Sequence[str] = ()) -> Blend:
+        """The sequence score alone."""
+        weights = np.zeros(len(_OWN) + len(_EACH) * len(sources))
+        weights[0] = 1.0
+        return cls(tuple(sources), weights)
+
+    @classmethod
+    def learn(cls, signals: Signals, candidates: Candidates, labels: Floats, l2: float) -> Blend:
+        """Fit by penalised maximum likelihood (L-BFGS; convex, so the result is unique).
+
+        Args:
+            signals: Of Q queries.
+            candidates: Shape (Q, K).
+            labels: float32, shape (Q, K); queries without a positive label teach nothing.
+            l2: Strength of the pull towards :meth:`untrained`, as a number of queries.
+        """
+        start = cls.untrained(sorted(candidates.sources))
+        valid = candidates.items >= 0
+        target = np.where(valid, np.maximum(labels, 0), 0).astype(np.float64)
+        useful = np.flatnonzero((target.sum(axis=1) > 0) & signals.known)
+        if len(useful) == 0:
+            return start
+        features = start.features(signals.take(useful), take_candidates(candidates, useful))
+        flat = features.reshape(-1, features.shape[2])
+        open_ = valid[useful]
+        target = target[useful] / target[useful].sum(axis=1, keepdims=True)
+
+        def objective(weights: Doubles) -> tuple[float, Doubles]:
+            scores = (features @ weights.astype(np.float32)).astype(np.float64)
+            logits = np.where(open_, scores, -np.inf)
+            logits -= logits.max(axis=1, keepdims=True)
+            exp = np.exp(logits)
+            total = exp.sum(axis=1, keepdims=True)
+            loss = float((np.log(total[:, 0]) - (target * np.where(open_, logits, 0)).sum(1)).sum())
+            residual = (exp / total - target).astype(np.float32)
+            gradient = (residual.ravel() @ flat).astype(np.float64)
+            away = weights - start.weights
+            return loss + 0.5 * l2 * float(away @ away), gradient + l2 * away
+
+        fitted = minimize(objective, start.weights, jac=True, method="L-BFGS-B")
+        return cls(start.sources, np.asarray(fitted.x, dtype=np.float64))
+
+    def features(self, signals: Signals, candidates: Candidates) -> Floats:
+        """Features of each candidate, float32, shape (B, K, F)."""
+        valid = candidates.items >= 0
+        length = signals.length
+        sequence = standardise(signals.sequence, valid & signals.known[:, None])
+        popularity = standardise(signals.popularity, valid)
+        columns = [
+            sequence,
+            sequence * length[:, None],
+            popularity,
+            popularity * length[:, None],
+            standardise(signals.similarity, valid),
+        ]
+        absent = np.full(candidates.items.shape, np.nan, dtype=np.float32)
+        for source in self.sources:
+            scores = absent
+            if source in candidates.sources:
+                scores = candidates.source_scores[:, :, candidates.sources.index(source)]
+            columns.extend(_source_features(scores, valid, length))
+        return np.stack(columns, axis=-1)
+
+    def score(self, signals: Signals, candidates: Candidates) -> Floats:
+        """Blended scores, float32, shape (B, K); users without events keep retrieval's order."""
+        valid = candidates.items >= 0
+        blended = self.features(signals, candidates) @ self.weights.astype(np.float32)
+        retrieval = standardise(candidates.scores, valid & np.isfinite(candidates.scores))
+        return np.where(signals.known[:, None], blended, retrieval).astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-like form, readable by a person: feature name -> weight."""
+        return {
+            "sources": list(self.sources),
+            "weights": dict(zip(self.names(), map(float, self.weights), strict=True)),
+        }
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Blend:
+        """Inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: The names do not belong to the sources.
+        """
+        blend = cls.untrained([str(source) for source in facts["sources"]])
+        if set(blend.names()) != set(facts["weights"]):
+            raise ValueError("the blend's weights do not belong to its sources")
+        weights = [float(facts["weights"][name]) for name in blend.names()]
+        return cls(blend.sources, np.array(weights, dtype=np.float64))
+
+    def names(self) -> list[str]:
+        """Names of the features in the order of the weights."""
+        return [*_OWN, *(f"{source}.{kind}" for source in self.sources for kind in _EACH)]

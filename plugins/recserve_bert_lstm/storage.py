@@ -1,0 +1,133 @@
+"""Files of a fitted model: weights, item vectors, popularity and a description.
+
+Equal models give byte-equal files. Item vectors are a plain ``.npy``, so that the replicas of a node
+map one copy of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from recserve import BundleError
+from recserve_bert_lstm.network import Network
+
+_WEIGHTS = "network.safetensors"
+_ITEMS = "items.npy"
+_POPULARITY = "popularity.npy"
+_DESCRIPTION = "model.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Everything a bundle keeps of the model; nothing in it belongs to one user.
+
+    Attributes:
+        network: Without id vectors.
+        matrix: float32, shape (n_items, width); item vectors.
+        popularity: float32, shape (n_items,); log(1 + positive events).
+        ready: Whether there was any sequence to learn from.
+        anchor_event: Event type that an anchor is read as.
+        blend: JSON-like form of the blend; None when it was never learnt.
+    """
+
+    network: Network
+    matrix: NDArray[np.float32]
+    popularity: NDArray[np.float32]
+    ready: bool
+    anchor_event: int
+    blend: Mapping[str, Any] | None
+
+
+def write(stored: Stored, directory: Path) -> None:
+    """Write into an existing empty directory."""
+    network = stored.network
+    projection = network.items.projection
+    description = {
+        "format": _FORMAT,
+        "width": network.width,
+        "text_dimension": 0 if projection is None else projection.in_features,
+        "event_types": network.event_types.num_embeddings - 1,
+        "ready": stored.ready,
+        "anchor_event": stored.anchor_event,
+        "blend": stored.blend,
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file({name: tensors[name] for name in sorted(tensors)}, directory / _WEIGHTS)
+    np.save(directory / _ITEMS, np.ascontiguousarray(stored.matrix), allow_pickle=False)
+    np.save(directory / _POPULARITY, stored.popularity, allow_pickle=False)
+    text = json.dumps(description, sort_keys=True, indent=1)
+    (directory / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+
+
+def read(directory: Path, n_items: int, text_dimension: int) -> Stored:
+    """Read what :func:`write` wrote.
+
+    Args:
+        directory: Where.
+        n_items: Items of the catalogue it must fit.
+        text_dimension: Length of the catalogue's text vectors as the component uses them, 0 for none.
+
+    Raises:
+        BundleError: A file is missing, damaged, or belongs to another catalogue.
+    """
+    try:
+        return _read(directory, n_items, text_dimension)
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"bert_lstm: {Path(str(error.filename or directory)).name} is missing from the bundle"
+            "; train again"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError) as error:
+        cause = " ".join(str(error).split())
+        raise BundleError(f"bert_lstm: the bundle is damaged ({cause}); train again") from None
+    except SafetensorError as error:
+        raise BundleError(
+            f"bert_lstm: {_WEIGHTS} is damaged ({' '.join(str(error).split())}); train again"
+        ) from None
+
+
+def _read(directory: Path, n_items: int, text_dimension: int) -> Stored:
+    description = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
+    if description["format"] != _FORMAT:
+        raise BundleError(
+            f"bert_lstm: format {description['format']} was written by another version; train again"
+        )
+    width = int(description["width"])
+    if int(description["text_dimension"]) != text_dimension:
+        raise BundleError(
+            f"bert_lstm: trained on text vectors of length {description['text_dimension']}, the "
+            f"catalogue has {text_dimension} (0 = none); train again"
+        )
+    # Copy-on-write: pages stay shared between processes, and torch gets the writable array it wants.
+    matrix = _array(directory / _ITEMS, (n_items, width), mapped=n_items > 0)
+    popularity = _array(directory / _POPULARITY, (n_items,), mapped=False)
+    network = Network.blank(0, text_dimension, int(description["event_types"]), width)
+    network.items.ids = None
+    network.load_state_dict(load_file(directory / _WEIGHTS))
+    return Stored(
+        network=network,
+        matrix=matrix,
+        popularity=popularity,
+        ready=bool(description["ready"]),
+        anchor_event=int(description["anchor_event"]),
+        blend=description["blend"],
+    )
+
+
+def _array(path: Path, shape: tuple[int, ...], *, mapped: bool) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
+    if array.shape != shape or array.dtype != np.float32:
+        raise BundleError(
+            f"bert_lstm: {path.name} has shape {array.shape}, the catalogue asks for {shape}; train again"
+        )
+    return array

@@ -1,0 +1,107 @@
+"""Leave-last-out validation, carved out of the training data, by full ranking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recserve import Histories
+from recserve_bert_lstm.network import Network
+from recserve_bert_lstm.windows import IntArray, last_events
+
+MIN_EVENTS = 3
+"""Positive events a user needs to lend one for validation."""
+_BLOCK = 16_000_000  # scores held at once
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Events to predict.
+
+    Attributes:
+        queries: History before each event, B ragged histories.
+        targets: int64, shape (B,); catalogue rows.
+    """
+
+    queries: Histories
+    targets: IntArray
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def hold_out(histories: Histories, wanted: int, random: np.random.Generator) -> tuple[Histories, HeldOut]:
+    """Take the last positive event of a sample of users (up to three each where users are few).
+
+    Args:
+        histories: All events; rows within the catalogue.
+        wanted: Events to hold out, about.
+        random: Chooses the sample.
+
+    Returns:
+        Histories cut before each user's first held-out event, and the held-out events.
+    """
+    starts, ends, owners = histories.offsets[:-1], histories.offsets[1:], histories.owners()
+    liked = histories.weights > 0
+    so_far = np.concatenate([[0], np.cumsum(liked)])
+    totals = so_far[ends] - so_far[starts]
+    able = np.flatnonzero(totals >= MIN_EVENTS)
+    each = int(np.clip(wanted // max(len(able), 1), 1, 3))
+    able = np.flatnonzero(totals >= MIN_EVENTS * each)
+    if len(able) > wanted:
+        able = np.sort(random.choice(able, wanted, replace=False))
+    sampled = np.zeros(len(histories), dtype=np.bool_)
+    sampled[able] = True
+    from_end = so_far[ends][owners] - so_far[1:]
+    held = np.flatnonzero(liked & (from_end < each) & sampled[owners])
+
+    first = ends.copy()
+    np.minimum.at(first, owners[held], held)
+    kept = histories.where(np.arange(len(liked)) < first[owners])
+    lengths = held - starts[owners[held]]
+    offsets = np.zeros(len(held) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    index = np.arange(offsets[-1]) + np.repeat(starts[owners[held]] - offsets[:-1], lengths)
+    queries = Histories(
+        offsets,
+        histories.items[index],
+        histories.events[index],
+        histories.weights[index],
+        histories.timestamps[index],
+    )
+    return kept, HeldOut(queries, histories.items[held].astype(np.int64))
+
+
+@torch.inference_mode()
+def ndcg(network: Network, matrix: torch.Tensor, held_out: HeldOut, window: int, k: int = 10) -> float:
+    """Mean nDCG@k of the held-out events among all items but those of the user's past.
+
+    Args:
+        network: The network.
+        matrix: float32, shape (n_items, width); its item vectors.
+        held_out: At least one event.
+        window: Newest events that are read.
+        k: Cut-off.
+    """
+    gains: list[NDArray[np.float64]] = []
+    block = max(min(_BLOCK // max(len(matrix), 1), 512), 1)
+    for begin in range(0, len(held_out), block):
+        chosen = np.arange(begin, min(begin + block, len(held_out)))
+        queries = held_out.queries.select(chosen)
+        sequences = last_events(queries, window)
+        rows = torch.from_numpy(np.maximum(sequences.items, 0)).to(matrix.device)
+        states = network.encode_padded(torch.nn.functional.embedding(rows, matrix), sequences)
+        batch = torch.arange(len(chosen), device=matrix.device)
+        last = torch.from_numpy(sequences.lengths - 1).to(matrix.device)
+        scores = (states[batch, last] @ matrix.T).cpu().numpy()
+        targets = held_out.targets[chosen]
+        reached = scores[np.arange(len(chosen)), targets]
+        scores[queries.owners(), queries.items] = -np.inf
+        scores[np.arange(len(chosen)), targets] = -np.inf
+        # Ties count against the target, so that a constant score earns nothing.
+        rank = 1 + (scores >= reached[:, None]).sum(axis=1)
+        gains.append(np.where(rank <= k, 1.0 / np.log2(rank + 1.0), 0.0))
+    return float(np.concatenate(gains).mean())

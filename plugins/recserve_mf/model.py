@@ -1,0 +1,112 @@
+"""The learnt state of matrix factorisation: item factors and what fold-in needs to know. No users."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from recserve import BundleError
+from recserve_mf.ials import FloatArray, Objective, Problem, in_principal_axes
+
+FACTORS_FILE = "item_factors.safetensors"
+SETTINGS_FILE = "mf.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Item factors in principal axes with the constants of their training.
+
+    Attributes:
+        items: float32, shape (n_items, d), C order; zero rows where ``trained`` is False.
+        trained: bool, shape (n_items,); items with a positive event in training.
+        objective: Hyper-parameters of the training objective.
+        confidence_power: Exponent applied to a user's summed confidence in an item.
+        confidence_unit: Mean damped confidence of training, the unit of confidence.
+    """
+
+    items: FloatArray
+    trained: NDArray[np.bool_]
+    objective: Objective
+    confidence_power: float
+    confidence_unit: float
+
+    @classmethod
+    def empty(cls, n_items: int, dimension: int, objective: Objective) -> Model:
+        """A model that has learnt nothing."""
+        items = np.zeros((n_items, dimension), dtype=np.float32)
+        return cls(items, np.zeros(n_items, dtype=np.bool_), objective, 1.0, 1.0)
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        items: FloatArray,
+        n_items: int,
+        objective: Objective,
+        confidence_power: float,
+    ) -> Model:
+        """Spread the factors of a problem's items over the whole catalogue."""
+        spread = np.zeros((n_items, items.shape[1]), dtype=np.float32)
+        spread[problem.items] = in_principal_axes(items)
+        trained = np.zeros(n_items, dtype=np.bool_)
+        trained[problem.items] = True
+        return cls(spread, trained, objective, confidence_power, problem.confidence_unit)
+
+    def save(self, directory: Path) -> None:
+        """Write the two files of the model; equal models give equal bytes."""
+        save_file(
+            {"items": np.ascontiguousarray(self.items), "trained": self.trained},
+            directory / FACTORS_FILE,
+        )
+        settings = {
+            "unobserved_weight": self.objective.unobserved_weight,
+            "regularization": self.objective.regularization,
+            "nu": self.objective.nu,
+            "confidence_power": self.confidence_power,
+            "confidence_unit": self.confidence_unit,
+        }
+        text = json.dumps(settings, sort_keys=True, indent=1)
+        (directory / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path, n_items: int) -> Model:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            BundleError: A file is missing, damaged, or made for another catalogue.
+        """
+        settings = _read_settings(directory / SETTINGS_FILE)
+        path = directory / FACTORS_FILE
+        try:
+            with safe_open(path, framework="numpy") as file:
+                items, trained = file.get_tensor("items"), file.get_tensor("trained")
+        except (OSError, SafetensorError) as error:
+            raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        if items.ndim != 2 or items.dtype != np.float32 or items.shape[1] == 0:
+            raise BundleError(f"{path} does not hold a float32 matrix of item factors")
+        if len(items) != n_items or trained.shape != (n_items,) or trained.dtype != np.bool_:
+            raise BundleError(f"{path} was made for {len(items)} items, but the catalogue has {n_items}")
+        if not np.isfinite(np.einsum("nd,nd->", items, items, dtype=np.float64)):
+            raise BundleError(f"{path} holds values that are not finite")
+        objective = Objective(settings["unobserved_weight"], settings["regularization"], settings["nu"])
+        return cls(items, trained, objective, settings["confidence_power"], settings["confidence_unit"])
+
+
+def _read_settings(path: Path) -> dict[str, float]:
+    names = ("unobserved_weight", "regularization", "nu", "confidence_power", "confidence_unit")
+    try:
+        raw: Any = json.loads(path.read_text(encoding="utf-8"))
+        settings = {name: float(raw[name]) for name in names}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    bad = [name for name in names if not (np.isfinite(settings[name]) and settings[name] >= 0)]
+    if bad or settings["confidence_unit"] == 0:
+        raise BundleError(f"{path}: {bad[0] if bad else 'confidence_unit'} has an impossible value")
+    return settings

@@ -1,0 +1,177 @@
+"""``recserve serve``, ``stop`` and ``status``: the HTTP server on a Ray Serve graph."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out
+from recserve.errors import RuntimeEnvironmentError
+
+_RUNTIME = "recserve_deployments.runtime"
+
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="host:port of a running Ray cluster to deploy on; default: start one for this server.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("serve")(serve_command)
+    app.command("stop")(stop_command)
+    app.command("status")(status_command)
+
+
+def _runtime() -> Any:
+    # Named by a string because the library must not import the deployments, which are built on it; and
+    # imported only here, so that every other command does without Ray.
+    return importlib.import_module(_RUNTIME)
+
+
+def serve_command(
+    host: Annotated[str | None, typer.Option("--host", help="Instead of server.host.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Instead of server.port.")
+    ] = None,
+    address: AddressOption = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when ready and go on serving.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    config: ConfigOption = None,
+) -> None:
+    """Serve recommendations over HTTP until Ctrl-C.
+
+    Starts a Ray cluster of its own, or deploys on the one at --address.
+    """
+    state = State(home, config)
+    chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    server = state.config.server.model_copy(update=chosen)
+    wanted = state.config.model_copy(update={"server": server})
+    # Whatever can be wrong with plugins or bundles is found before anything starts.
+    state.registry.resolve(wanted)
+    bundle = state.current_bundle()
+    state.store.close()
+    runtime = _runtime()
+    started = time.perf_counter()
+    if address is not None:
+        with _progress() as report:
+            server_state = runtime.join(home, wanted, address, report)
+        _announce(server_state, bundle.id, started)
+        out.print("take it off the cluster with `recserve stop`", highlight=False)
+        return
+    server_state = runtime.start(home, wanted, follow=not detach)
+    try:
+        with _progress() as report:
+            server_state = runtime.wait(home, server_state, report)
+        _announce(server_state, bundle.id, started)
+        if detach:
+            return
+        out.print("Ctrl-C stops it", highlight=False)
+        _follow(server_state)
+    except KeyboardInterrupt:
+        err.print("stopping ...", highlight=False)
+        runtime.stop(home)
+        out.print("stopped", highlight=False)
+
+
+def _announce(state: Any, bundle: str, started: float) -> None:
+    seconds = time.perf_counter() - started
+    out.print(
+        f"serving bundle [bold]{bundle}[/] at [bold]{state.url}[/] (API: {state.url}/docs), "
+        f"ready after {seconds:.0f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _follow(state: Any) -> None:
+    """Block while the server lives.
+
+    Raises:
+        RuntimeEnvironmentError: It died.
+    """
+    supervisor = state.supervisor()
+    while supervisor is not None and supervisor.is_running():
+        try:
+            # Reaps the process, which is our child; is_running() is true of a zombie.
+            supervisor.wait(timeout=3600)
+        except Exception as error:
+            if type(error).__name__ != "TimeoutExpired":
+                raise
+            continue
+        break
+    raise RuntimeEnvironmentError(f"the server ended; see {state.log}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Shows what the server is busy with: one changing line on a terminal, a line each elsewhere."""
+    if not err.is_terminal:
+        yield lambda line: err.print(line, highlight=False, soft_wrap=True)
+        return
+    with err.status("starting") as display:
+        yield display.update
+
+
+def stop_command(home: HomeOption = DEFAULT_HOME) -> None:
+    """Stop this home's server: its own Ray cluster, or only its application on a joined one."""
+    stopped = _runtime().stop(home)
+    if stopped is None:
+        out.print(f"no server of {home} is running", highlight=False)
+    else:
+        out.print(f"stopped the server at {stopped.url}", highlight=False)
+
+
+def status_command(
+    ports: Annotated[bool, typer.Option("--ports", help="Also show what listens where.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Show this home's server: health, bundle, deployments and replicas."""
+    found = _runtime().status(home)
+    if found is None:
+        out.print(f"no server of {home} is running", highlight=False)
+        raise typer.Exit(1)
+    state = found.state
+    if not found.alive:
+        out.print(f"the server at {state.url} died; see {state.log}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+    _print_summary(found)
+    table = Table("deployment", "status", "running", "other replicas", "message")
+    for one in found.deployments:
+        other = ", ".join(f"{count} {name.lower()}" for name, count in one.other.items())
+        table.add_row(one.name, one.status.lower(), str(one.running), other, one.message)
+    out.print(table)
+    if ports:
+        listening = Table("address", "port", "process", "pid", "reached from")
+        for one in found.listeners:
+            reach = "this machine" if one.loopback else "every interface"
+            listening.add_row(one.address, str(one.port), one.process, str(one.pid), reach)
+        out.print(listening)
+
+
+def _print_summary(found: Any) -> None:
+    state, health = found.state, found.health
+    lines = [f"{state.phase} at {state.url}" + (f": {state.detail}" if state.detail else "")]
+    if health is None:
+        lines.append("the HTTP API does not answer")
+    elif "error" in health:
+        lines.append(f"not ready: {health['error']['message']}")
+    else:
+        stages = ", ".join(f"{name} {'ok' if fine else 'down'}" for name, fine in health["stages"].items())
+        lines.append(f"bundle {health['bundle']}; store {'ok' if health['store'] else 'down'}; {stages}")
+    if found.problem:
+        lines.append(found.problem)
+    owner = f"own cluster, process {state.pid}" if state.owned else "joined cluster"
+    lines.append(f"Ray at {state.address} ({owner}); logs: {state.ray_logs or state.log or os.devnull}")
+    for line in lines:
+        out.print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,22 @@
+"""Reading data files and bringing them into a store.
+
+Bad rows are reported with file, line and reason and left out; the good ones load.
+"""
+
+from __future__ import annotations
+
+from recserve.importing.events import EVENT_SCHEMA, read_events, with_event_ids
+from recserve.importing.items import ITEM_SCHEMA, read_items
+from recserve.importing.load import ImportSummary, import_tables
+from recserve.importing.problems import RowProblem
+
+__all__ = [
+    "EVENT_SCHEMA",
+    "ITEM_SCHEMA",
+    "ImportSummary",
+    "RowProblem",
+    "import_tables",
+    "read_events",
+    "read_items",
+    "with_event_ids",
+]

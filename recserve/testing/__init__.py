@@ -1,0 +1,45 @@
+"""Conformance suites: what a plugin author runs against his own components.
+
+Each ``check_*`` function builds the component by its registered name, through the same entry points as a
+server, fits it on a small made-up data set if it is trainable, and asserts what the graph relies on. Use them
+in plain pytest functions::
+
+    from recserve.testing import check_retriever
+
+    def test_contract():
+        check_retriever("newest", attribute="year")
+"""
+
+from recserve.testing.checks import (
+    build,
+    check_encoder,
+    check_explainer,
+    check_filter,
+    check_item_text,
+    check_ranker,
+    check_reranker,
+    check_retriever,
+)
+from recserve.testing.examples import (
+    example_candidates,
+    example_catalogue,
+    example_dataset,
+    example_queries,
+    one_query,
+)
+
+__all__ = [
+    "build",
+    "check_encoder",
+    "check_explainer",
+    "check_filter",
+    "check_item_text",
+    "check_ranker",
+    "check_reranker",
+    "check_retriever",
+    "example_candidates",
+    "example_catalogue",
+    "example_dataset",
+    "example_queries",
+    "one_query",
+]

@@ -1,0 +1,147 @@
+"""A small made-up domain that every kind of component can be run on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recserve.catalogue import Catalogue, Vocabulary
+from recserve.dataset import Dataset
+from recserve.domain import (
+    DEFAULT_EVENT_TYPES,
+    BoolArray,
+    Candidates,
+    Histories,
+    Item,
+    Queries,
+    Ragged,
+    Retrieved,
+)
+from recserve.graph import merge
+
+TOPICS = ("space", "cooking", "gardens", "trains")
+DIMENSION = 16
+
+
+def example_catalogue(n_items: int = 60, seed: int = 0) -> Catalogue:
+    """Items about four topics; vectors of one topic point the same way.
+
+    Attributes: ``title`` (text), ``topic`` (text), ``tags`` (list), ``year`` (number), ``price`` (number).
+    """
+    rng = np.random.default_rng(seed)
+    centres = np.linalg.qr(rng.normal(size=(DIMENSION, len(TOPICS))))[0].T
+    topics = np.arange(n_items) % len(TOPICS)
+    vectors = centres[topics] + 0.2 * rng.normal(size=(n_items, DIMENSION)) / np.sqrt(DIMENSION)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    items = [
+        Item(
+            f"item-{row}",
+            {
+                "title": f"{TOPICS[topic].title()} number {row}",
+                "topic": TOPICS[topic],
+                "tags": [TOPICS[topic], "odd" if row % 2 else "even"],
+                "year": 1960 + row,
+                "price": 5.0 + row % 7,
+            },
+        )
+        for row, topic in enumerate(topics)
+    ]
+    return Catalogue.of(items, vectors.astype(np.float32))
+
+
+def example_dataset(n_users: int = 80, length: int = 15, seed: int = 0) -> Dataset:
+    """Users who mostly stay with one topic, some events negative; times strictly increase."""
+    catalogue = example_catalogue(seed=seed)
+    rng = np.random.default_rng(seed + 1)
+    n_items, n_events = len(catalogue), n_users * length
+    users = np.tile(np.arange(n_users, dtype=np.int32), length)
+    topic = users % len(TOPICS)
+    own = rng.integers(0, n_items // len(TOPICS), n_events) * len(TOPICS) + topic
+    # A fifth of the events is on anything, so that no column of a matrix is empty.
+    items = np.where(rng.random(n_events) < 0.2, rng.integers(0, n_items, n_events), own)
+    names = tuple(DEFAULT_EVENT_TYPES)
+    events = rng.choice([names.index("view"), names.index("purchase"), names.index("dislike")], n_events)
+    weights = np.array([DEFAULT_EVENT_TYPES[names[code]].weight for code in events], dtype=np.float32)
+    day = 86_400_000
+    return Dataset(
+        catalogue,
+        Vocabulary(f"user-{row}" for row in range(n_users)),
+        users,
+        items.astype(np.int32),
+        events.astype(np.int16),
+        weights,
+        1_600_000_000_000 + np.arange(n_events, dtype=np.int64) * day // 10,
+        names,
+    )
+
+
+def example_queries(data: Dataset, batch: int = 12, seed: int = 0) -> Queries:
+    """Queries of every kind: long and short histories, none, anchors, text, exclusions, masks, new items."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(data.n_users, batch, replace=False).astype(np.int64)
+    histories = data.histories.select(chosen)
+    owners, place = histories.owners(), np.arange(len(histories.items))
+    # Query 0 has no history, query 1 a single event.
+    histories = histories.where((owners > 1) | ((owners == 1) & (place == histories.offsets[1])))
+    items = histories.items.copy()
+    if len(items):
+        # The newest event of the last query is on an item that the bundle does not know.
+        items[-1] = data.n_items
+    histories = Histories(histories.offsets, items, histories.events, histories.weights, histories.timestamps)
+    vectors = data.catalogue.vectors
+    assert vectors is not None
+    anchors = np.full(batch, -1, dtype=np.int32)
+    anchors[2] = 5
+    texts: list[str | None] = [None] * batch
+    texts[3] = "space"
+    text_vectors = np.zeros((batch, vectors.shape[1]), dtype=np.float32)
+    text_vectors[3] = vectors[0]
+    allowed: list[BoolArray | None] = [None] * batch
+    allowed[4] = np.arange(data.n_items) % 3 == 0
+    allowed[5] = np.zeros(data.n_items, dtype=np.bool_)
+    seen = [np.unique(items[a:b]) for a, b in zip(histories.offsets[:-1], histories.offsets[1:], strict=True)]
+    return Queries(
+        user_ids=tuple(f"user-{row}" for row in chosen),
+        histories=histories,
+        times=np.full(batch, int(data.timestamps[-1]) + 1, dtype=np.int64),
+        anchors=anchors,
+        excluded=Ragged.of(seen),
+        texts=tuple(texts),
+        text_vectors=text_vectors,
+        extra_vectors=vectors[:1].copy(),
+        allowed=tuple(allowed),
+        filters=({},) * batch,
+        contexts=({},) * batch,
+    )
+
+
+def example_candidates(data: Dataset, queries: Queries, seed: int = 0) -> Candidates:
+    """Merged candidates of two made-up retrievers, some queries with fewer than others."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, Retrieved] = {}
+    for name in ("mf", "content"):
+        items = np.full((len(queries), 20), -1, dtype=np.int32)
+        for index in range(len(queries)):
+            count = 20 if index % 4 else 7
+            items[index, :count] = rng.choice(data.n_items, count, replace=False)
+        scores = -np.sort(rng.random(items.shape), axis=1).astype(np.float32)
+        found[name] = Retrieved.of(items, np.where(items >= 0, scores, -np.inf).astype(np.float32))
+    return merge(found, {}, 25)
+
+
+def one_query(queries: Queries, index: int) -> Queries:
+    """One query of a batch as a batch of its own."""
+    pick = slice(index, index + 1)
+    text = queries.text_vectors
+    return Queries(
+        user_ids=queries.user_ids[pick],
+        histories=queries.histories.select(np.array([index], dtype=np.int64)),
+        times=queries.times[pick],
+        anchors=queries.anchors[pick],
+        excluded=Ragged.of([queries.excluded[index]]),
+        texts=queries.texts[pick],
+        text_vectors=None if text is None else text[pick],
+        extra_vectors=queries.extra_vectors,
+        allowed=queries.allowed[pick],
+        filters=queries.filters[pick],
+        contexts=queries.contexts[pick],
+    )

@@ -1,0 +1,218 @@
+"""The micro-batcher: every caller answered once, limits kept, failures contained, no wait when idle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recserve_deployments.batcher import MicroBatcher
+
+from recserve.errors import NotReadyError, OverloadedError
+
+
+class Recorder:
+    """Doubles numbers, holds batches until released, and remembers what it saw."""
+
+    def __init__(self, hold: bool = False) -> None:
+        self.batches: list[list[int]] = []
+        self.running = 0
+        self.most_running = 0
+        self.gate = asyncio.Event()
+        if not hold:
+            self.gate.set()
+
+    async def __call__(self, batch: list[int]) -> Sequence[int | Exception]:
+        self.batches.append(batch)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        await self.gate.wait()
+        self.running -= 1
+        return [2 * number for number in batch]
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(main, 20))
+
+
+async def rounds(count: int = 10) -> None:
+    """Let everything that is ready run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    max_batch=st.integers(1, 7),
+    in_flight=st.integers(1, 4),
+    arrivals=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=60),
+)
+def test_every_request_is_answered_once_within_the_limits(
+    max_batch: int, in_flight: int, arrivals: list[tuple[int, int]]
+) -> None:
+    """Arrivals are (loop rounds to wait before it, loop rounds its batch takes)."""
+
+    async def main() -> None:
+        seen: list[list[int]] = []
+        running = 0
+
+        async def work(batch: list[int]) -> Sequence[int | Exception]:
+            nonlocal running
+            running += 1
+            assert running <= in_flight
+            assert 1 <= len(batch) <= max_batch
+            seen.append(batch)
+            await rounds(max(arrivals[number][1] for number in batch))
+            running -= 1
+            return [number * number for number in batch]
+
+        batcher = MicroBatcher(work, max_batch, in_flight, max_queue=1000)
+        tasks = []
+        for number, (gap, _) in enumerate(arrivals):
+            await rounds(gap)
+            tasks.append(asyncio.create_task(batcher.submit(number)))
+        assert await asyncio.gather(*tasks) == [number * number for number in range(len(arrivals))]
+        # Exactly once each, and taken in the order of arrival.
+        assert [number for batch in seen for number in batch] == list(range(len(arrivals)))
+
+    run(main())
+
+
+@settings(max_examples=40, deadline=None)
+@given(outcomes=st.lists(st.sampled_from(["fine", "bad", "gone"]), min_size=1, max_size=40))
+def test_bad_elements_fail_alone_and_withdrawn_ones_are_skipped(outcomes: list[str]) -> None:
+    async def main() -> None:
+        recorder = Recorder(hold=True)
+
+        async def work(batch: list[int]) -> Sequence[int | Exception]:
+            doubled = await recorder(batch)
+            return [
+                ValueError(f"no {number}") if number >= 0 and outcomes[number] == "bad" else result
+                for number, result in zip(batch, doubled, strict=True)
+            ]
+
+        batcher = MicroBatcher(work, max_batch=8, in_flight=1, max_queue=100)
+        first = asyncio.create_task(batcher.submit(-1))
+        await rounds()
+        tasks = [asyncio.create_task(batcher.submit(number)) for number in range(len(outcomes))]
+        await rounds()
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if outcome == "gone":
+                task.cancel()
+        await rounds()
+        recorder.gate.set()
+        assert await first == -2
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        for number, (answer, outcome) in enumerate(zip(answers, outcomes, strict=True)):
+            if outcome == "fine":
+                assert answer == 2 * number
+            elif outcome == "bad":
+                assert isinstance(answer, ValueError)
+                assert str(answer) == f"no {number}"
+            else:
+                assert isinstance(answer, asyncio.CancelledError)
+        processed = {number for batch in recorder.batches for number in batch}
+        assert processed == {-1} | {n for n, outcome in enumerate(outcomes) if outcome != "gone"}
+
+    run(main())
+
+
+def test_idle_batcher_starts_at_once_and_busy_one_drains_what_queued() -> None:
+    async def main() -> None:
+        recorder = Recorder(hold=True)
+        batcher = MicroBatcher(recorder, max_batch=64, in_flight=1, max_queue=100)
+        tasks = [asyncio.create_task(batcher.submit(0))]
+        await rounds(3)
+        assert recorder.batches == [[0]]
+        tasks += [asyncio.create_task(batcher.submit(number)) for number in range(1, 31)]
+        await rounds()
+        assert recorder.batches == [[0]]
+        recorder.gate.set()
+        await asyncio.gather(*tasks)
+        assert recorder.batches == [[0], list(range(1, 31))]
+
+    run(main())
+
+
+def test_full_queue_is_refused_at_once_and_room_comes_back() -> None:
+    async def main() -> None:
+        recorder = Recorder(hold=True)
+        batcher = MicroBatcher(recorder, max_batch=1, in_flight=2, max_queue=3)
+        tasks = [asyncio.create_task(batcher.submit(number)) for number in range(2)]
+        await rounds()
+        tasks += [asyncio.create_task(batcher.submit(number)) for number in range(2, 5)]
+        await rounds()
+        with pytest.raises(OverloadedError):
+            await batcher.submit(9)
+        # A client that went away makes room for another one.
+        tasks[3].cancel()
+        await rounds()
+        tasks.append(asyncio.create_task(batcher.submit(5)))
+        await rounds()
+        recorder.gate.set()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [a for a in answers if not isinstance(a, BaseException)] == [0, 2, 4, 8, 10]
+        assert recorder.most_running == 2
+        assert await batcher.submit(6) == 12
+
+    run(main())
+
+
+def test_failing_run_fails_only_its_batch() -> None:
+    async def main() -> None:
+        async def work(batch: list[int]) -> Sequence[int | Exception]:
+            await asyncio.sleep(0)
+            if 1 in batch:
+                raise KeyError("broken")
+            return batch
+
+        batcher = MicroBatcher(work, max_batch=2, in_flight=1, max_queue=100)
+        answers = await asyncio.gather(
+            *(batcher.submit(number) for number in range(6)), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [KeyError, KeyError, int, int, int, int]
+
+    run(main())
+
+
+@pytest.mark.parametrize("length", [0, 1, 3])
+def test_wrong_number_of_results_is_an_error_not_a_hang(length: int) -> None:
+    async def main() -> None:
+        async def work(batch: list[int]) -> Sequence[int | Exception]:
+            return [0] * length
+
+        batcher = MicroBatcher(work, max_batch=2, in_flight=1, max_queue=100)
+        answers = await asyncio.gather(batcher.submit(1), batcher.submit(2), return_exceptions=True)
+        assert all(isinstance(answer, RuntimeError) for answer in answers)
+
+    run(main())
+
+
+def test_close_finishes_what_runs_and_refuses_the_rest() -> None:
+    async def main() -> None:
+        recorder = Recorder(hold=True)
+        batcher = MicroBatcher(recorder, max_batch=1, in_flight=1, max_queue=100)
+        running = asyncio.create_task(batcher.submit(1))
+        await rounds()
+        waiting = asyncio.create_task(batcher.submit(2))
+        await rounds()
+        closing = asyncio.create_task(batcher.close())
+        await rounds()
+        with pytest.raises(NotReadyError):
+            await waiting
+        with pytest.raises(NotReadyError):
+            await batcher.submit(3)
+        recorder.gate.set()
+        await closing
+        assert await running == 2
+        assert len(batcher) == 0
+
+    run(main())
+
+
+def test_limits_must_be_positive() -> None:
+    with pytest.raises(ValueError):
+        MicroBatcher(Recorder(), max_batch=0, in_flight=1, max_queue=1)

@@ -1,0 +1,192 @@
+"""The page at `/` in a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+HOSTILE = "<img src=x onerror=alert(1)>/../☃"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is missing")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)")
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """The opened page; any script error, failed request or foreign request fails the test."""
+    context = browser.new_context(viewport={"width": 1360, "height": 900}, reduced_motion="reduce")
+    opened = context.new_page()
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(f"script error: {error}"))
+    opened.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    opened.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((address, "data:"))
+            else problems.append(f"foreign request: {request.url}")
+        ),
+    )
+    opened.goto(f"{address}/")
+    opened.wait_for_selector("#items .card")
+    yield opened
+    context.close()
+    assert problems == []
+
+
+def titles(page: Any) -> list[str]:
+    return [text.split(" (")[0] for text in page.locator(".card h3").all_inner_texts()]
+
+
+def shoot(page: Any, name: str) -> None:
+    """Keep a picture where a person asked for one."""
+    folder = os.environ.get("RECSERVE_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+
+
+def text_becomes(page: Any, selector: str, text: str | re.Pattern[str]) -> None:
+    """Wait until an element's whole text is ``text``, or matches it."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(selector)).to_have_text(text)
+
+
+def test_it_opens_with_recommendations(page: Any) -> None:
+    assert page.title() == "recserve"
+    assert page.input_value("#user") == "ada"
+    assert len(titles(page)) == 12
+    first = page.locator(".card").first
+    assert first.locator("h3").inner_text() == "Toy Story"
+    assert first.locator(".chips").inner_text().split("\n") == ["1995", "Animation", "Children", "Comedy"]
+    assert first.locator(".why").inner_text() == "Popular right now"
+    assert "popular" in first.locator(".origin").inner_text()
+    assert page.locator("#bundle").inner_text() == "test-bundle"
+    assert "retrieval" in page.locator("#timings").inner_text()
+    assert page.locator("#degraded").is_hidden()
+    shoot(page, "wide-light")
+
+
+def test_a_like_is_stored_and_the_list_shows_what_changed(page: Any, served: Any) -> None:
+    page.get_by_role("button", name="Like: Heat", exact=True).click()
+    page.wait_for_selector(".badge")
+    assert "Heat" not in titles(page)
+    assert re.match(r"Liked “Heat” → \d+ new, \d+ moved; left: .*Heat", page.locator("#status").inner_text())
+    assert page.locator(".badge.up").count() + page.locator(".badge.new").count() > 0
+    assert "Because you liked Heat" in page.locator(".why").all_inner_texts()
+    assert page.locator("#history").inner_text().split("\n") == ["Heat", "liked"]
+    (stored,) = served.store.histories(["ada"], 10)["ada"]
+    assert (stored.item_id, stored.event) == ("6", "like")
+    page.get_by_role("group", name="Rate Seven").get_by_role("button", name="Rate 4 of 5").click()
+    text_becomes(page, "#history li:nth-child(2) .what", "liked")
+    rated = served.store.histories(["ada"], 10)["ada"][-1]
+    assert (rated.item_id, rated.event, rated.value) == ("47", "rating", 4.0)
+    shoot(page, "wide-changed")
+
+
+def test_an_anonymous_session_is_personal_and_leaves_nothing(page: Any, served: Any) -> None:
+    page.get_by_label("An anonymous visitor").check()
+    text_becomes(page, "#history", "Nothing yet. Click something.")
+    page.get_by_role("button", name="View: Heat", exact=True).click()
+    page.wait_for_selector(".badge")
+    assert "Because you looked at Heat" in page.locator(".why").all_inner_texts()
+    assert served.store.counts().events == 0
+    page.get_by_role("button", name="Start the session over").click()
+    text_becomes(page, "#history", "Nothing yet. Click something.")
+    assert titles(page)[2] == "Heat"
+
+
+def test_free_text(page: Any) -> None:
+    page.fill("#query", "godfather")
+    page.keyboard.press("Enter")
+    text_becomes(page, ".card:first-child h3", "The Godfather")
+    assert page.locator(".why").first.inner_text() == "Matches “godfather”"
+
+
+def test_keyboard_alone_reaches_everything(page: Any) -> None:
+    page.locator("#query").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Recommend"
+    page.get_by_role("button", name="View: Jumanji", exact=True).focus()
+    page.keyboard.press("Enter")
+    text_becomes(page, "#history li:first-child span:first-child", "Jumanji")
+    text_becomes(page, ".card:has(button:focus) .rank", "#2")
+
+
+def test_degraded_answers_and_errors_are_told(page: Any, served: Any) -> None:
+    served.client.broken = {"ranking"}
+    page.get_by_role("button", name="Recommend", exact=True).click()
+    page.wait_for_selector("#degraded:not([hidden])")
+    assert "went on without: ranking" in page.locator("#degraded").inner_text()
+    served.client.broken = set()
+    page.fill("#user", "")
+    page.keyboard.press("Enter")
+    text_becomes(page, "#history", "Nothing yet. Click something.")
+    page.get_by_role("button", name="View: Jumanji", exact=True).click()
+    page.wait_for_selector("#error:not([hidden])")
+    assert "Enter a user id first" in page.locator("#error").inner_text()
+
+
+def test_hostile_ids_and_titles_are_text(page: Any, served: Any) -> None:
+    page.fill("#user", HOSTILE)
+    page.keyboard.press("Enter")
+    text_becomes(page, "#history", "Nothing yet. Click something.")
+    page.get_by_role("button", name="View: Jumanji", exact=True).click()
+    page.wait_for_selector(".badge")
+    assert served.store.histories([HOSTILE], 5)[HOSTILE]
+    assert page.locator("main img").count() == 0
+
+
+def test_themes_and_narrow_screens(page: Any) -> None:
+    def background() -> str:
+        colour: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return colour
+
+    light = background()
+    page.locator("#theme").click()
+    assert background() == light
+    page.locator("#theme").click()
+    assert page.locator("#theme").get_attribute("title") == "Theme: dark"
+    assert background() != light
+    page.reload()
+    page.wait_for_selector("#items .card")
+    assert background() != light
+    page.get_by_role("button", name="Like: Heat", exact=True).click()
+    page.wait_for_selector(".badge")
+    shoot(page, "wide-dark")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    shoot(page, "narrow-dark")
+    page.locator("#theme").click()
+    shoot(page, "narrow-light")
+
+
+def test_swagger_ui_works_offline(page: Any, address: str) -> None:
+    page.goto(f"{address}/docs")
+    page.wait_for_selector("#operations-recommendations-recommend")
+    assert page.locator(".opblock").count() == 9
+    page.locator("#operations-server-live button.opblock-summary-control").click()
+    page.locator("#operations-server-live .execute").click()
+    page.wait_for_selector("#operations-server-live .live-responses-table")
+    assert '"status": "live"' in page.locator("#operations-server-live .live-responses-table").inner_text()
+    shoot(page, "docs")

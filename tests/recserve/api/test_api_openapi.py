@@ -1,0 +1,162 @@
+"""The OpenAPI document, its offline page, and the whole API fuzzed from it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from jsonschema import Draft202012Validator
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from recserve.api import create_app
+from recserve.api.models import EventBatchBody, EventBody, RecommendBody, SimilarBody
+
+ROUTES = {
+    ("post", "/v1/recommend"),
+    ("post", "/v1/similar"),
+    ("post", "/v1/events"),
+    ("get", "/v1/items/{item_id}"),
+    ("get", "/v1/users/{user_id}/history"),
+    ("get", "/v1/plugins"),
+    ("get", "/v1/about"),
+    ("get", "/v1/health/live"),
+    ("get", "/v1/health/ready"),
+}
+
+
+@pytest.fixture(scope="module")
+def document(shared: Any) -> dict[str, Any]:
+    found: dict[str, Any] = shared.get("/openapi.json").json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (method, path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_every_route_is_described(document: dict[str, Any]) -> None:
+    found = operations(document)
+    assert set(found) == ROUTES
+    for (method, path), operation in found.items():
+        assert operation["summary"], path
+        assert operation["description"], path
+        assert len(operation["tags"]) == 1, path
+        expected = {"200", "500", "503"} | ({"400", "413", "415", "422"} if method == "post" else set())
+        assert expected <= set(operation["responses"]), path
+        for status, response in operation["responses"].items():
+            schema = response["content"]["application/json"]["schema"]
+            assert (schema == {"$ref": "#/components/schemas/ErrorAnswer"}) == (status != "200")
+    assert len({operation["operationId"] for operation in found.values()}) == len(found)
+
+
+def test_it_is_the_dialect_of_openapi_3_0(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.0.3"
+    assert "summary" not in document["info"]
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            assert node.get("type") != "null", path
+            assert not isinstance(node.get("type"), list), path
+            for key in ("const", "$defs", "prefixItems"):
+                assert key not in node, path
+            assert (
+                not isinstance(node.get("exclusiveMinimum"), (int, float)) or node["exclusiveMinimum"] is True
+            )
+            if "$ref" in node:
+                assert node["$ref"].split("/")[-1] in document["components"]["schemas"], path
+            for key, value in node.items():
+                walk(value, f"{path}/{key}")
+        elif isinstance(node, list):
+            for index, value in enumerate(node):
+                walk(value, f"{path}/{index}")
+
+    walk(document, "")
+
+
+def test_examples_are_accepted_by_the_server(document: dict[str, Any], shared: Any) -> None:
+    tried = 0
+    for (_, path), operation in operations(document).items():
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        for example in content.get("examples", {}).values():
+            response = shared.post(path, example["value"])
+            assert response.status_code == 200, response.text
+            tried += 1
+    assert tried == 7
+
+
+def test_field_examples_are_valid() -> None:
+    for model in (RecommendBody, SimilarBody, EventBody, EventBatchBody):
+        schema = model.model_json_schema()
+        for name, field in schema["properties"].items():
+            for example in field.get("examples", []):
+                Draft202012Validator({**field, "$defs": schema.get("$defs", {})}).validate(example)
+            assert field.get("description"), f"{model.__name__}.{name}"
+
+
+def test_docs_load_nothing_from_elsewhere(shared: Any) -> None:
+    page = shared.get("/docs")
+    assert page.status_code == 200
+    links = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
+    assert links
+    assert not re.findall(r"https?:|//", page.text.split("<script>")[0])
+    for link in links:
+        file = shared.get(f"/{link}")
+        assert file.status_code == 200, link
+        assert len(file.content) > 500
+    assert '"validatorUrl": null' in page.text
+
+
+def test_the_page_and_its_files(shared: Any) -> None:
+    page = shared.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    links = re.findall(r"""(?:src|href)=["']([^"'#]+)["']""", page.text)
+    assert {"static/app.js", "static/style.css", "static/icon.svg", "docs", "v1/plugins"} == set(links)
+    for link in links:
+        assert shared.get(f"/{link}").status_code == 200, link
+    for name in ("app.js", "style.css"):
+        assert not re.findall(r"https?://", shared.get(f"/static/{name}").text)
+    assert shared.get("/static/../settings.py").status_code == 404
+
+
+# The tests are made from the document before there is a backend; the fixture brings it.
+fuzzed_app = create_app()
+schema = schemathesis.openapi.from_asgi("/openapi.json", fuzzed_app)
+
+
+@pytest.fixture
+def with_backend(shared: Any) -> None:
+    fuzzed_app.state.backend = shared.app.state.backend
+
+
+@schema.parametrize()
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_fuzz(case: Any, with_backend: None) -> None:
+    # Rules that no JSON schema can state (a known scenario, a time that is not in the future, a filter
+    # that exists) may refuse a body that fits the schema, so positive_data_acceptance is not asked for.
+    case.call_and_validate(
+        checks=[
+            not_a_server_error,
+            status_code_conformance,
+            content_type_conformance,
+            response_headers_conformance,
+            response_schema_conformance,
+            negative_data_rejection,
+            unsupported_method,
+        ]
+    )
