@@ -335,6 +335,17 @@ class Candidates:
     source_scores: FloatArray
     seeds: Int32Array
 
+    @classmethod
+    def empty(cls, batch: int) -> Candidates:
+        """No candidates for ``batch`` queries."""
+        return cls(
+            np.empty((batch, 0), dtype=np.int32),
+            np.empty((batch, 0), dtype=np.float32),
+            (),
+            np.empty((batch, 0, 0), dtype=np.float32),
+            np.empty((batch, 0), dtype=np.int32),
+        )
+
     def take(self, positions: Int32Array) -> Candidates:
         """Reorder or cut: ``positions`` is int32, shape (B, n), -1 pads.
 

@@ -15,13 +15,14 @@ from recserve.dataset import Dataset
 from recserve.domain import Candidates, Int32Array, Queries, Ragged
 from recserve.errors import DataError
 from recserve.evaluation.splits import Split, temporal
-from recserve.graph import RankingStage, RetrievalStage, Scenario, rank_order, rerank
+from recserve.graph import RankingStage, RetrievalStage, Scenario, rank_order, rerank, top_up
 from recserve.registry import Resolved, ResolvedConfig
 from recserve.stages import (
     Encoder,
     FitContext,
     LearnsFromCandidates,
     RankingExamples,
+    Retriever,
     Stage,
     Tables,
     Trainable,
@@ -94,14 +95,16 @@ class Fitted:
 
     def recommender(self, scenario: str) -> FittedPipeline:
         """The whole pipeline of a scenario, for evaluation."""
-        return FittedPipeline(self.scenario(scenario))
+        pipeline = self.resolved.scenarios[scenario]
+        return FittedPipeline(self.scenario(scenario), self.objects[pipeline.fallback.key])
 
 
 class FittedPipeline:
     """Retrieval, ranking and reranking of one scenario over fitted components, in this process."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, fallback: Retriever) -> None:
         self._scenario = scenario
+        self._fallback = fallback
         self._retrieval = RetrievalStage({"": scenario})
         self._ranking = RankingStage({"": scenario})
 
@@ -112,6 +115,9 @@ class FittedPipeline:
     def recommend(self, queries: Queries, k: int) -> Int32Array:
         """The first k items of each query, int32 (B, k), -1 pads."""
         candidates = self.candidates(queries, k)
+        if ((candidates.items >= 0).sum(axis=1) < k).any():
+            found = self._fallback.retrieve(queries, k + candidates.items.shape[1])
+            candidates = top_up(candidates, found, self._scenario.config.fallback.use, k)
         ranked = rank_order(self._ranking.score("", queries, candidates), candidates)
         items = rerank(self._scenario.rerankers, queries, ranked, k).items
         return np.pad(items, ((0, 0), (0, k - items.shape[1])), constant_values=-1)

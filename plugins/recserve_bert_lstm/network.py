@@ -151,7 +151,7 @@ class Network(nn.Module):
         nn.init.zeros_(self.output.bias)
         with torch.no_grad():
             # An open forget gate at the start (Jozefowicz et al., 2015).
-            self.lstm.bias_hh_l0[self.width : 2 * self.width] += 1.0
+            self.lstm.get_parameter("bias_hh_l0")[self.width : 2 * self.width] += 1.0
         self.items.initialise(vectors, generator)
 
     def encode(

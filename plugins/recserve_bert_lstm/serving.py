@@ -119,7 +119,8 @@ class Server:
         norm = np.linalg.norm(directions, axis=1, keepdims=True)
         unit = directions / np.where(norm > 0, norm, 1)
         texts = self._catalogue.gather(items.astype(np.int32), queries.extra_vectors)
-        return np.matmul(texts, unit[:, :, None])[:, :, 0].astype(np.float32)
+        near: Floats = np.matmul(texts, unit[:, :, None])[:, :, 0].astype(np.float32)
+        return near
 
     def _readable(self, queries: Queries) -> Histories:
         """Histories with the anchor as the newest event, without what has no vector."""

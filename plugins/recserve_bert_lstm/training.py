@@ -17,7 +17,7 @@ from recserve_bert_lstm.losses import MASKED, NegativeSampler, bce_loss, softmax
 from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic
 from recserve_bert_lstm.settings import Settings
 from recserve_bert_lstm.validation import HeldOut, hold_out, ndcg
-from recserve_bert_lstm.windows import Batch, IntArray, TrainingWindows
+from recserve_bert_lstm.windows import Batch, IntArray, TrainingWindows, shuffle_ties
 
 CLIP_NORM = 5.0
 AVERAGING = 0.98
@@ -83,7 +83,8 @@ class Trainer:
 
     def run(self) -> Fitted:
         """Train and return the averaged weights of the best epoch."""
-        epochs, held_out, histories = self._params.epochs, None, self._data.histories
+        epochs, held_out = self._params.epochs, None
+        histories = shuffle_ties(self._data.histories, self._random)
         if self._context.prior is not None:
             epochs = int(self._context.prior["epochs"])
         else:

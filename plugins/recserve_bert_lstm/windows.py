@@ -7,7 +7,7 @@ so that every position that is learnt from has context before it; each event is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,25 @@ def gap_buckets(histories: Histories) -> IntArray:
     starts = histories.offsets[:-1][histories.lengths > 0]
     gaps[starts] = 0
     return gaps
+
+
+def shuffle_ties(histories: Histories, random: np.random.Generator) -> Histories:
+    """Put events of one user at the very same time into random order.
+
+    A data set has to break such ties somehow, for instance by item; a sequence model would learn that
+    rule, look good in a test that follows it, and serve nobody.
+    """
+    times, owners = histories.timestamps, histories.owners()
+    if not ((times[1:] == times[:-1]) & (owners[1:] == owners[:-1])).any():
+        return histories
+    order = np.lexsort((random.random(len(times)), times, owners))
+    return replace(
+        histories,
+        items=histories.items[order],
+        events=histories.events[order],
+        weights=histories.weights[order],
+        timestamps=times[order],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +160,7 @@ class TrainingWindows:
     """
 
     def __init__(self, histories: Histories, window: int) -> None:
+        self._histories = histories
         self._events = Events.of(histories)
         steps = np.maximum(histories.lengths - 1, 0)  # every event but the last is an input
         stride = max(window - window // 2, 1)
@@ -168,8 +188,10 @@ class TrainingWindows:
     def epoch(self, random: np.random.Generator, budget: int) -> Iterator[Batch]:
         """All windows once, in random order, in batches of about ``budget`` padded events.
 
-        Windows of similar length share a batch, so that little is spent on padding.
+        Windows of similar length share a batch, so that little is spent on padding. Events at the
+        same time are in a new order each epoch (:func:`shuffle_ties`).
         """
+        self._events = Events.of(shuffle_ties(self._histories, random))
         noise = random.random(len(self))
         order = np.lexsort((noise, self._lengths))
         return self._batches(order, budget, random)

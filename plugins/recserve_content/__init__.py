@@ -109,10 +109,10 @@ class ContentParams(BaseModel):
         json_schema_extra=search(low=7.0, high=3000.0, log=True),
     )
     prior_text: float = Field(
-        1.0,
+        0.3,
         ge=0,
         description="Events that the popularity expected from an item's text is worth.",
-        json_schema_extra=search(low=0.1, high=20.0, log=True),
+        json_schema_extra=search(low=0.05, high=5.0, log=True),
     )
     blend: float | None = Field(
         None,

@@ -18,7 +18,7 @@ class MfParams(NoParams):
 
     Two defaults adapt to the data. ``dimension`` is the power of two nearest to four times the square
     root of the smaller side (users or items), within 16..256. ``regularization`` is chosen on the
-    newest 15% of the events of up to 2,000 users, held out of the training data.
+    newest 15% of the events of up to 8,000 users, held out of the training data.
     """
 
     dimension: int | None = Field(
@@ -29,7 +29,7 @@ class MfParams(NoParams):
         json_schema_extra=search(choices=[32, 64, 128, 256, 512]),
     )
     iterations: int = Field(
-        12,
+        10,
         ge=1,
         le=1000,
         description="Alternating sweeps over users and items.",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from recserve_mf.conjugate_gradient import observed_loss, solve_rows
 from recserve_mf.ials import FloatArray, Objective, Problem, Side
@@ -49,9 +50,9 @@ class CpuSolver:
         self._user_reg = _regularization(problem.by_user, objective)
         self._item_reg = _regularization(problem.by_item, objective)
         self._pool = ThreadPoolExecutor(self._threads)
-        self._limits = threadpool_limits(limits=1, user_api="blas")
 
     def __enter__(self) -> Self:
+        self._limits = threadpool_limits(limits=1, user_api="blas")
         return self
 
     def __exit__(
@@ -94,16 +95,14 @@ class CpuSolver:
         strengths, axes = np.linalg.eigh(self._gramian(fixed))
         turn = axes.astype(np.float32)
         for rows in (self.users, self.items):
-            self._map(
-                lambda start, stop, rows=rows: np.matmul(rows[start:stop].copy(), turn, out=rows[start:stop]),
-                _blocks(len(rows)),
-            )
+            self._map(partial(_turn, rows, turn), _blocks(len(rows)))
         # Rounding can leave a null direction slightly negative.
-        return (self._objective.unobserved_weight * np.maximum(strengths, 0.0)).astype(np.float32)
+        scaled = self._objective.unobserved_weight * np.maximum(strengths, 0.0)
+        return np.asarray(scaled, dtype=np.float32)
 
     def _gramian(self, rows: FloatArray) -> NDArray[np.float64]:
         parts = self._map(lambda start, stop: rows[start:stop].T @ rows[start:stop], _blocks(len(rows)))
-        return np.sum(parts, axis=0, dtype=np.float64)
+        return np.asarray(np.sum(parts, axis=0, dtype=np.float64))
 
     def _solve(
         self,
@@ -131,6 +130,10 @@ class CpuSolver:
 
     def _map(self, work: Callable[[int, int], T], ranges: list[tuple[int, int]]) -> list[T]:
         return list(self._pool.map(lambda bounds: work(*bounds), ranges))
+
+
+def _turn(rows: FloatArray, turn: FloatArray, start: int, stop: int) -> None:
+    rows[start:stop] = rows[start:stop] @ turn
 
 
 def _regularization(side: Side, objective: Objective) -> FloatArray:

@@ -94,7 +94,7 @@ class FoldIn:
         return Liked(
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             (pairs % n_items).astype(np.int32),
-            sums**self._power / self._unit,
+            np.asarray(sums**self._power / self._unit, dtype=np.float64),
         )
 
     def solve(self, liked: Liked) -> tuple[FloatArray, list[Group]]:
@@ -171,7 +171,8 @@ def _primal(history: DoubleArray, confidence: DoubleArray, diagonal: DoubleArray
     system = np.matmul(weighted.transpose(0, 2, 1), history)
     axis = np.arange(system.shape[1])
     system[:, axis, axis] += diagonal
-    return np.linalg.solve(system, weighted.transpose(0, 2, 1)).transpose(0, 2, 1)
+    solved = np.linalg.solve(system, weighted.transpose(0, 2, 1))
+    return np.asarray(solved.transpose(0, 2, 1), dtype=np.float64)
 
 
 def _dual(history: DoubleArray, confidence: DoubleArray, diagonal: DoubleArray) -> DoubleArray:
@@ -181,4 +182,4 @@ def _dual(history: DoubleArray, confidence: DoubleArray, diagonal: DoubleArray) 
     event = np.arange(system.shape[1])
     # Padding has no vector: any finite diagonal keeps its rows apart and its influence zero.
     system[:, event, event] += np.where(confidence > 0, 1.0 / np.maximum(confidence, 1e-30), 1.0)
-    return np.linalg.solve(system, scaled)
+    return np.asarray(np.linalg.solve(system, scaled), dtype=np.float64)

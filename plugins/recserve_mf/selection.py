@@ -7,20 +7,24 @@ of their mean and the unobserved weight in units of the density.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recserve import Dataset, Histories, top_k
 from recserve_mf.fold_in import FoldIn
+from recserve_mf.ials import FloatArray
 from recserve_mf.model import Model
 
 REGULARIZATIONS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 DEFAULT = 3
 CUTOFF = 20
 HELD_OUT_SHARE = 0.15
-MAX_USERS = 2000
+MAX_USERS = 8000
 # With fewer users than this a comparison would be noise.
 MIN_USERS = 30
 SCORED_AT_A_TIME = 4_000_000
@@ -65,19 +69,20 @@ class Validation:
             positive.where(held).histories.select(users),
         )
 
-    def ndcg(self, model: Model) -> float:
+    def ndcg(self, model: Model, threads: int) -> float:
         """Mean nDCG@20 of the held-out items, full ranking without the items of the history."""
-        vectors, _ = FoldIn(model).solve(FoldIn(model).liked(self.histories))
+        fold_in = FoldIn(model)
+        vectors, _ = fold_in.solve(fold_in.liked(self.histories))
         block = max(1, SCORED_AT_A_TIME // len(model.items))
-        gains = [
-            self._block_ndcg(model, vectors[start : start + block], start)
-            for start in range(0, len(vectors), block)
-        ]
-        return float(np.concatenate(gains).mean())
 
-    def _block_ndcg(
-        self, model: Model, vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]], start: int
-    ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        def gains(start: int) -> NDArray[np.float64]:
+            return self._block_ndcg(model, vectors[start : start + block], start)
+
+        with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+            parts = list(pool.map(gains, range(0, len(vectors), block)))
+        return float(np.concatenate(parts).mean())
+
+    def _block_ndcg(self, model: Model, vectors: FloatArray, start: int) -> NDArray[np.float64]:
         users = np.arange(start, start + len(vectors))
         seen, wanted = self.histories.select(users), self.targets.select(users)
         scores = vectors @ model.items.T
@@ -90,17 +95,19 @@ class Validation:
         hits = np.take_along_axis(relevant, np.maximum(best, 0), axis=1) & np.isfinite(values)
         discount = 1.0 / np.log2(np.arange(2, CUTOFF + 2))
         ideal = np.cumsum(discount)[np.clip(relevant.sum(axis=1), 1, CUTOFF) - 1]
-        return (hits * discount[: hits.shape[1]]).sum(axis=1) / ideal
+        gained = (hits * discount[: hits.shape[1]]).sum(axis=1)
+        return np.asarray(gained / ideal, dtype=np.float64)
 
 
 def choose_regularization(
-    validation: Validation, fit: Callable[[Dataset, float], Model]
+    validation: Validation, fit: Callable[[Dataset, float], Model], threads: int
 ) -> tuple[float, dict[str, float]]:
     """Climb from the middle of the grid to the best neighbour until neither side is better.
 
     Args:
         validation: The held-out data.
         fit: Fits a model to a data set with a given regularisation.
+        threads: Threads that score validation users; 0 takes all.
 
     Returns:
         The best regularisation and nDCG@20 of each one tried (by its value as text).
@@ -112,7 +119,7 @@ def choose_regularization(
             return -1.0
         if index not in scores:
             model = fit(validation.training, REGULARIZATIONS[index])
-            scores[index] = validation.ndcg(model)
+            scores[index] = validation.ndcg(model, threads)
         return scores[index]
 
     best = DEFAULT

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from recserve import ConfigError, Dataset, FitContext
 from recserve_mf import MfParams
 from recserve_mf.ials import FloatArray, Objective, Problem, Solver, initial_items
 from recserve_mf.model import Model
 from recserve_mf.selection import DEFAULT, REGULARIZATIONS, Validation, choose_regularization
+
+# Enough to tell regularizations apart: the order of models hardly changes afterwards.
+VALIDATION_ITERATIONS = 6
 
 Progress = Callable[[str, int, int], None]
 
@@ -23,6 +27,12 @@ def fit_model(data: Dataset, params: MfParams, context: FitContext) -> tuple[Mod
         The model, and facts: ``dimension``, ``regularization``, ``unobserved_weight``, ``pairs``,
         and ``validation`` (nDCG@20 by regularization, where it was chosen here).
     """
+    # One BLAS thread a call: sums are then taken in one order whatever the number of threads.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _fit(data, params, context)
+
+
+def _fit(data: Dataset, params: MfParams, context: FitContext) -> tuple[Model, dict[str, Any]]:
     prior = context.prior or {}
     dimension = params.dimension or prior.get("dimension") or default_dimension(data)
     problem = Problem.of(data, params.confidence_power)
@@ -31,7 +41,7 @@ def fit_model(data: Dataset, params: MfParams, context: FitContext) -> tuple[Mod
         return model, {"dimension": dimension, "pairs": 0}
     regularization, tried = _regularization(data, params, context, prior, dimension)
     objective = Objective(params.unobserved_ratio * problem.density, regularization, params.nu)
-    items = factorise(problem, objective, dimension, params, context, context.progress)
+    items = factorise(problem, objective, dimension, params, context, params.iterations, context.progress)
     facts: dict[str, Any] = {
         "dimension": dimension,
         "regularization": regularization,
@@ -57,6 +67,7 @@ def factorise(
     dimension: int,
     params: MfParams,
     context: FitContext,
+    iterations: int,
     progress: Progress,
 ) -> FloatArray:
     """Minimise the objective from a random start; item factors, float32, shape (n_items, d)."""
@@ -71,9 +82,9 @@ def factorise(
 
         solver = CpuSolver(problem, objective, start, params.cg_steps, context.threads)
     with solver:
-        for iteration in range(params.iterations):
+        for iteration in range(iterations):
             solver.sweep()
-            progress("factorising", iteration + 1, params.iterations)
+            progress("factorising", iteration + 1, iterations)
         return solver.items
 
 
@@ -106,11 +117,12 @@ def _regularization(
             dimension,
             params,
             context,
+            min(params.iterations, VALIDATION_ITERATIONS),
             lambda _, done, total: context.progress(label, done, total),
         )
         return Model.of(problem, items, data.n_items, objective, params.confidence_power)
 
-    return choose_regularization(validation, fit)
+    return choose_regularization(validation, fit, context.threads)
 
 
 def _wants_cuda(device: str) -> bool:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 import recserve
 from recserve.api import answers, errors, openapi, pages
 from recserve.api.backend import Backend
+from recserve.api.fastlane import FastLane
 from recserve.api.models import EventBatchBody, EventBody, RecommendBody, SimilarBody
 from recserve.api.routes import Routes
 from recserve.api.settings import ApiSettings
@@ -57,9 +58,12 @@ def create_app(backend: Backend | None = None, settings: ApiSettings | None = No
         redirect_slashes=False,
     )
     app.state.backend = backend
-    errors.install(app)
-    _add_routes(app, Routes(settings))
+    routes = Routes(settings)
+    _add_routes(app, routes)
     pages.install(app)
+    handlers = {"/v1/recommend": routes.recommend, "/v1/similar": routes.similar, "/v1/events": routes.events}
+    app.add_middleware(FastLane, handlers=handlers)
+    errors.install(app)
     app.openapi = lambda: _document_once(app, settings)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 

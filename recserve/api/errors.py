@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -16,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from recserve.api.answers import dumps
 from recserve.config import nearest
 from recserve.errors import InvalidRequestError, RecserveError
 
@@ -46,15 +46,17 @@ class BodyTooLargeError(RecserveError):
     status = 413
 
 
-def error_response(error: RecserveError, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer that tells a client about an error; 503 says when to come back."""
-    return _envelope(error.status, error.code, error.message, error.field, headers)
+def answer_error(request: Request, error: RecserveError) -> Response:
+    """Tell the client, and the log if it is not the client's mistake."""
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("%s %s: %s: %s", request.method, request.url.path[:200], error.code, error)
+    return _envelope(error.status, error.code, error.message, error.field)
 
 
 def _envelope(
     status: int, code: str, message: str, field: str | None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    body = orjson.dumps({"error": {"code": code, "message": message, "field": field}})
+    body = dumps({"error": {"code": code, "message": message, "field": field}})
     sent = dict(headers or {})
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         sent.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
@@ -154,9 +156,7 @@ class ErrorMiddleware:
 
 async def _on_recserve_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RecserveError)
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.warning("%s %s: %s: %s", request.method, request.url.path[:200], error.code, error)
-    return error_response(error)
+    return answer_error(request, error)
 
 
 async def _on_parameter_error(request: Request, error: Exception) -> Response:
@@ -164,7 +164,7 @@ async def _on_parameter_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # The first part of a location is only "query" or "path".
     errors = [{**one, "loc": one["loc"][1:]} for one in error.errors()]
-    return error_response(invalid(errors, ()))
+    return answer_error(request, invalid(errors, ()))
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

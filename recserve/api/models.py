@@ -62,7 +62,7 @@ def parse_timestamp(value: object) -> object:
 
 
 # What clients may send, for the OpenAPI document; inside it is an int of milliseconds.
-_TimestampInput = Annotated[datetime, Field()] | Annotated[float, Field(ge=0, le=_LAST_MILLISECOND)]
+_TimestampInput = datetime | Annotated[float, Field(ge=0, le=_LAST_MILLISECOND)]
 Timestamp = Annotated[
     int | None, BeforeValidator(parse_timestamp, json_schema_input_type=_TimestampInput | None)
 ]
@@ -80,7 +80,7 @@ def _check_not_future(timestamp: int | None, now: int, place: str) -> None:
 class Body(BaseModel):
     """Base of all request bodies."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, regex_engine="rust-regex")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     # Models inside, by field name: to name the valid fields beside an unknown one.
     nested: ClassVar[dict[str, type[BaseModel]]] = {}

@@ -1,4 +1,4 @@
-"""``recserve demo``: recommendations from nothing, and an event that changes them, by a user's own commands."""
+"""``recserve demo``: recommendations from nothing, and an event that changes them, by the public commands."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ class Source:
         _show(problems)
         if not table.num_rows:
             raise DataError(f"{path} holds no usable event")
-        return _in_file_order(table)
+        return table
 
     def _items(self, path: Path) -> pa.Table:
         from recserve.importing import read_items
@@ -349,16 +349,6 @@ def _catalogue(items: pa.Table | None, more: Iterable[str]) -> Catalogue:
         attributes.update(zip(items["item_id"].to_pylist(), items["attributes"].to_pylist(), strict=True))
     ids = sorted(attributes)
     return Catalogue(ids, [attributes[item_id] for item_id in ids])
-
-
-def _in_file_order(events: pa.Table) -> pa.Table:
-    """Where any timestamp is missing, the order of rows is the order of all events."""
-    import pyarrow as pa
-
-    column = events.schema.get_field_index("timestamp")
-    if not events["timestamp"].null_count:
-        return events
-    return events.set_column(column, "timestamp", pa.array(range(len(events)), pa.int64()))
 
 
 def _show(problems: Sequence[RowProblem]) -> None:

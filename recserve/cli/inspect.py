@@ -67,7 +67,7 @@ def bundles_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None
             bundle = state.repository.open(bundle_id)
             events, condition = f"{bundle.manifest.data.events:,}", "intact"
             metric = bundle.manifest.metrics.get("ndcg@10")
-            quality = "" if metric is None else f"{metric['mean']:.4f}"
+            quality = "" if metric is None or metric["mean"] is None else f"{metric['mean']:.4f}"
         except BundleError as error:
             events, quality, condition = "", "", error.message
         record = recorded.get(bundle_id)

@@ -77,7 +77,8 @@ def serve_command(
         if detach:
             return
         out.print("Ctrl-C stops it", highlight=False)
-        _follow(server_state)
+        runtime.follow(server_state)
+        raise RuntimeEnvironmentError(f"the server ended; see {server_state.log}")
     except KeyboardInterrupt:
         err.print("stopping ...", highlight=False)
         runtime.stop(home)
@@ -92,25 +93,6 @@ def _announce(state: Any, bundle: str, started: float) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _follow(state: Any) -> None:
-    """Block while the server lives.
-
-    Raises:
-        RuntimeEnvironmentError: It died.
-    """
-    supervisor = state.supervisor()
-    while supervisor is not None and supervisor.is_running():
-        try:
-            # Reaps the process, which is our child; is_running() is true of a zombie.
-            supervisor.wait(timeout=3600)
-        except Exception as error:
-            if type(error).__name__ != "TimeoutExpired":
-                raise
-            continue
-        break
-    raise RuntimeEnvironmentError(f"the server ended; see {state.log}")
 
 
 @contextmanager

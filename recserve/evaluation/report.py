@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from recserve.evaluation.bootstrap import Interval, paired_difference
 from recserve.evaluation.metrics import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
@@ -112,8 +114,8 @@ class Report:
         return paired_difference(self.per_user[metric], other.per_user[metric], seed=self.seed)
 
 
-def comparison_table(reports: Sequence[Report]) -> Table:
-    """Several models side by side, the interval under each mean.
+def comparison_table(reports: Sequence[Report]) -> Group:
+    """A table of several models side by side, the interval under each mean, for a rich console.
 
     The best mean of each accuracy metric is bold; one that is not significantly below it (paired
     bootstrap, 95%) is marked with ``=``.
@@ -122,14 +124,10 @@ def comparison_table(reports: Sequence[Report]) -> Table:
         reports: At least one, all of the same split and cut-offs.
     """
     first = reports[0]
-    table = Table(
-        title=f"{first.split} split: {first.users:,} users, {first.queries:,} queries, "
-        f"{first.items:,} items ranked",
-        caption=_caption(reports),
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
+    title = (
+        f"{first.split} split: {first.users:,} users, {first.queries:,} queries, {first.items:,} items ranked"
     )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("", no_wrap=True)
     for report in reports:
         table.add_column(report.model, justify="right", overflow="fold")
@@ -144,7 +142,7 @@ def comparison_table(reports: Sequence[Report]) -> Table:
         table.add_section()
     table.add_row("fit", *(f"{report.fit_seconds:.1f} s" for report in reports))
     table.add_row("evaluate", *(f"{report.evaluate_seconds:.1f} s" for report in reports))
-    return table
+    return Group(Text(title, style="bold"), table, Text(_caption(reports), style="dim"))
 
 
 def _caption(reports: Sequence[Report]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from recserve.importing.events import EVENT_SCHEMA, read_events, with_event_ids
 from recserve.importing.items import ITEM_SCHEMA, read_items
-from recserve.importing.load import ImportSummary, import_tables
+from recserve.importing.load import ImportSummary, empty_tables, import_tables
 from recserve.importing.problems import RowProblem
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ITEM_SCHEMA",
     "ImportSummary",
     "RowProblem",
+    "empty_tables",
     "import_tables",
     "read_events",
     "read_items",

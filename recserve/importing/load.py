@@ -10,14 +10,15 @@ from typing import Any
 import pyarrow as pa
 
 from recserve.domain import Event, Item
-from recserve.importing.events import with_event_ids
+from recserve.importing.events import EVENT_SCHEMA, with_event_ids
+from recserve.importing.items import ITEM_SCHEMA
 from recserve.stages import Tables
 from recserve.store import Store
 
 _BATCH = 10_000
 _EVENT_FIELDS = ("user_id", "item_id", "event", "timestamp", "value", "event_id")
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,21 @@ class ImportSummary:
     events: int
     new_events: int
 
+    def __str__(self) -> str:
+        known = self.events - self.new_events
+        already = f" ({known:,} were there already)" if known else ""
+        return f"{self.items:,} items and {self.new_events:,} events imported{already}"
+
+
+def empty_tables() -> Tables:
+    """A data set of nothing, with all canonical columns."""
+    return Tables(items=ITEM_SCHEMA.empty_table(), events=EVENT_SCHEMA.empty_table())
+
 
 def import_tables(
     store: Store,
     tables: Tables,
-    progress: Progress = lambda description, done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> ImportSummary:
     """Write a data set into a store: items first, so that no event refers to an unknown one.
 
@@ -48,20 +59,21 @@ def import_tables(
     Args:
         store: Where to.
         tables: Canonical tables.
-        progress: Called with (description, done, total).
+        progress: Called with the rows done and the rows there are, of both tables together.
 
     Raises:
         StoreError: The database failed; what came before is stored.
         InvalidRequestError: An id or attribute that cannot be stored.
     """
+    total = len(tables.items) + len(tables.events)
     items = 0
     for rows, done in _rows(tables.items, ("item_id", "attributes")):
         items += store.upsert_items([Item(item_id, json.loads(text)) for item_id, text in rows])
-        progress("items", done, len(tables.items))
+        progress(done, total)
     new = 0
     for rows, done in _rows(with_event_ids(tables.events), _EVENT_FIELDS):
         new += store.add_events([Event(*fields) for fields in rows])
-        progress("events", done, len(tables.events))
+        progress(len(tables.items) + done, total)
     return ImportSummary(items, len(tables.events), new)
 
 

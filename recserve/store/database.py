@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from recserve.errors import ConfigError, StoreError
 
@@ -28,7 +29,12 @@ _PATIENCE_SECONDS = 60.0
 
 _SQLITE_BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _POSTGRES_RETRY_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_NOBODYS_FAULT = (OperationalError, InterfaceError, PoolTimeout)
 _SCHEMA_LOCK = 7_261_873_411_029_455_123  # any fixed number that no other application uses
+
+
+class DatabaseUnavailableError(StoreError):
+    """The database itself is out of reach or busy: not the fault of what it was asked to do."""
 
 
 class Database:
@@ -44,11 +50,10 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.label = f"{url.get_backend_name()} at {_place(url)}"
         self._secrets = tuple(secret for secret in (url.password, url.query.get("password")) if secret)
-        self._engine = _sqlite_engine(url) if self._is_sqlite(url) else _postgres_engine(url)
-
-    @staticmethod
-    def _is_sqlite(url: URL) -> bool:
-        return url.get_backend_name() == "sqlite"
+        self._engine = (
+            _postgres_engine(url) if url.get_backend_name() == "postgresql" else _sqlite_engine(url)
+        )
+        self._closed = False
 
     @property
     def is_postgres(self) -> bool:
@@ -86,10 +91,13 @@ class Database:
         self.write(locked)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; nothing can be read or written afterwards."""
+        self._closed = True
         self._engine.dispose()
 
     def _transact(self, work: Callable[[Connection], T], *, writing: bool) -> T:
+        if self._closed:
+            raise StoreError("the store is closed")
         give_up = time.monotonic() + _PATIENCE_SECONDS
         attempt = 0
         reconnects = 1
@@ -120,7 +128,8 @@ class Database:
         reason = " ".join(str(cause).split()) or type(cause).__name__
         for secret in self._secrets:
             reason = reason.replace(str(secret), "***")
-        return StoreError(f"the store ({self.label}) failed: {reason}{_mend(reason)}")
+        kind = DatabaseUnavailableError if isinstance(error, _NOBODYS_FAULT) else StoreError
+        return kind(f"the store ({self.label}) failed: {reason}{_mend(reason)}")
 
 
 def _mend(reason: str) -> str:
@@ -130,6 +139,7 @@ def _mend(reason: str) -> str:
         ("not a database", "the file is damaged or belongs to another program; move it away"),
         ("malformed", "the file is damaged; restore it from a backup"),
         ("disk is full", "free some space"),
+        ("locked", "another program has held the file for a minute; stop it or try again"),
         ("Connection refused", "check that the server runs and that the URL is right"),
     ):
         if symptom in reason:

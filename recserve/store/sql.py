@@ -76,7 +76,7 @@ class SqlStore:
             check_id(user, "user_id")
         if not found or limit < 1:
             return found
-        hashes: Any = [schema.hash_of(user) for user in found]
+        hashes: Any = list({schema.hash_of(user) for user in found})
         if not self._database.is_postgres:
             hashes = json.dumps(hashes)
         parameters = {"hashes": hashes, "limit": limit}

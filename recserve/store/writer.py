@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from recserve.errors import RecserveError, StoreError
-from recserve.store.database import Database
+from recserve.errors import StoreError
+from recserve.store.database import Database, DatabaseUnavailableError
 
 T = TypeVar("T")
 
@@ -140,16 +140,20 @@ class Writer:
     def _commit(self, group: list[_Job]) -> None:
         try:
             results = self._database.write(lambda c: [job.work(c) for job in group])
-        except RecserveError as error:
+        except DatabaseUnavailableError as error:
+            _fail(group, error)
+        except BaseException as error:
             if len(group) == 1:
-                group[0].result.set_exception(error)
+                _fail(group, error)
                 return
             # One caller's failure must not become everybody's: let each have its own transaction.
             for job in group:
                 self._commit([job])
-        except BaseException as error:
-            for job in group:
-                job.result.set_exception(error)
         else:
             for job, result in zip(group, results, strict=True):
                 job.result.set_result(result)
+
+
+def _fail(group: list[_Job], error: BaseException) -> None:
+    for job in group:
+        job.result.set_exception(error)

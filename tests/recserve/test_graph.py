@@ -15,7 +15,7 @@ from recserve import Candidates, Histories, InvalidRequestError, NotFoundError, 
 from recserve.config import PipelineConfig, RetrieverConfig
 from recserve.domain import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError
-from recserve.graph import FilterMasks, RetrievalStage, Scenario, merge, rank_order, rerank
+from recserve.graph import FilterMasks, RetrievalStage, Scenario, merge, rank_order, rerank, top_up
 from recserve.topk import mask_scores, top_k
 
 N_ITEMS = 30
@@ -167,6 +167,19 @@ def test_budget_grows_with_the_page() -> None:
 def test_unknown_scenario() -> None:
     with pytest.raises(NotFoundError, match=r"unknown scenario 'x'; known: home"):
         stage({"a": Fixed(ASCENDING)}).retrieve("x", queries(1))
+
+
+def test_short_rows_are_topped_up_below_what_they_have() -> None:
+    merged = merge({"a": retrieved([[5, 6, 7], []])}, {}, 10)
+    extra = retrieved([[5, 9, 1, 2], [3, 4]])
+    filled = top_up(merged, extra, "popular", 4)
+    assert filled.items.tolist() == [[5, 6, 7, 9], [3, 4, -1, -1]]
+    assert filled.sources == ("a", "popular")
+    assert (np.diff(filled.scores[0]) < 0).all()
+    assert np.isnan(filled.source_scores[0, :3, 1]).all()
+    assert filled.source_scores[0, 3, 1] == extra.scores[0, 1]
+    assert top_up(merged, retrieved([[5, 6, 7], []]), "popular", 3) is merged
+    assert top_up(Candidates.empty(2), extra, "popular", 2).items.tolist() == [[5, 9], [3, 4]]
 
 
 def candidates() -> Candidates:

@@ -16,6 +16,7 @@ from recserve.importing import (
     ITEM_SCHEMA,
     ImportSummary,
     RowProblem,
+    empty_tables,
     import_tables,
     read_events,
     read_items,
@@ -158,7 +159,7 @@ def test_importing_twice_stores_once(tmp_path: Path) -> None:
     )
     items_path = write(tmp_path, "item_id,title\n" + "".join(f"i{n},Item {n}\n" for n in range(11)))
     tables = Tables(read_items(items_path)[0], read_events(events_path, ["rating"])[0])
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[int, int]] = []
     with open_store(None, tmp_path) as store:
         first = import_tables(store, tables, lambda *step: seen.append(step))
         assert first == ImportSummary(items=11, events=25_003, new_events=25_003)
@@ -167,8 +168,18 @@ def test_importing_twice_stores_once(tmp_path: Path) -> None:
         assert store.items(["i3"]) == {"i3": Item("i3", {"title": "Item 3"})}
         again = store.snapshot()
         assert import_tables(store, again) == ImportSummary(11, 25_003, 0)
-    assert seen[0] == ("items", 11, 11)
-    assert seen[-1] == ("events", 25_003, 25_003)
+    assert seen[0] == (11, 25_014)
+    assert seen[-1] == (25_014, 25_014)
+
+
+def test_nothing_to_import(tmp_path: Path) -> None:
+    with open_store(None, tmp_path) as store:
+        assert import_tables(store, empty_tables()) == ImportSummary(0, 0, 0)
+
+
+def test_a_summary_reads_like_a_sentence() -> None:
+    assert str(ImportSummary(11, 25_003, 25_003)) == "11 items and 25,003 events imported"
+    assert str(ImportSummary(0, 5, 2)) == "0 items and 2 events imported (3 were there already)"
 
 
 def test_importing_keeps_given_ids_and_empty_values(tmp_path: Path) -> None:

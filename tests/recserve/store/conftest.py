@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,8 +11,6 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from recserve.store import Store, open_store
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -40,15 +37,13 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/recserve.db"
         return
-    server = make_url(request.getfixturevalue("postgres_server"))
-    name = f"test_{next(_numbers)}"
-    admin = create_engine(server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    url = request.getfixturevalue("postgres_server")
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    yield url
 
 
 @pytest.fixture

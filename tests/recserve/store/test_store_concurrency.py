@@ -18,7 +18,7 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from recserve import Event
 from recserve.errors import StoreError
 from recserve.store import Store, open_store, parse_url
-from recserve.store.database import Database
+from recserve.store.database import Database, DatabaseUnavailableError
 from recserve.store.writer import Writer
 
 WORKER = """
@@ -53,7 +53,7 @@ def start_worker(url: str, name: str, total: int, batch: int) -> subprocess.Pope
 
 
 def test_processes_that_open_a_new_store_at_once_and_write(store_url: str, tmp_path: Path) -> None:
-    workers = [start_worker(store_url, f"w{n}", 200, 5) for n in range(3)]
+    workers = [start_worker(store_url, f"w{n}", 100, 4) for n in range(3)]
     for worker in workers:  # all create the tables at the same moment, then write
         assert worker.stdin is not None
         worker.stdin.write("go\n")
@@ -62,8 +62,8 @@ def test_processes_that_open_a_new_store_at_once_and_write(store_url: str, tmp_p
         _, errors = worker.communicate(timeout=120)
         assert worker.returncode == 0, errors
     with open_store(store_url, tmp_path) as store:
-        assert store.counts().events == 600
-        assert {len(found) for found in store.histories(["w0", "w1", "w2"], 999).values()} == {200}
+        assert store.counts().events == 300
+        assert {len(found) for found in store.histories(["w0", "w1", "w2"], 999).values()} == {100}
 
 
 def test_acknowledged_events_survive_sigkill(store_url: str, tmp_path: Path) -> None:
@@ -192,6 +192,24 @@ def test_a_bug_in_one_piece_of_work_reaches_its_caller_and_the_thread_lives(
     with pytest.raises(ZeroDivisionError):
         gated.writer.run(broken)
     assert gated.writer.run(lambda connection: 7) == 7
+
+
+def test_an_unreachable_database_fails_all_that_wait_at_once(tmp_path: Path) -> None:
+    attempts = []
+
+    class Unreachable(Database):
+        def write(self, work: object) -> None:  # type: ignore[override]  # never returns
+            attempts.append(work)
+            raise DatabaseUnavailableError("gone")
+
+    database = Unreachable(parse_url(None, tmp_path))
+    writer = Writer(database)
+    with writer._changed:  # the thread cannot take the first before the last has queued up
+        waiting = [writer.defer(lambda connection: None) for _ in range(50)]
+    writer.close()
+    assert all(isinstance(one.exception(30), DatabaseUnavailableError) for one in waiting)
+    assert len(attempts) == 1
+    database.close()
 
 
 def test_a_foreign_writer_delays_but_does_not_fail(tmp_path: Path) -> None:

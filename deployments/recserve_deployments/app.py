@@ -1,0 +1,145 @@
+"""The typed app builder: from a configuration to the graph of deployments.
+
+No ``from __future__ import annotations`` here: it would hide the builder's argument type from Serve, which
+then passes a plain dict.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from ray.serve import Application, Deployment
+
+from recserve.config import Config, ServerConfig, StageConfig, load_config, parse_config
+from recserve.errors import ConfigError
+from recserve.registry import Registry
+from recserve.serving import Needs
+from recserve_deployments.encoding import Encoding
+from recserve_deployments.ingress import Ingress
+from recserve_deployments.observers import observing_plugins
+from recserve_deployments.parts import Part, ReplicaSpec
+from recserve_deployments.ranking import Ranking
+from recserve_deployments.retrieval import Retrieval
+
+CONFIG_NAME = "recserve.yaml"
+
+
+class AppArgs(BaseModel):
+    """Arguments of the application, as in ``args`` of a Serve config file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    home: str = Field(description="The home folder, absolute; every node must see it under this path.")
+    config: dict[str, Any] | None = Field(None, description="The configuration itself.")
+    config_file: str | None = Field(
+        None, description="Its file; default: recserve.yaml in the home, if there is one."
+    )
+
+    def load(self) -> Config:
+        """The configuration.
+
+        Raises:
+            ConfigError: It is wrong, or given twice.
+        """
+        if self.config is not None:
+            if self.config_file is not None:
+                raise ConfigError("give either 'config' or 'config_file'", field="config")
+            return parse_config(self.config)
+        if self.config_file is not None:
+            return load_config(Path(self.config_file))
+        default = Path(self.home) / CONFIG_NAME
+        return load_config(default if default.exists() else None)
+
+
+def build(args: AppArgs) -> Application:
+    """Build the graph; the import path of Serve config files is ``recserve_deployments.app:build``.
+
+    Raises:
+        ConfigError: The configuration cannot work with the installed plugins.
+    """
+    config = args.load()
+    if not Path(args.home).is_absolute():
+        raise ConfigError(f"home {args.home!r} must be an absolute path", field="home")
+    registry = Registry.discover()
+    resolved = registry.resolve(config)
+    needs, observing = Needs.of(resolved), observing_plugins(registry)
+    plain = config.model_dump(mode="json")
+    server = config.server
+
+    def spec(part: Part, plugins: frozenset[str]) -> ReplicaSpec:
+        return ReplicaSpec(part, args.home, plain, plugins)
+
+    ingress = _sized(Ingress, server.ingress, _ingress_calls(server), server.max_batch)
+    if server.topology == "fused":
+        return ingress.bind(spec(Part.WHOLE, resolved.plugins() | observing))
+    calls = _stage_calls(server)
+    batches = server.batches_in_flight
+    encoding = None
+    if resolved.encoder is not None:
+        encoding = _sized(Encoding, server.encoding, calls, batches).bind(spec(Part.ENCODING, needs.encoding))
+    return ingress.bind(
+        spec(Part.EDGE, needs.edge | observing),
+        _sized(Retrieval, server.retrieval, calls, batches).bind(spec(Part.RETRIEVAL, needs.retrieval)),
+        encoding,
+        _sized(Ranking, server.ranking, calls, batches).bind(spec(Part.RANKING, needs.ranking)),
+    )
+
+
+def reserved_cpus(args: AppArgs) -> int:
+    """CPUs that all replicas reserve together when they are scaled up, rounded up."""
+    server = args.load().server
+    stages = [server.ingress]
+    if server.topology == "staged":
+        stages += [server.retrieval, server.encoding, server.ranking]
+    return math.ceil(sum(one.cpus * max(one.replicas, one.max_replicas or 1) for one in stages))
+
+
+def _ingress_calls(server: ServerConfig) -> int:
+    """Requests an ingress replica may hold: beyond queue and batches there is room for events and health."""
+    return server.max_queue + server.max_batch * server.batches_in_flight + 256
+
+
+def _stage_calls(server: ServerConfig) -> int:
+    """Calls a stage replica may hold: every batch of every ingress replica, with room for retries."""
+    ingresses = max(server.ingress.replicas, server.ingress.max_replicas or 1)
+    return max(32, 4 * ingresses * server.batches_in_flight)
+
+
+def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int) -> Deployment:
+    """A deployment of the configured size.
+
+    Args:
+        deployment: The deployment.
+        size: Its configuration.
+        ongoing: Calls a replica may hold.
+        target: Calls a replica should hold, for autoscaling.
+    """
+    options: dict[str, Any] = {
+        "max_ongoing_requests": ongoing,
+        "health_check_period_s": 2.0,
+        "health_check_timeout_s": 30.0,
+        "graceful_shutdown_wait_loop_s": 0.2,
+        "graceful_shutdown_timeout_s": 10.0,
+        "ray_actor_options": {
+            "num_cpus": size.cpus,
+            "num_gpus": size.gpus,
+            "runtime_env": {"env_vars": _threads(size.threads)},
+        },
+    }
+    if size.max_replicas is not None and size.max_replicas > size.replicas:
+        options["autoscaling_config"] = {
+            "min_replicas": size.replicas,
+            "max_replicas": size.max_replicas,
+            "target_ongoing_requests": target,
+        }
+    else:
+        options["num_replicas"] = size.replicas
+    return deployment.options(**options)
+
+
+def _threads(count: int) -> dict[str, str]:
+    """Thread counts that numerical libraries read when they are imported, so before the replica's code is."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    variables = {name: str(count) for name in (*names, "RAYON_NUM_THREADS")}
+    return {**variables, "TOKENIZERS_PARALLELISM": "false"}

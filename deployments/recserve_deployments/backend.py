@@ -1,0 +1,134 @@
+"""What the HTTP routes are answered with in a Serve replica."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from recserve.api import Readiness
+from recserve.api.inprocess import LocalBackend, exposure_of
+from recserve.api.models import now_ms
+from recserve.domain import Event, Item
+from recserve.errors import NotReadyError, StoreError
+from recserve.pipeline import Pipeline
+from recserve.registry import PluginInfo, Registry
+from recserve.requests import Recommendation, Request
+from recserve_deployments.batcher import MicroBatcher
+from recserve_deployments.bundles import BundleHost
+from recserve_deployments.client import StageHandle
+from recserve_deployments.observers import Observers
+from recserve_deployments.parts import Opened
+
+_PING_SECONDS = 1.0
+# Listing users reads all events; on a larger store the page does without sample users.
+_SAMPLED_EVENTS = 500_000
+
+
+class GraphBackend:
+    """:class:`recserve.api.Backend` over micro-batches of the current bundle's pipeline.
+
+    Args:
+        opened: Store and configuration.
+        bundles: The pipelines.
+        stages: Stages in other replicas, by name; empty when everything runs in this process.
+    """
+
+    def __init__(
+        self, opened: Opened, bundles: BundleHost[Pipeline], stages: Mapping[str, StageHandle]
+    ) -> None:
+        server = opened.config.server
+        self._store = opened.store
+        self._bundles = bundles
+        self._stages = stages
+        self._observers = Observers(opened.registry)
+        self._batcher: MicroBatcher[Request, Recommendation] = MicroBatcher(
+            self._answer, server.max_batch, server.batches_in_flight, server.max_queue
+        )
+        self._plugins: Sequence[PluginInfo] | None = None
+        self._sample: Sequence[str] | None = None
+
+    async def recommend(self, request: Request) -> Recommendation:
+        """See :meth:`recserve.api.Backend.recommend`."""
+        return await self._batcher.submit(request)
+
+    async def _answer(self, requests: list[Request]) -> Sequence[Recommendation | Exception]:
+        # The whole batch is pinned to the bundle that is current now.
+        answers = await self._bundles.current.part.recommend(requests)
+        now = now_ms()
+        served = [
+            (request, answer)
+            for request, answer in zip(requests, answers, strict=True)
+            if isinstance(answer, Recommendation)
+        ]
+        self._store.add_exposures([exposure_of(request, answer, now) for request, answer in served])
+        self._observers.recommended([answer for _, answer in served])
+        return answers
+
+    async def add_events(self, events: Sequence[Event]) -> int:
+        """See :meth:`recserve.api.Backend.add_events`."""
+        stored = await asyncio.to_thread(self._store.add_events, events)
+        self._observers.stored(events)
+        return stored
+
+    async def item(self, item_id: str) -> Item | None:
+        """See :meth:`recserve.api.Backend.item`."""
+        return await LocalBackend(self._bundles.current.part, self._store).item(item_id)
+
+    async def history(self, user_id: str, limit: int) -> Sequence[Event]:
+        """See :meth:`recserve.api.Backend.history`."""
+        return (await asyncio.to_thread(self._store.histories, [user_id], limit))[user_id]
+
+    async def sample_users(self, limit: int) -> Sequence[str]:
+        """The users with the most events, looked up once; none when the store is large."""
+        if self._sample is None:
+            self._sample = await asyncio.to_thread(self._busy_users)
+        return self._sample[:limit]
+
+    def _busy_users(self) -> list[str]:
+        try:
+            if self._store.counts().events > _SAMPLED_EVENTS:
+                return []
+            users = Counter(self._store.snapshot().events["user_id"].to_pylist())
+        except StoreError:
+            return []
+        return [user for user, _ in users.most_common(100)]
+
+    async def plugins(self) -> Sequence[PluginInfo]:
+        """All installed plugins; those that this replica does without are loaded when first asked for."""
+        if self._plugins is None:
+            self._plugins = (await asyncio.to_thread(Registry.discover)).plugins
+        return self._plugins
+
+    async def ready(self) -> Readiness:
+        """Ready with a bundle: a stage or a store that is down only makes answers less personal."""
+        details: dict[str, str] = {}
+        bundle: str | None = None
+        try:
+            bundle = self._bundles.current.bundle.id
+        except NotReadyError as error:
+            details["bundle"] = error.message
+        try:
+            await asyncio.to_thread(self._store.ping)
+        except StoreError as error:
+            details["store"] = error.message
+        pings = await asyncio.gather(*(stage.alive(_PING_SECONDS) for stage in self._stages.values()))
+        stages = dict(zip(self._stages, pings, strict=True))
+        details.update({name: "does not answer" for name, alive in stages.items() if not alive})
+        return Readiness(
+            ready=bundle is not None,
+            bundle=bundle,
+            store="store" not in details,
+            stages=stages,
+            details=details,
+        )
+
+    async def live(self) -> bool:
+        """Always: the event loop answers."""
+        return True
+
+    async def close(self) -> None:
+        """Finish the batches in flight and write what is waiting."""
+        await self._batcher.close()
+        await asyncio.to_thread(self._observers.close)
+        await asyncio.to_thread(self._store.close)

@@ -1,0 +1,172 @@
+"""How the ingress reaches the stages: Serve handles with deadlines, one retry, and a breaker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ray.exceptions import RayActorError
+from ray.serve.handle import DeploymentHandle
+
+from recserve.config import ServerConfig
+from recserve.domain import Candidates, FloatArray, Queries
+from recserve.errors import RecserveError, StageError
+from recserve.graph import RetrievalResult
+
+logger = logging.getLogger(__name__)
+
+_LATE_IN_A_ROW = 3
+_PING_SECONDS = 5.0
+
+
+class StageHandle:
+    """One stage behind a Serve handle, with a deadline, one retry, and a breaker.
+
+    After a replica died without another one taking over, or after three late answers in a row, the stage
+    counts as down: calls fail at once, so that requests degrade instead of waiting, until the stage answers a
+    ping again.
+
+    Args:
+        name: What ``degraded`` and log messages call it.
+        handle: The deployment's handle.
+        deadline: Seconds a call may take, retry included.
+    """
+
+    def __init__(self, name: str, handle: DeploymentHandle[Any], deadline: float) -> None:
+        self._name = name
+        self._handle = handle
+        self._deadline = deadline
+        self._late = 0
+        self._reviving: asyncio.Task[None] | None = None
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method on some replica.
+
+        Raises:
+            StageError: No answer in time, or the stage failed.
+            RecserveError: What the stage itself raised.
+        """
+        if self._reviving is not None:
+            raise StageError(f"{self._name} does not answer")
+        end = time.monotonic() + self._deadline
+        try:
+            answer = await self._attempt(method, arguments, end)
+        except RayActorError:
+            # The replica died under the call. All calls are reads, so another one may answer instead.
+            logger.warning("a replica of %s died, trying another one", self._name)
+            answer = await self._retry(method, arguments, end)
+        except TimeoutError:
+            self._late += 1
+            if self._late >= _LATE_IN_A_ROW:
+                self._mark_down()
+            raise StageError(f"{self._name} took longer than {self._deadline:g} s") from None
+        self._late = 0
+        return answer
+
+    async def _retry(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
+        try:
+            return await self._attempt(method, arguments, end)
+        except (RayActorError, TimeoutError):
+            self._mark_down()
+            raise StageError(f"{self._name}: its replica died and no other one answers") from None
+
+    async def _attempt(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
+        response = getattr(self._handle, method).remote(*arguments)
+        try:
+            return await asyncio.wait_for(_result(response), max(end - time.monotonic(), 0.001))
+        except (RayActorError, TimeoutError):
+            raise
+        except Exception as error:
+            # Exceptions of the stage arrive wrapped; what is not ours is a failure of the stage.
+            cause = getattr(error, "cause", error)
+            if isinstance(cause, RecserveError):
+                raise cause from None
+            raise StageError(f"{self._name}: {type(cause).__name__}: {cause}") from None
+
+    def _mark_down(self) -> None:
+        if self._reviving is None:
+            logger.error("%s does not answer; going on without it", self._name)
+            self._reviving = asyncio.get_running_loop().create_task(self._revive())
+
+    async def _revive(self) -> None:
+        while not await self.alive(_PING_SECONDS):
+            await asyncio.sleep(0.1)
+        logger.info("%s answers again", self._name)
+        self._late = 0
+        self._reviving = None
+
+    async def alive(self, timeout: float) -> bool:
+        """Whether a replica answers within ``timeout`` seconds."""
+        try:
+            response = self._handle.ping.remote()
+            return bool(await asyncio.wait_for(_result(response), timeout))
+        except Exception:  # whatever it is, the stage does not answer
+            return False
+
+    async def prepare(self, bundle: str, timeout: float) -> None:
+        """Have every replica load a bundle. A replica that cannot will load it, or degrade, when asked."""
+        try:
+            loaded = await self._handle.broadcast("prepare", bundle).results_async(
+                timeout_s=timeout, return_exceptions=True
+            )
+        except Exception as error:
+            logger.warning("%s could not be told of bundle %s: %s", self._name, bundle, error)
+            return
+        for answer in loaded:
+            if isinstance(answer, BaseException):
+                logger.warning("%s cannot load bundle %s: %s", self._name, bundle, answer)
+
+
+async def _result(response: Any) -> Any:
+    return await response
+
+
+class ServeStageClient:
+    """:class:`recserve.pipeline.StageClient` over Serve handles.
+
+    Args:
+        retrieval: Handle of the deployment Retrieval.
+        encoding: Handle of the deployment Encoding, None when no text encoder is configured.
+        ranking: Handle of the deployment Ranking.
+        server: Deadlines.
+    """
+
+    def __init__(
+        self,
+        retrieval: DeploymentHandle[Any],
+        encoding: DeploymentHandle[Any] | None,
+        ranking: DeploymentHandle[Any],
+        server: ServerConfig,
+    ) -> None:
+        # The stage itself leaves late retrievers out at its deadline; this one is for a stuck stage.
+        self._retrieval = StageHandle("retrieval", retrieval, 2 * server.retrieval.deadline_ms / 1000)
+        self._ranking = StageHandle("ranking", ranking, server.ranking.deadline_ms / 1000)
+        self._encoding = None
+        if encoding is not None:
+            self._encoding = StageHandle("encoding", encoding, server.encoding.deadline_ms / 1000)
+
+    @property
+    def stages(self) -> dict[str, StageHandle]:
+        """The stages by name."""
+        found = {"retrieval": self._retrieval, "encoding": self._encoding, "ranking": self._ranking}
+        return {name: stage for name, stage in found.items() if stage is not None}
+
+    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+        """See :class:`recserve.pipeline.StageClient`."""
+        result: RetrievalResult = await self._retrieval.call("retrieve", bundle, scenario, queries, n)
+        return result
+
+    async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
+        """See :class:`recserve.pipeline.StageClient`."""
+        scores: FloatArray = await self._ranking.call("rank", bundle, scenario, queries, candidates)
+        return scores
+
+    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
+        """See :class:`recserve.pipeline.StageClient`."""
+        if self._encoding is None:
+            raise StageError("no text encoder is configured")
+        vectors: FloatArray = await self._encoding.call("encode", bundle, list(texts))
+        return vectors

@@ -1,0 +1,49 @@
+"""The deployment that finds candidates."""
+
+from __future__ import annotations
+
+import logging
+
+from ray import serve
+
+from recserve.bundle import Bundle
+from recserve.domain import Queries
+from recserve.errors import RecserveError
+from recserve.graph import RetrievalResult, RetrievalStage
+from recserve.serving import Loader
+from recserve_deployments.parts import ReplicaSpec
+from recserve_deployments.replica import StageReplica
+from recserve_deployments.warm import warm_queries
+
+logger = logging.getLogger(__name__)
+
+
+@serve.deployment
+class Retrieval(StageReplica[RetrievalStage]):
+    """Retrievers and filters of all scenarios.
+
+    Args:
+        spec: What to load.
+    """
+
+    # Serve awaits asynchronous constructors.
+    async def __init__(self, spec: ReplicaSpec) -> None:  # type: ignore[misc]
+        await self.start(spec)
+
+    def load(self, bundle: Bundle) -> RetrievalStage:
+        """Build the retrievers and run each scenario once."""
+        size = self.opened.config.server.retrieval
+        stage = Loader(bundle, self.opened.resolved).retrieval(size.deadline_ms / 1000, size.threads)
+        queries = warm_queries(bundle.catalogue)
+        for scenario in self.opened.config.scenarios:
+            try:
+                stage.retrieve(scenario, queries, 10)
+            except RecserveError as error:
+                # Not fatal: it may be one slow retriever's first call, and requests degrade by themselves.
+                logger.warning("warming up scenario %s: %s", scenario, error)
+        return stage
+
+    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+        """See :meth:`recserve.graph.RetrievalStage.retrieve`."""
+        stage = await self.bundles.get(bundle)
+        return await self.call(stage.retrieve, scenario, queries, n)

@@ -1,0 +1,78 @@
+"""The filter ``genre``."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from recserve import Catalogue, InvalidRequestError
+from recserve_movielens import GenreArgument, GenreChoice
+
+_argument: TypeAdapter[Any] = TypeAdapter(GenreArgument)
+
+
+class GenreFilter:
+    """Allows films by genre; names are compared without regard to case.
+
+    Args:
+        catalogue: Items with an attribute ``genres``, a list (or one name); films without any genre
+            match no name.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._n_items = len(catalogue)
+        self._names: dict[str, str] = {}
+        self._rows: dict[str, list[int]] = {}
+        for row, genres in enumerate(catalogue.column("genres")):
+            for name in [genres] if isinstance(genres, str) else genres or ():
+                self._names.setdefault(name.casefold(), name)
+                self._rows.setdefault(name.casefold(), []).append(row)
+
+    def allowed(self, argument: Any) -> NDArray[np.bool_] | None:
+        """The films that a request's ``genre`` allows.
+
+        Args:
+            argument: :data:`recserve_movielens.GenreArgument`, or None to allow all.
+
+        Returns:
+            bool, shape (n_items,), or None for all.
+
+        Raises:
+            InvalidRequestError: A genre that no film of the catalogue has.
+        """
+        choice = _choice(argument)
+        if not choice.any and not choice.none:
+            return None
+        mask = self._having(choice.any) if choice.any else np.ones(self._n_items, dtype=np.bool_)
+        return mask & ~self._having(choice.none)
+
+    def _having(self, names: tuple[str, ...]) -> NDArray[np.bool_]:
+        """Films with at least one of these genres."""
+        mask = np.zeros(self._n_items, dtype=np.bool_)
+        for name in names:
+            mask[self._rows[self._known(name)]] = True
+        return mask
+
+    def _known(self, name: str) -> str:
+        folded = name.strip().casefold()
+        if folded in self._rows:
+            return folded
+        near = difflib.get_close_matches(folded, self._names, n=1, cutoff=0.5)
+        hint = f"; did you mean {self._names[near[0]]!r}?" if near else ""
+        known = ", ".join(sorted(self._names.values())) or "none"
+        raise InvalidRequestError(
+            f"unknown genre {name[:60]!r}{hint} (genres of this catalogue: {known})", field="filter.genre"
+        )
+
+
+def _choice(argument: Any) -> GenreChoice:
+    if argument is None:
+        return GenreChoice()
+    given = _argument.validate_python(argument)
+    if isinstance(given, GenreChoice):
+        return given
+    return GenreChoice(any=(given,) if isinstance(given, str) else tuple(given))

@@ -1,0 +1,69 @@
+"""The data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recserve import Tables
+from recserve_movielens import MovieLensParams
+from recserve_movielens.download import fetch
+from recserve_movielens.formats import read_folder
+
+BUNDLED = Path(__file__).parent / "data" / "movielens-small"
+
+SUGGESTED: Mapping[str, Any] = {
+    "item_text": {"use": "movielens"},
+    "scenarios": {
+        "home": {
+            "retrievers": [
+                {"use": "mf"},
+                {"use": "content"},
+                {"use": "popular", "candidates": 100},
+            ],
+            "ranker": {"use": "bert_lstm"},
+            "filters": [{"use": "genre"}],
+            "explainer": {"use": "movielens"},
+        }
+    },
+}
+"""Configuration for films that viewers have rated."""
+
+
+class MovieLensSmall:
+    """The sample that comes with this package; its terms of use are in the file beside it."""
+
+    def read(self) -> Tables:
+        """100,004 ratings and 9,066 films."""
+        return read_folder(BUNDLED)
+
+    def suggested_config(self) -> Mapping[str, Any]:
+        """See :data:`SUGGESTED`."""
+        return SUGGESTED
+
+
+class MovieLensRelease:
+    """Any release, from a folder or downloaded.
+
+    Args:
+        params: Where from.
+    """
+
+    def __init__(self, params: MovieLensParams) -> None:
+        self._params = params
+
+    def read(self) -> Tables:
+        """The ratings and films of the release.
+
+        Raises:
+            DataError: It cannot be found, downloaded, verified or read.
+        """
+        params = self._params
+        if params.url is not None and params.sha256 is not None:
+            return read_folder(fetch(params.url, params.sha256, params.cache))
+        return read_folder(Path(params.path or ".").expanduser())
+
+    def suggested_config(self) -> Mapping[str, Any]:
+        """See :data:`SUGGESTED`."""
+        return SUGGESTED

@@ -1,0 +1,112 @@
+"""One real server for the session: its own Ray cluster, home and ports, started and stopped by the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from recserve_deployments.state import ServerState, read_state
+
+START_SECONDS = 400
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A home whose server is driven by the commands a user types, in processes of their own."""
+
+    home: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "recserve", *arguments, "--home", str(self.home)]
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "COLUMNS": "200"}
+        done = subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            env=environment,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def start(self) -> None:
+        self.run("serve", "--detach", "--port", str(self.port))
+
+    @property
+    def state(self) -> ServerState:
+        state = read_state(self.home)
+        assert state is not None
+        return state
+
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        """Processes of a deployment's replicas."""
+        title = re.compile(rf"^ray::ServeReplica:recserve:{deployment}\b")
+        found = []
+        for process in self.state.processes():
+            try:
+                if title.match(" ".join(process.cmdline())):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = httpx.post(self.url + path, json=body, timeout=30, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def get(self, path: str) -> dict[str, Any]:
+        answer = httpx.get(self.url + path, timeout=30, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+
+@pytest.fixture(scope="session")
+def new_server(
+    trained_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Server]]:
+    """Makes homes with a trained bundle; whatever runs in them is stopped at the end."""
+    made: list[Server] = []
+
+    def make() -> Server:
+        home = tmp_path_factory.mktemp("served") / "home"
+        shutil.copytree(trained_home, home)
+        made.append(Server(home, free_port()))
+        return made[-1]
+
+    yield make
+    for server in made:
+        if read_state(server.home) is not None:
+            server.run("stop")
+
+
+@pytest.fixture(scope="session")
+def server(new_server: Callable[[], Server]) -> Server:
+    """The session's server: default topology, every stage in processes of its own."""
+    served = new_server()
+    served.start()
+    return served
