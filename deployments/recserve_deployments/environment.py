@@ -23,6 +23,8 @@ TOKEN_FILE = "ray.token"
 SERVE_FLAGS = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # Lines are few with access logs off, and one that waits in a buffer says nothing when it matters.
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     # A micro-batch with a large candidate budget outgrows gRPC's default of 4 MB.
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 2**20),
 }

@@ -6,6 +6,7 @@ broken plugin stays harmless to every part that does without it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,6 +54,7 @@ class ReplicaSpec:
         Raises:
             RecserveError: A plugin is missing or broken, or the store cannot be opened.
         """
+        _log_like_serve()
         config = parse_config(dict(self.config))
         registry = Registry.discover(only=self.plugins)
         home = Path(self.home)
@@ -63,6 +65,16 @@ class ReplicaSpec:
             store=open_store(config.store.url, home),
             repository=BundleRepository(home, config.bundles),
         )
+
+
+def _log_like_serve() -> None:
+    """Have our log lines in the replica's own log file, beside Serve's."""
+    handlers = logging.getLogger("ray.serve").handlers
+    for name in ("recserve", "recserve_deployments"):
+        ours = logging.getLogger(name)
+        ours.setLevel(logging.INFO)
+        ours.handlers = list(handlers)
+        ours.propagate = not handlers
 
 
 @dataclass(frozen=True)

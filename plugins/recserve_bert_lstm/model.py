@@ -26,7 +26,7 @@ from recserve import (
 )
 from recserve_bert_lstm import BertLstmParams, storage
 from recserve_bert_lstm.batches import take_candidates, take_queries
-from recserve_bert_lstm.blend import Blend, Floats, Signals, standardise
+from recserve_bert_lstm.blend import Blend, Floats, Signals, compare, standardise
 from recserve_bert_lstm.serving import Server
 from recserve_bert_lstm.training import train
 
@@ -86,13 +86,16 @@ class BertLstm:
         """Learn to blend; see :class:`recserve.LearnsFromCandidates` and :class:`Blend`.
 
         Returns:
-            ``blend``: sources and weights by feature name.
+            ``blend``: sources and weights by feature name; ``blend_ndcg@10``: how the blend does on
+            users it was not learnt on, beside the sequence score alone and retrieval's order.
         """
         stored, _ = self._fitted()
         signals = self._signals_in_chunks(examples.queries, examples.candidates)
-        blend = Blend.learn(signals, examples.candidates, examples.labels, self._params.blend_l2).to_json()
+        offered, labels, l2 = examples.candidates, examples.labels, self._params.blend_l2
+        checked = compare(signals, offered, labels, examples.users, l2)
+        blend = Blend.learn(signals, offered, labels, l2).to_json()
         self._use(dataclasses.replace(stored, blend=blend))
-        return {"blend": blend}
+        return {"blend": blend, "blend_ndcg@10": checked}
 
     def save(self, directory: Path) -> None:
         """Write safetensors, npy and json into an existing empty directory."""

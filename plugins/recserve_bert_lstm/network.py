@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from recserve import ConfigError
 from recserve_bert_lstm.windows import GAP_BUCKETS, Padded
 
 LstmState = tuple[torch.Tensor, torch.Tensor]
@@ -201,7 +202,13 @@ class Network(nn.Module):
 
 
 def choose_device(wanted: str) -> torch.device:
-    """``"auto"`` takes CUDA where it is available."""
+    """The device to train on; ``"auto"`` takes CUDA where it is available.
+
+    Raises:
+        ConfigError: CUDA is asked for and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("train.device is cuda, but there is no CUDA device here; use auto or cpu")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)

@@ -86,17 +86,29 @@ class Model:
         path = directory / FACTORS_FILE
         try:
             with safe_open(path, framework="numpy") as file:
-                items, trained = file.get_tensor("items"), file.get_tensor("trained")
+                trained, stored = file.get_tensor("trained"), file.get_slice("items")
+                shape, kind = stored.get_shape(), stored.get_dtype()
         except (OSError, SafetensorError) as error:
             raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-        if items.ndim != 2 or items.dtype != np.float32 or items.shape[1] == 0:
+        if len(shape) != 2 or kind != "F32" or shape[1] == 0:
             raise BundleError(f"{path} does not hold a float32 matrix of item factors")
-        if len(items) != n_items or trained.shape != (n_items,) or trained.dtype != np.bool_:
-            raise BundleError(f"{path} was made for {len(items)} items, but the catalogue has {n_items}")
+        if shape[0] != n_items or trained.shape != (n_items,) or trained.dtype != np.bool_:
+            raise BundleError(f"{path} was made for {shape[0]} items, but the catalogue has {n_items}")
+        items = _mapped(path, "items", (shape[0], shape[1]))
         if not np.isfinite(np.einsum("nd,nd->", items, items, dtype=np.float64)):
             raise BundleError(f"{path} holds values that are not finite")
         objective = Objective(settings["unobserved_weight"], settings["regularization"], settings["nu"])
         return cls(items, trained, objective, settings["confidence_power"], settings["confidence_unit"])
+
+
+def _mapped(path: Path, name: str, shape: tuple[int, int]) -> FloatArray:
+    """A float32 tensor of a checked safetensors file, so that processes share one copy in memory."""
+    if 0 in shape:
+        return np.zeros(shape, dtype=np.float32)
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        start = json.loads(file.read(header_bytes))[name]["data_offsets"][0]
+    return np.memmap(path, np.float32, mode="r", offset=8 + header_bytes + start, shape=shape)
 
 
 def _read_settings(path: Path) -> dict[str, float]:

@@ -29,6 +29,7 @@ from recserve import (
     Trainable,
     Vocabulary,
 )
+from recserve.testing import check_ranker, check_retriever
 
 N_ITEMS = 24
 TYPES = ("view", "dislike")
@@ -133,6 +134,20 @@ def test_registers_one_component_for_both_stages(cycle_model):
     assert [one.name for one in register_retrievers()] == ["bert_lstm"]
     for protocol in (Retriever, Ranker, Trainable, LearnsFromCandidates):
         assert isinstance(cycle_model, protocol)
+
+
+def test_contract_of_a_ranker():
+    check_ranker("bert_lstm", width=8, epochs=2)
+
+
+def test_contract_of_a_retriever():
+    check_retriever("bert_lstm", width=8, epochs=2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_absent_cuda_is_a_clear_error():
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        fitted(params(epochs=1), dataset(catalogue(), cycles(users=5)), device="cuda")
 
 
 @pytest.mark.parametrize(

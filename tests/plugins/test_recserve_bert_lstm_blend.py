@@ -299,6 +299,9 @@ def test_fit_candidates_improves_ranking_and_survives_prior_and_bundle(tmp_path)
     train, test = examples(1, data), examples(2, data)
     before = ndcg(model.score(test.queries, test.candidates), test.labels)
     facts |= model.fit_candidates(train, context)
+    checked = facts["blend_ndcg@10"]
+    assert checked["blend"] > checked["sequence"] + 0.2
+    assert checked["retrieval"] == 1.0  # the fused order is the planted signal itself
     after = model.score(test.queries, test.candidates)
     assert ndcg(after, test.labels) > before + 0.2
 

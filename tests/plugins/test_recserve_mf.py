@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from recserve_mf import MfParams, register_retrievers
 from recserve_mf.retriever import MfRetriever
+from safetensors.numpy import save_file
 
 from recserve import (
     BundleError,
@@ -276,6 +277,15 @@ def test_factors_of_another_catalogue_or_impossible_constants_are_refused(
     retriever.save(tmp_path)
     with pytest.raises(BundleError, match="90 items, but the catalogue has 2"):
         MfRetriever(MfParams(), Catalogue(["a", "b"])).load(tmp_path)
+    poisoned = np.full((90, 4), np.nan, dtype=np.float32)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mf.json").write_bytes((tmp_path / "mf.json").read_bytes())
+    trained = np.ones(90, dtype=np.bool_)
+    for items, message in ((poisoned, "not finite"), (poisoned.astype(np.float64), "float32 matrix")):
+        save_file({"items": items, "trained": trained}, other / "item_factors.safetensors")
+        with pytest.raises(BundleError, match=message):
+            MfRetriever(MfParams(), data.catalogue).load(other)
     settings_file = tmp_path / "mf.json"
     constants = json.loads(settings_file.read_text())
     settings_file.write_text(json.dumps({**constants, "regularization": -1}))
@@ -346,8 +356,10 @@ def test_data_without_a_positive_event_gives_a_silent_retriever(tmp_path: Path) 
         found = one.retrieve(queries_of(history([0, 1], [])), 5)
         assert found.items.shape == (2, 3)
         assert (found.items == -1).all()
-    empty = MfRetriever(MfParams(), Catalogue()).retrieve(queries_of(history([])), 5)
-    assert empty.items.shape == (1, 0)
+    silent = MfRetriever(MfParams(), Catalogue())
+    silent.save(tmp_path)
+    silent.load(tmp_path)
+    assert silent.retrieve(queries_of(history([])), 5).items.shape == (1, 0)
 
 
 def test_an_unavailable_cuda_device_is_one_clear_line(data: Dataset) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from recserve.testing import check_retriever
 DAY = 86_400_000
 
 
-def dataset(events: list[tuple[int, int, float, float]], n_items: int) -> Dataset:
+def dataset(events: Sequence[tuple[int, int, float, float]], n_items: int) -> Dataset:
     """Events as (user, item, weight, day)."""
     events = sorted(events, key=lambda event: event[3])
     users = np.array([event[0] for event in events], dtype=np.int32)
