@@ -169,11 +169,14 @@ class VectorCache:
         except FileNotFoundError:  # merged away since the folder was listed
             return None
         except (OSError, ValueError, EOFError) as error:
-            return self._drop(path, str(error))
+            self._drop(path, str(error))
+            return None
         if records.dtype != self._record or records.ndim != 1 or len(records) == 0:
-            return self._drop(path, "not a segment of this cache")
+            self._drop(path, "not a segment of this cache")
+            return None
         if f"{_checksum(records)}{_SUFFIX}" != path.name:
-            return self._drop(path, "its checksum differs")
+            self._drop(path, "its checksum differs")
+            return None
         return _Segment(path, np.ascontiguousarray(records["key"][:, 0]), records)
 
     def _drop(self, path: Path, why: str) -> None:

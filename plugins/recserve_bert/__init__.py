@@ -69,6 +69,4 @@ def _bert(params: BertParams, catalogue: Catalogue) -> Encoder:
 @hookimpl
 def register_encoders() -> Sequence[Component]:
     """The encoder ``bert``."""
-    return [
-        Component("bert", _bert, BertParams, summary="BERT models: bundled, local or from the hub.")
-    ]
+    return [Component("bert", _bert, BertParams, summary="BERT models: bundled, local or from the hub.")]

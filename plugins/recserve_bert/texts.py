@@ -41,7 +41,7 @@ def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     vectors = np.nan_to_num(np.asarray(vectors, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     void = length[:, 0] < 1e-12
-    vectors = vectors / np.where(void[:, None], 1, length)
-    vectors[void] = 0
-    vectors[void, 0] = 1
-    return vectors.astype(np.float32, copy=False)
+    unit = (vectors / np.where(void[:, None], 1, length)).astype(np.float32)
+    unit[void] = 0
+    unit[void, 0] = 1
+    return unit

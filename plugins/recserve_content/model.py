@@ -81,9 +81,7 @@ class Model:
             blend,
         )
 
-    def affinity_rows(
-        self, averages: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def affinity_rows(self, averages: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Item-feature weights whose scores have mean 0 and standard deviation 1 over the items.
 
         Args:
@@ -141,9 +139,7 @@ class Model:
                 float(facts["blend"]),
             )
         except (OSError, ValueError, KeyError, TypeError, EOFError, SafetensorError) as error:
-            raise BundleError(
-                f"content retriever in {directory}: {' '.join(str(error).split())}"
-            ) from None
+            raise BundleError(f"content retriever in {directory}: {' '.join(str(error).split())}") from None
         expected = (len(catalogue), model.space.rank + 1)
         if items.shape != expected or model.space.mean.shape != (catalogue.dimension,):
             raise BundleError(

@@ -66,16 +66,15 @@ class Recent:
     @property
     def spoken(self) -> NDArray[np.bool_]:
         """Users of whom anything is known, bool, shape (B,)."""
-        return self.present.any(axis=1)
+        spoken: NDArray[np.bool_] = np.logical_or.reduce(self.present, axis=1)
+        return spoken
 
     def decayed(self, half_life: float) -> NDArray[np.float32]:
         """Confidence halved every ``half_life`` events, float32, shape (B, L)."""
         steps = np.exp2(-np.arange(self.rows.shape[1]) / half_life).astype(np.float32)
         return self.confidence * steps
 
-    def averages(
-        self, vectors: NDArray[np.float32], half_lives: Sequence[float]
-    ) -> NDArray[np.float32]:
+    def averages(self, vectors: NDArray[np.float32], half_lives: Sequence[float]) -> NDArray[np.float32]:
         """Recency-weighted mean vectors, one a half-life, side by side.
 
         Args:

@@ -173,9 +173,7 @@ class ContentRetriever:
             half_life_days=self._params.half_life_days,
         )
 
-    def _vectors(
-        self, model: Model, rows: NDArray[np.int32], queries: Queries
-    ) -> NDArray[np.float32]:
+    def _vectors(self, model: Model, rows: NDArray[np.int32], queries: Queries) -> NDArray[np.float32]:
         """Projected unit vectors of rows, live-encoded ones included, zeros at pads."""
         n_items = len(model.items)
         known = (rows >= 0) & (rows < n_items)
@@ -232,7 +230,7 @@ class ContentRetriever:
         texts, vectors = queries.text_vectors, self._catalogue.vectors
         if texts is None or vectors is None:
             return np.zeros(len(queries), dtype=bool)
-        given = np.abs(texts).max(axis=1, initial=0) > 0
+        given: NDArray[np.bool_] = np.abs(texts).max(axis=1, initial=0) > 0
         if given.any():
             cosine = texts[given] @ vectors.T
             deviation = cosine.std(axis=1, keepdims=True)
@@ -241,19 +239,16 @@ class ContentRetriever:
             scores[given] += np.float32(self._params.text_weight) * cosine
         return given
 
-    def _similar(
-        self, model: Model, scores: NDArray[np.float32], queries: Queries
-    ) -> NDArray[np.bool_]:
+    def _similar(self, model: Model, scores: NDArray[np.float32], queries: Queries) -> NDArray[np.bool_]:
         """Overwrite rows that have an anchor with its cosines; returns which, bool, (B,)."""
         vectors = self._vectors(model, queries.anchors, queries)
-        anchored = (queries.anchors >= 0) & (np.abs(vectors).max(axis=1, initial=0) > 0)
+        anchored: NDArray[np.bool_] = queries.anchors >= 0
+        anchored &= np.abs(vectors).max(axis=1, initial=0) > 0
         if anchored.any():
             scores[anchored] = vectors[anchored] @ model.items[:, :-1].T
         return anchored
 
-    def _seeds(
-        self, model: Model, profile: Profile, items: NDArray[np.int32]
-    ) -> NDArray[np.int32]:
+    def _seeds(self, model: Model, profile: Profile, items: NDArray[np.int32]) -> NDArray[np.int32]:
         """The recent item nearest to each candidate within the interest that speaks for it most."""
         seeds = np.full(items.shape, -1, dtype=np.int32)
         interests = profile.interests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,8 +77,10 @@ class TextSpace:
         said = np.abs(vectors).max(axis=-1, keepdims=True) > 0
         projected = np.where(said, (vectors - self.mean) @ self.basis, np.float32(0))
         length = np.linalg.norm(projected, axis=-1, keepdims=True)
-        unit: NDArray[np.float32] = projected / np.where(length > 1e-9, length, 1)
-        return unit.astype(np.float32, copy=False)
+        unit: NDArray[np.float32] = (projected / np.where(length > 1e-9, length, 1)).astype(
+            np.float32, copy=False
+        )
+        return unit
 
     def project_all(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """:meth:`project` for a (memory-mapped) matrix, a block of rows at a time."""
@@ -120,7 +123,10 @@ def popularity_prior(
         expected = features @ np.linalg.solve(gram, known.T @ level[seen])
         level = (count * level + text_events * np.maximum(expected, 0)) / (count + text_events)
     spread = level.std()
-    return ((level - level.mean()) * (0.5 / spread if spread > 1e-9 else 0.0)).astype(np.float32)
+    prior: NDArray[np.float32] = np.zeros(n_items, dtype=np.float32)
+    if spread > 1e-9:
+        prior[:] = (level - level.mean()) * (0.5 / spread)
+    return prior
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +155,19 @@ class Examples:
 
     @classmethod
     def of(cls, data: Dataset, since: int, limit: int) -> Examples:
-        """Every positive event from ``since`` (milliseconds) on that has a history, the newest
-        ``limit`` of them.
+        """Positive events that have a history.
+
+        Args:
+            data: The events.
+            since: Only targets from this moment on, milliseconds.
+            limit: Keep the newest targets, at most this many.
         """
         histories = data.positive().histories
         owners = histories.owners()
         begin = histories.offsets[owners]
         # Events of one user at one moment do not precede each other.
         fresh = np.ones(len(owners), dtype=bool)
-        fresh[1:] = (owners[1:] != owners[:-1]) | (
-            histories.timestamps[1:] != histories.timestamps[:-1]
-        )
+        fresh[1:] = (owners[1:] != owners[:-1]) | (histories.timestamps[1:] != histories.timestamps[:-1])
         ends = np.maximum.accumulate(np.where(fresh, np.arange(len(owners)), 0))
         usable = np.flatnonzero((ends > begin) & (histories.timestamps >= since))
         if len(usable) > limit:
@@ -223,16 +231,13 @@ class Examples:
         weight = (weight * np.exp2(-fade)).astype(np.float32)
         total = np.add.reduceat(weight, offsets[:-1]) if len(self) else weight
         weight /= np.repeat(np.where(total > 0, total, 1), lengths)
-        matrix = csr_array(
-            (weight, self.items[event], offsets), shape=(len(self), len(features))
-        )
+        matrix = csr_array((weight, self.items[event], offsets), shape=(len(self), len(features)))
         means: NDArray[np.float32] = matrix @ features
         return means
 
 
 def learn_affinity(
-    profiles: NDArray[np.float32],
-    targets: NDArray[np.int32],
+    examples: Iterable[tuple[NDArray[np.float32], NDArray[np.int32]]],
     items: NDArray[np.float32],
     ridge: float,
     item_ridge: float,
@@ -245,8 +250,8 @@ def learn_affinity(
     scale. Because M maps text to text it applies to items without a single event.
 
     Args:
-        profiles: float32, shape (E, p); without a constant column, which is added.
-        targets: int32, shape (E,).
+        examples: Batches of profiles, float32 (E, p), without a constant column, which is added,
+            and of what followed, int32 (E,); at least one batch.
         items: float32, shape (n_items, f); without a constant column, which is added.
         ridge: Regularisation of the profile side, in examples.
         item_ridge: Added to the diagonal of the mean Gram matrix of the items.
@@ -254,20 +259,18 @@ def learn_affinity(
     Returns:
         float32, shape (p + 1, f): from a profile with a trailing 1 to weights of item features.
     """
-    p, f = profiles.shape[1] + 1, items.shape[1] + 1
-    profile_gram = np.zeros((p, p), dtype=np.float64)
-    cross = np.zeros((p, f), dtype=np.float64)
-    for start in range(0, len(targets), _CHUNK):
-        left = _with_constant(profiles[start : start + _CHUNK])
-        right = _with_constant(items[targets[start : start + _CHUNK]])
-        profile_gram += left.T @ left
-        cross += left.T @ right
+    profile_gram = cross = np.zeros((1, 1), dtype=np.float64)
+    for profiles, targets in examples:
+        left, right = _with_constant(profiles), _with_constant(items[targets])
+        profile_gram = profile_gram + (left.T @ left).astype(np.float64)
+        cross = cross + (left.T @ right).astype(np.float64)
+    f = items.shape[1] + 1
     item_gram = np.zeros((f, f), dtype=np.float64)
     for start in range(0, len(items), _CHUNK):
         block = _with_constant(items[start : start + _CHUNK])
         item_gram += block.T @ block
     item_gram /= len(items)
-    left_solved = np.linalg.solve(profile_gram + ridge * np.eye(p), cross)
+    left_solved = np.linalg.solve(profile_gram + ridge * np.eye(len(cross)), cross)
     affinity = np.linalg.solve(item_gram + item_ridge * np.eye(f), left_solved.T).T
     # The weight of the constant item feature is the same for all items: it ranks nothing.
     return np.ascontiguousarray(affinity[:, :-1], dtype=np.float32)

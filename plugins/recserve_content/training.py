@@ -6,6 +6,7 @@ by nDCG@10 of a full ranking; then everything is learnt again from all events.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ _BLENDS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
 _DEFAULT_BLEND = 3.0
 _CUTOFF = 10
 _BATCH = 64
+_PART = 16_384
 
 
 def fit_model(
@@ -52,9 +54,7 @@ def fit_model(
     facts = _choose(retriever, params, data, context, space, projected)
     context.progress("content: affinity", 2, 3)
     examples = Examples.of(data, 0, params.max_examples)
-    model = _learn(
-        params, data, examples, space, projected, facts["affinity_weight"], facts["blend"]
-    )
+    model = _learn(params, data, examples, space, projected, facts["affinity_weight"], facts["blend"])
     facts["examples"] = len(examples)
     context.progress("content: done", 3, 3)
     return model, facts
@@ -106,23 +106,29 @@ def _learn(
     affinity = None
     if len(examples) >= _FEW_EXAMPLES and affinity_weight > 0:
         features = np.concatenate([projected, prior[:, None]], axis=1)
-        profiles = np.concatenate(
-            [
-                examples.averages(
-                    features,
-                    half_life,
-                    recent=params.recent,
-                    weight_power=params.weight_power,
-                    half_life_days=params.half_life_days,
-                )
-                for half_life in params.half_lives
-            ],
-            axis=1,
-        )
         affinity = learn_affinity(
-            profiles, examples.targets, features, params.ridge, params.item_ridge
+            _batches(params, examples, features), features, params.ridge, params.item_ridge
         )
     return Model.of(space, projected, prior, affinity, affinity_weight, blend)
+
+
+def _batches(
+    params: ContentParams, examples: Examples, features: NDArray[np.float32]
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
+    """Profiles and targets, a part at a time: memory stays bounded for any number of events."""
+    for start in range(0, len(examples), _PART):
+        part = examples.take(np.arange(start, min(start + _PART, len(examples))))
+        averages = [
+            part.averages(
+                features,
+                half_life,
+                recent=params.recent,
+                weight_power=params.weight_power,
+                half_life_days=params.half_life_days,
+            )
+            for half_life in params.half_lives
+        ]
+        yield np.concatenate(averages, axis=1), part.targets
 
 
 def _sample(examples: Examples, n_items: int) -> Examples:

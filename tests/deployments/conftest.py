@@ -1,4 +1,4 @@
-"""One real server for the session: own Ray cluster, home and ports, started and stopped by the command line."""
+"""One real server for the session: its own Ray cluster, home and ports, driven by the command line."""
 
 from __future__ import annotations
 

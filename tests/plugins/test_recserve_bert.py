@@ -182,12 +182,10 @@ def test_equal_texts_give_equal_bytes(tiny):
     assert first.tobytes() == second.tobytes()
 
 
-@given(
-    lengths=st.lists(st.integers(1, 300), max_size=60), budget=st.integers(64, 2000)
-)
+@given(lengths=st.lists(st.integers(1, 300), max_size=60), budget=st.integers(64, 2000))
 def test_batches_cover_every_text_once_within_the_budget(lengths, budget):
     batches = [rows.tolist() for rows in _batches(lengths, budget)]
-    assert sorted(sum(batches, [])) == list(range(len(lengths)))
+    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
     for rows in batches:
         assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= budget
 
@@ -251,9 +249,7 @@ def test_rows_without_direction_become_a_unit_vector():
 def test_the_prefix_is_read(tiny):
     plain = build(str(tiny))
     prefixed = build(str(tiny), prefix="query: ")
-    np.testing.assert_allclose(
-        prefixed.encode(["cat"]), plain.encode(["query: cat"]), atol=1e-6
-    )
+    np.testing.assert_allclose(prefixed.encode(["cat"]), plain.encode(["query: cat"]), atol=1e-6)
 
 
 def test_the_fingerprint_follows_everything_that_changes_vectors(tiny, copy):

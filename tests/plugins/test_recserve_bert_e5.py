@@ -71,8 +71,7 @@ def test_threads_may_encode_at_once():
     expected = encoder.encode(["cat", "dog"])
     answers: list[np.ndarray] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(encoder.encode(["cat", "dog"])))
-        for _ in range(4)
+        threading.Thread(target=lambda: answers.append(encoder.encode(["cat", "dog"]))) for _ in range(4)
     ]
     for thread in threads:
         thread.start()

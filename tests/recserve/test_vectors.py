@@ -148,9 +148,7 @@ def test_two_processes_may_write_at_once(tmp_path):
     here = str(Path(__file__).parent)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, here, str(tmp_path), str(offset)], env=environment
-        )
+        subprocess.Popen([sys.executable, "-c", WRITER, here, str(tmp_path), str(offset)], env=environment)
         for offset in (0, 1000)
     ]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
@@ -229,8 +227,7 @@ def test_a_batch_larger_than_the_memory_cache_is_answered_in_full():
     texts = [str(index) for index in range(10)]
     vectors = cache.encode(texts)
     assert all(
-        np.array_equal(vector, HashEncoder.vector(text))
-        for text, vector in zip(texts, vectors, strict=True)
+        np.array_equal(vector, HashEncoder.vector(text)) for text, vector in zip(texts, vectors, strict=True)
     )
     assert len(cache) == 3
     assert cache.encode([]).shape == (0, DIMENSION)
