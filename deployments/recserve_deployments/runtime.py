@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -57,6 +58,8 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
     logs = home / "logs"
     logs.mkdir(exist_ok=True)
     directory = environment.run_directory(home)
+    # The logs of the last server are kept, those before it are not.
+    shutil.rmtree(directory / "ray", ignore_errors=True)
     server_id = uuid.uuid4().hex
     variables = environment.server_environment(home, directory, ports.choose_ports(str(home)))
     log = logs / "server.log"

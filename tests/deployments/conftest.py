@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import shutil
 import socket
@@ -16,15 +18,19 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from recserve_deployments.environment import run_directory
 from recserve_deployments.state import ServerState, read_state
 
 START_SECONDS = 400
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Outside the range that the kernel, and with it Ray, takes ports from by itself."""
+    for port in random.sample(range(18_000, 20_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
 
 
 @dataclass
@@ -102,6 +108,7 @@ def new_server(
     for server in made:
         if read_state(server.home) is not None:
             server.run("stop")
+        shutil.rmtree(run_directory(server.home))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,113 @@
+"""The app builder and what each part of the graph is told to load."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from recserve_deployments.app import AppArgs, build, reserved_cpus
+from recserve_deployments.parts import Part, ReplicaSpec, resolve_part
+
+from recserve.catalogue import Catalogue
+from recserve.config import Config, StageConfig
+from recserve.errors import ConfigError, PluginError
+from recserve.registry import Registry
+from recserve.serving import Needs
+from recserve.stages import Stage
+
+
+def test_arguments_are_typed_and_strict() -> None:
+    # Serve passes a dict instead of this model when annotations are text.
+    assert build.__annotations__["args"] is AppArgs
+    with pytest.raises(ValidationError):
+        AppArgs.model_validate({"home": "/srv", "hoem": "/srv"})
+
+
+def test_configuration_comes_from_one_place(tmp_path: Path) -> None:
+    assert AppArgs(home=str(tmp_path)).load() == Config()
+    (tmp_path / "recserve.yaml").write_text("server: {port: 1234}")
+    assert AppArgs(home=str(tmp_path)).load().server.port == 1234
+    (tmp_path / "other.yaml").write_text("server: {port: 1235}")
+    assert AppArgs(home=str(tmp_path), config_file=str(tmp_path / "other.yaml")).load().server.port == 1235
+    assert AppArgs(home=str(tmp_path), config={}).load().server.port == 8000
+    with pytest.raises(ConfigError, match="either"):
+        AppArgs(home=str(tmp_path), config={}, config_file="x").load()
+
+
+def test_a_relative_home_and_an_unknown_component_are_refused() -> None:
+    with pytest.raises(ConfigError, match="absolute"):
+        build(AppArgs(home="here"))
+    scenario = {"home": {"retrievers": [{"use": "nothing"}]}}
+    with pytest.raises(ConfigError, match=r"scenarios\.home\.retrievers"):
+        build(AppArgs(home="/srv", config={"scenarios": scenario}))
+
+
+@pytest.mark.parametrize("topology", ["staged", "fused"])
+def test_cpus_of_all_replicas_are_counted(topology: str) -> None:
+    server: dict[str, Any] = {
+        "topology": topology,
+        "ingress": {"cpus": 0.5, "replicas": 2},
+        "retrieval": {"cpus": 1, "replicas": 1, "max_replicas": 3},
+    }
+    expected = 1 + 3 + 2 * StageConfig().cpus if topology == "staged" else 1
+    counted = reserved_cpus(AppArgs(home="/srv", config={"server": server}))
+    assert expected <= counted < expected + 1
+
+
+def parts() -> dict[Part, frozenset[str]]:
+    needs = Needs.of(Registry.discover().resolve(Config()))
+    return {
+        Part.EDGE: needs.edge,
+        Part.RETRIEVAL: needs.retrieval,
+        Part.ENCODING: needs.encoding,
+        Part.RANKING: needs.ranking,
+    }
+
+
+@pytest.mark.parametrize("part", [Part.EDGE, Part.RETRIEVAL, Part.ENCODING, Part.RANKING])
+def test_each_part_resolves_with_its_own_plugins_alone(part: Part) -> None:
+    registry = Registry.discover(only=parts()[part])
+    resolved = resolve_part(registry, Config(), part)
+    pipeline = resolved.scenarios["home"]
+    assert [one.name for one in pipeline.retrievers] == (
+        ["mf", "content", "popular"] if part is Part.RETRIEVAL else []
+    )
+    assert (pipeline.ranker is not None) == (part is Part.RANKING)
+    loaded = {name for stage in Stage for name in registry.names(stage)}
+    assert ("bert_lstm" in loaded) == (part is Part.RANKING)
+    assert resolved.encoder is not None
+    if part is not Part.ENCODING:
+        with pytest.raises(PluginError, match="not loaded in this part"):
+            resolved.encoder.build(Catalogue())
+    if part is Part.EDGE:
+        assert pipeline.fallback.name == "popular"
+        pipeline.explainer.build(Catalogue())
+
+
+def test_the_whole_resolves_everything() -> None:
+    registry = Registry.discover()
+    whole = resolve_part(registry, Config(), Part.WHOLE)
+    assert whole.scenarios["home"].ranker is not None
+    assert whole.components().keys() == registry.resolve(Config()).components().keys()
+
+
+def test_a_replica_opens_what_its_spec_names(trained_home: Path) -> None:
+    spec = ReplicaSpec(
+        Part.RANKING, str(trained_home), Config().model_dump(mode="json"), parts()[Part.RANKING]
+    )
+    opened = spec.open()
+    with opened.store:
+        assert [plugin.name for plugin in opened.registry.plugins] == ["bert_lstm"]
+        assert opened.store.bundle_history() == opened.repository.ids()
+    with pytest.raises(PluginError, match="bert_lstn"):
+        ReplicaSpec(Part.RANKING, str(trained_home), {}, frozenset({"bert_lstn"})).open()
+
+
+def test_importing_the_runtime_does_not_import_ray() -> None:
+    import subprocess
+
+    code = "import recserve_deployments.runtime, recserve.cli, sys; assert 'ray' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

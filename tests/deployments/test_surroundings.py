@@ -1,0 +1,145 @@
+"""Ports, state files, run directories and tokens."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from recserve_deployments import environment, ports
+from recserve_deployments.state import (
+    MARKER,
+    STATE_FILE,
+    ServerState,
+    read_state,
+    remove_state,
+    write_state,
+)
+
+from recserve.errors import RuntimeEnvironmentError
+
+
+def state(**changes: object) -> ServerState:
+    base: dict[str, object] = {
+        "server_id": "one",
+        "owned": True,
+        "host": "127.0.0.1",
+        "port": 8000,
+        "started_at": 1,
+    }
+    return ServerState.model_validate({**base, **changes})
+
+
+def test_state_file_round_trip_and_damage(tmp_path: Path) -> None:
+    assert read_state(tmp_path) is None
+    write_state(tmp_path, state(detail="é"))
+    assert read_state(tmp_path) == state(detail="é")
+    assert (tmp_path / STATE_FILE).stat().st_mode & 0o077 == 0
+    assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
+    remove_state(tmp_path, "another")
+    assert read_state(tmp_path) is not None
+    remove_state(tmp_path, "one")
+    assert read_state(tmp_path) is None
+    (tmp_path / STATE_FILE).write_text('{"half": ')
+    assert read_state(tmp_path) is None
+
+
+def test_a_reused_pid_is_not_taken_for_the_supervisor() -> None:
+    me = psutil.Process()
+    assert state(pid=me.pid, created=me.create_time()).supervisor() is not None
+    assert state(pid=me.pid, created=me.create_time() - 60).supervisor() is None
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    created = psutil.Process(gone.pid).create_time()
+    gone.wait()
+    assert state(pid=gone.pid, created=created).supervisor() is None
+
+
+def test_processes_are_found_by_their_marker_alone() -> None:
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    ours = subprocess.Popen(sleep, env={**os.environ, MARKER: "one"}, start_new_session=True)
+    other = subprocess.Popen(sleep, env={**os.environ, MARKER: "two"})
+    try:
+        assert [process.pid for process in state().processes()] == [ours.pid]
+    finally:
+        for process in (ours, other):
+            process.kill()
+            process.wait()
+
+
+def test_only_loopback_hosts_are_accepted() -> None:
+    assert ports.check_host("localhost") == ports.check_host("127.0.0.1") == "127.0.0.1"
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
+        with pytest.raises(RuntimeEnvironmentError, match="no authentication"):
+            ports.check_host(host)
+
+
+@pytest.mark.parametrize("bound", ["127.0.0.1", ""])
+def test_a_port_in_use_is_found_and_its_holder_named(bound: str) -> None:
+    with socket.socket() as taken:
+        taken.bind((bound, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(RuntimeEnvironmentError, match=rf"port {port} .*\(process {os.getpid()}\)"):
+            ports.check_port("127.0.0.1", port)
+        assert ports.accepts(f"127.0.0.1:{port}")
+    ports.check_port("127.0.0.1", port)
+    assert not ports.accepts(f"127.0.0.1:{port}")
+    assert not ports.accepts("nonsense")
+
+
+def test_windows_of_ports_are_stable_disjoint_and_avoid_what_is_taken() -> None:
+    chosen = ports.choose_ports("some home")
+    assert ports.choose_ports("some home") == chosen
+    numbers = sorted({int(value) for value in chosen.environment().values()})
+    assert numbers[0] == chosen.base
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", chosen.base + 10))
+        taken.listen()
+        moved = ports.choose_ports("some home")
+    assert abs(moved.base - chosen.base) >= numbers[-1] - numbers[0]
+
+
+def test_the_run_directory_is_private_short_and_ours(tmp_path: Path) -> None:
+    home = tmp_path / ("deep" * 40)
+    home.mkdir()
+    directory = environment.run_directory(home)
+    try:
+        assert directory == environment.run_directory(home)
+        assert directory != environment.run_directory(tmp_path)
+        assert directory.stat().st_mode & 0o777 == 0o700
+        # HAProxy binds <directory>/h/<node id>/a.sock under a longer temporary name first.
+        assert len(str(directory)) + len("/h/") + 56 + len("/a.sock.4194304.tmp") <= 97
+        directory.rmdir()
+        directory.symlink_to(tmp_path)
+        with pytest.raises(RuntimeEnvironmentError, match="somebody else"):
+            environment.run_directory(home)
+        directory.unlink()
+    finally:
+        environment.run_directory(tmp_path).rmdir()
+
+
+def test_the_token_is_made_once_and_private(tmp_path: Path) -> None:
+    path = environment.ensure_token(tmp_path)
+    token = path.read_text()
+    assert len(token) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    assert environment.ensure_token(tmp_path).read_text() == token
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_proxy_script_moves_open_pages_to_the_loopback(tmp_path: Path) -> None:
+    script = environment._proxy_script(tmp_path)
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        "frontend prometheus\n    bind :9101\n    mode http\nfrontend http_frontend\n"
+        "    bind 127.0.0.1:8000\nlisten stats\n  bind *:8404\n"
+    )
+    done = subprocess.run([str(script), "-f", str(config), "-c"], capture_output=True, text=True)
+    assert "HAProxy" in done.stdout + done.stderr or "onfiguration" in done.stdout + done.stderr
+    binds = [line.strip() for line in config.read_text().splitlines() if "bind" in line]
+    assert binds == ["bind 127.0.0.1:9101", "bind 127.0.0.1:8000", "bind 127.0.0.1:8404"]
