@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -186,7 +187,7 @@ def rank_order(scores: FloatArray, candidates: Candidates) -> Candidates:
 
 
 class FilterMasks:
-    """Joint masks of a scenario's filters, cached by argument.
+    """Joint masks of a scenario's filters, cached by argument, and no longer than a filter's ``ttl_seconds``.
 
     Args:
         scenarios: By name, with filters built.
@@ -205,7 +206,7 @@ class FilterMasks:
         masks = []
         for name in self._scenarios[scenario].filters:
             argument = arguments.get(name)
-            mask = self._mask(scenario, name, None if argument is None else json.dumps(argument))
+            mask = self._current(scenario, name, None if argument is None else json.dumps(argument))
             if mask is not None:
                 masks.append(mask)
         if len(masks) < 2:
@@ -216,7 +217,17 @@ class FilterMasks:
         """The batch with ``allowed`` set from its ``filters``."""
         return queries.with_allowed(tuple(self.allowed(scenario, one) for one in queries.filters))
 
-    def _compute(self, scenario: str, name: str, argument: str | None) -> BoolArray | None:
+    def _current(self, scenario: str, name: str, argument: str | None) -> BoolArray | None:
+        """A mask that is not older than the filter says it may be."""
+        ttl = getattr(self._scenarios[scenario].filters[name], "ttl_seconds", None)
+        if ttl is None:
+            return self._mask(scenario, name, argument, 0)
+        if ttl <= 0:
+            return self._compute(scenario, name, argument, 0)
+        return self._mask(scenario, name, argument, int(time.monotonic() / ttl))
+
+    def _compute(self, scenario: str, name: str, argument: str | None, period: int) -> BoolArray | None:
+        """The mask; ``period`` only tells the cache one stretch of time from the next."""
         value = None if argument is None else json.loads(argument)
         return self._scenarios[scenario].filters[name].allowed(value)
 

@@ -22,7 +22,7 @@ from recserve.config import (
     describe_validation_error,
     nearest,
 )
-from recserve.errors import ConfigError, PluginError
+from recserve.errors import ConfigError, PluginError, RecserveError
 from recserve.hookspecs import PROJECT, HookSpecs
 from recserve.stages import Component, Stage
 
@@ -91,10 +91,13 @@ class Resolved:
         """Make the stage object.
 
         Raises:
-            PluginError: The factory raised.
+            ConfigError: The parameters do not suit this catalogue.
+            PluginError: The factory raised anything else.
         """
         try:
             return self.component.factory(self.params, catalogue)
+        except ConfigError as error:
+            raise ConfigError(f"{self.where}: {error.message}", field=self.where) from None
         except Exception as error:
             raise PluginError(
                 f"{self.where}: {self.key} of plugin {self.plugin!r} could not be built: {error}"

@@ -115,7 +115,11 @@ class Reranker(Protocol):
 
 @runtime_checkable
 class Filter(Protocol):
-    """Decides which items may be returned at all."""
+    """Decides which items may be returned at all.
+
+    A filter whose masks change by themselves, such as one that looks at the clock, has an attribute
+    ``ttl_seconds: float``: how long a mask may be cached, 0 for not at all.
+    """
 
     def allowed(self, argument: Any) -> BoolArray | None:
         """Which items are allowed.

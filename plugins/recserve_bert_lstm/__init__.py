@@ -35,11 +35,11 @@ class BertLstmParams(NoParams):
         description="Newest events of a user that are read.",
         json_schema_extra=search(choices=[20, 50, 100, 200]),
     )
-    dropout: float | None = Field(
-        None,
+    dropout: float = Field(
+        0.2,
         ge=0,
         lt=1,
-        description="Dropout before and after the LSTM; default by number of events.",
+        description="Dropout before and after the LSTM.",
         json_schema_extra=search(low=0.0, high=0.6),
     )
     id_dropout: float = Field(

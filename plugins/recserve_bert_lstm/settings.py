@@ -9,7 +9,7 @@ from typing import Any
 from recserve_bert_lstm import BertLstmParams
 
 LARGE = 200_000
-"""Positive events from which a wider network with less dropout pays."""
+"""Positive events from which a wider network pays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +18,12 @@ class Settings:
 
     Attributes:
         width: Length of item vectors and units of the LSTM.
-        dropout: Probability of a zero before and after the LSTM.
         negatives: Draws of the sampler for each batch; 0 for the full softmax.
         in_batch: Targets of the batch that join them.
         bce: Binary cross-entropy instead of the softmax.
     """
 
     width: int
-    dropout: float
     negatives: int
     in_batch: int
     bce: bool
@@ -44,18 +42,13 @@ class Settings:
             params: What the user asked for; None leaves the choice to us.
             n_events: Positive events to learn from.
             n_items: Items with at least one positive event.
-            prior: Facts of the earlier fit whose width and dropout are to be kept.
+            prior: Facts of the earlier fit whose width is to be kept.
         """
         prior = prior or {}
-        large = n_events >= LARGE
-        width = params.width or int(prior.get("width", 128 if large else 64))
-        dropout = params.dropout
-        if dropout is None:
-            dropout = float(prior.get("dropout", 0.2 if large else 0.3))
+        width = params.width or int(prior.get("width", 128 if n_events >= LARGE else 64))
         full = params.loss == "full_softmax" or n_items <= params.negatives + params.in_batch
         return cls(
             width=width,
-            dropout=dropout,
             negatives=0 if full else params.negatives,
             in_batch=0 if full else params.in_batch,
             bce=params.loss == "bce",

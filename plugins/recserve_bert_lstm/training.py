@@ -79,7 +79,7 @@ class Trainer:
         self._pooled = np.full(data.n_items, -1, dtype=np.int64)
         self._network = self._build(len(frequent))
         masks = torch.Generator(device).manual_seed(context.seed)
-        self._dropout = Dropout(self._settings.dropout, masks)
+        self._dropout = Dropout(self._params.dropout, masks)
 
     def run(self) -> Fitted:
         """Train and return the averaged weights of the best epoch."""
@@ -100,7 +100,7 @@ class Trainer:
         facts = {
             **learnt,
             "width": self._settings.width,
-            "dropout": self._settings.dropout,
+            "dropout": self._params.dropout,
             "targets": windows.n_targets,
             "items_with_id": int((self._slots >= 0).sum()),
             "loss": self._loss_name,

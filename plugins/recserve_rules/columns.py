@@ -1,0 +1,248 @@
+"""Catalogue attributes as typed arrays, read once and shared by all rules of a catalogue."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from threading import RLock
+from typing import Any, ClassVar, Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recserve import Catalogue, ConfigError
+
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+Scalar = str | float | bool
+Kind = Literal["text", "numbers", "booleans", "lists"]
+
+
+def kind_of(value: Scalar) -> Kind:
+    """Which kind of value this is; a boolean is no number."""
+    if isinstance(value, str):
+        return "text"
+    return "booleans" if isinstance(value, bool) else "numbers"
+
+
+class Column:
+    """One attribute of all items.
+
+    Strings, numbers (NaN counts as missing), booleans and lists of these are understood; an object or a list
+    inside a list is present but equals nothing.
+
+    Args:
+        name: Name of the attribute.
+        values: The JSON value of each item, None where it has none.
+    """
+
+    def __init__(self, name: str, values: Sequence[Any]) -> None:
+        count = len(values)
+        self.name = name
+        self.present: BoolArray = np.fromiter((_is_present(value) for value in values), np.bool_, count)
+        self.numbers: NDArray[np.float64] = np.full(count, np.nan)
+        self.flags: NDArray[np.int8] = np.full(count, -1, dtype=np.int8)
+        self.is_list: BoolArray = np.zeros(count, dtype=np.bool_)
+        self._texts: dict[int, str] = {}
+        self._codes: dict[tuple[Kind, Scalar], int] = {}
+        lengths: IntArray = np.zeros(count, dtype=np.int64)
+        flat: list[int] = []
+        for row in np.flatnonzero(self.present).tolist():
+            value = values[row]
+            self._add_scalar(row, value)
+            elements = value if isinstance(value, list) else [value]
+            self.is_list[row] = isinstance(value, list)
+            keys = dict.fromkeys((kind_of(one), one) for one in elements if _is_scalar(one))
+            flat.extend(self._codes.setdefault(key, len(self._codes)) for key in keys)
+            lengths[row] = len(keys)
+        self.offsets: IntArray = np.concatenate([[0], np.cumsum(lengths)])
+        self.members: IntArray = np.array(flat, dtype=np.int64)
+
+    def _add_scalar(self, row: int, value: Any) -> None:
+        if isinstance(value, bool):
+            self.flags[row] = value
+        elif isinstance(value, (int, float)):
+            self.numbers[row] = _as_float(value)
+        elif isinstance(value, str):
+            self._texts[row] = value
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    @cached_property
+    def kinds(self) -> frozenset[Kind]:
+        """Kinds of value that occur, of an item or inside its list."""
+        found: set[Kind] = {kind for kind, _ in self._codes}
+        return frozenset(found | {"lists"}) if self.is_list.any() else frozenset(found)
+
+    @cached_property
+    def scalar_kinds(self) -> frozenset[Kind]:
+        """Kinds of value that occur outside of lists."""
+        occurs: dict[Kind, bool] = {
+            "text": bool(self._texts),
+            "numbers": not bool(np.isnan(self.numbers).all()),
+            "booleans": bool((self.flags >= 0).any()),
+        }
+        return frozenset(kind for kind, some in occurs.items() if some)
+
+    @cached_property
+    def _sorted_texts(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Distinct strings in order, and the place of each item's, -1 where it has none."""
+        distinct = sorted(set(self._texts.values()))
+        place = {text: index for index, text in enumerate(distinct)}
+        places = np.full(len(self), -1, dtype=np.int64)
+        for row, text in self._texts.items():
+            places[row] = place[text]
+        return distinct, places
+
+    def compare_text(self, text: str) -> tuple[NDArray[np.int8], BoolArray]:
+        """How each item's string sorts against ``text``.
+
+        Returns:
+            int8, shape (n,): negative if it sorts before, 0 if equal, positive if after; and whether the
+            item has a string at all, bool, shape (n,).
+        """
+        distinct, places = self._sorted_texts
+        place = bisect_left(distinct, text)
+        equal = place < len(distinct) and distinct[place] == text
+        order = np.where(places < place, -1, np.where((places == place) & equal, 0, 1))
+        return order.astype(np.int8), places >= 0
+
+    @property
+    def categories(self) -> int:
+        """How many distinct values there are, list elements counted one by one."""
+        return len(self._codes)
+
+    def code(self, value: Scalar) -> int:
+        """Code of a value in :attr:`members`, -1 if no item has it."""
+        return self._codes.get((kind_of(value), value), -1)
+
+    def having(self, values: Iterable[Scalar]) -> BoolArray:
+        """Items that equal one of these values or hold one in their list, bool, shape (n,)."""
+        codes = [code for code in map(self.code, values) if code >= 0]
+        hits = np.concatenate([[0], np.cumsum(np.isin(self.members, codes))])
+        return np.asarray(hits[self.offsets[1:]] > hits[self.offsets[:-1]])
+
+    def padded(self, rows: NDArray[np.int32]) -> IntArray:
+        """Codes of the values of many items.
+
+        Args:
+            rows: int32, any shape; rows outside of the catalogue have no values.
+
+        Returns:
+            int64, shape ``rows.shape + (V,)`` where V is the most values one of them has (at least 1);
+            -1 pads.
+        """
+        inside = (rows >= 0) & (rows < len(self))
+        safe = np.where(inside, rows, 0) if len(self) else np.zeros_like(rows)
+        offsets = self.offsets if len(self) else np.zeros(2, dtype=np.int64)
+        lengths = np.where(inside, offsets[safe + 1] - offsets[safe], 0)
+        width = max(1, int(lengths.max(initial=0)))
+        spread = np.arange(width)
+        index = np.minimum(offsets[safe][..., None] + spread, max(len(self.members) - 1, 0))
+        codes = self.members[index] if len(self.members) else np.zeros_like(index)
+        return np.where(spread < lengths[..., None], codes, -1)
+
+
+def _is_present(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (str, int, float)) and _is_present(value)
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # JSON knows no limit on integers
+        return math.inf if value > 0 else -math.inf
+
+
+class Columns:
+    """The attributes of one catalogue, each read when first asked for; safe to share between threads.
+
+    Args:
+        attributes_json: A JSON object (text) for each item.
+    """
+
+    _shared: ClassVar[WeakKeyDictionary[Catalogue, Columns]] = WeakKeyDictionary()
+    _shared_lock: ClassVar = RLock()
+
+    def __init__(self, attributes_json: Sequence[str]) -> None:
+        self._json = attributes_json
+        self._columns: dict[str, Column] = {}
+        self._names: frozenset[str] | None = None
+        self._lock = RLock()
+
+    @classmethod
+    def of(cls, catalogue: Catalogue) -> Columns:
+        """The columns of a catalogue, the same object each time."""
+        with cls._shared_lock:
+            known = cls._shared.get(catalogue)
+            if known is None:
+                known = cls._shared[catalogue] = cls(catalogue.attributes_json)
+            return known
+
+    def __len__(self) -> int:
+        return len(self._json)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every attribute name that occurs."""
+        self.load(())
+        assert self._names is not None
+        return self._names
+
+    def load(self, names: Iterable[str]) -> None:
+        """Read several columns in one pass over the catalogue; those already read cost nothing."""
+        with self._lock:
+            wanted = [name for name in dict.fromkeys(names) if name not in self._columns]
+            if not wanted and self._names is not None:
+                return
+            found: set[str] = set()
+            values: dict[str, list[Any]] = {name: [] for name in wanted}
+            for text in self._json:
+                attributes = json.loads(text)
+                found.update(attributes)
+                for name, listed in values.items():
+                    listed.append(attributes.get(name))
+            self._columns.update({name: Column(name, listed) for name, listed in values.items()})
+            self._names = frozenset(found)
+
+    def __getitem__(self, name: str) -> Column:
+        """The column of an attribute, of missing values only if no item has it."""
+        known = self._columns.get(name)
+        if known is None:
+            self.load((name,))
+            known = self._columns[name]
+        return known
+
+    def required(self, name: str, where: str) -> Column:
+        """The column of an attribute that a standing rule names.
+
+        Args:
+            name: The attribute.
+            where: The rule, for the message.
+
+        Raises:
+            ConfigError: No item has it (an empty catalogue has nothing to check against).
+        """
+        if len(self) and name not in self.names:
+            raise ConfigError(f"{where}: no item has an attribute {name!r}{nearest(name, self.names)}")
+        return self[name]
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint such as ``; did you mean 'genres'? (known: genres, title, year)``, of bounded length."""
+    known = sorted(valid)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    shown = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+    return f"{hint} (known: {shown})" if known else hint
