@@ -22,7 +22,7 @@ from recserve.config import (
     describe_validation_error,
     nearest,
 )
-from recserve.errors import ConfigError, PluginError, RecserveError
+from recserve.errors import ConfigError, PluginError
 from recserve.hookspecs import PROJECT, HookSpecs
 from recserve.stages import Component, Stage
 

@@ -123,14 +123,14 @@ def register_rerankers() -> Sequence[Component]:
             _mmr,
             MmrParams,
             needs_vectors=True,
-            summary="Diversity: maximal marginal relevance (Carbonell & Goldstein 1998).",
+            summary="Diversity by maximal marginal relevance (Carbonell & Goldstein 1998).",
         ),
         Component(
             "dpp",
             _dpp,
             DppParams,
             needs_vectors=True,
-            summary="Diversity: determinantal point process (Chen et al. 2018).",
+            summary="Diversity by a determinantal point process (Chen et al. 2018).",
         ),
         Component(
             "calibrated",

@@ -122,8 +122,9 @@ class _Mix:
         nothing = groups * values
         entry = np.where(local >= 0, entry, nothing)
         self._local = local
-        self._entries = (entry + self._rows[:, None, None] * (nothing + 1)).reshape(len(items), -1)
-        self._shape = codes.shape
+        entry += self._rows[:, None, None] * (nothing + 1)
+        # One plane a value, because sums over a short last axis are slow.
+        self._entries = np.ascontiguousarray(np.moveaxis(entry, 2, 0))
         self._sums = np.zeros_like(target.shares)
         self._total = np.zeros(len(items))
 
@@ -135,7 +136,7 @@ class _Mix:
         safe = np.where(shares > 0, numerator, 1.0)
         table = shares[:, :, None] * np.log1p((1.0 - smoothing) * self._parts / safe[:, :, None])
         flat = np.pad(table.reshape(len(shares), -1), ((0, 0), (0, 1))).reshape(-1)
-        gain = flat[self._entries].reshape(self._shape).sum(axis=2)
+        gain = flat[self._entries].sum(axis=0)
         with_one = (shares * np.log(safe)).sum(axis=1) - np.log(have[:, 0] + 1.0)
         agreement = with_one[:, None] + gain
         without = np.where(shares > 0, smoothing * shares, 1.0)
@@ -152,8 +153,7 @@ class _Mix:
     def include(self, step: int, best: NDArray[np.intp]) -> None:
         """Place the position ``best[b]`` of each query."""
         count = self._count[self._rows, best]
-        for value in range(self._shape[2]):
-            local = self._local[self._rows, best, value]
+        for local in self._local[self._rows, best].T:
             inside = np.flatnonzero(local >= 0)
             self._sums[inside, local[inside]] += 1.0 / count[inside]
         self._total += count > 0

@@ -70,9 +70,10 @@ class CapsReranker:
             start += len(own)
         joined = np.concatenate(parts, axis=2)
         # Only the values at hand get a counter: there may be far more brands than candidates.
-        values, local = np.unique(joined, return_inverse=True)
-        limit = np.append(np.concatenate(limits), _UNLIMITED)[values]
-        return local.reshape(joined.shape), limit
+        limit = np.append(np.concatenate(limits), _UNLIMITED)
+        at_hand = np.zeros(len(limit), dtype=np.bool_)
+        at_hand[joined] = True
+        return (np.cumsum(at_hand) - 1)[joined], limit[at_hand]
 
 
 def _admit(codes: IntArray, limits: NDArray[np.int64], real: BoolArray, first: int) -> BoolArray:

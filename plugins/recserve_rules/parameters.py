@@ -77,7 +77,7 @@ class _Diversity(_Strict):
     pool: int = Field(
         200,
         ge=2,
-        le=2000,
+        le=500,
         description="Candidates looked at; those below keep their order behind them.",
     )
 
