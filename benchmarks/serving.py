@@ -2,8 +2,8 @@
 
     python benchmarks/serving.py [--home DIR] [--url http://127.0.0.1:8000] [--seconds 5] [--json OUT]
 
-Without ``--url`` the sample data is loaded and trained in ``--home`` (once) and a server of its own is started
-and stopped again. Endpoints are measured in turn, several times over; medians and ranges are printed. The load
+Without ``--url`` the sample data is loaded and trained in ``--home`` (once) and a server is started and
+stopped again. Endpoints are measured in turn, several times over; medians and ranges are printed. The load
 comes from one process with keep-alive connections, so on a small machine it takes its share of the cores:
 compare the ratio, not the absolute figures.
 """

@@ -85,6 +85,16 @@ class PipelineConfig(_Strict):
                 raise ValueError(f"retriever {name!r} is listed twice")
         return retrievers
 
+    @field_validator("filters")
+    @classmethod
+    def _distinct_filters(cls, filters: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
+        names = [one.use for one in filters]
+        for name in names:
+            # A request gives arguments by the filter's name.
+            if names.count(name) > 1:
+                raise ValueError(f"filter {name!r} is listed twice")
+        return filters
+
 
 DEFAULT_SCENARIO = "home"
 

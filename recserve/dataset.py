@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recserve.catalogue import Catalogue, Vocabulary
@@ -70,8 +71,8 @@ class Dataset:
         """Build a dataset from a canonical event table (see :class:`recserve.Tables`).
 
         Events on items outside the catalogue and events of a type that is not configured are left
-        out. Events with equal time keep a fixed order (by user, item and type), so that the result
-        does not depend on the order of storage.
+        out. Events with equal time come in a scrambled but fixed order: it does not depend on the order of
+        storage, and it holds nothing that a sequence model could learn.
 
         Raises:
             DataError: No event is left.
@@ -103,7 +104,8 @@ class Dataset:
                 weights[chosen] = event_types[name].confidence(values[chosen])
         timestamps = events["timestamp"].to_numpy(zero_copy_only=False).astype(np.int64)
 
-        order = np.lexsort((weights, type_codes, item_rows, user_rows, timestamps), axis=0)
+        tie = _scramble(user_rows, item_rows)
+        order = np.lexsort((weights, type_codes, item_rows, user_rows, tie, timestamps), axis=0)
         order = order[keep[order]]
         used, dense = np.unique(user_rows[order], return_inverse=True)
         return cls(
@@ -223,3 +225,12 @@ class Dataset:
 
 def _indices(encoded: pa.DictionaryArray) -> Int64Array:
     return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _scramble(users: Int32Array, items: Int32Array) -> NDArray[np.uint64]:
+    """A fixed pseudo-random number for each (user, item) pair (the finaliser of splitmix64)."""
+    mixed = (users.astype(np.uint64) << np.uint64(32)) ^ items.astype(np.uint64)
+    mixed += np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

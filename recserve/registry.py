@@ -6,6 +6,8 @@ configured component whose plugin failed to load is reported with the distributi
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -84,8 +86,15 @@ class Resolved:
 
     @property
     def key(self) -> str:
-        """``stage.name``: names its folder in a bundle."""
-        return f"{self.stage.value}.{self.component.name}"
+        """``stage.name``: names its folder in a bundle.
+
+        For stateless components ``stage.name-<parameters>``, so that each use has parameters of its own.
+        """
+        name = f"{self.stage.value}.{self.component.name}"
+        if not self.component.stateless:
+            return name
+        params = json.dumps(self.params.model_dump(mode="json"), sort_keys=True)
+        return f"{name}-{hashlib.sha256(params.encode()).hexdigest()[:12]}"
 
     def build(self, catalogue: Catalogue) -> Any:
         """Make the stage object.
@@ -100,7 +109,8 @@ class Resolved:
             raise ConfigError(f"{self.where}: {error.message}", field=self.where) from None
         except Exception as error:
             raise PluginError(
-                f"{self.where}: {self.key} of plugin {self.plugin!r} could not be built: {error}"
+                f"{self.where}: {self.stage.value} {self.name!r} of plugin {self.plugin!r} could not be "
+                f"built: {error}"
             ) from error
 
 

@@ -310,6 +310,8 @@ class Component:
             then refused.
         argument: For filters: the type of the request's argument (anything pydantic validates).
         summary: One line for ``recserve plugins``.
+        stateless: The component learns nothing: its parameters may differ between scenarios, and a server
+            takes them from its configuration, not from the bundle.
     """
 
     name: str
@@ -318,6 +320,7 @@ class Component:
     needs_vectors: bool = False
     argument: Any = None
     summary: str = ""
+    stateless: bool = False
 
 
 __all__ = [

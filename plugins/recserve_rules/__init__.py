@@ -2,13 +2,15 @@
 
 Filters decide what may be returned (``where``, ``available``), rerankers how the page is put together
 (``mmr``, ``dpp``, ``calibrated``, ``caps``, ``boost``, ``fresh``, ``pinned``). All of them learn nothing and
-read only the catalogue, so changing a rule needs no new model.
+read only the catalogue, so each scenario may have its own, and changing one needs no new model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+from pydantic import BaseModel
 
 from recserve import Catalogue, Component, hookimpl
 from recserve_rules.parameters import (
@@ -87,61 +89,42 @@ def _pinned_retriever(params: PinnedParams, catalogue: Catalogue) -> Any:
     return PinnedRetriever(params, catalogue)
 
 
+def _rule(name: str, factory: Any, params: type[BaseModel], summary: str, **more: Any) -> Component:
+    # Rules learn nothing, so each scenario may have its own, and a changed one needs no training.
+    return Component(name, factory, params, summary=summary, stateless=True, **more)
+
+
 @hookimpl
 def register_retrievers() -> Sequence[Component]:
     """Proposes what is pinned."""
     return [
-        Component(
-            "pinned", _pinned_retriever, PinnedParams, summary="Proposes the items of the reranker 'pinned'."
-        )
+        _rule("pinned", _pinned_retriever, PinnedParams, "Proposes the items of the reranker 'pinned'."),
     ]
 
 
 @hookimpl
 def register_filters() -> Sequence[Component]:
     """Conditions on attributes, and availability windows."""
+    condition = "Items whose attributes meet a condition, standing or per request."
     return [
-        Component(
-            "where",
-            _where,
-            WhereParams,
-            argument=WhereArgument,
-            summary="Items whose attributes meet a condition, standing or per request.",
-        ),
-        Component(
-            "available", _available, AvailableParams, summary="Items within their availability window, now."
-        ),
+        _rule("where", _where, WhereParams, condition, argument=WhereArgument),
+        _rule("available", _available, AvailableParams, "Items within their availability window, now."),
     ]
 
 
 @hookimpl
 def register_rerankers() -> Sequence[Component]:
     """Diversity, calibration and business rules."""
+    mmr = "Diversity by maximal marginal relevance (Carbonell & Goldstein 1998)."
+    dpp = "Diversity by a determinantal point process (Chen et al. 2018)."
     return [
-        Component(
-            "mmr",
-            _mmr,
-            MmrParams,
-            needs_vectors=True,
-            summary="Diversity by maximal marginal relevance (Carbonell & Goldstein 1998).",
-        ),
-        Component(
-            "dpp",
-            _dpp,
-            DppParams,
-            needs_vectors=True,
-            summary="Diversity by a determinantal point process (Chen et al. 2018).",
-        ),
-        Component(
-            "calibrated",
-            _calibrated,
-            CalibratedParams,
-            summary="The user's own mix of categories (Steck 2018).",
-        ),
-        Component("caps", _caps, CapsParams, summary="At most so many items of one brand, genre ... a page."),
-        Component("boost", _boost, BoostParams, summary="Items that meet a condition move up or down."),
-        Component("fresh", _fresh, FreshParams, summary="New items count for more."),
-        Component("pinned", _pinned, PinnedParams, summary="Certain items in certain places."),
+        _rule("mmr", _mmr, MmrParams, mmr, needs_vectors=True),
+        _rule("dpp", _dpp, DppParams, dpp, needs_vectors=True),
+        _rule("calibrated", _calibrated, CalibratedParams, "The user's own mix of categories (Steck 2018)."),
+        _rule("caps", _caps, CapsParams, "At most so many items of one brand, genre ... a page."),
+        _rule("boost", _boost, BoostParams, "Items that meet a condition move up or down."),
+        _rule("fresh", _fresh, FreshParams, "New items count for more."),
+        _rule("pinned", _pinned, PinnedParams, "Certain items in certain places."),
     ]
 
 

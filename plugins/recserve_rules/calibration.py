@@ -139,13 +139,7 @@ class _Mix:
         gain = flat[self._entries].sum(axis=0)
         with_one = (shares * np.log(safe)).sum(axis=1) - np.log(have[:, 0] + 1.0)
         agreement = with_one[:, None] + gain
-        without = np.where(shares > 0, smoothing * shares, 1.0)
-        placed = have > 0
-        mixed = np.where(
-            placed,
-            (1.0 - smoothing) * self._sums / np.where(placed, have, 1.0) + smoothing * shares,
-            without,
-        )
+        mixed = (1.0 - smoothing) * self._sums / np.maximum(have, 1.0) + smoothing * shares
         as_is = (shares * np.log(np.where(shares > 0, mixed, 1.0))).sum(axis=1)
         agreement = np.where(self._count > 0, agreement, as_is[:, None])
         return np.where(self._known[:, None], -agreement, 0.0)
