@@ -109,7 +109,7 @@ class Resolved:
             raise ConfigError(f"{self.where}: {error.message}", field=self.where) from None
         except Exception as error:
             raise PluginError(
-                f"{self.where}: {self.stage.value} {self.name!r} of plugin {self.plugin!r} could not be "
+                f"{self.where}: {self.stage.value}.{self.name} of plugin {self.plugin!r} could not be "
                 f"built: {error}"
             ) from error
 

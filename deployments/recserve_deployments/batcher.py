@@ -44,6 +44,7 @@ class MicroBatcher(Generic[T, R]):
         self._in_flight = in_flight
         self._max_queue = max_queue
         self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._active = 0
         self._workers: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -88,15 +89,20 @@ class MicroBatcher(Generic[T, R]):
         self._queue = deque(waiting for waiting in self._queue if not waiting[1].done())
 
     def _start_worker(self) -> None:
-        if len(self._workers) < self._in_flight:
+        if self._active < self._in_flight:
+            self._active += 1
             # The task first runs in the loop's next round, so calls made in this round share its batch.
             worker = asyncio.get_running_loop().create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
     async def _work(self) -> None:
-        while batch := self._take():
-            await self._answer(batch)
+        try:
+            while batch := self._take():
+                await self._answer(batch)
+        finally:
+            # Here and not when the task is reaped: an element that comes in between needs a new worker.
+            self._active -= 1
 
     def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
         batch: list[tuple[T, asyncio.Future[R]]] = []

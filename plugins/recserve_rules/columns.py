@@ -45,32 +45,40 @@ class Column:
     def __init__(self, name: str, values: Sequence[Any]) -> None:
         count = len(values)
         self.name = name
-        self.present: BoolArray = np.fromiter((_is_present(value) for value in values), np.bool_, count)
+        self.present: BoolArray = np.zeros(count, dtype=np.bool_)
         self.numbers: NDArray[np.float64] = np.full(count, np.nan)
         self.flags: NDArray[np.int8] = np.full(count, -1, dtype=np.int8)
         self.is_list: BoolArray = np.zeros(count, dtype=np.bool_)
         self._texts: dict[int, str] = {}
         self._codes: dict[tuple[Kind, Scalar], int] = {}
-        lengths: IntArray = np.zeros(count, dtype=np.int64)
+        lengths = [0] * count
         flat: list[int] = []
-        for row in np.flatnonzero(self.present).tolist():
-            value = values[row]
-            self._add_scalar(row, value)
-            elements = value if isinstance(value, list) else [value]
-            self.is_list[row] = isinstance(value, list)
-            keys = dict.fromkeys((kind_of(one), one) for one in elements if _is_scalar(one))
-            flat.extend(self._codes.setdefault(key, len(self._codes)) for key in keys)
-            lengths[row] = len(keys)
-        self.offsets: IntArray = np.concatenate([[0], np.cumsum(lengths)])
+        for row, value in enumerate(values):
+            if value is None or value != value:
+                continue
+            self.present[row] = True
+            if isinstance(value, list):
+                self.is_list[row] = True
+                codes = dict.fromkeys(self._encode(one) for one in value if _is_scalar(one))
+                flat.extend(codes)
+                lengths[row] = len(codes)
+            elif _is_scalar(value):
+                self._set_scalar(row, value)
+                flat.append(self._encode(value))
+                lengths[row] = 1
+        self.offsets: IntArray = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self.members: IntArray = np.array(flat, dtype=np.int64)
 
-    def _add_scalar(self, row: int, value: Any) -> None:
-        if isinstance(value, bool):
-            self.flags[row] = value
-        elif isinstance(value, (int, float)):
-            self.numbers[row] = _as_float(value)
-        elif isinstance(value, str):
+    def _encode(self, value: Scalar) -> int:
+        return self._codes.setdefault((kind_of(value), value), len(self._codes))
+
+    def _set_scalar(self, row: int, value: Scalar) -> None:
+        if isinstance(value, str):
             self._texts[row] = value
+        elif isinstance(value, bool):
+            self.flags[row] = value
+        else:
+            self.numbers[row] = _as_float(value)
 
     def __len__(self) -> int:
         return len(self.present)
@@ -150,12 +158,8 @@ class Column:
         return np.where(spread < lengths[..., None], codes, -1)
 
 
-def _is_present(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and math.isnan(value))
-
-
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (str, int, float)) and _is_present(value)
+    return isinstance(value, (str, int, float)) and value == value
 
 
 def _as_float(value: float) -> float:

@@ -44,6 +44,21 @@ async def rounds(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
+def test_a_request_in_the_moment_that_a_worker_ends_is_not_forgotten() -> None:
+    async def main() -> None:
+        async def work(batch: list[int]) -> Sequence[int | Exception]:
+            return batch
+
+        batcher = MicroBatcher(work, max_batch=1, in_flight=1, max_queue=10)
+        for gap in range(12):
+            first = asyncio.create_task(batcher.submit(1))
+            await rounds(gap)
+            assert await asyncio.wait_for(batcher.submit(2), 5) == 2
+            assert await first == 1
+
+    run(main())
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     max_batch=st.integers(1, 7),
