@@ -66,12 +66,12 @@ class Assembled:
         n_items = len(self.catalogue)
         return self.catalogue.item(row) if row < n_items else self.live_items[row - n_items]
 
-    def event_of(self, query: int, row: int) -> str | None:
-        """What the user last did with an item of his history."""
+    def last_events(self, query: int) -> dict[int, str]:
+        """What the user last did with each item of his history, by row."""
         histories = self.base.histories
-        start, end = histories.offsets[query], histories.offsets[query + 1]
-        places = np.flatnonzero(histories.items[start:end] == row)
-        return self.event_names[int(histories.events[start + places[-1]])] if len(places) else None
+        span = slice(histories.offsets[query], histories.offsets[query + 1])
+        rows, events = histories.items[span].tolist(), histories.events[span].tolist()
+        return {row: self.event_names[event] for row, event in zip(rows, events, strict=True)}
 
 
 def assemble(

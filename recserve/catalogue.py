@@ -11,6 +11,8 @@ import numpy as np
 
 from recserve.domain import FloatArray, Int32Array, Item
 
+PARSED_ITEMS = 50_000
+
 
 class Vocabulary:
     """A fixed two-way map between external ids and dense int32 rows.
@@ -69,6 +71,7 @@ class Catalogue:
         self.ids = ids if isinstance(ids, Vocabulary) else Vocabulary(ids)
         self._json = ["{}"] * len(self.ids) if attributes_json is None else attributes_json
         self.vectors = vectors
+        self._parsed: dict[int, Item] = {}
         if len(self._json) != len(self.ids):
             raise ValueError(f"{len(self.ids)} ids but {len(self._json)} attribute objects")
         if vectors is not None and len(vectors) != len(self.ids):
@@ -98,12 +101,18 @@ class Catalogue:
         return 0 if self.vectors is None else int(self.vectors.shape[1])
 
     def item(self, row: int) -> Item:
-        """The item of a row, attributes parsed."""
-        return Item(self.ids.ids[row], json.loads(self._json[row]))
+        """The item of a row, attributes parsed; the most wanted ones are kept parsed."""
+        item = self._parsed.get(row)
+        if item is None:
+            item = Item(self.ids.ids[row], json.loads(self._json[row]))
+            if len(self._parsed) >= PARSED_ITEMS:
+                self._parsed.clear()
+            self._parsed[row] = item
+        return item
 
     def items(self) -> Iterator[Item]:
         """All items in row order."""
-        return (self.item(row) for row in range(len(self)))
+        return (Item(self.ids.ids[row], json.loads(self._json[row])) for row in range(len(self)))
 
     @cached_property
     def attribute_names(self) -> frozenset[str]:
@@ -132,6 +141,8 @@ class Catalogue:
         if self.vectors is None:
             raise ValueError("this catalogue has no vectors")
         n_items = len(self)
+        if rows.size and rows.min() >= 0 and rows.max() < n_items:
+            return np.asarray(self.vectors[rows], dtype=np.float32)
         out = np.zeros((*rows.shape, self.dimension), dtype=np.float32)
         inside = (rows >= 0) & (rows < n_items)
         out[inside] = self.vectors[rows[inside]]

@@ -123,7 +123,7 @@ class TrainConfig(_Strict):
         0.1, gt=0, lt=0.5, description="Share of the newest events that the model is evaluated on."
     )
     ranking_examples: int = Field(
-        8000, ge=10, description="At most this many queries teach the ranker to blend."
+        4000, ge=10, description="At most this many queries teach the ranker to blend."
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0, description="CPU threads; 0 takes all.")

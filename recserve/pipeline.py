@@ -189,7 +189,7 @@ class _Batch:
         queries = await self._encode(assembled)
         candidates = await self._retrieve(queries)
         ranked = await self._rank(queries, candidates)
-        ranked = self._rerank(queries, ranked)
+        ranked = await self._rerank(queries, ranked)
         return self._answers(assembled, ranked)
 
     async def _load(self) -> tuple[Mapping[str, Sequence[Event]], Mapping[str, Item]]:
@@ -266,11 +266,13 @@ class _Batch:
             self._lost("ranking", error)
             return candidates
 
-    def _rerank(self, queries: Queries, ranked: Candidates) -> Candidates:
+    async def _rerank(self, queries: Queries, ranked: Candidates) -> Candidates:
         rerankers = self._edge.scenarios[self._scenario].rerankers
         try:
             with self._clock("reranking"):
-                return rerank(rerankers, queries, ranked, self._n)
+                if not rerankers:
+                    return rerank((), queries, ranked, self._n)
+                return await asyncio.to_thread(rerank, rerankers, queries, ranked, self._n)
         except Exception as error:
             self._lost("reranking", error)
             return rerank((), queries, ranked, self._n)
@@ -325,6 +327,7 @@ class _Batch:
         for index, request in enumerate(self._requests):
             if not request.explain:
                 continue
+            done = assembled.last_events(index)
             for position, row in enumerate(rows[index]):
                 seed = int(ranked.seeds[index, position])
                 reasons.append(
@@ -332,7 +335,7 @@ class _Batch:
                         item=items[row],
                         sources=sources[index][position],
                         seed=assembled.item(seed) if seed >= 0 else None,
-                        seed_event=assembled.event_of(index, seed) if seed >= 0 else None,
+                        seed_event=done.get(seed),
                         query_text=request.query,
                     )
                 )

@@ -30,6 +30,8 @@ from recserve.stages import FitContext, Tables, Trainable
 logger = logging.getLogger(__name__)
 
 EVALUATED_AT = (10, 20)
+# Enough for a check of each run; `recserve evaluate` asks every query.
+QUERIES_PER_USER = 50
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,12 @@ class Trainer:
         """Fit on windows before the newest one and measure on it."""
         config = self._resolved.config
         try:
-            split = temporal(data, config.train.test_window, history=config.server.history)
+            split = temporal(
+                data,
+                config.train.test_window,
+                history=config.server.history,
+                queries_per_user=QUERIES_PER_USER,
+            )
         except DataError as error:
             logger.warning("too little data to evaluate on: %s", error)
             return None, {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import logging
 from collections.abc import Mapping, Sequence
 
 from recserve.api import Readiness
@@ -20,9 +20,9 @@ from recserve_deployments.client import StageHandle
 from recserve_deployments.observers import Observers
 from recserve_deployments.parts import Opened
 
+logger = logging.getLogger(__name__)
+
 _PING_SECONDS = 1.0
-# Listing users reads all events; on a larger store the page does without sample users.
-_SAMPLED_EVENTS = 500_000
 
 
 class GraphBackend:
@@ -46,7 +46,6 @@ class GraphBackend:
             self._answer, server.max_batch, server.batches_in_flight, server.max_queue
         )
         self._plugins: Sequence[PluginInfo] | None = None
-        self._sample: Sequence[str] | None = None
 
     async def recommend(self, request: Request) -> Recommendation:
         """See :meth:`recserve.api.Backend.recommend`."""
@@ -61,7 +60,11 @@ class GraphBackend:
             for request, answer in zip(requests, answers, strict=True)
             if isinstance(answer, Recommendation)
         ]
-        self._store.add_exposures([exposure_of(request, answer, now) for request, answer in served])
+        try:
+            self._store.add_exposures([exposure_of(request, answer, now) for request, answer in served])
+        except StoreError as error:
+            # A good answer is worth more than its log entry.
+            logger.warning("exposures were not logged: %s", error)
         self._observers.recommended([answer for _, answer in served])
         return answers
 
@@ -80,19 +83,11 @@ class GraphBackend:
         return (await asyncio.to_thread(self._store.histories, [user_id], limit))[user_id]
 
     async def sample_users(self, limit: int) -> Sequence[str]:
-        """The users with the most events, looked up once; none when the store is large."""
-        if self._sample is None:
-            self._sample = await asyncio.to_thread(self._busy_users)
-        return self._sample[:limit]
-
-    def _busy_users(self) -> list[str]:
+        """Users of the newest events; none while the store cannot be reached."""
         try:
-            if self._store.counts().events > _SAMPLED_EVENTS:
-                return []
-            users = Counter(self._store.snapshot().events["user_id"].to_pylist())
+            return await asyncio.to_thread(self._store.recent_users, limit)
         except StoreError:
             return []
-        return [user for user, _ in users.most_common(100)]
 
     async def plugins(self) -> Sequence[PluginInfo]:
         """All installed plugins; those that this replica does without are loaded when first asked for."""

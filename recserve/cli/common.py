@@ -116,10 +116,10 @@ class ProgressCallback:
         if description != self._current:
             self.finish()
             self._current = description
-        if description not in self._tasks:
-            self._tasks[description] = self._display.add_task(description, total=max(total, 1))
             if not self._display.console.is_terminal:
                 self._display.console.print(description, highlight=False)
+        if description not in self._tasks:
+            self._tasks[description] = self._display.add_task(description, total=max(total, 1))
         self._display.update(self._tasks[description], completed=done, total=max(total, 1))
 
     def finish(self) -> None:

@@ -58,11 +58,11 @@ def train_command(
         soft_wrap=True,
     )
     if result.metrics:
-        table = Table(
-            "metric", "mean", "95% interval", title="pipeline on the newest window, frozen before it"
-        )
+        table = Table("metric", "mean", "95% interval", title="on the newest window, frozen before it")
         for name, value in result.metrics.items():
-            low, high = value["ci95"]
-            table.add_row(name, f"{value['mean']:.4f}", f"{low:.4f} - {high:.4f}")
+            # A figure that does not exist, such as the diversity of one-item lists, is null.
+            mean = "" if value["mean"] is None else f"{value['mean']:.4f}"
+            bounds = value["ci95"]
+            table.add_row(name, mean, "" if bounds is None else f"{bounds[0]:.4f} - {bounds[1]:.4f}")
         out.print(table)
     state.store.close()

@@ -125,6 +125,10 @@ class Store(Protocol):
         """How much there is."""
         ...
 
+    def recent_users(self, limit: int) -> list[str]:
+        """At most ``limit`` distinct users of the newest events, the most recent first."""
+        ...
+
     def snapshot(self) -> Tables:
         """Everything at one moment as canonical Arrow tables.
 

@@ -36,6 +36,8 @@ from recserve.store.writer import Writer
 
 _log = logging.getLogger("recserve.store")
 
+# Newest events looked at for each user wanted; people do several things in a row.
+_EVENTS_A_USER = 100
 _CHUNK = 5_000
 """Ids of one IN list and items of one statement: well below every engine's limit of parameters."""
 
@@ -123,6 +125,12 @@ class SqlStore:
             select(func.count()).select_from(events).scalar_subquery(),
         )
         return Counts(*self._database.read(lambda connection: connection.execute(query).one()))
+
+    def recent_users(self, limit: int) -> list[str]:
+        """See :meth:`Store.recent_users`."""
+        query = select(events.c.user_id).order_by(events.c.seq.desc()).limit(limit * _EVENTS_A_USER)
+        newest = self._database.read(lambda connection: connection.execute(query).scalars().all())
+        return list(dict.fromkeys(newest))[:limit]
 
     def snapshot(self) -> Tables:
         """See :meth:`Store.snapshot`."""

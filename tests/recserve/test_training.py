@@ -77,8 +77,9 @@ def test_two_homes_give_the_same_bundle_byte_for_byte(
 
 
 def test_one_flipped_byte_is_refused_and_the_previous_bundle_serves(
-    trained_home: Path, tmp_path: Path
+    trained_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     home = tmp_path / "home"
     shutil.copytree(trained_home, home)
     (folder,) = bundles(home)
