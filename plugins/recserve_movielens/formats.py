@@ -30,6 +30,8 @@ _NO_GENRES = "(no genres listed)"
 
 _TITLE_AND_YEAR = re.compile(r"(?P<title>.*?)\s*\((?P<year>\d{4})(?:[-–]\d{0,4})?\)\s*")
 
+_ARTICLE_LAST = re.compile(r"^(?P<title>[^()]+), (?P<article>The|A|An)(?= \(|$)")
+
 # The order of the flags in u.item, as the release's README gives it; "unknown" is no genre.
 _GENRES_OF_100K = (
     "", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
@@ -58,7 +60,7 @@ class Film:
         """What is known of it as a JSON object; the list of genres may be empty."""
         known: dict[str, Any] = {"genres": self.genres}
         if self.title:
-            known["title"] = self.title
+            known["title"] = natural_title(self.title)
         if self.year is not None:
             known["year"] = self.year
         return json.dumps(known, ensure_ascii=False, sort_keys=True)
@@ -105,6 +107,11 @@ def split_title(text: str) -> tuple[str, int | None]:
     if found is None:
         return text.strip(), None
     return found["title"].strip(), int(found["year"])
+
+
+def natural_title(title: str) -> str:
+    """``"Dark Knight, The"`` as people say it, with an alternative title in brackets left where it is."""
+    return _ARTICLE_LAST.sub(r"\g<article> \g<title>", title)
 
 
 def _read(folder: Path, form: Format) -> Tables:

@@ -115,7 +115,7 @@ def _show_history(client: httpx.Client, user: str) -> None:
     titles = []
     for event in liked:
         item = client.get(f"/v1/items/{event['item_id']}").json()
-        titles.append(f"{item['metadata'].get('title', event['item_id'])} ({event['value']:g})")
+        titles.append(f"{item['title']} ({event['value']:g})")
     out.print(f"\nUser {user} has {len(events)} events, among them: {'; '.join(titles)}\n", highlight=False)
 
 

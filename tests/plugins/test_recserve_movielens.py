@@ -211,6 +211,24 @@ def test_titles_and_years(text: str, expected: tuple[str, int | None]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ("Dark Knight, The", "The Dark Knight"),
+        ("Beautiful Mind, A", "A Beautiful Mind"),
+        ("Postman, The (Postino, Il)", "The Postman (Postino, Il)"),
+        ("Girl, Interrupted", "Girl, Interrupted"),
+        ("Good, the Bad and the Ugly, The", "The Good, the Bad and the Ugly"),
+        ("Theory, The Big", "Theory, The Big"),
+        ("", ""),
+    ],
+)
+def test_titles_are_as_people_say_them(stored: str, said: str) -> None:
+    from recserve_movielens.formats import natural_title
+
+    assert natural_title(stored) == said
+
+
+@pytest.mark.parametrize(
     ("release", "file", "content"),
     [
         ("latest", "ratings.csv", b"userId,movieId,rating,timestamp\n1,1,4.0\n"),
