@@ -42,6 +42,8 @@ def demo_command(
     if not trained:
         _recserve("import", "--dataset", DATASET, "--home", str(home))
         _recserve("train", "--home", str(home))
+    if (home / "server.json").exists():
+        _recserve("stop", "--home", str(home))
     chosen = port or _free_port()
     _recserve("serve", "--detach", "--port", str(chosen), "--home", str(home))
 
