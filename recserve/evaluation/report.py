@@ -114,11 +114,16 @@ class Report:
         return paired_difference(self.per_user[metric], other.per_user[metric], seed=self.seed)
 
 
+BASELINE = "popular"
+"""The model that every other one is compared with, if it is among them."""
+
+
 def comparison_table(reports: Sequence[Report]) -> Group:
     """A table of several models side by side, the interval under each mean, for a rich console.
 
     The best mean of each accuracy metric is bold; one that is not significantly below it (paired
-    bootstrap, 95%) is marked with ``=``.
+    bootstrap, 95%) is marked with ``=``. If the baseline is among the models, the paired difference to it
+    is shown as well.
 
     Args:
         reports: At least one, all of the same split and cut-offs.
@@ -140,6 +145,13 @@ def comparison_table(reports: Sequence[Report]) -> Group:
             cells = [_cell(report.metrics[f"{name}@{k}"]) for report in reports]
             table.add_row(f"{_HEADINGS[name]}@{k}", *cells)
         table.add_section()
+    baseline = next((report for report in reports if report.model == BASELINE), None)
+    if baseline is not None and len(reports) > 1:
+        metric = f"ndcg@{first.ks[0]}"
+        gains = [
+            "" if report is baseline else _cell(report.difference(baseline, metric)) for report in reports
+        ]
+        table.add_row(f"nDCG@{first.ks[0]} over {BASELINE}", *gains)
     table.add_row("fit", *(f"{report.fit_seconds:.1f} s" for report in reports))
     table.add_row("evaluate", *(f"{report.evaluate_seconds:.1f} s" for report in reports))
     return Group(Text(title, style="bold"), table, Text(_caption(reports), style="dim"))
