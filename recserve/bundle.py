@@ -377,10 +377,9 @@ def open_newest(repository: BundleRepository, candidates: Sequence[str]) -> Bund
         try:
             bundle = repository.open(bundle_id)
         except BundleError as error:
-            logger.error("%s", error)
             problems.append(error)
             continue
-        if problems:
-            logger.error("serving the earlier bundle %s instead", bundle_id)
+        for problem in problems:
+            logger.error("%s; going on with the earlier bundle %s", problem, bundle_id)
         return bundle
     raise problems[0]

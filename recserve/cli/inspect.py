@@ -60,6 +60,7 @@ def bundles_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None
     recorded = {record.bundle_id: record for record in state.store.bundles()}
     current = state.store.current_bundle()
     table = Table("", "bundle", "trained", "events", "ndcg@10", "state")
+    table.columns[1].no_wrap = True
     present = state.repository.ids()
     order = sorted(present, key=lambda one: recorded[one].created_ms if one in recorded else 0, reverse=True)
     for bundle_id in order:
@@ -69,7 +70,7 @@ def bundles_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None
             metric = bundle.manifest.metrics.get("ndcg@10")
             quality = "" if metric is None or metric["mean"] is None else f"{metric['mean']:.4f}"
         except BundleError as error:
-            events, quality, condition = "", "", error.message
+            events, quality, condition = "", "", error.message.removeprefix(f"bundle {bundle_id}: ")
         record = recorded.get(bundle_id)
         trained = "" if record is None else str(np.datetime64(record.created_ms, "ms"))[:16]
         table.add_row("*" if bundle_id == current else "", bundle_id, trained, events, quality, condition)
