@@ -79,11 +79,8 @@ async def connection(
         started = time.perf_counter()
         writer.write(chooser.choice(raw))
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(
-            int(line.split(b":")[1])
-            for line in head.lower().split(b"\r\n")
-            if line.startswith(b"content-length")
-        )
+        lines = head.lower().split(b"\r\n")
+        (length,) = (line for line in lines if line.startswith(b"content-length:"))
         await reader.readexactly(int(length.split(b":")[1]))
         latencies.append((time.perf_counter() - started) * 1000)
         failed += not head.startswith(b"HTTP/1.1 200")
@@ -143,7 +140,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--json", type=Path, help="Write all runs here.")
     options = parser.parse_args()
-    console = Console()
+    console = Console(width=110)
     own = options.url is None
     if own:
         if not (options.home / "bundles").is_dir():
