@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 if TYPE_CHECKING:
     from recserve.bundle import Bundle, BundleRepository
     from recserve.config import Config
+    from recserve.importing import RowProblem
     from recserve.registry import Registry, ResolvedConfig
     from recserve.store import Store
 
 CONFIG_NAME = "recserve.yaml"
+SHOWN_PROBLEMS = 10
 
 out = Console()
 err = Console(stderr=True)
@@ -128,3 +130,11 @@ class ProgressCallback:
             task = self._tasks[self._current]
             total = next(one.total for one in self._display.tasks if one.id == task)
             self._display.update(task, completed=total)
+
+
+def show_problems(problems: Sequence[RowProblem]) -> None:
+    """List the first problems of data files on stderr, and how many more there are."""
+    for problem in problems[:SHOWN_PROBLEMS]:
+        err.print(f"{problem}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    if len(problems) > SHOWN_PROBLEMS:
+        err.print(f"... and {len(problems) - SHOWN_PROBLEMS} more", style="yellow")

@@ -14,17 +14,15 @@ from recserve.cli.common import (
     ConfigOption,
     HomeOption,
     State,
-    err,
     out,
     progress_display,
+    show_problems,
 )
 from recserve.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from recserve.importing import RowProblem
     from recserve.stages import Tables
-
-SHOWN_PROBLEMS = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -63,14 +61,12 @@ def import_command(
         problems: list[RowProblem] = []
     else:
         tables, problems = _read_files(state, events, items, strict)
-    for problem in problems[:SHOWN_PROBLEMS]:
-        err.print(f"{problem}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    if len(problems) > SHOWN_PROBLEMS:
-        err.print(f"... and {len(problems) - SHOWN_PROBLEMS} more bad rows", style="yellow")
+    show_problems(problems)
     with progress_display() as progress:
         summary = import_tables(state.store, tables, lambda done, total: progress("Importing", done, total))
         progress.finish()
-    bad = f", {len(problems)} bad rows left out" if problems else ""
+    left_out = sum(problem.severity == "error" for problem in problems)
+    bad = f", {left_out} bad rows left out" if left_out else ""
     out.print(f"{summary}{bad} -> {state.home}", highlight=False, soft_wrap=True)
     state.store.close()
 

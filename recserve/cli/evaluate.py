@@ -17,9 +17,9 @@ from recserve.cli.common import (
     ConfigOption,
     HomeOption,
     State,
-    err,
     out,
     progress_display,
+    show_problems,
 )
 from recserve.errors import ConfigError, DataError
 
@@ -30,11 +30,9 @@ if TYPE_CHECKING:
     from recserve.cli.common import ProgressCallback
     from recserve.dataset import Dataset
     from recserve.evaluation import Recommender, Report, Split
-    from recserve.importing import RowProblem
     from recserve.registry import Registry, Resolved, ResolvedConfig, ResolvedPipeline
 
 PIPELINE = "pipeline"
-SHOWN_PROBLEMS = 5
 
 
 class SplitName(StrEnum):
@@ -258,7 +256,7 @@ class Source:
 
         timed = self.test is None and self.name is SplitName.TEMPORAL
         table, problems = read_events(path, state.config.event_types, strict=False, require_timestamp=timed)
-        _show(problems)
+        show_problems(problems)
         if not table.num_rows:
             raise DataError(f"{path} holds no usable event")
         return table
@@ -267,7 +265,7 @@ class Source:
         from recserve.importing import read_items
 
         table, problems = read_items(path, strict=False)
-        _show(problems)
+        show_problems(problems)
         return table
 
 
@@ -349,10 +347,3 @@ def _catalogue(items: pa.Table | None, more: Iterable[str]) -> Catalogue:
         attributes.update(zip(items["item_id"].to_pylist(), items["attributes"].to_pylist(), strict=True))
     ids = sorted(attributes)
     return Catalogue(ids, [attributes[item_id] for item_id in ids])
-
-
-def _show(problems: Sequence[RowProblem]) -> None:
-    for problem in problems[:SHOWN_PROBLEMS]:
-        err.print(f"{problem}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    if len(problems) > SHOWN_PROBLEMS:
-        err.print(f"... and {len(problems) - SHOWN_PROBLEMS} more bad rows, left out", style="yellow")
