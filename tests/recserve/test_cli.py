@@ -1,0 +1,84 @@
+"""The command line as a user meets it: one line an error, exit status 2, no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EVENTS = (
+    "user_id,item_id,event,value,timestamp\n"
+    "u1,a,view,,1600000000\n"
+    "u2,a,view,,notatime\n"
+    "u3,,view,,1600000000\n"
+)
+ITEMS = '{"item_id": "a", "title": "A"}\n{"item_id": "a", "title": "A2"}\n'
+
+
+def recserve(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "recserve", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    events, items = tmp_path / "events.csv", tmp_path / "items.jsonl"
+    events.write_text(EVENTS)
+    items.write_text(ITEMS)
+    return events, items
+
+
+def test_bad_rows_are_named_counted_and_the_good_ones_load(files: tuple[Path, Path], tmp_path: Path) -> None:
+    events, items = files
+    done = recserve("import", "--events", events, "--items", items, "--home", tmp_path / "home")
+    assert done.returncode == 0
+    assert f"{events}:3: timestamp 'notatime'" in done.stderr
+    assert f"{events}:4: item_id is empty" in done.stderr
+    assert f"{items}:1: item_id 'a' occurs again in line 2" in done.stderr
+    # A repeated item is worth knowing but loses nothing, so it does not count as left out.
+    assert "1 items and 1 events imported, 2 bad rows left out" in done.stdout
+
+
+def test_strict_loads_nothing(files: tuple[Path, Path], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    done = recserve("import", "--strict", "--events", files[0], "--home", home)
+    assert done.returncode == 2
+    assert "nothing was loaded" in done.stderr
+    again = recserve("train", "--home", home)
+    assert "0 items and 0 events" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("import", "--dataset", "movilens"), "unknown dataset 'movilens'; did you mean 'movielens'?"),
+        (("import",), "give either --dataset NAME, or --events FILE and/or --items FILE"),
+        (("import", "--events", "nowhere.csv"), "no file nowhere.csv"),
+        (("import", "--dataset", "movielens", "--param", "path"), "must look like KEY=VALUE"),
+        (("train", "--config", "nowhere.yaml"), "no configuration file nowhere.yaml"),
+        (("recommend", "1"), "nothing has been trained yet; run `recserve train`"),
+        (("recommend", "1", "--filter", "genre"), "must look like NAME=VALUE"),
+        (("evaluate", "--model", "mff"), "unknown model 'mff'; did you mean 'mf'?"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = recserve(*arguments, "--home", tmp_path / "home")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert done.stdout == ""
+
+
+def test_plugins_lists_components_with_their_distribution() -> None:
+    done = recserve("plugins", "--schemas")
+    assert done.returncode == 0
+    assert '"retriever.mf"' in done.stdout
+    assert '"search"' in done.stdout
