@@ -15,6 +15,7 @@ from recserve.domain import (
     Ragged,
     Reason,
     Retrieved,
+    User,
 )
 from recserve.errors import (
     BundleError,
@@ -40,11 +41,12 @@ from recserve.stages import (
     RankingExamples,
     Reranker,
     Retriever,
+    RetrievesNewItems,
     Tables,
     Trainable,
     search,
 )
-from recserve.topk import mask_scores, top_k
+from recserve.topk import mask_columns, mask_scores, top_k
 
 __version__ = "0.1.0"
 
@@ -80,11 +82,14 @@ __all__ = [
     "Reranker",
     "Retrieved",
     "Retriever",
+    "RetrievesNewItems",
     "Tables",
     "Trainable",
+    "User",
     "Vocabulary",
     "__version__",
     "hookimpl",
+    "mask_columns",
     "mask_scores",
     "search",
     "top_k",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from recserve.catalogue import Catalogue
-from recserve.domain import Event, EventType, FloatArray, Histories, Item, Queries, Ragged
+from recserve.config import ColdStartConfig
+from recserve.domain import Event, EventType, FloatArray, Histories, Queries, Ragged, User
+from recserve.live import LiveView
 from recserve.requests import Request
+
+Step = tuple[int, int, float | None, int]
+"""Row, event type code, value and time of one event."""
 
 
 @dataclass(frozen=True)
@@ -17,54 +22,26 @@ class Assembled:
     """A batch whose ids are resolved but whose texts are not encoded yet.
 
     Attributes:
-        catalogue: The bundle's catalogue.
-        base: The queries without vectors.
-        texts: Free text of each request.
-        live_items: Items that the bundle does not know; item j has row ``n_items + j``.
+        catalogue: The catalogue that rows are of.
+        base: The queries without vectors of their texts.
+        interests: What each user says to like, where that is what the query's text is; else None.
         missing: For each request an anchor item id that nobody knows, None if all is well.
+        event_names: Event types in code order.
     """
 
     catalogue: Catalogue
     base: Queries
-    texts: tuple[str | None, ...]
-    live_items: tuple[Item, ...]
+    interests: tuple[str | None, ...]
     missing: tuple[str | None, ...]
     event_names: tuple[str, ...]
 
-    def queries(
-        self, text_vectors: FloatArray | None = None, item_vectors: FloatArray | None = None
-    ) -> Queries:
-        """The batch with vectors of the non-empty texts and of the live items, in order.
-
-        Without vectors, live items and texts are left out: the caller could not encode them.
-        """
-        base = self.base
-        by_query = None
-        if text_vectors is not None and len(text_vectors):
-            by_query = np.zeros((len(self.texts), text_vectors.shape[1]), dtype=np.float32)
-            by_query[[index for index, text in enumerate(self.texts) if text]] = text_vectors
-        histories, anchors = base.histories, base.anchors
-        if item_vectors is None:
-            histories = histories.known(len(self.catalogue))
-            anchors = np.where(anchors < len(self.catalogue), anchors, np.int32(-1))
-        return Queries(
-            user_ids=base.user_ids,
-            histories=histories,
-            times=base.times,
-            anchors=anchors,
-            excluded=base.excluded,
-            texts=self.texts,
-            text_vectors=by_query,
-            extra_vectors=item_vectors,
-            allowed=base.allowed,
-            filters=base.filters,
-            contexts=base.contexts,
-        )
-
-    def item(self, row: int) -> Item:
-        """The item of a row, live ones included."""
-        n_items = len(self.catalogue)
-        return self.catalogue.item(row) if row < n_items else self.live_items[row - n_items]
+    def queries(self, text_vectors: FloatArray | None = None) -> Queries:
+        """The batch with vectors of the non-empty texts, in order; without them texts do not count."""
+        if text_vectors is None or not len(text_vectors):
+            return self.base
+        by_query = np.zeros((len(self.base), text_vectors.shape[1]), dtype=np.float32)
+        by_query[[index for index, text in enumerate(self.base.texts) if text]] = text_vectors
+        return replace(self.base, text_vectors=by_query)
 
     def last_events(self, query: int) -> dict[int, str]:
         """What the user last did with each item of his history, by row."""
@@ -76,70 +53,82 @@ class Assembled:
 
 def assemble(
     requests: Sequence[Request],
-    catalogue: Catalogue,
+    view: LiveView,
     event_types: Mapping[str, EventType],
     histories: Mapping[str, Sequence[Event]],
-    stored: Mapping[str, Item],
+    users: Mapping[str, User],
+    cold_start: ColdStartConfig,
     *,
     now: int,
-    exclude_seen: bool,
+    seen: Sequence[str],
 ) -> Assembled:
     """Resolve ids, join stored history and session, and collect what must not be returned.
 
     Args:
         requests: The batch.
-        catalogue: The bundle's catalogue.
+        view: The catalogue. New items count in histories once they have a vector.
         event_types: Configured event types by name, in code order.
         histories: Stored events by user id, oldest first.
-        stored: Stored items that the catalogue does not hold, by id.
+        users: Profiles by user id.
+        cold_start: When stated interests count.
         now: The present, milliseconds.
-        exclude_seen: Whether items of the history may not be returned again.
+        seen: Policy of each request for items of the history; ``exclude`` bars them.
     """
-    live_ids = {item_id: len(catalogue) + j for j, item_id in enumerate(sorted(stored))}
+    row = view.catalogue.ids.row
     codes = {name: code for code, name in enumerate(event_types)}
-
-    def row(item_id: str) -> int:
-        known = catalogue.ids.row(item_id)
-        return known if known >= 0 else live_ids.get(item_id, -1)
-
-    lists: list[list[tuple[int, int, float | None, int]]] = []
+    types = list(event_types.values())
+    lists: list[list[Step]] = []
     excluded: list[list[int]] = []
-    anchors: list[int] = []
-    missing: list[str | None] = []
-    for request in requests:
-        steps = _steps(request, histories.get(request.user_id or "", ()), now)
+    interests: list[str | None] = []
+    for request, policy in zip(requests, seen, strict=True):
         known = [
-            (row(event.item_id), codes[event.event], event.value, event.timestamp)
-            for event in steps
-            if event.event in codes
+            (found, codes[event.event], event.value, event.timestamp)
+            for event in _steps(request, histories.get(request.user_id or "", ()), now)
+            if event.event in codes and (found := row(event.item_id)) >= 0
         ]
-        known = [step for step in known if step[0] >= 0]
-        lists.append(known)
-        barred = [step[0] for step in known] if exclude_seen else []
+        barred = [step[0] for step in known] if policy == "exclude" else []
         barred.extend(row(item_id) for item_id in request.exclude)
         excluded.append(barred)
-        anchor = -1 if request.item_id is None else row(request.item_id)
-        anchors.append(anchor)
-        missing.append(request.item_id if request.item_id is not None and anchor < 0 else None)
+        usable = [step for step in known if step[0] < view.known or view.encoded[step[0] - view.known]]
+        lists.append(usable)
+        liked = sum(types[step[1]].weight > 0 for step in usable)
+        cold = request.query is None and liked < cold_start.until_events
+        interests.append(_interests(users.get(request.user_id or ""), cold_start) if cold else None)
 
+    anchors = [-1 if request.item_id is None else row(request.item_id) for request in requests]
     return Assembled(
-        catalogue=catalogue,
+        catalogue=view.catalogue,
         base=Queries(
             user_ids=tuple(request.user_id for request in requests),
-            histories=_pack(lists, list(event_types.values())),
+            histories=_pack(lists, types),
             times=np.full(len(requests), now, dtype=np.int64),
             anchors=np.array(anchors, dtype=np.int32),
             excluded=Ragged.of(excluded),
-            texts=tuple(request.query for request in requests),
+            texts=tuple(request.query or stated for request, stated in zip(requests, interests, strict=True)),
             allowed=(None,) * len(requests),
             filters=tuple(request.filter for request in requests),
             contexts=tuple(request.context for request in requests),
+            live_version=view.version,
         ),
-        texts=tuple(request.query for request in requests),
-        live_items=tuple(stored[item_id] for item_id in sorted(stored)),
-        missing=tuple(missing),
+        interests=tuple(interests),
+        missing=tuple(
+            request.item_id if request.item_id is not None and anchor < 0 else None
+            for request, anchor in zip(requests, anchors, strict=True)
+        ),
         event_names=tuple(event_types),
     )
+
+
+def _interests(user: User | None, config: ColdStartConfig) -> str | None:
+    """What a user says to like, as one text."""
+    if user is None:
+        return None
+    parts: list[str] = []
+    for name in config.attributes:
+        value = user.attributes.get(name)
+        listed = value if isinstance(value, (list, tuple)) else [value]
+        parts.extend(one.strip() for one in listed if isinstance(one, str) and one.strip())
+    return ", ".join(parts) or None
 
 
 def _steps(request: Request, stored: Sequence[Event], now: int) -> list[Event]:
@@ -158,9 +147,7 @@ def _steps(request: Request, stored: Sequence[Event], now: int) -> list[Event]:
     return [*stored, *session]
 
 
-def _pack(
-    lists: Sequence[Sequence[tuple[int, int, float | None, int]]], types: Sequence[EventType]
-) -> Histories:
+def _pack(lists: Sequence[Sequence[Step]], types: Sequence[EventType]) -> Histories:
     offsets = np.zeros(len(lists) + 1, dtype=np.int64)
     np.cumsum([len(steps) for steps in lists], out=offsets[1:])
     flat = [step for steps in lists for step in steps]

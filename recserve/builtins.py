@@ -60,11 +60,17 @@ class TemplateExplainer:
     def _sentence(self, reason: Reason) -> str:
         if reason.query_text:
             return f"Matches “{_shorten(reason.query_text)}”"
+        if "explore" in reason.sources:
+            return "New here"
+        if reason.seed is not None and reason.seed_event is None:
+            return f"Similar to {_shorten(reason.seed.title)}"
         if reason.seed is not None:
             verb = {"purchase": "bought", "rating": "rated", "like": "liked"}.get(
                 reason.seed_event or "", "looked at"
             )
             return f"Because you {verb} {_shorten(reason.seed.title)}"
+        if reason.interests:
+            return f"Fits your interests: {_shorten(reason.interests)}"
         if reason.sources and reason.sources[0] == "popular":
             return "Popular right now"
         return "Picked for you"

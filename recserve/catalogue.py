@@ -72,6 +72,8 @@ class Catalogue:
         self._json = ["{}"] * len(self.ids) if attributes_json is None else attributes_json
         self.vectors = vectors
         self._parsed: dict[int, Item] = {}
+        self._columns: dict[str, tuple[Any, ...]] = {}
+        self._names: frozenset[str] | None = None
         if len(self._json) != len(self.ids):
             raise ValueError(f"{len(self.ids)} ids but {len(self._json)} attribute objects")
         if vectors is not None and len(vectors) != len(self.ids):
@@ -117,11 +119,29 @@ class Catalogue:
     @cached_property
     def attribute_names(self) -> frozenset[str]:
         """Every attribute name that occurs."""
-        return frozenset(name for item in self.items() for name in item.attributes)
+        self.columns(())
+        assert self._names is not None
+        return self._names
 
-    def column(self, name: str) -> list[Any]:
+    def column(self, name: str) -> Sequence[Any]:
         """One attribute of all items, None where an item lacks it."""
-        return [item.attributes.get(name) for item in self.items()]
+        return self.columns((name,))[name]
+
+    def columns(self, names: Iterable[str]) -> dict[str, Sequence[Any]]:
+        """Several attributes of all items, read in one pass; those that were read before cost nothing."""
+        wanted = list(dict.fromkeys(names))
+        missing = [name for name in wanted if name not in self._columns]
+        if missing or self._names is None:
+            found: set[str] = set()
+            values: dict[str, list[Any]] = {name: [] for name in missing}
+            for item in self.items():
+                found.update(item.attributes)
+                for name, listed in values.items():
+                    listed.append(item.attributes.get(name))
+            # Threads that read the same column at once each read it, and any of the results will do.
+            self._columns.update({name: tuple(listed) for name, listed in values.items()})
+            self._names = frozenset(found)
+        return {name: self._columns[name] for name in wanted}
 
     def with_vectors(self, vectors: FloatArray) -> Catalogue:
         """The same items with other vectors."""

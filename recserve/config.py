@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +60,17 @@ class EncoderConfig(_Strict):
         return ComponentConfig(use=self.use, params={**own, **self.params})
 
 
+class ExploreConfig(_Strict):
+    """How much of a page is spent on finding out whether new items are any good."""
+
+    share: float = Field(0.1, gt=0, le=0.5, description="Share of a page's places.")
+    clicks: float = Field(
+        1.0, gt=0, description="Prior of an item's click rate: imagined clicks before anything is known."
+    )
+    views: float = Field(20.0, gt=0, description="Prior of an item's click rate: imagined views.")
+    first_place: int = Field(3, ge=1, description="The best places of a page, up to this one, are spared.")
+
+
 class PipelineConfig(_Strict):
     """One scenario: which components serve it."""
 
@@ -72,9 +84,15 @@ class PipelineConfig(_Strict):
         ComponentConfig(use="popular"),
         description="Retriever used when all others fail or are empty.",
     )
-    seen: Literal["exclude", "allow"] = Field(
-        "exclude", description="Whether items of the user's history may be recommended again."
+    seen: Literal["exclude", "decay", "allow"] = Field(
+        "exclude",
+        description="Items of the user's history: never again, lower the more recent they are, or as good "
+        "as any.",
     )
+    seen_half_life_days: float = Field(
+        30.0, gt=0, description="With `seen: decay`: after this long an item has half its penalty."
+    )
+    explore: ExploreConfig | None = Field(None, description="Give places to items that are new.")
 
     @field_validator("retrievers")
     @classmethod
@@ -150,12 +168,81 @@ class ServerConfig(_Strict):
     batches_in_flight: int = Field(2, ge=1, le=64)
     max_queue: int = Field(1024, ge=1, description="Waiting requests before 503.")
     max_body_bytes: int = Field(2_000_000, ge=1_000)
+    max_bulk_bytes: int = Field(
+        20_000_000, ge=1_000, description="Longest body of up to 10,000 events, items or users."
+    )
+    store_deadline_ms: int = Field(
+        1000, ge=10, description="A later answer of the store is not waited for; see `degraded`."
+    )
     history: int = Field(1000, ge=1, le=100_000, description="Newest events of a user that count.")
     reload_seconds: float = Field(2.0, gt=0, description="How often replicas look for a new bundle.")
+    rate_limit: float | None = Field(
+        1000.0,
+        gt=0,
+        description="Requests a second of an API key without a limit of its own, counted by each ingress "
+        "replica for itself; null for no limit.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Origins whose pages may call the API from a browser, such as https://shop.example."
+    )
     ingress: StageConfig = StageConfig(cpus=0.2)
     retrieval: StageConfig = StageConfig()
     encoding: StageConfig = StageConfig(deadline_ms=2000)
     ranking: StageConfig = StageConfig(deadline_ms=2000)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"https?://[^/\s?#*@]+", origin):
+                raise ValueError("write an origin as browsers do: https://shop.example, no path and no *")
+        return origins
+
+
+class ColdStartConfig(_Strict):
+    """What to go by while a user has done little."""
+
+    attributes: tuple[str, ...] = Field(
+        ("interests",), description="User attributes whose text describes what the user likes."
+    )
+    until_events: int = Field(
+        5, ge=0, description="Stated interests count until the user has this many positive events."
+    )
+
+
+class TuneConfig(_Strict):
+    """How ``recserve tune`` searches; the command's options come before."""
+
+    trials: int = Field(20, ge=1, le=10_000, description="Trials, the first of which is the configuration.")
+    max_concurrent: int | None = Field(
+        None, ge=1, description="Trials at a time; default: as many as their resources allow."
+    )
+    cpus: float = Field(1.0, gt=0, description="CPUs of a trial.")
+    gpus: float = Field(0.0, ge=0, description="GPUs of a trial; 0.5 lets two trials share one.")
+    validation_window: float = Field(
+        0.1,
+        gt=0,
+        lt=0.5,
+        description="Share of the newest events before the test window that trials are scored on.",
+    )
+    queries_per_user: int = Field(50, ge=1, description="At most this many validation queries of a user.")
+    grace: int = Field(
+        3, ge=1, description="Validations of its own that a fit may do before it can be stopped early."
+    )
+    reduction: float = Field(
+        3.0, gt=1, description="At each halving the best 1/reduction of the trials go on."
+    )
+
+
+class PromotionConfig(_Strict):
+    """The gate of ``recserve promote``."""
+
+    margin: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="A bundle whose nDCG@10 is lower than the current one's by more than this is refused.",
+    )
 
 
 class StoreConfig(_Strict):
@@ -176,7 +263,10 @@ class Config(_Strict):
     item_text: ComponentConfig = ComponentConfig(use="fields")
     events: dict[str, EventType] = Field(default_factory=dict, description="Added to the defaults.")
     scenarios: dict[str, PipelineConfig] = Field(default_factory=_default_scenarios, min_length=1)
+    cold_start: ColdStartConfig = ColdStartConfig()
     train: TrainConfig = TrainConfig()
+    tune: TuneConfig = TuneConfig()
+    promotion: PromotionConfig = PromotionConfig()
     server: ServerConfig = ServerConfig()
 
     @model_validator(mode="after")
@@ -198,7 +288,19 @@ class Config(_Strict):
 
     def training_hash(self) -> str:
         """sha256 of what decides a bundle's content; serving and storage settings do not count."""
-        relevant = self.model_dump(mode="json", exclude={"store", "bundles", "server"})
+        serving = {"seen", "seen_half_life_days", "explore"}
+        relevant = self.model_dump(
+            mode="json",
+            exclude={
+                "store": True,
+                "bundles": True,
+                "server": True,
+                "cold_start": True,
+                "tune": True,
+                "promotion": True,
+                "scenarios": {"__all__": serving},
+            },
+        )
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 

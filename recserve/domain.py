@@ -29,15 +29,32 @@ class Item:
     Attributes:
         item_id: External id, any non-empty string.
         attributes: JSON-like attributes; text columns such as ``title`` live here too.
+        hidden: Known to training, but never returned.
+        expires_at: From this moment on never returned, milliseconds since the epoch; None for always good.
     """
 
     item_id: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    hidden: bool = False
+    expires_at: int | None = None
 
     @property
     def title(self) -> str:
         """The attribute ``title`` (or ``name``), else the id: what a person is shown."""
         return str(self.attributes.get("title") or self.attributes.get("name") or self.item_id)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What is known of a person beside events.
+
+    Attributes:
+        user_id: External id, any non-empty string.
+        attributes: JSON-like attributes; stated interests as free text live here too.
+    """
+
+    user_id: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,7 @@ class Event:
         timestamp: Milliseconds since the epoch, UTC.
         value: Rating, count or amount, where the event type has one.
         event_id: Idempotency key; storing the same id twice stores one event.
+        recommendation_id: The recommendation that led to it, if any.
     """
 
     user_id: str
@@ -59,6 +77,7 @@ class Event:
     timestamp: int
     value: float | None = None
     event_id: str = ""
+    recommendation_id: str | None = None
 
 
 class EventType(BaseModel):
@@ -247,6 +266,8 @@ class Queries:
             the retrieval stage from its filters.
         filters: The ``filter`` object of each request, filter name -> argument.
         contexts: The ``context`` object of each request.
+        live_version: Catalogue version of the store that rows beyond the bundle's are numbered by, -1
+            where there are none; see :mod:`recserve.live`.
     """
 
     user_ids: tuple[str | None, ...]
@@ -260,6 +281,7 @@ class Queries:
     allowed: tuple[BoolArray | None, ...] = ()
     filters: tuple[Mapping[str, Any], ...] = ()
     contexts: tuple[Mapping[str, Any], ...] = ()
+    live_version: int = -1
 
     @classmethod
     def of(
@@ -372,9 +394,10 @@ class Reason:
     Attributes:
         item: The recommended item.
         sources: Names of the retrievers that proposed it, strongest first.
-        seed: The item of the user's history that led to it, if any.
-        seed_event: What the user did with the seed (event type name).
+        seed: The item of the user's history, or the one that similar items were asked for, that led to it.
+        seed_event: What the user did with the seed (event type name), None if nothing.
         query_text: The free text of the request, if any.
+        interests: What the user says to like, where the answer goes by that.
     """
 
     item: Item
@@ -382,3 +405,4 @@ class Reason:
     seed: Item | None = None
     seed_event: str | None = None
     query_text: str | None = None
+    interests: str | None = None

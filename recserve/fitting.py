@@ -15,8 +15,9 @@ from recserve.dataset import Dataset
 from recserve.domain import Candidates, Int32Array, Queries, Ragged
 from recserve.errors import DataError
 from recserve.evaluation.splits import Split, temporal
-from recserve.graph import RankingStage, RetrievalStage, Scenario, rank_order, rerank, top_up
+from recserve.graph import RankingStage, Scenario, rank_order, rerank, top_up
 from recserve.registry import Resolved, ResolvedConfig
+from recserve.retrieval import RetrievalStage
 from recserve.stages import (
     Encoder,
     FitContext,

@@ -1,44 +1,26 @@
 """The stages of the graph as plain objects: what a replica, the in-process pipeline and training run.
 
-Everything here is synchronous and batch-first. Deadlines of single retrievers are kept here; deadlines
-of whole stages belong to whoever calls them (:mod:`recserve.pipeline`).
+Everything here is synchronous and batch-first. Deadlines of whole stages belong to whoever calls them
+(:mod:`recserve.pipeline`).
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import lru_cache
-from threading import BoundedSemaphore
-from typing import Any
 
 import numpy as np
 
 from recserve.config import PipelineConfig
 from recserve.domain import BoolArray, Candidates, FloatArray, Int32Array, Queries, Retrieved
-from recserve.errors import NotFoundError, StageError
+from recserve.errors import StageError
+from recserve.live import LiveItems
 from recserve.stages import Filter, Ranker, Reranker, Retriever
 
 logger = logging.getLogger(__name__)
 
 RRF_CONSTANT = 60.0
-
-
-@dataclass(frozen=True)
-class RetrievalResult:
-    """Merged candidates and what had to be left out.
-
-    Attributes:
-        candidates: Shape (B, K).
-        degraded: Names such as ``retriever:mf`` of what failed or was late.
-    """
-
-    candidates: Candidates
-    degraded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,6 +147,12 @@ def top_up(candidates: Candidates, extra: Retrieved, source: str, wanted: int) -
     return Candidates(items, scores, names, source_scores, seeds)
 
 
+def drop(candidates: Candidates, gone: BoolArray) -> Candidates:
+    """Candidates without some, pads at the end; ``gone`` is bool, shape (B, K)."""
+    order = np.argsort(gone, axis=1, kind="stable").astype(np.int32)
+    return candidates.take(np.where(np.take_along_axis(gone, order, axis=1), np.int32(-1), order))
+
+
 def rank_order(scores: FloatArray, candidates: Candidates) -> Candidates:
     """Sort candidates by a ranker's scores, best first; ties keep the retrieval order.
 
@@ -186,171 +174,25 @@ def rank_order(scores: FloatArray, candidates: Candidates) -> Candidates:
     return ranked.take(order)
 
 
-class FilterMasks:
-    """Joint masks of a scenario's filters, cached by argument, and no longer than a filter's ``ttl_seconds``.
-
-    Args:
-        scenarios: By name, with filters built.
-    """
-
-    def __init__(self, scenarios: Mapping[str, Scenario]) -> None:
-        self._scenarios = scenarios
-        self._mask = lru_cache(maxsize=256)(self._compute)
-
-    def allowed(self, scenario: str, arguments: Mapping[str, Any]) -> BoolArray | None:
-        """Which items every filter of the scenario allows, bool (n_items,); None for all.
-
-        Raises:
-            InvalidRequestError: A filter refuses its argument.
-        """
-        masks = []
-        for name in self._scenarios[scenario].filters:
-            argument = arguments.get(name)
-            mask = self._current(scenario, name, None if argument is None else json.dumps(argument))
-            if mask is not None:
-                masks.append(mask)
-        if len(masks) < 2:
-            return masks[0] if masks else None
-        return np.asarray(np.logical_and.reduce(masks))
-
-    def apply(self, scenario: str, queries: Queries) -> Queries:
-        """The batch with ``allowed`` set from its ``filters``."""
-        return queries.with_allowed(tuple(self.allowed(scenario, one) for one in queries.filters))
-
-    def _current(self, scenario: str, name: str, argument: str | None) -> BoolArray | None:
-        """A mask that is not older than the filter says it may be."""
-        ttl = getattr(self._scenarios[scenario].filters[name], "ttl_seconds", None)
-        if ttl is None:
-            return self._mask(scenario, name, argument, 0)
-        if ttl <= 0:
-            return self._compute(scenario, name, argument, 0)
-        return self._mask(scenario, name, argument, int(time.monotonic() / ttl))
-
-    def _compute(self, scenario: str, name: str, argument: str | None, period: int) -> BoolArray | None:
-        """The mask; ``period`` only tells the cache one stretch of time from the next."""
-        value = None if argument is None else json.loads(argument)
-        return self._scenarios[scenario].filters[name].allowed(value)
-
-
-class RetrievalStage:
-    """Filters, retrievers and their merge.
-
-    Args:
-        scenarios: By name, with retrievers and filters built.
-        deadline: Seconds a retriever may take; a later one is left out.
-        threads: Retrievers that run at the same time.
-    """
-
-    def __init__(
-        self,
-        scenarios: Mapping[str, Scenario],
-        deadline: float | None = None,
-        threads: int = 1,
-    ) -> None:
-        self._scenarios = scenarios
-        self._masks = FilterMasks(scenarios)
-        self._deadline = deadline
-        self._lanes: dict[int, _Lane] = {}
-        if deadline is not None:
-            for scenario in scenarios.values():
-                for retriever in scenario.retrievers.values():
-                    self._lanes.setdefault(id(retriever), _Lane(retriever, threads))
-
-    def retrieve(self, scenario: str, queries: Queries, n: int = 0) -> RetrievalResult:
-        """Candidates of a batch.
-
-        Args:
-            scenario: Name of the scenario.
-            queries: The batch.
-            n: Items that will be asked for in the end; the budget is never smaller.
-
-        Raises:
-            NotFoundError: Unknown scenario.
-            StageError: Every retriever failed.
-        """
-        chosen = self._scenario(scenario)
-        queries = self._masks.apply(scenario, queries)
-        budget = max(chosen.config.budget, n)
-        found: dict[str, Retrieved] = {}
-        failed: list[str] = []
-        for name, outcome in self._run_all(chosen, queries, n).items():
-            if isinstance(outcome, Retrieved):
-                found[name] = outcome
-            else:
-                logger.warning("retriever %s left out: %s", name, outcome)
-                failed.append(f"retriever:{name}")
-        if not found:
-            raise StageError("no retriever answered")
-        weights = {one.use: one.weight for one in chosen.config.retrievers}
-        return RetrievalResult(merge(found, weights, budget), tuple(failed))
-
-    def _run_all(self, scenario: Scenario, queries: Queries, n: int) -> dict[str, Retrieved | Exception]:
-        asked = {one.use: max(one.candidates, n) for one in scenario.config.retrievers}
-        if self._deadline is None:
-            return {
-                name: _guarded(retriever, queries, asked[name])
-                for name, retriever in scenario.retrievers.items()
-            }
-        futures = {
-            name: self._lanes[id(retriever)].submit(queries, asked[name])
-            for name, retriever in scenario.retrievers.items()
-        }
-        done, _ = wait(futures.values(), timeout=self._deadline)
-        late = TimeoutError(f"later than {self._deadline} s")
-        return {name: future.result() if future in done else late for name, future in futures.items()}
-
-    def _scenario(self, name: str) -> Scenario:
-        try:
-            return self._scenarios[name]
-        except KeyError:
-            raise NotFoundError(
-                f"unknown scenario {name!r}; known: {', '.join(self._scenarios)}", field="scenario"
-            ) from None
-
-
-class _Lane:
-    """Threads of one retriever: a hung one must not block its neighbours, nor pile up work for ever.
-
-    Args:
-        retriever: The retriever.
-        threads: Calls that run at the same time; a bounded number more may wait.
-    """
-
-    def __init__(self, retriever: Retriever, threads: int) -> None:
-        self._retriever = retriever
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="retriever")
-        self._places = BoundedSemaphore(16 * threads)
-
-    def submit(self, queries: Queries, k: int) -> Future[Retrieved | Exception]:
-        """Start a call; one that finds no place is answered at once with why."""
-        if not self._places.acquire(blocking=False):
-            refused: Future[Retrieved | Exception] = Future()
-            refused.set_result(TimeoutError("earlier calls have not come back"))
-            return refused
-        future = self._pool.submit(_guarded, self._retriever, queries, k)
-        future.add_done_callback(lambda _: self._places.release())
-        return future
-
-
-def _guarded(retriever: Retriever, queries: Queries, k: int) -> Retrieved | Exception:
-    """One retriever's answer, or what it raised: a failing retriever is left out, not fatal."""
-    try:
-        return retriever.retrieve(queries, k)
-    except Exception as error:
-        return error
-
-
 class RankingStage:
-    """The rankers of all scenarios."""
+    """The rankers of all scenarios.
 
-    def __init__(self, scenarios: Mapping[str, Scenario]) -> None:
+    Args:
+        scenarios: By name, with rankers built.
+        live: What happened to the catalogue since; None where it stands still.
+    """
+
+    def __init__(self, scenarios: Mapping[str, Scenario], live: LiveItems | None = None) -> None:
         self._scenarios = scenarios
+        self._live = live
 
     def score(self, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
         """Scores of shape (B, K); retrieval scores where the scenario has no ranker."""
         ranker = self._scenarios[scenario].ranker
         if ranker is None or candidates.items.size == 0:
             return candidates.scores
+        if self._live is not None:
+            queries = self._live.newest(queries.live_version).attach(queries)
         return ranker.score(queries, candidates)
 
 

@@ -26,7 +26,7 @@ from recserve.config import (
 )
 from recserve.errors import ConfigError, PluginError
 from recserve.hookspecs import PROJECT, HookSpecs
-from recserve.stages import Component, Stage
+from recserve.stages import Component, NoParams, Stage
 
 ENTRY_POINT_GROUP = "recserve"
 
@@ -139,12 +139,21 @@ class ResolvedPipeline:
 
 @dataclass(frozen=True)
 class ResolvedConfig:
-    """A configuration checked against the installed plugins."""
+    """A configuration checked against the installed plugins.
+
+    Attributes:
+        config: The configuration.
+        encoder: The text encoder, if any.
+        item_text: Renders items for it.
+        scenarios: By name.
+        rerankers: By name, without parameters: those that a request may add to a scenario's.
+    """
 
     config: Config
     encoder: Resolved | None
     item_text: Resolved
     scenarios: Mapping[str, ResolvedPipeline]
+    rerankers: Mapping[str, Resolved] = field(default_factory=dict)
 
     def components(self) -> dict[str, Resolved]:
         """Distinct components of all scenarios by key, in a fixed order."""
@@ -280,9 +289,17 @@ class Registry:
             name: self._resolve_pipeline(pipeline, f"scenarios.{name}")
             for name, pipeline in config.scenarios.items()
         }
-        resolved = ResolvedConfig(config, encoder, item_text, scenarios)
+        resolved = ResolvedConfig(config, encoder, item_text, scenarios, self.request_rerankers())
         self._check_consistent(resolved)
         return resolved
+
+    def request_rerankers(self) -> dict[str, Resolved]:
+        """Rerankers that learn nothing, by name, without parameters: a request brings those."""
+        return {
+            name: Resolved(stage, component, NoParams(), plugin.name, f"rules.{name}")
+            for (stage, name), (component, plugin) in self._components.items()
+            if stage is Stage.RERANKER and component.stateless
+        }
 
     def _resolve_pipeline(self, config: PipelineConfig, where: str) -> ResolvedPipeline:
         def several(stage: Stage, key: str, configs: tuple[ComponentConfig, ...]) -> tuple[Resolved, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,14 @@ class SessionEvent:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One recommendation that somebody asks for; see the HTTP API for the meaning of each field."""
+    """One recommendation that somebody asks for; see the HTTP API for the meaning of each field.
+
+    Attributes:
+        items: Rank these items, which the caller brings, instead of finding candidates.
+        seen: Instead of the scenario's policy for items of the user's history.
+        rules: Name of a reranker -> parameters that replace its configured ones for this request.
+        offset: Items that earlier pages showed; ranks go on from there. They are part of ``exclude``.
+    """
 
     user_id: str | None = None
     session: tuple[SessionEvent, ...] = ()
@@ -38,6 +46,10 @@ class Request:
     filter: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
     explain: bool = True
+    items: tuple[str, ...] | None = None
+    seen: Literal["exclude", "decay", "allow"] | None = None
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,8 @@ class Recommendation:
         bundle: Id of the bundle that every stage used.
         degraded: What was lost on the way, such as ``ranking`` or ``retriever:mf``; normally empty.
         timings: Milliseconds a stage took for the batch, and ``total``.
+        left_out: Of :attr:`Request.items`, those that may not be returned: unknown, hidden, deleted,
+            expired or filtered out.
     """
 
     recommendation_id: str
@@ -80,3 +94,18 @@ class Recommendation:
     bundle: str
     degraded: tuple[str, ...]
     timings: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        scenario: str,
+        items: tuple[RecommendedItem, ...],
+        bundle: str,
+        degraded: tuple[str, ...],
+        timings: Mapping[str, float],
+        left_out: tuple[str, ...] = (),
+    ) -> Recommendation:
+        """A recommendation with an id of its own."""
+        return cls(uuid.uuid4().hex, scenario, items, bundle, degraded, timings, left_out)
+
+    left_out: tuple[str, ...] = ()

@@ -18,12 +18,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from recserve.bundle import Bundle
 from recserve.catalogue import Catalogue
+from recserve.config import ServerConfig
 from recserve.domain import Candidates, FloatArray, Queries
+from recserve.edge import Edge, RequestRules
 from recserve.errors import BundleError, ConfigError, RecserveError, StageError
-from recserve.graph import RankingStage, RetrievalResult, RetrievalStage, Scenario
-from recserve.pipeline import Edge, HistorySource, Pipeline, with_deadline
+from recserve.graph import RankingStage, Scenario
+from recserve.live import LiveItems
+from recserve.pipeline import Pipeline, with_deadline
+from recserve.reader import LastKnown, ServingStore, StoreReader
 from recserve.registry import Resolved, ResolvedConfig, ResolvedPipeline
+from recserve.retrieval import RetrievalResult, RetrievalStage
 from recserve.stages import Encoder, Trainable
+from recserve.store import BundleStore, Store
 from recserve.vectors import TextVectorCache
 
 logger = logging.getLogger(__name__)
@@ -45,6 +51,8 @@ class Loader:
         self.bundle = bundle
         self.resolved = resolved
         self._built: dict[str, Any] = {}
+        self._live: LiveItems | None = None
+        self._later: tuple[Catalogue, dict[str, Any]] | None = None
 
     def component(self, one: Resolved) -> Any:
         """The stage object of a component, loaded if it is trained.
@@ -58,6 +66,13 @@ class Loader:
         return self._built[one.key]
 
     def _load(self, one: Resolved) -> Any:
+        built = self._with_params(one).build(self.bundle.catalogue)
+        if isinstance(built, Trainable):
+            built.load(self.bundle.component_directory(one.key))
+        return built
+
+    def _with_params(self, one: Resolved) -> Resolved:
+        """The component with the parameters that its state was learnt with."""
         entry = self.bundle.manifest.components.get(one.key)
         if entry is not None:
             try:
@@ -68,27 +83,51 @@ class Loader:
                     f"{one.plugin!r} ({error.error_count()} problems); train again"
                 ) from None
             one = Resolved(one.stage, one.component, params, one.plugin, one.where)
-        built = one.build(self.bundle.catalogue)
-        if isinstance(built, Trainable):
-            built.load(self.bundle.component_directory(one.key))
-        return built
+        return one
+
+    def follow(self, store: Store) -> LiveItems:
+        """Follow what happens to the catalogue, for all parts that are made from here on.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        bundle = self.bundle
+        since = trained_version(store, bundle.id)
+        self._live = LiveItems(bundle.catalogue, store, since, bundle.manifest.encoder_fingerprint)
+        return self._live
+
+    def on(self, one: Resolved, catalogue: Catalogue) -> Any:
+        """The stage object of a component on a catalogue that new items may have joined.
+
+        What was trained knows the bundle's items only and stays as it is.
+        """
+        built = self.component(one)
+        if catalogue is self.bundle.catalogue or isinstance(built, Trainable):
+            return built
+        if self._later is None or self._later[0] is not catalogue:
+            self._later = (catalogue, {})
+        # Scenarios share what they have in common, here too.
+        made = self._later[1]
+        if one.key not in made:
+            made[one.key] = self._with_params(one).build(catalogue)
+        return made[one.key]
 
     def _scenarios(self, build: Callable[[ResolvedPipeline], Scenario]) -> dict[str, Scenario]:
         return {name: build(pipeline) for name, pipeline in self.resolved.scenarios.items()}
 
     def retrieval(self, deadline: float | None = None, threads: int = 1) -> RetrievalStage:
         """Retrievers and filters of all scenarios."""
-        return RetrievalStage(
-            self._scenarios(
+
+        def scenarios(catalogue: Catalogue) -> dict[str, Scenario]:
+            return self._scenarios(
                 lambda pipeline: Scenario(
                     config=pipeline.config,
                     retrievers={one.name: self.component(one) for one in pipeline.retrievers},
-                    filters={one.name: self.component(one) for one in pipeline.filters},
+                    filters={one.name: self.on(one, catalogue) for one in pipeline.filters},
                 )
-            ),
-            deadline,
-            threads,
-        )
+            )
+
+        return RetrievalStage(scenarios(self.bundle.catalogue), deadline, threads, self._live, scenarios)
 
     def ranking(self) -> RankingStage:
         """Rankers of all scenarios."""
@@ -100,40 +139,66 @@ class Loader:
                     filters={},
                     ranker=None if pipeline.ranker is None else self.component(pipeline.ranker),
                 )
-            )
+            ),
+            self._live,
         )
 
-    def edge(self) -> Edge:
-        """What the pipeline itself needs: filters, rerankers, explainers and the fallback."""
+    def edge(self, catalogue: Catalogue | None = None) -> Edge:
+        """What the pipeline itself needs: filters, rerankers, explainers and the fallback.
+
+        Args:
+            catalogue: The bundle's catalogue with what happened to it since; None for the bundle's.
+        """
         resolved = self.resolved
+        current = self.bundle.catalogue if catalogue is None else catalogue
+
+        def build(pipeline: ResolvedPipeline) -> Scenario:
+            return Scenario(
+                config=pipeline.config,
+                retrievers={},
+                filters={one.name: self.on(one, current) for one in pipeline.filters},
+                rerankers=[self.on(one, current) for one in pipeline.rerankers],
+            )
+
         return Edge(
             bundle=self.bundle.id,
-            catalogue=self.bundle.catalogue,
+            catalogue=current,
             event_types=resolved.config.event_types,
-            scenarios=self._scenarios(
-                lambda pipeline: Scenario(
-                    config=pipeline.config,
-                    retrievers={},
-                    filters={one.name: self.component(one) for one in pipeline.filters},
-                    rerankers=[self.component(one) for one in pipeline.rerankers],
-                )
-            ),
+            scenarios=self._scenarios(build),
             explainers={
-                name: self.component(pipeline.explainer) for name, pipeline in resolved.scenarios.items()
+                name: self.on(pipeline.explainer, current) for name, pipeline in resolved.scenarios.items()
             },
             fallbacks={
                 name: self.component(pipeline.fallback) for name, pipeline in resolved.scenarios.items()
             },
             filter_arguments={
-                name: {
-                    one.name: TypeAdapter(Any if one.component.argument is None else one.component.argument)
-                    for one in pipeline.filters
-                }
+                name: {one.name: _argument_type(one) for one in pipeline.filters}
                 for name, pipeline in resolved.scenarios.items()
             },
             item_text=resolved.item_text.build(self.bundle.catalogue),
             default_scenario=resolved.config.default_scenario,
+            fingerprint=self.bundle.manifest.encoder_fingerprint,
+            cold_start=resolved.config.cold_start,
+            rules={
+                name: RequestRules(pipeline.rerankers, resolved.rerankers, self._for_request, current)
+                for name, pipeline in resolved.scenarios.items()
+            },
         )
+
+    def _for_request(self, one: Resolved, catalogue: Catalogue) -> Any:
+        """A reranker with a request's parameters; a trained one has none and is shared."""
+        return one.build(catalogue) if one.component.stateless else self.on(one, catalogue)
+
+
+def _argument_type(one: Resolved) -> TypeAdapter[Any]:
+    return TypeAdapter(Any if one.component.argument is None else one.component.argument)
+
+
+def trained_version(store: BundleStore, bundle_id: str) -> int:
+    """Version of the store's catalogue that a bundle was trained on, -1 if the store does not know."""
+    known = {record.bundle_id: record.summary for record in store.bundles()}
+    version = known.get(bundle_id, {}).get("catalogue_version")
+    return version if isinstance(version, int) else -1
 
 
 @dataclass(frozen=True)
@@ -250,7 +315,20 @@ def guarded(call: Callable[..., T], *arguments: Any) -> T:
         raise StageError(f"{type(error).__name__}: {error}") from error
 
 
-def local_pipeline(resolved: ResolvedConfig, bundle: Bundle, store: HistorySource) -> Pipeline:
-    """The whole graph in this process, for the command line, tests and benchmarks."""
+def local_pipeline(resolved: ResolvedConfig, bundle: Bundle, store: Store) -> Pipeline:
+    """The whole graph in this process, for the command line, tests and benchmarks.
+
+    Raises:
+        StoreError: The store cannot be reached.
+    """
     loader = Loader(bundle, resolved)
-    return Pipeline(loader.edge(), store, LocalClient(loader), resolved.config.server.history)
+    live = loader.follow(store)
+    reader = reader_of(store, live, resolved.config.server)
+    return Pipeline(loader.edge, reader, LocalClient(loader))
+
+
+def reader_of(
+    store: ServingStore, live: LiveItems, server: ServerConfig, known: LastKnown | None = None
+) -> StoreReader:
+    """The reader that a server's settings ask for."""
+    return StoreReader(store, live, server.history, server.store_deadline_ms / 1000, known)

@@ -60,6 +60,31 @@ class Retriever(Protocol):
 
 
 @runtime_checkable
+class RetrievesNewItems(Protocol):
+    """A retriever that can also judge items by their text vectors alone.
+
+    Items that came or changed after the bundle was trained are found through it within seconds.
+    """
+
+    def retrieve_among(self, queries: Queries, rows: Int32Array, vectors: FloatArray, k: int) -> Retrieved:
+        """Find up to ``k`` of some items for each query.
+
+        Must honour ``allowed`` (which covers new rows here), ``excluded`` and anchors, and score on the
+        scale of ``retrieve``; :func:`recserve.mask_columns` does the former.
+
+        Args:
+            queries: B queries.
+            rows: int32, shape (M,); rows of the items, distinct.
+            vectors: float32, shape (M, d); their text vectors, unit length.
+            k: At least 1.
+
+        Returns:
+            :class:`Retrieved` of shape (B, k') with k' <= min(k, M).
+        """
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """Turns text into vectors."""
 
@@ -163,10 +188,12 @@ class Tables:
         items: Columns ``item_id`` (string) and ``attributes`` (string, a JSON object).
         events: Columns ``event_id``, ``user_id``, ``item_id``, ``event`` (strings), ``value``
             (float64, nullable) and ``timestamp`` (int64, milliseconds since the epoch, UTC).
+        version: Version of the store's catalogue that they show, None for data from elsewhere.
     """
 
     items: pa.Table
     events: pa.Table
+    version: int | None = None
 
 
 @runtime_checkable
@@ -194,6 +221,8 @@ class FitContext:
         seed: Seed of everything random; equal data, params and seed give an equal result.
         event_types: Configured event types in the order of their codes (``Histories.events``).
         progress: Called with (description, done, total) during long work.
+        validated: Called with (step, score) whenever the fit has scored itself on data of its own, such
+            as after each epoch; higher is better. Tuning ends fits that fall behind.
         prior: What an earlier ``fit`` of this component returned, when this is the final fit on all
             data: decisions that needed validation data (epochs, blend weights) are taken from here.
         threads: CPU threads the fit may use.
@@ -203,6 +232,7 @@ class FitContext:
     seed: int = 0
     event_types: tuple[str, ...] = ()
     progress: Callable[[str, int, int], None] = lambda description, done, total: None
+    validated: Callable[[int, float], None] = lambda step, score: None
     prior: Mapping[str, Any] | None = None
     threads: int = 0
     device: str = "auto"
@@ -337,6 +367,7 @@ __all__ = [
     "RankingExamples",
     "Reranker",
     "Retriever",
+    "RetrievesNewItems",
     "Stage",
     "Tables",
     "Trainable",

@@ -33,6 +33,28 @@ def mask_scores(scores: FloatArray, queries: Queries) -> FloatArray:
     return scores
 
 
+def mask_columns(scores: FloatArray, rows: Int32Array, queries: Queries) -> FloatArray:
+    """Like :func:`mask_scores` for the scores of some items only, in place.
+
+    Args:
+        scores: float32, shape (B, M).
+        rows: int32, shape (M,); the items, distinct.
+        queries: The batch; its masks must cover the rows.
+
+    Returns:
+        ``scores``, the same array.
+    """
+    for index, allowed in enumerate(queries.allowed):
+        if allowed is not None:
+            scores[index, ~allowed[rows]] = -np.inf
+    for index in range(len(queries)):
+        barred = queries.excluded[index]
+        if len(barred):
+            scores[index, np.isin(rows, barred)] = -np.inf
+    scores[rows[None, :] == queries.anchors[:, None]] = -np.inf
+    return scores
+
+
 def top_k(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
     """The k best columns of each row, best first; ties go to the lower column.
 

@@ -174,7 +174,7 @@ class Trainer:
                 )
             bundle = writer.finish(
                 recserve_version=recserve.__version__,
-                config=config.model_dump(mode="json", exclude={"store", "bundles", "server"}),
+                config=config.model_dump(mode="json", exclude={"store", "bundles", "server", "tune", "promotion"}),
                 config_hash=config.training_hash(),
                 seed=config.train.seed,
                 data=DataEntry(

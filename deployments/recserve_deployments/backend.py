@@ -7,9 +7,9 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from recserve.api import Readiness
-from recserve.api.inprocess import LocalBackend, exposure_of
 from recserve.api.models import now_ms
-from recserve.domain import Event, Item
+from recserve.api.stored import StoredBackend
+from recserve.domain import Event
 from recserve.errors import NotReadyError, StoreError
 from recserve.pipeline import Pipeline
 from recserve.registry import PluginInfo, Registry
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _PING_SECONDS = 1.0
 
 
-class GraphBackend:
+class GraphBackend(StoredBackend):
     """:class:`recserve.api.Backend` over micro-batches of the current bundle's pipeline.
 
     Args:
@@ -37,8 +37,8 @@ class GraphBackend:
     def __init__(
         self, opened: Opened, bundles: BundleHost[Pipeline], stages: Mapping[str, StageHandle]
     ) -> None:
+        super().__init__(opened.store, lambda: bundles.current.part)
         server = opened.config.server
-        self._store = opened.store
         self._bundles = bundles
         self._stages = stages
         self._observers = Observers(opened.registry)
@@ -47,45 +47,38 @@ class GraphBackend:
         )
         self._plugins: Sequence[PluginInfo] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a batch."""
+        return len(self._batcher)
+
     async def recommend(self, request: Request) -> Recommendation:
         """See :meth:`recserve.api.Backend.recommend`."""
         return await self._batcher.submit(request)
 
     async def _answer(self, requests: list[Request]) -> Sequence[Recommendation | Exception]:
         # The whole batch is pinned to the bundle that is current now.
-        answers = await self._bundles.current.part.recommend(requests)
-        now = now_ms()
+        pipeline, asked = self._bundles.current.part, now_ms()
+        answers = await pipeline.recommend(requests)
         served = [
             (request, answer)
             for request, answer in zip(requests, answers, strict=True)
             if isinstance(answer, Recommendation)
         ]
-        try:
-            self._store.add_exposures([exposure_of(request, answer, now) for request, answer in served])
-        except StoreError as error:
-            # A good answer is worth more than its log entry.
-            logger.warning("exposures were not logged: %s", error)
+        self.log_answers(pipeline, served, asked)
         self._observers.recommended([answer for _, answer in served])
         return answers
 
     async def add_events(self, events: Sequence[Event]) -> int:
         """See :meth:`recserve.api.Backend.add_events`."""
-        stored = await asyncio.to_thread(self._store.add_events, events)
+        stored = await super().add_events(events)
         self._observers.stored(events)
         return stored
-
-    async def item(self, item_id: str) -> Item | None:
-        """See :meth:`recserve.api.Backend.item`."""
-        return await LocalBackend(self._bundles.current.part, self._store).item(item_id)
-
-    async def history(self, user_id: str, limit: int) -> Sequence[Event]:
-        """See :meth:`recserve.api.Backend.history`."""
-        return (await asyncio.to_thread(self._store.histories, [user_id], limit))[user_id]
 
     async def sample_users(self, limit: int) -> Sequence[str]:
         """Users of the newest events; none while the store cannot be reached."""
         try:
-            return await asyncio.to_thread(self._store.recent_users, limit)
+            return await self.in_store(self._store.recent_users, limit)
         except StoreError:
             return []
 

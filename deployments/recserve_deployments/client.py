@@ -14,7 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from recserve.config import ServerConfig
 from recserve.domain import Candidates, FloatArray, Queries
 from recserve.errors import RecserveError, StageError
-from recserve.graph import RetrievalResult
+from recserve.retrieval import RetrievalResult
 
 logger = logging.getLogger(__name__)
 

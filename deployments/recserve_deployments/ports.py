@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 import zlib
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ import psutil
 from recserve.errors import RuntimeEnvironmentError
 
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"
 
 # Below the range that kernels take client ports from, above the one that Ray gives to workers.
 _FIRST, _LAST = 20_000, 32_000
@@ -25,6 +27,14 @@ class ServePorts:
     """The ports of Serve beside the public one; a window of neighbours starting at ``base``."""
 
     base: int
+
+    def is_page(self, port: int) -> bool:
+        """Whether this is where HAProxy shows its metrics or its statistics."""
+        return port in (self.base, self.base + 1)
+
+    def is_api(self, port: int) -> bool:
+        """Whether the HTTP API answers here too: the fallback proxy, or an ingress replica itself."""
+        return self.base + 2 <= port < self.base + 4 + _HTTP_REPLICAS
 
     def environment(self) -> dict[str, str]:
         """The variables that tell Serve."""
@@ -41,19 +51,38 @@ class ServePorts:
         }
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def check_host(host: str) -> str:
-    """The address to listen on.
+    """The address to listen on: an IPv4 address of this machine, or 0.0.0.0 for all of them.
 
     Raises:
-        RuntimeEnvironmentError: Anything but loopback: the HTTP API does not authenticate its callers.
+        RuntimeEnvironmentError: It is something else.
     """
-    if host in (LOOPBACK, "localhost"):
+    if host == "localhost":
         return LOOPBACK
-    raise RuntimeEnvironmentError(
-        f"host {host!r}: the HTTP API has no authentication and listens on {LOOPBACK} only; "
-        "put a proxy that authenticates in front of it",
-        field="server.host",
-    )
+    try:
+        return str(ipaddress.IPv4Address(host))
+    except ValueError:
+        raise RuntimeEnvironmentError(
+            f"host {host!r} is not an IPv4 address; use {LOOPBACK} for this machine only, or {EVERYWHERE} "
+            "for every network it is in",
+            field="server.host",
+        ) from None
+
+
+def binds(host: str, port: int) -> tuple[str, ...]:
+    """What HAProxy listens on: the host, and loopback always, because Serve looks after HAProxy there."""
+    hosts = (host,) if host in (LOOPBACK, EVERYWHERE) else (LOOPBACK, host)
+    return tuple(f"{one}:{port}" for one in hosts)
 
 
 def check_port(host: str, port: int) -> None:
@@ -63,8 +92,12 @@ def check_port(host: str, port: int) -> None:
         RuntimeEnvironmentError: It is taken or may not be used.
     """
     problem = _cannot_bind(host, port)
+    if problem is None and host not in (LOOPBACK, EVERYWHERE):
+        problem = _cannot_bind(LOOPBACK, port)
     if problem is None:
         return
+    if problem == errno.EADDRNOTAVAIL:
+        raise RuntimeEnvironmentError(f"{host} is not an address of this machine", field="server.host")
     if problem == errno.EADDRINUSE:
         raise RuntimeEnvironmentError(
             f"port {port} on {host} is in use by {_holder(port)}; stop it or choose another port with --port",

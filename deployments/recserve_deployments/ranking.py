@@ -31,7 +31,9 @@ class Ranking(StageReplica[RankingStage]):
 
     def load(self, bundle: Bundle) -> RankingStage:
         """Build the rankers and run each scenario once."""
-        stage = Loader(bundle, self.opened.resolved).ranking()
+        loader = Loader(bundle, self.opened.resolved)
+        loader.follow(self.opened.store)
+        stage = loader.ranking()
         queries = warm_queries(bundle.catalogue)
         for name, config in self.opened.config.scenarios.items():
             sources = tuple(retriever.use for retriever in config.retrievers)

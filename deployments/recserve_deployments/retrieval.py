@@ -9,7 +9,7 @@ from ray import serve
 from recserve.bundle import Bundle
 from recserve.domain import Queries
 from recserve.errors import RecserveError
-from recserve.graph import RetrievalResult, RetrievalStage
+from recserve.retrieval import RetrievalResult, RetrievalStage
 from recserve.serving import Loader
 from recserve_deployments.parts import ReplicaSpec
 from recserve_deployments.replica import StageReplica
@@ -33,7 +33,9 @@ class Retrieval(StageReplica[RetrievalStage]):
     def load(self, bundle: Bundle) -> RetrievalStage:
         """Build the retrievers and run each scenario once."""
         size = self.opened.config.server.retrieval
-        stage = Loader(bundle, self.opened.resolved).retrieval(size.deadline_ms / 1000, size.threads)
+        loader = Loader(bundle, self.opened.resolved)
+        loader.follow(self.opened.store)
+        stage = loader.retrieval(size.deadline_ms / 1000, size.threads)
         queries = warm_queries(bundle.catalogue)
         for scenario in self.opened.config.scenarios:
             try:

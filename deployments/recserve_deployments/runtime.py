@@ -18,6 +18,7 @@ import psutil
 
 from recserve.config import Config
 from recserve.errors import RuntimeEnvironmentError
+from recserve.store import open_store
 from recserve_deployments import environment, ports
 from recserve_deployments.state import (
     MARKER,
@@ -46,13 +47,14 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
         follow: Whether the server ends when this process does.
 
     Raises:
-        RuntimeEnvironmentError: The home has a server already, the port is taken, or the host is not
-            loopback.
+        RuntimeEnvironmentError: The home has a server already, the port is taken, or other machines could
+            reach a server that has no API key.
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     host = ports.check_host(config.server.host)
     _refuse_second_server(home)
+    _need_key(home, config, host)
     ports.check_port(host, config.server.port)
 
     logs = home / "logs"
@@ -61,7 +63,8 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
     # The logs of the last server are kept, those before it are not.
     shutil.rmtree(directory / "ray", ignore_errors=True)
     server_id = uuid.uuid4().hex
-    variables = environment.server_environment(home, directory, ports.choose_ports(str(home)))
+    chosen = ports.choose_ports(str(home))
+    variables = environment.server_environment(home, directory, chosen, (host, config.server.port))
     log = logs / "server.log"
     state = ServerState(
         server_id=server_id,
@@ -71,6 +74,7 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
         started_at=now_ms(),
         log=str(log),
         run_directory=str(directory),
+        ports=chosen.base,
     )
     order = directory / "start.json"
     order.write_text(Order(state=state, config=config).model_dump_json(), encoding="utf-8")
@@ -106,6 +110,21 @@ def _refuse_second_server(home: Path) -> None:
             "stop it with `recserve stop`"
         )
     _clear(home, state)
+
+
+def _need_key(home: Path, config: Config, host: str) -> None:
+    """Refuse to let other machines reach an API without a key. The replicas refuse their calls as well."""
+    if ports.is_loopback(host):
+        return
+    with open_store(config.store.url, home) as store:
+        keys = store.keys()
+    if any(key.revoked_at is None for key in keys):
+        return
+    raise RuntimeEnvironmentError(
+        f"host {host}: other machines could call the HTTP API, and it has no API key; "
+        "make one with `recserve keys create NAME --scope read`, or serve on 127.0.0.1",
+        field="server.host",
+    )
 
 
 def _clear(home: Path, state: ServerState) -> None:
@@ -213,12 +232,14 @@ def join(home: Path, config: Config, address: str, report: Report) -> ServerStat
         report: Told in one line what is going on.
 
     Raises:
-        RuntimeEnvironmentError: The cluster cannot be reached, or a replica cannot start.
+        RuntimeEnvironmentError: The cluster cannot be reached, a replica cannot start, or other machines
+            could reach a server that has no API key.
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     host = ports.check_host(config.server.host)
     _refuse_second_server(home)
+    _need_key(home, config, host)
     state = ServerState(
         server_id=uuid.uuid4().hex,
         owned=False,
@@ -230,11 +251,13 @@ def join(home: Path, config: Config, address: str, report: Report) -> ServerStat
     report(f"connecting to {address}")
     with connected(home, state):
         from recserve_deployments.app import AppArgs
-        from recserve_deployments.deploy import deploy, wait_until_ready
+        from recserve_deployments.deploy import deploy, start_serve, wait_until_ready
 
-        args = AppArgs(home=str(home), config=config.model_dump(mode="json"))
-        url = deploy(args, host, config.server.port, report)
-        wait_until_ready(url, 180.0, report)
+        host, port = start_serve(host, config.server.port)
+        _need_key(home, config, host)
+        state = state.model_copy(update={"host": host, "port": port})
+        deploy(AppArgs(home=str(home), config=config.model_dump(mode="json")), report)
+        wait_until_ready(state.url, 180.0, report)
     state = state.model_copy(update={"phase": "ready"})
     write_state(home, state)
     return state
@@ -278,6 +301,7 @@ class Status:
         health: Body of ``/v1/health/ready``, None without an answer.
         deployments: As Serve sees them, empty if Ray cannot be reached.
         problem: Why Ray cannot be reached, empty if it can.
+        guarded: Whether the API refuses calls without a key, None without an answer.
     """
 
     state: ServerState
@@ -285,11 +309,19 @@ class Status:
     health: dict[str, Any] | None
     deployments: list[DeploymentReport]
     problem: str
+    guarded: bool | None = None
 
     @property
     def listeners(self) -> list[ports.Listener]:
         """Listening sockets of an owned server."""
         return ports.listeners(self.state.processes()) if self.state.owned else []
+
+    def guard_of(self, listener: ports.Listener) -> str:
+        """What a caller of a listening socket needs."""
+        window = ports.ServePorts(self.state.ports or 0)
+        if listener.port == self.state.port or window.is_api(listener.port):
+            return {True: "API key", False: "nothing: no key exists", None: "unknown"}[self.guarded]
+        return "nothing (read only)" if window.is_page(listener.port) else "Ray's token"
 
 
 def status(home: Path) -> Status | None:
@@ -301,14 +333,24 @@ def status(home: Path) -> Status | None:
     alive = not state.owned or state.supervisor() is not None
     if not alive:
         return Status(state, False, None, [], "the server died")
-    health = _health(state.url)
+    health, guarded = _health(state.url), _guarded(state.url)
     try:
         with connected(home, state):
             from recserve_deployments.deploy import deployments
 
-            return Status(state, True, health, deployments(), "")
+            return Status(state, True, health, deployments(), "", guarded)
     except RuntimeEnvironmentError as error:
-        return Status(state, True, health, [], error.message)
+        return Status(state, True, health, [], error.message, guarded)
+
+
+def _guarded(url: str) -> bool | None:
+    """Whether a call without a key is refused: asked, not guessed."""
+    import httpx
+
+    try:
+        return httpx.get(f"{url}/v1/about", timeout=5, trust_env=False).status_code == 401
+    except httpx.HTTPError:
+        return None
 
 
 def _health(url: str) -> dict[str, Any] | None:

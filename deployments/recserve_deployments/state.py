@@ -13,6 +13,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recserve.config import Config
+from recserve_deployments.ports import EVERYWHERE, LOOPBACK
 
 STATE_FILE = "server.json"
 # In the environment of every process of a server, and so the one sure way to tell whose a process is.
@@ -38,6 +39,7 @@ class ServerState(BaseModel):
         log: The supervisor's log file.
         ray_logs: Folder of Ray's own logs, replicas' logs included.
         run_directory: Sockets and Ray's session files of an owned server.
+        ports: First of the ports that Serve uses beside the public one, of an owned server.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,11 +57,16 @@ class ServerState(BaseModel):
     log: str | None = None
     ray_logs: str | None = None
     run_directory: str | None = None
+    ports: int | None = None
 
     @property
     def url(self) -> str:
-        """Where the HTTP API answers."""
-        return f"http://{self.host}:{self.port}"
+        """Where the HTTP API answers, seen from here."""
+        host = self.host
+        if host == EVERYWHERE:
+            # A joined cluster may be elsewhere: its proxy runs beside the head of the cluster.
+            host = LOOPBACK if self.owned or not self.address else self.address.rpartition(":")[0]
+        return f"http://{host}:{self.port}"
 
     def supervisor(self) -> psutil.Process | None:
         """The supervisor's process if it is alive, None if it is gone (or its pid is somebody else's)."""

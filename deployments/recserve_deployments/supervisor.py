@@ -21,7 +21,9 @@ from typing import Any
 
 import psutil
 
+from recserve.access import mask_keys_in_logs
 from recserve.errors import RecserveError, RuntimeEnvironmentError
+from recserve_deployments.ports import LOOPBACK
 from recserve_deployments.state import Order, remove_state, write_state
 
 logger = logging.getLogger("recserve.supervisor")
@@ -79,16 +81,16 @@ class Supervisor:
         self._catch_signals()
         self._start_ray()
         from recserve_deployments.app import AppArgs
-        from recserve_deployments.deploy import deploy, wait_until_ready
+        from recserve_deployments.deploy import deploy, start_serve, wait_until_ready
 
         self._tell(phase="deploying", detail="starting Serve")
-        url = deploy(
+        # Always on loopback: HAProxy alone is moved to other addresses, see recserve_deployments.environment.
+        start_serve(LOOPBACK, self._state.port)
+        deploy(
             AppArgs(home=str(self._home), config=self._config.model_dump(mode="json")),
-            self._state.host,
-            self._state.port,
             lambda line: self._tell(detail=line),
         )
-        wait_until_ready(url, READY_SECONDS, lambda line: self._tell(detail=line))
+        wait_until_ready(self._state.url, READY_SECONDS, lambda line: self._tell(detail=line))
         self._tell(phase="ready", detail="")
 
     def _start_ray(self) -> None:
@@ -185,6 +187,7 @@ def main() -> int:
     parser.add_argument("--order", type=Path, required=True, help="JSON file written by `recserve serve`")
     parser.add_argument("--parent", type=int, default=None)
     options = parser.parse_args()
+    mask_keys_in_logs()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     order = Order.model_validate_json(options.order.read_bytes())

@@ -141,9 +141,11 @@ class Server:
         if self._text and extra is not None and len(extra):
             live = (index >= n_items) & (index < n_items + len(extra))
             if live.any():
-                text = torch.from_numpy(extra.astype(np.float32)).to(self._device)
+                # There may be thousands of new items; only those that occur are worked out.
+                used, place = torch.unique(index[live] - n_items, return_inverse=True)
+                text = torch.from_numpy(extra[used.cpu().numpy()].astype(np.float32)).to(self._device)
                 slots = torch.full((len(text),), -1, device=self._device)
-                vectors[live] = self._network.items(text, slots)[index[live] - n_items]
+                vectors[live] = self._network.items(text, slots)[place]
         return vectors
 
     def _unit(self, rows: NDArray[np.integer]) -> torch.Tensor:

@@ -161,6 +161,7 @@ class Trainer:
                 continue
             matrix = self._item_matrix(average)
             scores.append(round(ndcg(average, matrix, held_out, self._params.window), 6))
+            self._context.validated(epoch, scores[-1])
             if scores[-1] > best_score:
                 best, best_score, best_epoch = _copy(average), scores[-1], epoch
             elif epoch - best_epoch >= self._params.patience:

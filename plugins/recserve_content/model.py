@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from recserve_content.space import TextSpace
 _STATE = "state.safetensors"
 _ITEMS = "items.npy"
 _FACTS = "content.json"
+
+# Ridge of the prior that a text lets expect, relative to the mean variance of a text feature.
+_PRIOR_RIDGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,27 @@ class Model:
         variance = ((rows @ self.covariance) * rows).sum(axis=1, keepdims=True)
         rows = rows * (self.affinity_weight / np.sqrt(np.maximum(variance, 1e-12)))
         return rows, rows @ self.mean[:, None]
+
+    @cached_property
+    def _prior_weights(self) -> NDArray[np.float32]:
+        """Least squares of the prior on the text, float32, shape (r,), out of their covariance."""
+        within = self.covariance[:-1, :-1].astype(np.float64)
+        ridge = _PRIOR_RIDGE * max(float(np.trace(within)) / len(within), 1e-12)
+        solved = np.linalg.solve(within + ridge * np.eye(len(within)), self.covariance[:-1, -1])
+        return solved.astype(np.float32)
+
+    def features_of(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features of items that nobody has met, with the prior that their text lets expect.
+
+        Args:
+            vectors: float32, shape (M, d); text vectors.
+
+        Returns:
+            float32, shape (M, r + 1).
+        """
+        projected = self.space.project(vectors)
+        prior = self.mean[-1] + (projected - self.mean[:-1]) @ self._prior_weights
+        return np.concatenate([projected, prior[:, None].astype(np.float32)], axis=1)
 
     def save(self, directory: Path, facts: Mapping[str, Any]) -> None:
         """Write the model; equal models give equal bytes."""

@@ -13,6 +13,7 @@ and a popularity prior that is itself predicted from the text while an item has 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from recserve import (
     Histories,
     Queries,
     Retrieved,
+    mask_columns,
     mask_scores,
     top_k,
 )
@@ -84,6 +86,7 @@ class ContentRetriever:
         self._catalogue = catalogue
         self._facts: dict[str, Any] = {}
         self._model: Model | None = None
+        self._last = threading.local()
         if catalogue.vectors is None:
             raise ValueError("the retriever 'content' needs a catalogue with vectors")
 
@@ -132,8 +135,38 @@ class ContentRetriever:
         seeds[anchored] = -1
         return Retrieved(items, best, seeds)
 
+    def retrieve_among(
+        self, queries: Queries, rows: NDArray[np.int32], vectors: NDArray[np.float32], k: int
+    ) -> Retrieved:
+        """Judge items by their text alone, and by the popularity that it lets expect."""
+        model = self.model
+        profile = self.profile(model, queries)
+        features = model.features_of(vectors)
+        scores = self._profile_scores(model, profile, features)
+        spoken = profile.recent.spoken
+        scores[~spoken] = 0
+        spoken = spoken | self._add_text(scores, queries, vectors)
+        anchored = self._similar(model, scores, queries, features)
+        scores[~(spoken | anchored)] = -np.inf
+        places, best = top_k(mask_columns(scores, rows, queries), k)
+        seeds = self._seeds(model, profile, places, features)
+        seeds[anchored] = -1
+        return Retrieved(np.where(places < 0, np.int32(-1), rows[places]), best, seeds)
+
     def profile(self, model: Model, queries: Queries) -> Profile:
-        """Turn the histories into interests and an affinity."""
+        """Turn the histories into interests and an affinity.
+
+        The last profile of each thread is kept: the catalogue and new items are searched one after the other.
+        """
+        asked = (model, queries.histories, queries.times, queries.extra_vectors)
+        known = getattr(self._last, "asked", ())
+        if len(known) != len(asked) or any(a is not b for a, b in zip(known, asked, strict=True)):
+            self._last.made = self._profile(model, queries)
+            self._last.asked = asked
+        made: Profile = self._last.made
+        return made
+
+    def _profile(self, model: Model, queries: Queries) -> Profile:
         params = self._params
         usable = self._resolvable(queries)
         liked = usable.weights > 0
@@ -192,17 +225,21 @@ class ContentRetriever:
         out[known, 0] = model.items[rows[known], -1]
         return out
 
-    def _profile_scores(self, model: Model, profile: Profile) -> NDArray[np.float32]:
+    @staticmethod
+    def _profile_scores(
+        model: Model, profile: Profile, features: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """float32, shape (B, n_items): one matrix product for all interests of the batch."""
+        items = model.items if features is None else features
         interests = profile.interest_rows() * np.float32(model.blend)
         batch, count, rank = interests.shape
         stacked = np.zeros((batch, 1 + count, rank + 1), dtype=np.float32)
         stacked[:, 0] = profile.affinity
         stacked[:, 1:, :rank] = interests
         flat = stacked.reshape(-1, rank + 1)
-        scores = np.empty((batch, len(model.items)), dtype=np.float32)
-        for start in range(0, len(model.items), _BLOCK):
-            block = model.items[start : start + _BLOCK]
+        scores = np.empty((batch, len(items)), dtype=np.float32)
+        for start in range(0, len(items), _BLOCK):
+            block = items[start : start + _BLOCK]
             part = (flat @ block.T).reshape(batch, 1 + count, len(block))
             out = scores[:, start : start + len(block)]
             np.max(part[:, 1:], axis=1, out=out)
@@ -225,36 +262,60 @@ class ContentRetriever:
         histories = queries.histories
         return affinity, cosines.max(axis=1), (histories.owners(), histories.items)
 
-    def _add_text(self, scores: NDArray[np.float32], queries: Queries) -> NDArray[np.bool_]:
-        """Add the standardised cosine with the query text; returns who has one, bool, (B,)."""
+    def _add_text(
+        self,
+        scores: NDArray[np.float32],
+        queries: Queries,
+        among: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.bool_]:
+        """Add the cosine with the query text, standardised over the catalogue.
+
+        Returns:
+            Who has a text, bool, shape (B,).
+        """
         texts, vectors = queries.text_vectors, self._catalogue.vectors
         if texts is None or vectors is None:
             return np.zeros(len(queries), dtype=bool)
         given: NDArray[np.bool_] = np.abs(texts).max(axis=1, initial=0) > 0
         if given.any():
-            cosine = texts[given] @ vectors.T
-            deviation = cosine.std(axis=1, keepdims=True)
-            cosine -= cosine.mean(axis=1, keepdims=True)
+            catalogue = texts[given] @ vectors.T
+            deviation = catalogue.std(axis=1, keepdims=True)
+            cosine = catalogue if among is None else texts[given] @ among.T
+            cosine = cosine - catalogue.mean(axis=1, keepdims=True)
             cosine /= np.where(deviation > 1e-6, deviation, 1)
             scores[given] += np.float32(self._params.text_weight) * cosine
         return given
 
-    def _similar(self, model: Model, scores: NDArray[np.float32], queries: Queries) -> NDArray[np.bool_]:
+    def _similar(
+        self,
+        model: Model,
+        scores: NDArray[np.float32],
+        queries: Queries,
+        features: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.bool_]:
         """Overwrite rows that have an anchor with its cosines; returns which, bool, (B,)."""
         vectors = self._vectors(model, queries.anchors, queries)
         anchored: NDArray[np.bool_] = queries.anchors >= 0
         anchored &= np.abs(vectors).max(axis=1, initial=0) > 0
         if anchored.any():
-            scores[anchored] = vectors[anchored] @ model.items[:, :-1].T
+            items = model.items if features is None else features
+            scores[anchored] = vectors[anchored] @ items[:, :-1].T
         return anchored
 
-    def _seeds(self, model: Model, profile: Profile, items: NDArray[np.int32]) -> NDArray[np.int32]:
+    @staticmethod
+    def _seeds(
+        model: Model,
+        profile: Profile,
+        items: NDArray[np.int32],
+        features: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.int32]:
         """The recent item nearest to each candidate within the interest that speaks for it most."""
+        known = model.items if features is None else features
         seeds = np.full(items.shape, -1, dtype=np.int32)
         interests = profile.interests
         for user in np.flatnonzero(profile.recent.spoken):
             found = items[user] >= 0
-            candidates = model.items[items[user][found], :-1]
+            candidates = known[items[user][found], :-1]
             cosine = profile.vectors[user] @ candidates.T  # (L, K)
             claims = cosine[interests.medoids[user]] * interests.weights[user][:, None]
             winner = claims.argmax(axis=0)

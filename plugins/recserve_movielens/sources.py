@@ -13,22 +13,27 @@ from recserve_movielens.formats import read_folder
 
 BUNDLED = Path(__file__).parent / "data" / "movielens-small"
 
+_ALL = [{"use": "mf"}, {"use": "content"}, {"use": "popular", "candidates": 100}]
+_COMMON: Mapping[str, Any] = {"filters": [{"use": "genre"}], "explainer": {"use": "movielens"}}
+
 SUGGESTED: Mapping[str, Any] = {
     "item_text": {"use": "movielens"},
     "scenarios": {
-        "home": {
-            "retrievers": [
-                {"use": "mf"},
-                {"use": "content"},
-                {"use": "popular", "candidates": 100},
-            ],
-            "ranker": {"use": "bert_lstm"},
-            "filters": [{"use": "genre"}],
-            "explainer": {"use": "movielens"},
-        }
+        "home": {"retrievers": _ALL, "ranker": {"use": "bert_lstm"}, **_COMMON},
+        # What goes with one film: its neighbours in text and taste, whoever asks.
+        "similar": {"retrievers": [{"use": "content"}, {"use": "mf", "weight": 0.5}], **_COMMON},
+        # What to watch right after: about this session from the first click on, hence without the
+        # ranker, which for good reasons goes by popularity while it knows little.
+        "session": {
+            "retrievers": [{"use": "content"}, {"use": "mf"}],
+            "rerankers": [{"use": "mmr"}],
+            **_COMMON,
+        },
+        # What somebody looks for by words may well be a film that was seen before.
+        "search": {"retrievers": [{"use": "content"}], "seen": "allow", **_COMMON},
     },
 }
-"""Configuration for films that viewers have rated."""
+"""Configuration for films that viewers have rated, a scenario for each place in a product."""
 
 
 class MovieLensSmall:

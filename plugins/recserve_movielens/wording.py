@@ -50,9 +50,13 @@ class MovieExplainer:
     def _sentence(self, reason: Reason) -> str:
         if reason.query_text and reason.query_text.strip():
             return f"Matches “{_shorten(reason.query_text)}”"
+        if "explore" in reason.sources:
+            return "New in the catalogue"
         source = reason.sources[0] if reason.sources else ""
         if reason.seed is not None:
             return self._because(_shorten(reason.seed.title), _DONE.get(reason.seed_event or ""), source)
+        if reason.interests:
+            return f"Fits your interests: {_shorten(reason.interests)}"
         return _SOURCES.get(source, "Picked for you")
 
     def _because(self, title: str, done: str | None, source: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from threading import RLock
 from typing import Any, ClassVar, Literal
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,16 +172,17 @@ class Columns:
     """The attributes of one catalogue, each read when first asked for; safe to share between threads.
 
     Args:
-        attributes_json: A JSON object (text) for each item.
+        catalogue: The catalogue.
     """
 
     _shared: ClassVar[WeakKeyDictionary[Catalogue, Columns]] = WeakKeyDictionary()
     _shared_lock: ClassVar = RLock()
 
-    def __init__(self, attributes_json: Sequence[str]) -> None:
-        self._json = attributes_json
+    def __init__(self, catalogue: Catalogue) -> None:
+        # Columns are kept as long as their catalogue, which they must not keep alive.
+        self._catalogue = ref(catalogue)
+        self._size = len(catalogue)
         self._columns: dict[str, Column] = {}
-        self._names: frozenset[str] | None = None
         self._lock = RLock()
 
     @classmethod
@@ -191,34 +191,30 @@ class Columns:
         with cls._shared_lock:
             known = cls._shared.get(catalogue)
             if known is None:
-                known = cls._shared[catalogue] = cls(catalogue.attributes_json)
+                known = cls._shared[catalogue] = cls(catalogue)
             return known
 
     def __len__(self) -> int:
-        return len(self._json)
+        return self._size
 
     @property
     def names(self) -> frozenset[str]:
         """Every attribute name that occurs."""
-        self.load(())
-        assert self._names is not None
-        return self._names
+        return self._read().attribute_names
 
     def load(self, names: Iterable[str]) -> None:
         """Read several columns in one pass over the catalogue; those already read cost nothing."""
         with self._lock:
             wanted = [name for name in dict.fromkeys(names) if name not in self._columns]
-            if not wanted and self._names is not None:
-                return
-            found: set[str] = set()
-            values: dict[str, list[Any]] = {name: [] for name in wanted}
-            for text in self._json:
-                attributes = json.loads(text)
-                found.update(attributes)
-                for name, listed in values.items():
-                    listed.append(attributes.get(name))
-            self._columns.update({name: Column(name, listed) for name, listed in values.items()})
-            self._names = frozenset(found)
+            if wanted:
+                read = self._read().columns(wanted)
+                self._columns.update({name: Column(name, values) for name, values in read.items()})
+
+    def _read(self) -> Catalogue:
+        catalogue = self._catalogue()
+        if catalogue is None:
+            raise RuntimeError("the catalogue of these columns is gone")
+        return catalogue
 
     def __getitem__(self, name: str) -> Column:
         """The column of an attribute, of missing values only if no item has it."""

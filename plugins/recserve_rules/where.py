@@ -24,6 +24,8 @@ class WhereFilter:
     """
 
     def __init__(self, params: WhereParams, catalogue: Catalogue) -> None:
+        # Columns that requests name are read later, from the catalogue.
+        self._catalogue = catalogue
         self._columns = Columns.of(catalogue)
         self._open = params.request_attributes
         standing_names = names(parse(params.expression)) if params.expression else frozenset[str]()

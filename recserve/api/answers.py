@@ -9,25 +9,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from recserve.api.backend import Readiness
-from recserve.api.settings import ApiSettings
-from recserve.domain import Event, Item
-from recserve.registry import PluginInfo
-from recserve.stages import Component
+from recserve.domain import Event, Item, User
+from recserve.requests import Recommendation
+from recserve.store import DeletionReceipt
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """Base of all answers."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class ErrorDetail(_Answer):
+class ErrorDetail(Answer):
     """What is wrong."""
 
     code: str = Field(description="Stable, for programs.", examples=["invalid_request"])
@@ -37,13 +37,13 @@ class ErrorDetail(_Answer):
     field: str | None = Field(description="The field at fault, where there is one.", examples=["n"])
 
 
-class ErrorAnswer(_Answer):
+class ErrorAnswer(Answer):
     """Every answer that is not a success looks like this."""
 
     error: ErrorDetail
 
 
-class RecommendedItemAnswer(_Answer):
+class RecommendedItemAnswer(Answer):
     """One recommended item."""
 
     item_id: str = Field(examples=["1196"])
@@ -62,7 +62,7 @@ class RecommendedItemAnswer(_Answer):
     )
 
 
-class RecommendationAnswer(_Answer):
+class RecommendationAnswer(Answer):
     """Recommendations, best first."""
 
     recommendation_id: str = Field(examples=["0d8e1c6be7a24c4f8a6c2a4b7c0f9d11"])
@@ -79,7 +79,24 @@ class RecommendationAnswer(_Answer):
     )
 
 
-class EventsAnswer(_Answer):
+class PageAnswer(RecommendationAnswer):
+    """One page of a recommendation."""
+
+    cursor: str | None = Field(
+        description="Send it with the same request for the next page, which repeats no item; null: no more.",
+        examples=["AVh6kQJbInIiLCI5ZiIsWyIxMTk2Il1d"],
+    )
+
+
+class RankAnswer(RecommendationAnswer):
+    """The caller's items in order, best first."""
+
+    left_out: list[str] = Field(
+        description="Ids that were not ranked: unknown, hidden, expired or filtered out.", examples=[["7"]]
+    )
+
+
+class EventsAnswer(Answer):
     """The events are durable and count in the next recommendation."""
 
     accepted: int = Field(description="Events in the request.", examples=[1])
@@ -87,15 +104,98 @@ class EventsAnswer(_Answer):
     duplicates: int = Field(description="Events whose `event_id` was known already.", examples=[0])
 
 
-class ItemAnswer(_Answer):
+class ItemAnswer(Answer):
     """One item of the catalogue."""
 
     item_id: str = Field(examples=["260"])
     title: str = Field(description="Attribute `title` or `name`, else the id.", examples=["Star Wars"])
     attributes: dict[str, Any] = Field(examples=[{"title": "Star Wars", "year": 1977}])
+    hidden: bool = Field(description="Kept, but never returned.", examples=[False])
+    expires_at: int | None = Field(
+        description="From this moment on never returned; milliseconds since the epoch, UTC.",
+        examples=[1896091200000],
+    )
 
 
-class HistoryEvent(_Answer):
+_NEXT = Field(
+    description="Asks for the next page; null on the last one.", examples=["AR2c0fRbIml0ZW1zIiwiMSJd"]
+)
+
+
+class ItemsAnswer(Answer):
+    """A part of the catalogue, in a fixed order that means nothing."""
+
+    items: list[ItemAnswer]
+    cursor: str | None = _NEXT
+
+
+class ItemsStoredAnswer(Answer):
+    """The items are durable. Encoded ones can be found by content now, the others within seconds."""
+
+    accepted: int = Field(description="Distinct items in the request.", examples=[2])
+    encoded: int = Field(description="How many of them have a text vector already.", examples=[2])
+
+
+class ChangedAnswer(Answer):
+    """The changes are durable."""
+
+    changed: int = Field(description="Distinct entries that were there.", examples=[1])
+    unknown: list[str] = Field(description="Ids that are not there.", examples=[["7"]])
+
+
+class DeletedAnswer(Answer):
+    """The items are gone: no answer returns them any more."""
+
+    deleted: int = Field(description="Items that were there.", examples=[1])
+
+
+class UserAnswer(Answer):
+    """What is known of a person beside events."""
+
+    user_id: str = Field(examples=["42"])
+    attributes: dict[str, Any] = Field(examples=[{"interests": "space opera, robots"}])
+
+
+class UsersAnswer(Answer):
+    """Some users with a profile, in a fixed order that means nothing."""
+
+    users: list[UserAnswer]
+    cursor: str | None = _NEXT
+
+
+class UsersStoredAnswer(Answer):
+    """The profiles are durable and count in the next recommendation."""
+
+    accepted: int = Field(description="Distinct users in the request.", examples=[1])
+
+
+class MergedAnswer(Answer):
+    """The session's behaviour is the user's now."""
+
+    moved: int = Field(description="Events that changed hands.", examples=[5])
+
+
+class DeletedRowsAnswer(Answer):
+    """What was deleted."""
+
+    events: int = Field(examples=[120])
+    exposures: int = Field(examples=[14])
+    profiles: int = Field(examples=[1])
+
+
+class ReceiptAnswer(Answer):
+    """Proof of a deletion. It does not name the person; keep it."""
+
+    receipt_id: str = Field(description="Random.", examples=["5d2f0c3e9a7b4c1d8e6f0a1b2c3d4e5f"])
+    deleted_at: int = Field(description="Milliseconds since the epoch, UTC.", examples=[1738324800000])
+    deleted: DeletedRowsAnswer
+    verify: str = Field(
+        description="How to check it, at any later time.",
+        examples=["Run: recserve deletions verify 5d2f0c3e9a7b4c1d8e6f0a1b2c3d4e5f"],
+    )
+
+
+class HistoryEvent(Answer):
     """One event of a user."""
 
     item_id: str = Field(examples=["260"])
@@ -105,73 +205,11 @@ class HistoryEvent(_Answer):
     event_id: str = Field(examples=["3f9c1a"])
 
 
-class HistoryAnswer(_Answer):
+class HistoryAnswer(Answer):
     """A user's newest events, newest first; empty for a user who is not known."""
 
     user_id: str = Field(examples=["42"])
     events: list[HistoryEvent]
-
-
-class LiveAnswer(_Answer):
-    """The process works."""
-
-    status: Literal["live"]
-
-
-class ReadyAnswer(_Answer):
-    """What is ready."""
-
-    ready: bool
-    bundle: str | None = Field(description="The bundle in service.", examples=["4f1a09c2d7"])
-    store: bool = Field(description="The store answers.")
-    stages: dict[str, bool] = Field(description="Stage -> it answers.", examples=[{"retrieval": True}])
-    details: dict[str, str] = Field(description="Part -> what is wrong with it.", examples=[{}])
-
-
-class EventTypeAnswer(_Answer):
-    """What an event type means."""
-
-    weight: float = Field(description="Signed confidence; negative for a dislike.", examples=[1.0])
-    value_range: list[float] | None = Field(description="Scale of the value.", examples=[[0.5, 5.0]])
-
-
-class AboutAnswer(_Answer):
-    """What this server can be asked."""
-
-    version: str = Field(examples=["0.1.0"])
-    scenarios: list[str] = Field(examples=[["home"]])
-    default_scenario: str = Field(examples=["home"])
-    events: dict[str, EventTypeAnswer] = Field(description="Event types that may be sent.")
-    sample_users: list[str] = Field(description="A few known users to try.", examples=[["1", "42"]])
-
-
-class ComponentAnswer(_Answer):
-    """One component of a plugin."""
-
-    stage: str = Field(examples=["retriever"])
-    name: str = Field(description="What configuration calls it.", examples=["mf"])
-    summary: str = Field(examples=["Implicit-feedback matrix factorisation."])
-    needs_vectors: bool = Field(description="It needs a text encoder.")
-    parameters: dict[str, Any] = Field(description="JSON schema of its parameters.")
-    argument: dict[str, Any] | None = Field(
-        description="JSON schema of a filter's argument in requests; null for other stages."
-    )
-
-
-class PluginAnswer(_Answer):
-    """One installed plugin."""
-
-    name: str = Field(description="Its entry point.", examples=["mf"])
-    distribution: str = Field(examples=["recserve"])
-    version: str = Field(examples=["0.1.0"])
-    error: str | None = Field(description="Why it could not be loaded; null if it was.", examples=[None])
-    components: list[ComponentAnswer]
-
-
-class PluginsAnswer(_Answer):
-    """The installed plugins."""
-
-    plugins: list[PluginAnswer]
 
 
 def json_response(content: Any, status: int = 200) -> Response:
@@ -200,9 +238,61 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def page_answer(answer: Recommendation, cursor: str | None) -> dict[str, Any]:
+    """See :class:`PageAnswer`."""
+    return {**_fields(answer), "cursor": cursor}
+
+
+def rank_answer(answer: Recommendation) -> dict[str, Any]:
+    """See :class:`RankAnswer`."""
+    return {**_fields(answer), "left_out": answer.left_out}
+
+
+def _fields(answer: Recommendation) -> dict[str, Any]:
+    return {
+        "recommendation_id": answer.recommendation_id,
+        "scenario": answer.scenario,
+        "items": answer.items,
+        "bundle": answer.bundle,
+        "degraded": answer.degraded,
+        "timings": answer.timings,
+    }
+
+
 def item_answer(item: Item) -> dict[str, Any]:
     """See :class:`ItemAnswer`."""
-    return {"item_id": item.item_id, "title": item.title, "attributes": item.attributes}
+    return {
+        "item_id": item.item_id,
+        "title": item.title,
+        "attributes": item.attributes,
+        "hidden": item.hidden,
+        "expires_at": item.expires_at,
+    }
+
+
+def changed_answer(ids: set[str], unknown: Sequence[str]) -> dict[str, Any]:
+    """See :class:`ChangedAnswer`."""
+    missing = list(dict.fromkeys(unknown))
+    return {"changed": len(ids) - len(missing), "unknown": missing}
+
+
+def user_answer(user: User) -> dict[str, Any]:
+    """See :class:`UserAnswer`."""
+    return {"user_id": user.user_id, "attributes": user.attributes}
+
+
+def receipt_answer(receipt: DeletionReceipt) -> dict[str, Any]:
+    """See :class:`ReceiptAnswer`."""
+    return {
+        "receipt_id": receipt.receipt_id,
+        "deleted_at": receipt.deleted_at,
+        "deleted": {
+            "events": receipt.events,
+            "exposures": receipt.exposures,
+            "profiles": receipt.profiles,
+        },
+        "verify": f"Run: recserve deletions verify {receipt.receipt_id}",
+    }
 
 
 def history_answer(user_id: str, oldest_first: list[Event]) -> dict[str, Any]:
@@ -219,58 +309,4 @@ def history_answer(user_id: str, oldest_first: list[Event]) -> dict[str, Any]:
             }
             for event in reversed(oldest_first)
         ],
-    }
-
-
-def ready_answer(readiness: Readiness) -> dict[str, Any]:
-    """See :class:`ReadyAnswer`."""
-    return {
-        "ready": readiness.ready,
-        "bundle": readiness.bundle,
-        "store": readiness.store,
-        "stages": readiness.stages,
-        "details": readiness.details,
-    }
-
-
-def about_answer(settings: ApiSettings, version: str, sample_users: list[str]) -> dict[str, Any]:
-    """See :class:`AboutAnswer`."""
-    return {
-        "version": version,
-        "scenarios": settings.scenarios,
-        "default_scenario": settings.default_scenario,
-        "events": {
-            name: {"weight": kind.weight, "value_range": kind.value_range}
-            for name, kind in settings.event_types.items()
-        },
-        "sample_users": sample_users,
-    }
-
-
-def plugin_answer(plugin: PluginInfo) -> dict[str, Any]:
-    """See :class:`PluginAnswer`."""
-    return {
-        "name": plugin.name,
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "error": plugin.error,
-        "components": [
-            _component(stage.value, component)
-            for stage, components in plugin.components.items()
-            for component in components
-        ],
-    }
-
-
-def _component(stage: str, component: Component) -> dict[str, Any]:
-    argument = None
-    if component.argument is not None:
-        argument = TypeAdapter(component.argument).json_schema()
-    return {
-        "stage": stage,
-        "name": component.name,
-        "summary": component.summary,
-        "needs_vectors": component.needs_vectors,
-        "parameters": component.params.model_json_schema(),
-        "argument": argument,
     }

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from recserve.domain import Event, Item
+from recserve.domain import Event, Item, User
 from recserve.registry import PluginInfo
 from recserve.requests import Recommendation, Request
+from recserve.store import DeletionReceipt, ItemPatch, UserPatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,80 @@ class Readiness:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-class Backend(Protocol):
+class CatalogueBackend(Protocol):
+    """The items behind the routes. What a write acknowledges by returning is durable.
+
+    Every method raises StoreError when the store cannot be reached; a write then did nothing.
+    """
+
+    async def item(self, item_id: str) -> Item | None:
+        """The item of an id, from the store or, while that is down, the bundle; None if unknown."""
+        ...
+
+    async def list_items(self, after: str | None, limit: int) -> Sequence[Item]:
+        """See :meth:`recserve.store.Store.list_items`."""
+        ...
+
+    async def upsert_items(self, items: Sequence[Item]) -> tuple[int, int]:
+        """Add items or replace them.
+
+        Returns:
+            The number of distinct items, and how many of them are encoded already.
+        """
+        ...
+
+    async def patch_items(self, patches: Sequence[ItemPatch]) -> Sequence[str]:
+        """Change some fields of items; returns ids that are not there."""
+        ...
+
+    async def delete_items(self, item_ids: Sequence[str], actor: str) -> int:
+        """Delete items; returns how many were there.
+
+        Args:
+            item_ids: The items.
+            actor: Who asks, for the audit log.
+        """
+        ...
+
+
+class PeopleBackend(Protocol):
+    """The users behind the routes; as for :class:`CatalogueBackend`."""
+
+    async def history(self, user_id: str, limit: int) -> Sequence[Event]:
+        """The newest ``limit`` events of a user, oldest first; empty for an unknown user."""
+        ...
+
+    async def user(self, user_id: str) -> User | None:
+        """The profile of a user, None without one."""
+        ...
+
+    async def list_users(self, after: str | None, limit: int) -> Sequence[User]:
+        """See :meth:`recserve.store.Store.list_users`."""
+        ...
+
+    async def upsert_users(self, users: Sequence[User]) -> int:
+        """Add profiles or replace them; returns the number of distinct users."""
+        ...
+
+    async def patch_users(self, patches: Sequence[UserPatch]) -> Sequence[str]:
+        """Change some attributes of users; returns ids that have no profile."""
+        ...
+
+    async def merge_user(self, source: str, target: str) -> int:
+        """Make one user's behaviour and profile another one's; returns the events moved."""
+        ...
+
+    async def delete_user(self, user_id: str, actor: str) -> DeletionReceipt:
+        """Remove a person from store and caches.
+
+        Args:
+            user_id: The person.
+            actor: Who asks, for the audit log.
+        """
+        ...
+
+
+class Backend(CatalogueBackend, PeopleBackend, Protocol):
     """The server behind the routes. Every method may be called concurrently and must not block the loop."""
 
     async def recommend(self, request: Request) -> Recommendation:
@@ -50,22 +124,6 @@ class Backend(Protocol):
 
         Raises:
             StoreError: Nothing was stored.
-        """
-        ...
-
-    async def item(self, item_id: str) -> Item | None:
-        """The item of an id, from the bundle or the store; None if neither knows it.
-
-        Raises:
-            StoreError: The store cannot be reached and the bundle does not know the item.
-        """
-        ...
-
-    async def history(self, user_id: str, limit: int) -> Sequence[Event]:
-        """The newest ``limit`` events of a user, oldest first; empty for an unknown user.
-
-        Raises:
-            StoreError: The store cannot be reached.
         """
         ...
 

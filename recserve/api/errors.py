@@ -50,12 +50,13 @@ def answer_error(request: Request, error: RecserveError) -> Response:
     """Tell the client, and the log if it is not the client's mistake."""
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("%s %s: %s: %s", request.method, request.url.path[:200], error.code, error)
-    return _envelope(error.status, error.code, error.message, error.field)
+    return envelope(error.status, error.code, error.message, error.field)
 
 
-def _envelope(
+def envelope(
     status: int, code: str, message: str, field: str | None, headers: Mapping[str, str] | None = None
 ) -> Response:
+    """An answer that is an error."""
     body = dumps({"error": {"code": code, "message": message, "field": field}})
     sent = dict(headers or {})
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -150,7 +151,7 @@ class ErrorMiddleware:
             logger.exception("unhandled error in %s %s", scope["method"], scope["path"][:200])
             if started:
                 raise
-            response = _envelope(500, RecserveError.code, "internal error; see the server's log", None)
+            response = envelope(500, RecserveError.code, "internal error; see the server's log", None)
             await response(scope, receive, send)
 
 
@@ -172,12 +173,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = _cut(request.url.path)
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return _envelope(404, "not_found", f"no such path {path}; see /docs", None)
+        return envelope(404, "not_found", f"no such path {path}; see /docs", None)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "")
         message = f"{request.method} is not possible on {path}; allowed: {allowed}"
-        return _envelope(405, "method_not_allowed", message, None, error.headers)
-    return _envelope(error.status_code, "http_error", str(error.detail), None, error.headers)
+        return envelope(405, "method_not_allowed", message, None, error.headers)
+    return envelope(error.status_code, "http_error", str(error.detail), None, error.headers)
 
 
 def install(app: FastAPI) -> None:

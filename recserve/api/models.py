@@ -1,4 +1,4 @@
-"""Request bodies: strict pydantic models that refuse unknown fields and turn into domain objects."""
+"""Bodies that ask for items: strict pydantic models that refuse unknown fields and turn into requests."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import re
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from recserve.api.paging import MAX_CURSOR
 from recserve.api.settings import ApiSettings
-from recserve.domain import Event
 from recserve.errors import InvalidRequestError
 from recserve.requests import Request, SessionEvent
 
 MAX_ID = 10_000
 MAX_LIST = 10_000
 MAX_QUERY = 100_000
+MAX_N = 1_000
 DAY_MS = 86_400_000
 
 # Far more than any text encoder reads (256 to 512 tokens), little enough that tokenising it is cheap.
@@ -69,7 +70,17 @@ Timestamp = Annotated[
 Value = Annotated[float, Field(allow_inf_nan=False)]
 
 
-def _check_not_future(timestamp: int | None, now: int, place: str) -> None:
+def check_not_future(timestamp: int | None, now: int, place: str) -> None:
+    """Refuse a time that is more than a day ahead.
+
+    Args:
+        timestamp: Milliseconds since the epoch.
+        now: The present, likewise.
+        place: Where it stands in the request, such as ``events[3].``.
+
+    Raises:
+        InvalidRequestError: It is.
+    """
     if timestamp is not None and timestamp > now + DAY_MS:
         shown = datetime.fromtimestamp(timestamp / 1000, UTC).isoformat(timespec="seconds")
         raise InvalidRequestError(
@@ -91,7 +102,7 @@ class Body(BaseModel):
         model: type[BaseModel] = cls
         for part in location:
             model = cls.nested.get(str(part), model)
-        return list(model.model_fields)
+        return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _as_step(value: object) -> object:
@@ -115,19 +126,24 @@ class SessionStep(Body):
 Step = Annotated[SessionStep, BeforeValidator(_as_step, json_schema_input_type=Identifier | SessionStep)]
 
 
-class _Selection(Body):
-    """What recommendations and similar items have in common."""
+Seen = Literal["exclude", "decay", "allow"]
 
-    n: int = Field(10, ge=1, le=1000, description="How many items.", examples=[10])
+
+class _Question(Body):
+    """What all questions have in common."""
+
     scenario: str | None = Field(
         None, min_length=1, description="A configured pipeline; default: the server's.", examples=["home"]
-    )
-    exclude: list[Identifier] = Field(
-        default_factory=list, max_length=MAX_LIST, description="Item ids never to return.", examples=[["1"]]
     )
     filter: dict[str, Any] = Field(
         default_factory=dict,
         description="Name of a filter of the scenario -> its argument.",
+        examples=[{}],
+    )
+    rules: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Name of a reranker of the scenario -> parameters for this request, which replace the "
+        "configured ones.",
         examples=[{}],
     )
     context: dict[str, Any] = Field(
@@ -136,12 +152,29 @@ class _Selection(Body):
     explain: bool = Field(True, description="Say in words why each item is recommended.", examples=[True])
 
 
-class RecommendBody(_Selection):
-    """Whom or what to recommend for.
+class _Selection(_Question):
+    """What recommendations and similar items have in common."""
 
-    Any combination of ``user_id``, ``session``, ``item_id`` and ``query`` is allowed; with none of them the
-    answer is what is popular.
-    """
+    n: int = Field(10, ge=1, le=MAX_N, description="How many items.", examples=[10])
+    exclude: list[Identifier] = Field(
+        default_factory=list, max_length=MAX_LIST, description="Item ids never to return.", examples=[["1"]]
+    )
+    seen: Seen | None = Field(
+        None,
+        description="Items of the user's history: never, lower the more recent, or as good as any; default: "
+        "the scenario's policy.",
+        examples=["exclude"],
+    )
+    cursor: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_CURSOR,
+        description="From an earlier answer to the same request: its next page.",
+    )
+
+
+class _Personal(_Question):
+    """Questions of somebody, known or not."""
 
     nested: ClassVar[dict[str, type[BaseModel]]] = {"session": SessionStep}
 
@@ -154,7 +187,6 @@ class RecommendBody(_Selection):
         description="What the visitor did just now: item ids or steps, in any order of time.",
         examples=[["260", {"item_id": "1196", "event": "rating", "value": 5}]],
     )
-    item_id: Identifier | None = Field(None, description="Items similar to this one.", examples=["260"])
     query: str | None = Field(
         None,
         max_length=MAX_QUERY,
@@ -162,8 +194,18 @@ class RecommendBody(_Selection):
         examples=["space opera with robots"],
     )
 
+
+class RecommendBody(_Personal, _Selection):
+    """Whom or what to recommend for.
+
+    Any combination of ``user_id``, ``session``, ``item_id`` and ``query`` is allowed; with none of them the
+    answer is what is popular.
+    """
+
+    item_id: Identifier | None = Field(None, description="Items similar to this one.", examples=["260"])
+
     def request(self, settings: ApiSettings, now: int) -> Request:
-        """The pipeline's request.
+        """The pipeline's request, the cursor aside.
 
         Raises:
             InvalidRequestError: The session has an unknown event type, a value off its scale or a time in
@@ -180,6 +222,48 @@ class RecommendBody(_Selection):
             filter=self.filter,
             context=self.context,
             explain=self.explain,
+            seen=self.seen,
+            rules=self.rules,
+        )
+
+
+class RankBody(_Personal):
+    """The caller's own list to put in order."""
+
+    items: list[Identifier] = Field(
+        min_length=1,
+        max_length=MAX_N,
+        description="Item ids in any order; of equal ones the first counts.",
+        examples=[["260", "1196", "1"]],
+    )
+    n: int | None = Field(
+        None, ge=1, le=MAX_N, description="How many of them to return; default: all.", examples=[10]
+    )
+    seen: Seen = Field(
+        "allow",
+        description="Items of the user's history: never, lower the more recent, or as good as any.",
+        examples=["allow"],
+    )
+
+    def request(self, settings: ApiSettings, now: int) -> Request:
+        """The pipeline's request.
+
+        Raises:
+            InvalidRequestError: As for :meth:`RecommendBody.request`.
+        """
+        items = tuple(dict.fromkeys(self.items))
+        return Request(
+            user_id=self.user_id,
+            session=tuple(_steps(self.session, settings, now)),
+            query=_cut_query(self.query),
+            n=self.n or len(items),
+            scenario=self.scenario,
+            filter=self.filter,
+            context=self.context,
+            explain=self.explain,
+            items=items,
+            seen=self.seen,
+            rules=self.rules,
         )
 
 
@@ -187,7 +271,7 @@ def _steps(session: Iterable[SessionStep], settings: ApiSettings, now: int) -> I
     for index, step in enumerate(session):
         place = f"session[{index}]."
         settings.check_event(step.event, step.value, place)
-        _check_not_future(step.timestamp, now, place)
+        check_not_future(step.timestamp, now, place)
         yield SessionEvent(step.item_id, step.event, step.timestamp, step.value)
 
 
@@ -213,7 +297,7 @@ class SimilarBody(_Selection):
     )
 
     def request(self, settings: ApiSettings) -> Request:
-        """The pipeline's request."""
+        """The pipeline's request, the cursor aside."""
         return Request(
             user_id=self.user_id,
             item_id=self.item_id,
@@ -223,57 +307,9 @@ class SimilarBody(_Selection):
             filter=self.filter,
             context=self.context,
             explain=self.explain,
+            seen=self.seen,
+            rules=self.rules,
         )
-
-
-class EventBody(Body):
-    """One thing that a user did with an item."""
-
-    user_id: Identifier = Field(description="Who; need not be known yet.", examples=["42"])
-    item_id: Identifier = Field(description="With what; need not be in the catalogue.", examples=["260"])
-    event: str = Field(min_length=1, description="A configured event type.", examples=["rating"])
-    timestamp: Timestamp = Field(
-        None,
-        description="ISO 8601, epoch seconds or milliseconds; default: now. At most a day in the future.",
-        examples=["2025-01-31T12:00:00Z"],
-    )
-    value: Value | None = Field(None, description="Rating, count or amount.", examples=[4.5])
-    event_id: Identifier | None = Field(
-        None,
-        description="Idempotency key: sending the same id again stores nothing, so retries do no harm.",
-        examples=["3f9c1a"],
-    )
-
-    def to_event(self, settings: ApiSettings, now: int, place: str = "") -> Event:
-        """The domain event.
-
-        Raises:
-            InvalidRequestError: Unknown event type, value off its scale, or a time in the future.
-        """
-        settings.check_event(self.event, self.value, place)
-        _check_not_future(self.timestamp, now, place)
-        return Event(
-            user_id=self.user_id,
-            item_id=self.item_id,
-            event=self.event,
-            timestamp=now if self.timestamp is None else self.timestamp,
-            value=self.value,
-            event_id=self.event_id or "",
-        )
-
-
-class EventBatchBody(Body):
-    """Many events in one call: all are stored, or none."""
-
-    nested: ClassVar[dict[str, type[BaseModel]]] = {"events": EventBody}
-
-    events: list[EventBody] = Field(
-        min_length=1, max_length=MAX_LIST, description="Up to 10,000 events, in any order of time."
-    )
-
-    def to_events(self, settings: ApiSettings, now: int) -> list[Event]:
-        """The domain events; see :meth:`EventBody.to_event`."""
-        return [event.to_event(settings, now, f"events[{index}].") for index, event in enumerate(self.events)]
 
 
 def now_ms() -> int:

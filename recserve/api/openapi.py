@@ -9,8 +9,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from recserve.api import models
+from recserve.api import models, writes
 from recserve.api.answers import ErrorAnswer
+from recserve.api.security import is_public
 from recserve.api.settings import ApiSettings
 
 # The dialect of the bundled Swagger UI and of most client generators; pydantic writes that of 3.1.
@@ -20,6 +21,13 @@ _REF = "#/components/schemas/{model}"
 
 _MISTAKES: Mapping[int, tuple[str, str, str, str | None]] = {
     400: ("The body is not JSON.", "malformed_json", "the body is not valid JSON: EOF at line 1", None),
+    401: (
+        "The server has API keys and the call came without a good one.",
+        "unauthorized",
+        "this call needs an API key: send `Authorization: Bearer KEY`",
+        None,
+    ),
+    403: ("The key may not do this.", "forbidden", "this key lacks the scope 'write'", None),
     404: ("There is no such item or scenario.", "not_found", "unknown item '0'", "item_id"),
     413: ("The body is too long.", "body_too_large", "the body is longer than 2,000,000 bytes", None),
     415: (
@@ -34,6 +42,12 @@ _MISTAKES: Mapping[int, tuple[str, str, str, str | None]] = {
         "unknown field 'usr_id'; did you mean 'user_id'? (known: item_id, user_id)",
         "usr_id",
     ),
+    429: (
+        "The key is used more often than it may be; come back after `Retry-After` seconds.",
+        "rate_limited",
+        "this key may make 10 requests a second",
+        None,
+    ),
     500: ("A fault of the server.", "internal", "internal error; see the server's log", None),
     503: (
         "Not now; come back after `Retry-After` seconds. Nothing was stored.",
@@ -44,9 +58,29 @@ _MISTAKES: Mapping[int, tuple[str, str, str, str | None]] = {
 }
 _BODY_MISTAKES = (400, 413, 415, 422)
 
+BODIES: tuple[type[models.Body], ...] = (
+    models.RecommendBody,
+    models.SimilarBody,
+    models.RankBody,
+    writes.EventBody,
+    writes.EventBatchBody,
+    writes.ItemsBody,
+    writes.ItemPatchesBody,
+    writes.ItemIdsBody,
+    writes.UsersBody,
+    writes.UserPatchesBody,
+    writes.MergeBody,
+)
+_REFUSALS = (401, 403, 429)
+
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
 
 def responses(
-    answer: type, description: str, *also: int, body: bool = False
+    answer: type, description: str, *also: int, body: bool = False, public: bool = False
 ) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route.
 
@@ -55,9 +89,20 @@ def responses(
         description: What a 200 means.
         also: Statuses that the route may give besides 500 and 503.
         body: The route reads a body: adds the statuses of a wrong one.
+        public: The route needs no API key.
     """
-    statuses = sorted({*also, 500, 503, *(_BODY_MISTAKES if body else ())})
-    return {200: {"model": answer, "description": description}, **{one: _mistake(one) for one in statuses}}
+    statuses = {*also, 500, 503, *(_BODY_MISTAKES if body else ()), *(() if public else _REFUSALS)}
+    mistakes: dict[int | str, dict[str, Any]] = {one: _mistake(one) for one in sorted(statuses)}
+    return {200: {"model": answer, "description": description}, **mistakes}
+
+
+def text_responses(description: str, *also: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that answers plain text; see :func:`responses`."""
+    mistakes: dict[int | str, dict[str, Any]] = {
+        one: _mistake(one) for one in sorted({*also, 500, 503, *_REFUSALS})
+    }
+    content = {"text/plain": {"schema": {"type": "string"}}}
+    return {200: {"description": description, "content": content}, **mistakes}
 
 
 def _mistake(status: int) -> dict[str, Any]:
@@ -68,9 +113,13 @@ def _mistake(status: int) -> dict[str, Any]:
         "description": description,
         "content": {"application/json": {"example": example}},
     }
-    if status == 503:
+    if status in (429, 503):
         documented["headers"] = {
             "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+        }
+    if status == 401:
+        documented["headers"] = {
+            "WWW-Authenticate": {"description": "`Bearer`", "schema": {"type": "string"}}
         }
     return documented
 
@@ -106,6 +155,15 @@ def document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
         license_info=app.license_info,
     )
     built["info"].pop("summary", None)  # a field of 3.1
+    built["components"]["securitySchemes"] = _SECURITY
+    built["security"] = [{name: []} for name in _SECURITY]
+    for path, operations in built["paths"].items():
+        for operation in operations.values():
+            if is_public(path):
+                operation["security"] = []
+            content = operation["responses"].get("200", {}).get("content", {})
+            if "text/plain" in content:
+                del content["application/json"]  # FastAPI takes every route for one that answers JSON
     schemas = built["components"]["schemas"]
     schemas.update(_body_schemas())
     for name in ("EventBody", "SessionStep"):
@@ -114,8 +172,7 @@ def document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
 
 
 def _body_schemas() -> dict[str, Any]:
-    bodies = (models.RecommendBody, models.SimilarBody, models.EventBody, models.EventBatchBody)
-    _, schema = models_json_schema([(body, "validation") for body in bodies], ref_template=_REF)
+    _, schema = models_json_schema([(body, "validation") for body in BODIES], ref_template=_REF)
     defined: dict[str, Any] = schema["$defs"]
     return defined
 

@@ -1,47 +1,55 @@
-"""The handlers. Each reads a request, asks the backend and writes the answer; nothing else."""
+"""Handlers of recommendations, events and the server itself.
+
+Each reads a request, asks the backend and writes the answer; nothing else.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 import recserve
-from recserve.api import answers
+from recserve.api import about, answers
 from recserve.api.backend import Backend
-from recserve.api.body import parse_json, read_body, validate
-from recserve.api.models import (
-    MAX_ID,
-    EventBatchBody,
-    EventBody,
-    RecommendBody,
-    SimilarBody,
-    now_ms,
-)
+from recserve.api.body import read, validate
+from recserve.api.metrics import metrics_of
+from recserve.api.models import MAX_ID, MAX_N, QUERY_KEPT, RankBody, RecommendBody, SimilarBody, now_ms
+from recserve.api.paging import MAX_CURSOR, MAX_URL_CURSOR, Page
 from recserve.api.settings import ApiSettings
+from recserve.api.writes import EventBatchBody, EventBody
 from recserve.domain import Event
-from recserve.errors import NotFoundError, NotReadyError
+from recserve.errors import NotReadyError
+from recserve.requests import Request as Wanted
 
 SAMPLE_USERS = 20
-# Longer bodies are parsed in a thread, so that a batch of 10,000 events holds nobody else up.
-_PARSED_ON_LOOP = 32_768
 
-_Id = Path(
-    min_length=1,
-    max_length=MAX_ID,
-    pattern=r"^[^\x00]+$",
-    description="Percent-encode what a path cannot hold.",
-)
-ItemId = Annotated[str, _Id]
-UserId = Annotated[str, _Id]
-Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many events.")]
+
+def path_id(example: str) -> Any:
+    """An id in a path."""
+    return Path(
+        min_length=1,
+        max_length=MAX_ID,
+        pattern=r"^[^\x00]+$",
+        description="Percent-encode what a path cannot hold.",
+        examples=[example],
+    )
+
+
+ItemId = Annotated[str, path_id("260")]
+UserId = Annotated[str, path_id("42")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
+ListCursor = Annotated[
+    str | None,
+    Query(min_length=1, max_length=MAX_CURSOR, description="From the answer before: what follows it."),
+]
 
 
 class Routes:
-    """The routes' handlers.
+    """The handlers.
 
     Args:
         settings: The API's settings.
@@ -52,75 +60,111 @@ class Routes:
 
     async def recommend(self, request: Request) -> Response:
         """Answer `POST /v1/recommend`."""
-        raw = await read_body(request, self._settings.max_body_bytes)
-        body = validate(RecommendBody, parse_json(raw))
-        wanted = body.request(self._settings, now_ms())
-        return answers.json_response(await _backend(request).recommend(wanted))
+
+        def parse(data: Any) -> Page:
+            body = validate(RecommendBody, data)
+            return Page.of(body.request(self._settings, now_ms()), body.cursor)
+
+        return await self._page(request, await read(request, self._settings.max_body_bytes, parse))
 
     async def similar(self, request: Request) -> Response:
         """Answer `POST /v1/similar`."""
-        raw = await read_body(request, self._settings.max_body_bytes)
-        body = validate(SimilarBody, parse_json(raw))
-        return answers.json_response(await _backend(request).recommend(body.request(self._settings)))
+
+        def parse(data: Any) -> Page:
+            body = validate(SimilarBody, data)
+            return Page.of(body.request(self._settings), body.cursor)
+
+        return await self._page(request, await read(request, self._settings.max_body_bytes, parse))
+
+    async def recommend_to_user(
+        self,
+        request: Request,
+        user_id: UserId,
+        n: Annotated[int, Query(ge=1, le=MAX_N, description="How many items.")] = 10,
+        scenario: Annotated[
+            str | None, Query(min_length=1, description="A configured pipeline; default: the server's.")
+        ] = None,
+        query: Annotated[
+            str | None, Query(max_length=QUERY_KEPT, description="Free text in any language.")
+        ] = None,
+        cursor: Annotated[
+            str | None,
+            Query(
+                min_length=1,
+                max_length=MAX_CURSOR,
+                description="From an earlier answer to the same request: its next page.",
+            ),
+        ] = None,
+        explain: Annotated[bool, Query(description="Say in words why each item is recommended.")] = True,
+    ) -> Response:
+        """Answer `GET /v1/recommend/{user_id}`."""
+        asked = {"user_id": user_id, "n": n, "scenario": scenario, "query": query, "explain": explain}
+        wanted = validate(RecommendBody, asked).request(self._settings, now_ms())
+        return await self._page(request, Page.of(wanted, cursor), MAX_URL_CURSOR)
+
+    async def _page(self, request: Request, page: Page, longest: int = MAX_CURSOR) -> Response:
+        answer = await backend_of(request).recommend(page.request)
+        metrics_of(request).degraded(answer.degraded)
+        return answers.json_response(answers.page_answer(answer, page.cursor(answer, longest)))
+
+    async def rank(self, request: Request) -> Response:
+        """Answer `POST /v1/rank`."""
+
+        def parse(data: Any) -> Wanted:
+            return validate(RankBody, data).request(self._settings, now_ms())
+
+        wanted = await read(request, self._settings.max_body_bytes, parse)
+        answer = await backend_of(request).recommend(wanted)
+        metrics_of(request).degraded(answer.degraded)
+        return answers.json_response(answers.rank_answer(answer))
 
     async def events(self, request: Request) -> Response:
         """Answer `POST /v1/events`."""
-        raw = await read_body(request, self._settings.max_body_bytes)
-        if len(raw) > _PARSED_ON_LOOP:
-            events = await asyncio.to_thread(self._parse_events, raw)
-        else:
-            events = self._parse_events(raw)
-        stored = await _backend(request).add_events(events)
+        events = await read(request, self._settings.max_bulk_bytes, self._events_of)
+        stored = await backend_of(request).add_events(events)
+        metrics_of(request).events_stored(stored)
         return answers.json_response(
             {"accepted": len(events), "stored": stored, "duplicates": len(events) - stored}
         )
 
-    def _parse_events(self, raw: bytes) -> list[Event]:
-        data = parse_json(raw)
+    def _events_of(self, data: Any) -> list[Event]:
         now = now_ms()
         if isinstance(data, dict) and "events" in data:
             return validate(EventBatchBody, data).to_events(self._settings, now)
         return [validate(EventBody, data).to_event(self._settings, now)]
 
-    async def item(self, request: Request, item_id: ItemId) -> Response:
-        """Answer `GET /v1/items/{item_id}`."""
-        item = await _backend(request).item(item_id)
-        if item is None:
-            raise NotFoundError(f"unknown item {item_id[:80]!r}", field="item_id")
-        return answers.json_response(answers.item_answer(item))
-
-    async def history(self, request: Request, user_id: UserId, limit: Limit = 50) -> Response:
-        """Answer `GET /v1/users/{user_id}/history`."""
-        events = await _backend(request).history(user_id, limit)
-        return answers.json_response(answers.history_answer(user_id, list(events)))
-
     async def plugins(self, request: Request) -> Response:
         """Answer `GET /v1/plugins`."""
-        found = await _backend(request).plugins()
-        listed = await asyncio.to_thread(lambda: [answers.plugin_answer(plugin) for plugin in found])
+        found = await backend_of(request).plugins()
+        listed = await asyncio.to_thread(lambda: [about.plugin_answer(plugin) for plugin in found])
         return answers.json_response({"plugins": listed})
 
     async def about(self, request: Request) -> Response:
         """Answer `GET /v1/about`."""
-        users = await _backend(request).sample_users(SAMPLE_USERS)
-        return answers.json_response(answers.about_answer(self._settings, recserve.__version__, list(users)))
+        users = await backend_of(request).sample_users(SAMPLE_USERS)
+        return answers.json_response(about.about_answer(self._settings, recserve.__version__, list(users)))
 
     async def live(self, request: Request) -> Response:
         """Answer `GET /v1/health/live`."""
-        if not await _backend(request).live():
+        if not await backend_of(request).live():
             raise NotReadyError("the server cannot work any more; restart it")
         return answers.json_response({"status": "live"})
 
     async def ready(self, request: Request) -> Response:
         """Answer `GET /v1/health/ready`."""
-        readiness = await _backend(request).ready()
+        readiness = await backend_of(request).ready()
         if not readiness.ready:
             missing = "; ".join(f"{part}: {what}" for part, what in readiness.details.items())
             raise NotReadyError(missing or "the server is starting")
-        return answers.json_response(answers.ready_answer(readiness))
+        return answers.json_response(about.ready_answer(readiness))
 
 
-def _backend(request: Request) -> Backend:
+def backend_of(request: Request) -> Backend:
+    """The backend that serves a request.
+
+    Raises:
+        NotReadyError: There is none yet.
+    """
     backend: Backend | None = request.app.state.backend
     if backend is None:
         raise NotReadyError("the server is starting")

@@ -21,12 +21,16 @@ class ApiSettings:
         scenarios: Names of the configured scenarios.
         default_scenario: Serves requests that name none.
         max_body_bytes: Longest accepted request body.
+        max_bulk_bytes: Longest accepted body of a route that writes many things at once.
+        cors_origins: Origins whose pages may call the API from a browser.
     """
 
     event_types: Mapping[str, EventType] = field(default_factory=lambda: dict(DEFAULT_EVENT_TYPES))
     scenarios: tuple[str, ...] = (DEFAULT_SCENARIO,)
     default_scenario: str = DEFAULT_SCENARIO
     max_body_bytes: int = 2_000_000
+    max_bulk_bytes: int = 20_000_000
+    cors_origins: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: Config) -> ApiSettings:
@@ -36,6 +40,8 @@ class ApiSettings:
             scenarios=tuple(config.scenarios),
             default_scenario=config.default_scenario,
             max_body_bytes=config.server.max_body_bytes,
+            max_bulk_bytes=config.server.max_bulk_bytes,
+            cors_origins=config.server.cors_origins,
         )
 
     @property

@@ -109,12 +109,16 @@ def _read_dataset(state: State, name: str, assignments: list[str]) -> Tables:
 
 def _suggest(state: State, suggested: Mapping[str, Any]) -> None:
     """Give a new home the configuration that suits the data; never touch an existing one."""
+    import json
+
     import yaml
 
     path = state.home / CONFIG_NAME
     if not suggested or path.exists() or state.config_path is not None:
         return
     state.home.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(dict(suggested), sort_keys=False, allow_unicode=True)
+    # Copied through JSON: what several scenarios share is written out, not as YAML's anchors.
+    plain = json.loads(json.dumps(suggested))
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     path.write_text(f"# Suggested by the data set; edit freely.\n{text}", encoding="utf-8")
     out.print(f"wrote {path}", highlight=False, soft_wrap=True)

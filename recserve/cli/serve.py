@@ -93,6 +93,10 @@ def _announce(state: Any, bundle: str, started: float) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if state.host not in state.url:
+        out.print(
+            f"other machines reach it at port {state.port} of this machine, with an API key", highlight=False
+        )
 
 
 @contextmanager
@@ -134,10 +138,12 @@ def status_command(
         table.add_row(one.name, one.status.lower(), str(one.running), other, one.message)
     out.print(table)
     if ports:
-        listening = Table("address", "port", "process", "pid", "reached from")
+        listening = Table("address", "port", "process", "pid", "reached from", "guarded by")
         for one in found.listeners:
-            reach = "this machine" if one.loopback else "every interface"
-            listening.add_row(one.address, str(one.port), one.process, str(one.pid), reach)
+            everywhere = one.address in ("0.0.0.0", "::")
+            reach = "this machine" if one.loopback else "every interface" if everywhere else "its network"
+            guard = found.guard_of(one)
+            listening.add_row(one.address, str(one.port), one.process, str(one.pid), reach, guard)
         out.print(listening)
 
 

@@ -41,10 +41,16 @@ def train_command(
     started = time.perf_counter()
     with progress_display() as progress:
         trainer = Trainer(state.home, resolved, state.registry, state.repository, progress)
-        result = trainer.run(state.store.snapshot(), evaluated=evaluated)
+        tables = state.store.snapshot()
+        result = trainer.run(tables, evaluated=evaluated)
         progress.finish()
     bundle = result.bundle
-    summary = {"metrics": dict(result.metrics), "seconds": dict(result.seconds)}
+    summary = {
+        "metrics": dict(result.metrics),
+        "seconds": dict(result.seconds),
+        # Servers follow the catalogue from here on; see recserve.live.
+        "catalogue_version": tables.version,
+    }
     state.store.record_bundle(bundle.id, int(time.time() * 1000), summary)
     state.store.set_current(bundle.id)
     reports = state.home / "reports"

@@ -11,8 +11,27 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from recserve.errors import ConfigError
-from recserve.store.base import BundleRecord, Counts, ExposedItem, Exposure, Store
+from recserve.store.base import BundleStore, EventStore, ItemStore, Store, UserStore
 from recserve.store.database import Database
+from recserve.store.records import (
+    KEEP,
+    ApiKey,
+    AuditEntry,
+    BundleRecord,
+    Counts,
+    Deletion,
+    DeletionReceipt,
+    ExposedItem,
+    Exposure,
+    ItemPatch,
+    ItemState,
+    ItemVectors,
+    Pulse,
+    Scope,
+    Trials,
+    UserPatch,
+)
+from recserve.store.schema import hash_of, key_of
 from recserve.store.sql import SqlStore
 
 DEFAULT_FILE = "recserve.db"
@@ -71,11 +90,29 @@ def parse_url(url: str | None, home: Path) -> URL:
 
 
 __all__ = [
+    "KEEP",
+    "ApiKey",
+    "AuditEntry",
     "BundleRecord",
+    "BundleStore",
     "Counts",
+    "Deletion",
+    "DeletionReceipt",
+    "EventStore",
     "ExposedItem",
     "Exposure",
+    "ItemPatch",
+    "ItemState",
+    "ItemStore",
+    "ItemVectors",
+    "Pulse",
+    "Scope",
     "Store",
+    "Trials",
+    "UserPatch",
+    "UserStore",
+    "hash_of",
+    "key_of",
     "open_store",
     "parse_url",
 ]

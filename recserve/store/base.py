@@ -1,92 +1,43 @@
-"""What the rest of recserve asks of a store, independent of the engine behind it."""
+"""What the rest of recserve asks of a store, independent of the engine behind it.
+
+One protocol a concern; :class:`Store` is all of them. All methods are synchronous and safe to call
+from any number of threads; an event loop calls them through ``asyncio.to_thread``. Several processes
+may share one store. What a writing method acknowledges by returning is durable.
+
+Every failure of the database is a :class:`recserve.errors.StoreError` of one line that never shows a
+password; an id or attribute that no store can hold (empty, a NUL character, half of a surrogate pair,
+a value that is not finite) is an :class:`recserve.InvalidRequestError`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from recserve.domain import Event, Item
+import pyarrow as pa
+
+from recserve.domain import Event, Item, User
 from recserve.stages import Tables
+from recserve.store.records import (
+    ApiKey,
+    AuditEntry,
+    BundleRecord,
+    Counts,
+    Deletion,
+    DeletionReceipt,
+    Exposure,
+    ItemPatch,
+    ItemState,
+    ItemVectors,
+    Pulse,
+    Trials,
+    UserPatch,
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How much a store holds.
-
-    Attributes:
-        users: Distinct users with at least one event.
-        items: Items of the catalogue.
-        events: Events, duplicates by ``event_id`` counted once.
-    """
-
-    users: int
-    items: int
-    events: int
-
-
-@dataclass(frozen=True, slots=True)
-class BundleRecord:
-    """One trained bundle as the store remembers it.
-
-    Attributes:
-        bundle_id: Its id, the name of its folder.
-        created_ms: When it was recorded, milliseconds since the epoch.
-        summary: JSON-like facts for people and tools (metrics, counts, versions).
-    """
-
-    bundle_id: str
-    created_ms: int
-    summary: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ExposedItem:
-    """One item of an exposure.
-
-    Attributes:
-        item_id: External item id.
-        score: The score it was shown with.
-        sources: Names of the retrievers that proposed it, strongest first.
-    """
-
-    item_id: str
-    score: float
-    sources: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Exposure:
-    """What one recommendation showed to whom.
-
-    Attributes:
-        recommendation_id: Id of the answer, at most 200 characters; storing it twice stores it once.
-        user_id: External user id, None for an anonymous session.
-        bundle: Id of the bundle that served it.
-        scenario: Name of the scenario.
-        timestamp: Milliseconds since the epoch, UTC.
-        items: The items in the order shown.
-    """
-
-    recommendation_id: str
-    user_id: str | None
-    bundle: str
-    scenario: str
-    timestamp: int
-    items: tuple[ExposedItem, ...]
-
-
-class Store(Protocol):
-    """Behaviour, catalogue, exposures and bundle records.
-
-    All methods are synchronous and safe to call from any number of threads; an event loop calls
-    them through ``asyncio.to_thread``. Several processes may share one store.
-
-    Every failure of the database is a :class:`recserve.errors.StoreError` of one line that never
-    shows a password; an id or attribute that no store can hold (empty, a NUL character, half of a
-    surrogate pair, a value that is not finite) is an :class:`recserve.InvalidRequestError`.
-    """
+class EventStore(Protocol):
+    """What users did."""
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are durable when this returns, all of them or none.
@@ -107,34 +58,156 @@ class Store(Protocol):
         """
         ...
 
-    def upsert_items(self, items: Iterable[Item]) -> int:
-        """Insert items or replace their attributes; durable when this returns.
-
-        Of items with equal ids in one call the last one wins.
-
-        Returns:
-            The number of distinct items written.
-        """
-        ...
-
-    def items(self, item_ids: Sequence[str]) -> dict[str, Item]:
-        """The known ones of these items by id."""
-        ...
-
-    def counts(self) -> Counts:
-        """How much there is."""
-        ...
-
     def recent_users(self, limit: int) -> list[str]:
         """At most ``limit`` distinct users of the newest events, the most recent first."""
         ...
 
-    def snapshot(self) -> Tables:
-        """Everything at one moment as canonical Arrow tables.
+    def events_after(self, seq: int, limit: int) -> tuple[pa.Table, int]:
+        """Events stored after number ``seq``, in the order of their numbers: an incremental export.
 
-        Items are sorted by id; events are in the order in which they were stored.
+        A number is only given out once every lower one is visible, so no event is ever skipped.
+
+        Returns:
+            The events (columns of :class:`recserve.Tables`, and ``seq``, ``recommendation_id``) and the
+            number to go on from, which is ``seq`` itself when there is nothing new.
         """
         ...
+
+
+class ItemStore(Protocol):
+    """The catalogue. Every change counts up :attr:`Pulse.catalogue`, once a transaction."""
+
+    def upsert_items(self, items: Iterable[Item], vectors: ItemVectors | None = None) -> int:
+        """Insert items or replace them; a deleted item comes back.
+
+        Of items with equal ids in one call the last one wins. An item that is stored just so already is
+        left as it is, its version included. An item whose attributes change without a new vector loses
+        the one it had.
+
+        Returns:
+            The number of distinct items in the call.
+        """
+        ...
+
+    def patch_items(self, patches: Sequence[ItemPatch]) -> list[str]:
+        """Change some fields of items, all in one transaction; unknown and deleted items are left out.
+
+        Returns:
+            Ids that are not there, in the order given.
+        """
+        ...
+
+    def delete_items(self, item_ids: Sequence[str]) -> int:
+        """Delete items: only id and versions are kept, so that every replica learns of it.
+
+        Returns:
+            The number of items that were there.
+        """
+        ...
+
+    def items(self, item_ids: Sequence[str]) -> dict[str, Item]:
+        """The known ones of these items by id; deleted ones are not known."""
+        ...
+
+    def list_items(self, after: str | None, limit: int) -> list[Item]:
+        """The next items after an item id, in a fixed order that means nothing; None starts.
+
+        Walking through all of them while others write never shows an item twice, and shows every item
+        that is there all the time.
+        """
+        ...
+
+    def item_changes(self, since: int, *, barred: bool = False) -> list[ItemState]:
+        """Items changed after catalogue version ``since``, in the order of (changed, id).
+
+        Args:
+            since: A catalogue version; -1 for all items.
+            barred: Also those changed earlier that are hidden or deleted or have an expiry.
+        """
+        ...
+
+    def unencoded_items(self, fingerprint: str, since: int, limit: int) -> list[ItemState]:
+        """Items changed after ``since`` without a vector of this encoder, oldest change first."""
+        ...
+
+    def set_vectors(self, vectors: ItemVectors, changed: Mapping[str, int]) -> int:
+        """Store vectors of items that have not changed since they were read.
+
+        Args:
+            vectors: The vectors.
+            changed: By item id, the :attr:`ItemState.changed` that was encoded.
+
+        Returns:
+            The number of vectors stored; the others are for attributes that are gone.
+        """
+        ...
+
+    def add_trials(self, shown: Mapping[str, int], clicked: Mapping[str, int]) -> None:
+        """Count trials of new items in the background, like :meth:`ExposureStore.add_exposures`."""
+        ...
+
+    def trials(self, item_ids: Sequence[str]) -> dict[str, Trials]:
+        """Trials of these items; those without any are left out."""
+        ...
+
+
+class UserStore(Protocol):
+    """What is known of people beside their events, and how they are forgotten."""
+
+    def upsert_users(self, users: Iterable[User]) -> int:
+        """Insert users or replace their attributes; of equal ids in one call the last one wins.
+
+        Returns:
+            The number of distinct users in the call.
+        """
+        ...
+
+    def patch_users(self, patches: Sequence[UserPatch]) -> list[str]:
+        """Change some attributes of users, all in one transaction; returns ids that are not there."""
+        ...
+
+    def users(self, user_ids: Sequence[str]) -> dict[str, User]:
+        """Those of these users who have a profile, by id."""
+        ...
+
+    def list_users(self, after: str | None, limit: int) -> list[User]:
+        """The next users with a profile, as in :meth:`ItemStore.list_items`."""
+        ...
+
+    def merge_user(self, source: str, target: str) -> int:
+        """Make the events and exposures of one user (an anonymous session) another one's.
+
+        Attributes of ``source`` are added where ``target`` has none of that name; the profile of
+        ``source`` is removed. Merging again does no harm.
+
+        Returns:
+            The number of events that moved.
+        """
+        ...
+
+    def delete_user(self, user_id: str) -> DeletionReceipt:
+        """Remove everything that names a person: events, exposures, profile.
+
+        Exposures of earlier recommendations that are still on their way into the store are dropped.
+        What the person does afterwards is a new beginning. A user who is not known gets a receipt too.
+        """
+        ...
+
+    def deletions(self, after: int = 0) -> list[Deletion]:
+        """Deletions whose number is higher, in order."""
+        ...
+
+    def deletion(self, receipt_id: str) -> Deletion | None:
+        """The deletion behind a receipt."""
+        ...
+
+    def traces(self, deletion: Deletion) -> dict[str, int]:
+        """Rows of each table that still name the person and are older than the deletion."""
+        ...
+
+
+class BundleStore(Protocol):
+    """Which bundles there are and which one to serve."""
 
     def record_bundle(self, bundle_id: str, created_ms: int, summary: Mapping[str, Any]) -> None:
         """Remember a bundle; recording an id again replaces its time and summary."""
@@ -163,6 +236,10 @@ class Store(Protocol):
         """
         ...
 
+
+class ExposureStore(Protocol):
+    """What was recommended to whom."""
+
     def add_exposures(self, exposures: Sequence[Exposure]) -> None:
         """Log exposures in the background: returns at once, durable within about a second.
 
@@ -177,6 +254,53 @@ class Store(Protocol):
 
     def flush(self) -> None:
         """Wait until every exposure handed over so far is durable."""
+        ...
+
+
+class AccessStore(Protocol):
+    """API keys and the audit log."""
+
+    def add_key(self, key: ApiKey) -> None:
+        """Store a key.
+
+        Raises:
+            InvalidRequestError: A key of this id exists.
+        """
+        ...
+
+    def keys(self) -> list[ApiKey]:
+        """All keys, revoked ones included, oldest first."""
+        ...
+
+    def revoke_key(self, key_id: str, at: int) -> bool:
+        """Revoke a key; False if there is none of this id. Revoking again changes nothing."""
+        ...
+
+    def add_audit(self, entry: AuditEntry) -> None:
+        """Append to the audit log."""
+        ...
+
+    def audit(self, limit: int) -> list[AuditEntry]:
+        """The newest entries, newest first."""
+        ...
+
+
+class Store(EventStore, ItemStore, UserStore, BundleStore, ExposureStore, AccessStore, Protocol):
+    """All of it."""
+
+    def pulse(self) -> Pulse:
+        """The counters, in one read that is cheap enough for every batch of requests."""
+        ...
+
+    def counts(self) -> Counts:
+        """How much there is."""
+        ...
+
+    def snapshot(self) -> Tables:
+        """Everything at one moment as canonical Arrow tables.
+
+        Items are sorted by id; events are in the order in which they were stored.
+        """
         ...
 
     def ping(self) -> None:

@@ -8,10 +8,11 @@ it.
 
 from __future__ import annotations
 
+import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +22,11 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from recserve.errors import ConfigError, StoreError
+from recserve.store import erasure
 
 T = TypeVar("T")
+
+_log = logging.getLogger("recserve.store")
 
 _PATIENCE_SECONDS = 60.0
 """How long a transaction competes for the lock before it gives up."""
@@ -89,6 +93,23 @@ class Database:
             create(connection)
 
         self.write(locked)
+
+    def scrub(self, tables: Sequence[str], patterns: Sequence[bytes]) -> None:
+        """Get rid of the bytes of deleted rows, see :mod:`recserve.store.erasure`.
+
+        The rows themselves are deleted already, so a failure is no more than a warning in the log.
+
+        Args:
+            tables: Where the rows were.
+            patterns: Bytes that only these rows hold.
+        """
+        try:
+            if self.is_postgres:
+                erasure.vacuum(self._engine, tables)
+            else:
+                erasure.clean_file(self._engine, patterns)
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            _log.warning("deleted rows may still be on the disk: %s", self._explained(error).message)
 
     def close(self) -> None:
         """Close all connections; nothing can be read or written afterwards."""
@@ -181,6 +202,8 @@ def _sqlite_engine(url: URL) -> Engine:
         _with_patience(lambda: _use_write_ahead_log(connection))
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # What is deleted is overwritten with zeros: a person who is forgotten leaves no trace.
+        connection.execute("PRAGMA secure_delete=ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

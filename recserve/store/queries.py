@@ -10,11 +10,12 @@ from sqlalchemy import BigInteger, Connection, Select, bindparam, column, func, 
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from recserve.stages import Tables
+from recserve.store.counters import read_pulse
 from recserve.store.schema import events, items
 
 _FETCH_ROWS = 20_000
 
-_HISTORY = ("user_id", "item_id", "event", "timestamp", "value", "event_id")
+_HISTORY = ("user_id", "item_id", "event", "timestamp", "value", "event_id", "recommendation_id")
 
 _EVENT_SCHEMA = pa.schema(
     {
@@ -26,6 +27,11 @@ _EVENT_SCHEMA = pa.schema(
         "timestamp": pa.int64(),
     }
 )
+EVENT_CHANGES = pa.schema(
+    [pa.field("seq", pa.int64()), *_EVENT_SCHEMA, pa.field("recommendation_id", pa.string())]
+)
+"""Columns of an incremental export."""
+
 _ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
 
 
@@ -40,7 +46,7 @@ def histories_query(postgres: bool) -> Select[Any]:
     (SQLite), and ``limit``.
 
     Returns:
-        A query of the columns user_id, item_id, event, timestamp, value, event_id.
+        A query of the fields of an event, in the order of :class:`recserve.Event`.
     """
     return _histories_lateral() if postgres else _histories_by_row_number()
 
@@ -90,17 +96,30 @@ def read_tables(connection: Connection) -> Tables:
     Call within one transaction, so that both tables show the same moment.
     """
     event_query = select(*events.c[tuple(_EVENT_SCHEMA.names)]).order_by(events.c.seq)
-    item_query = select(*items.c[tuple(_ITEM_SCHEMA.names)])
+    item_query = select(*items.c[tuple(_ITEM_SCHEMA.names)]).where(~items.c.deleted)
     # Sorting in Arrow: byte order on every engine, whatever its collation.
     return Tables(
         items=_table(connection, item_query, _ITEM_SCHEMA).sort_by("item_id"),
         events=_table(connection, event_query, _EVENT_SCHEMA),
+        version=read_pulse(connection).catalogue,
     )
 
 
-def _table(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
+def read_events(connection: Connection, after: int, until: int, limit: int) -> pa.Table:
+    """Events numbered above ``after`` and not above ``until``, at most ``limit``, in order."""
+    numbered = events.c.seq.between(after + 1, until)
+    query = select(*events.c[tuple(EVENT_CHANGES.names)]).where(numbered)
+    return _table(connection, query.order_by(events.c.seq).limit(limit), EVENT_CHANGES)
+
+
+def read_batches(connection: Connection, query: Select[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows of a query as Arrow, a few thousand at a time."""
     result = connection.execute(query, execution_options={"yield_per": _FETCH_ROWS})
-    return pa.Table.from_batches(_batches(result.partitions(), schema), schema)
+    return _batches(result.partitions(), schema)
+
+
+def _table(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_batches(read_batches(connection, query, schema), schema)
 
 
 def _batches(partitions: Iterator[Sequence[Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -9,12 +9,17 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recserve.domain import Event, Item
+import numpy as np
+from sqlalchemy import RowMapping
+
+from recserve.domain import Event, FloatArray, Item, User
 from recserve.errors import InvalidRequestError
-from recserve.store.base import ExposedItem, Exposure
+from recserve.store.records import ApiKey, AuditEntry, ExposedItem, Exposure, ItemState
 from recserve.store.schema import hash_of, key_of
 
 Row = dict[str, Any]
+Stored = Row | RowMapping
+"""A row as it came from the database."""
 
 _MAX_SHORT_ID = 200
 _INT64 = range(-(2**63), 2**63)
@@ -38,6 +43,8 @@ def event_rows(events: Sequence[Event]) -> list[Row]:
             check_id(event.event, "event")
             event_id = event.event_id or secrets.token_hex(16)
             check_id(event_id, "event_id")
+            if event.recommendation_id is not None:
+                check_id(event.recommendation_id, "recommendation_id", longest=_MAX_SHORT_ID)
             rows.append(
                 {
                     "event_key": key_of(event_id),
@@ -48,6 +55,7 @@ def event_rows(events: Sequence[Event]) -> list[Row]:
                     "event": event.event,
                     "value": _finite(event.value, "value"),
                     "timestamp": _moment(event.timestamp, "timestamp"),
+                    "recommendation_id": event.recommendation_id,
                 }
             )
         except InvalidRequestError as error:
@@ -58,18 +66,129 @@ def event_rows(events: Sequence[Event]) -> list[Row]:
 
 
 def item_row(item: Item) -> Row:
-    """The row of an item.
+    """The row of an item, without what only the store knows: versions and vector.
 
     Raises:
         InvalidRequestError: The id or an attribute cannot be stored.
     """
     check_id(item.item_id, "item_id")
+    expires = item.expires_at
     return {
         "item_key": key_of(item.item_id),
         "item_id": item.item_id,
         "attributes": dump_json(item.attributes, f"attributes of item {item.item_id[:80]!r}"),
+        "hidden": bool(item.hidden),
+        "deleted": False,
+        "expires": None if expires is None else _moment(expires, "expires_at"),
+    }
+
+
+def item_of(row: Stored) -> Item:
+    """The item of a row."""
+    return Item(row["item_id"], json.loads(row["attributes"]), row["hidden"], row["expires"])
+
+
+def item_state_of(row: Stored) -> ItemState:
+    """The item of a row with all that the store knows of it."""
+    vector = row["vector"]
+    return ItemState(
+        item=item_of(row),
+        created=row["created"],
+        changed=row["changed"],
+        deleted=row["deleted"],
+        vector=None if vector is None else np.frombuffer(vector, dtype="<f4").astype(np.float32),
+        fingerprint=row["fingerprint"],
+    )
+
+
+def vector_bytes(vector: FloatArray, item_id: str) -> bytes:
+    """A vector as it is stored: float32, little endian.
+
+    Raises:
+        InvalidRequestError: It has no numbers, more than one dimension, or one that is not finite.
+    """
+    plain = np.asarray(vector, dtype="<f4")
+    if plain.ndim != 1 or not plain.size or not np.isfinite(plain).all():
+        raise InvalidRequestError(
+            f"the vector of item {item_id[:80]!r} must be a row of finite numbers", field="vector"
+        )
+    return plain.tobytes()
+
+
+def user_row(user: User) -> Row:
+    """The row of a user, without what only the store knows.
+
+    Raises:
+        InvalidRequestError: The id or an attribute cannot be stored.
+    """
+    check_id(user.user_id, "user_id")
+    return {
+        "user_key": key_of(user.user_id),
+        "user_id": user.user_id,
+        # Nothing of a person's id in the message: it may end up in a log.
+        "attributes": dump_json(user.attributes, "attributes of a user"),
         "updated": now_ms(),
     }
+
+
+def user_of(row: Stored) -> User:
+    """The user of a row."""
+    return User(row["user_id"], json.loads(row["attributes"]))
+
+
+def api_key_row(key: ApiKey) -> Row:
+    """The row of an API key.
+
+    Raises:
+        InvalidRequestError: Its id or name cannot be stored.
+    """
+    check_id(key.key_id, "key_id", longest=_MAX_SHORT_ID)
+    check_id(key.name, "name")
+    return {
+        "key_id": key.key_id,
+        "secret_hash": key.secret_hash,
+        "name": key.name,
+        "scopes": " ".join(sorted(key.scopes)),
+        "created_at": _moment(key.created_at, "created_at"),
+        "revoked_at": None if key.revoked_at is None else _moment(key.revoked_at, "revoked_at"),
+        "rate_limit": _finite(key.rate_limit, "rate_limit"),
+    }
+
+
+def api_key_of(row: Stored) -> ApiKey:
+    """The API key of a row."""
+    fields: Row = dict(row)
+    return ApiKey(**{**fields, "scopes": frozenset(row["scopes"].split())})
+
+
+def audit_row(entry: AuditEntry) -> Row:
+    """The row of an audit entry.
+
+    Raises:
+        InvalidRequestError: A text or the detail cannot be stored.
+    """
+    for name in ("actor", "action", "target"):
+        if text := getattr(entry, name):
+            check_id(text, name)
+    return {
+        "entry_key": secrets.token_bytes(16),
+        "at": _moment(entry.at, "at"),
+        "actor": entry.actor,
+        "action": entry.action,
+        "target": entry.target,
+        "detail": dump_json(entry.detail, "detail of an audit entry"),
+    }
+
+
+def audit_of(row: Stored) -> AuditEntry:
+    """The audit entry of a row."""
+    return AuditEntry(
+        at=row["at"],
+        actor=row["actor"],
+        action=row["action"],
+        target=row["target"],
+        detail=json.loads(row["detail"]),
+    )
 
 
 def exposure_row(exposure: Exposure) -> Row:
@@ -94,7 +213,7 @@ def exposure_row(exposure: Exposure) -> Row:
     }
 
 
-def exposure_of(row: Mapping[str, Any]) -> Exposure:
+def exposure_of(row: Stored) -> Exposure:
     """The exposure of a row."""
     return Exposure(
         recommendation_id=row["recommendation_id"],

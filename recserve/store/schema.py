@@ -12,6 +12,7 @@ import hashlib
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -24,8 +25,8 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 1
-"""Raised with every change of the tables; a store of a newer version is refused."""
+SCHEMA_VERSION = 2
+"""Raised with every change of the tables, each of which has a migration."""
 
 metadata = MetaData(
     naming_convention={
@@ -52,6 +53,7 @@ events = Table(
     Column("event", Text, nullable=False),
     Column("value", Double),
     Column("timestamp", BigInteger, nullable=False),
+    Column("recommendation_id", Text),
     # Numbers of deleted rows must not be given out again: readers follow the table by ``seq``.
     sqlite_autoincrement=True,
 )
@@ -64,6 +66,26 @@ items = Table(
     Column("item_id", Text, nullable=False),
     Column("attributes", Text, nullable=False),
     Column("updated", BigInteger, nullable=False),
+    # Catalogue versions, see recserve.store.Pulse.
+    Column("created", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False, index=True),
+    Column("hidden", Boolean, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("expires", BigInteger),
+    # float32, little endian.
+    Column("vector", LargeBinary),
+    Column("fingerprint", Text, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_key", LargeBinary(16), primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("attributes", Text, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    # Deletions there had been when the profile was begun: tells a new beginning from a left-over.
+    Column("since", BigInteger, nullable=False),
 )
 
 exposures = Table(
@@ -76,6 +98,15 @@ exposures = Table(
     Column("scenario", Text, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
     Column("items", Text, nullable=False),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("item_key", LargeBinary(16), primary_key=True),
+    Column("item_id", Text, nullable=False),
+    Column("shown", BigInteger, nullable=False),
+    Column("clicked", BigInteger, nullable=False),
 )
 
 bundles = Table(
@@ -93,6 +124,54 @@ activations = Table(
     Column("bundle_id", String(200), ForeignKey("bundles.bundle_id"), nullable=False),
     Column("activated", BigInteger, nullable=False),
     sqlite_autoincrement=True,
+)
+
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("receipt_id", String(32), nullable=False, unique=True),
+    Column("user_key", LargeBinary(16), nullable=False, index=True),
+    Column("user_hash", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger, nullable=False),
+    # Number of the last event that was stored before the deletion, whoever's it was.
+    Column("last_event", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("exposures", BigInteger, nullable=False),
+    Column("profiles", Integer, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", String(200), primary_key=True),
+    Column("secret_hash", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    Column("rate_limit", Double),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", _sequence, primary_key=True, autoincrement=True),
+    # Makes writing an entry again harmless.
+    Column("entry_key", LargeBinary(16), nullable=False, unique=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("value", BigInteger, nullable=False),
 )
 
 meta = Table(

@@ -28,9 +28,19 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row]) -> int
     return connection.exec_driver_sql(sql, list(rows)).rowcount
 
 
+def insert_all(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows with all their columns, the sequence number included."""
+    connection.exec_driver_sql(_insert_all_sql(table, _dialect(connection)), list(rows))
+
+
 def upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows; those whose primary key is there already replace all other columns."""
     connection.exec_driver_sql(_upsert_sql(table, _dialect(connection)), list(rows))
+
+
+def add_up(connection: Connection, table: Table, rows: Sequence[Row], sums: tuple[str, ...]) -> None:
+    """Insert rows; of those whose primary key is there already, ``sums`` are added to what is there."""
+    connection.exec_driver_sql(_add_up_sql(table, _dialect(connection), sums), list(rows))
 
 
 def _dialect(connection: Connection) -> Dialect:
@@ -44,12 +54,27 @@ def _insert_new_sql(table: Table, dialect: Dialect) -> str:
 
 
 @cache
+def _insert_all_sql(table: Table, dialect: Dialect) -> str:
+    return str(_insert(table, dialect).compile(dialect=dialect, column_keys=list(table.c.keys())))
+
+
+@cache
 def _upsert_sql(table: Table, dialect: Dialect) -> str:
     statement = _insert(table, dialect)
     keys = list(table.primary_key)
     others = [one.name for one in table.c if not one.primary_key]
     statement = statement.on_conflict_do_update(
         index_elements=keys, set_={name: statement.excluded[name] for name in others}
+    )
+    return str(statement.compile(dialect=dialect, column_keys=_given(table)))
+
+
+@cache
+def _add_up_sql(table: Table, dialect: Dialect, sums: tuple[str, ...]) -> str:
+    statement = _insert(table, dialect)
+    statement = statement.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={name: table.c[name] + statement.excluded[name] for name in sums},
     )
     return str(statement.compile(dialect=dialect, column_keys=_given(table)))
 

@@ -27,6 +27,7 @@ from recserve.testing.examples import (
     example_queries,
     one_query,
 )
+from recserve.testing.pipelines import pipeline_over
 
 __all__ = [
     "build",
@@ -42,4 +43,5 @@ __all__ = [
     "example_dataset",
     "example_queries",
     "one_query",
+    "pipeline_over",
 ]

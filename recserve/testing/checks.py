@@ -15,7 +15,7 @@ from recserve.config import ComponentConfig
 from recserve.dataset import Dataset
 from recserve.domain import BoolArray, Candidates, Item, Queries, Reason, Retrieved
 from recserve.registry import Registry
-from recserve.stages import FitContext, Stage, Trainable
+from recserve.stages import FitContext, RetrievesNewItems, Stage, Trainable
 from recserve.testing.examples import example_candidates, example_dataset, example_queries, one_query
 
 
@@ -91,6 +91,29 @@ def check_retriever(name: str, **params: Any) -> None:
     with ThreadPoolExecutor(4) as pool:
         for other in pool.map(lambda _: retriever.retrieve(queries, 10), range(8)):
             _assert_equal(found, other)
+    if isinstance(retriever, RetrievesNewItems):
+        _check_new_items(retriever, data, queries)
+
+
+def _check_new_items(retriever: Any, data: Dataset, queries: Queries) -> None:
+    """New items are found under the same masks, by every query that finds items of the catalogue."""
+    vectors = data.catalogue.vectors
+    assert vectors is not None, "new items are judged by vectors"
+    n_items = data.n_items
+    # Copies of all items, and one item that changed.
+    rows = np.concatenate([np.arange(n_items) + n_items, [0]]).astype(np.int32)
+    among = np.concatenate([vectors, vectors[1:2]])
+    masks = tuple(None if one is None else np.concatenate([one, one]) for one in queries.allowed)
+    asked = queries.with_allowed(masks)
+    for k in (1, 10, len(rows) + 5):
+        found = retriever.retrieve_among(asked, rows, among, k)
+        _check_retrieved(found, asked, k, 2 * n_items)
+        real = found.items[found.items >= 0]
+        assert np.isin(real, rows).all(), "rows that were not among those given"
+    wide = retriever.retrieve_among(asked, rows, among, len(rows))
+    spoken = (retriever.retrieve(queries, 1).items >= 0).any(axis=1)
+    answered = (wide.items >= 0).any(axis=1)
+    assert answered[spoken].all(), "a query that finds catalogue items finds none of their copies"
 
 
 def check_ranker(name: str, **params: Any) -> None:

@@ -115,10 +115,12 @@ def test_a_port_in_use_is_named_before_anything_starts(new_server: NewServer) ->
     assert read_state(other.home) is None
 
 
-def test_other_hosts_than_loopback_are_refused(new_server: NewServer) -> None:
+def test_a_host_that_others_reach_is_refused_without_a_key(new_server: NewServer) -> None:
     other = fused(new_server())
     line = error_line(other.run("serve", "--detach", "--host", "0.0.0.0", check=False))
-    assert "no authentication" in line
+    assert "no API key" in line
+    assert "recserve keys create" in line
+    assert read_state(other.home) is None
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(new_server: NewServer) -> None:

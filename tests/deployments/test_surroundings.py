@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from recserve_deployments import environment, ports
+from recserve_deployments import environment, ports, runtime
 from recserve_deployments.state import (
     MARKER,
     STATE_FILE,
@@ -20,7 +20,10 @@ from recserve_deployments.state import (
     write_state,
 )
 
+from recserve.access import create_key
+from recserve.config import Config
 from recserve.errors import RuntimeEnvironmentError
+from recserve.store import open_store
 
 
 def state(**changes: object) -> ServerState:
@@ -70,11 +73,74 @@ def test_processes_are_found_by_their_marker_alone() -> None:
             process.wait()
 
 
-def test_only_loopback_hosts_are_accepted() -> None:
+def test_hosts_are_ipv4_addresses() -> None:
     assert ports.check_host("localhost") == ports.check_host("127.0.0.1") == "127.0.0.1"
-    for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
-        with pytest.raises(RuntimeEnvironmentError, match="no authentication"):
+    assert ports.check_host("0.0.0.0") == "0.0.0.0"
+    assert ports.check_host("192.0.2.1") == "192.0.2.1"
+    for host in ("", "::", "::1", "example.org", "127.0.0.1:80", "1.2.3", "*"):
+        with pytest.raises(RuntimeEnvironmentError, match="not an IPv4 address"):
             ports.check_host(host)
+
+
+def test_what_only_this_machine_reaches() -> None:
+    for host in ("localhost", "127.0.0.1", "127.8.9.10", "::1"):
+        assert ports.is_loopback(host), host
+    for host in ("0.0.0.0", "::", "192.0.2.1", "10.0.0.1", "example.org", "localhost.example.org", ""):
+        assert not ports.is_loopback(host), host
+
+
+def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
+    with pytest.raises(RuntimeEnvironmentError, match=r"192\.0\.2\.1 is not an address of this machine"):
+        ports.check_port("192.0.2.1", 18_000)
+
+
+def test_the_url_of_a_server_is_one_that_answers_here() -> None:
+    assert state().url == "http://127.0.0.1:8000"
+    assert state(host="0.0.0.0").url == "http://127.0.0.1:8000"
+    assert state(host="192.0.2.1").url == "http://192.0.2.1:8000"
+    joined = state(host="0.0.0.0", owned=False, address="192.0.2.7:6379")
+    assert joined.url == "http://192.0.2.7:8000"
+    assert state(owned=False, address="192.0.2.7:6379").url == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize("key", ["none", "revoked", "good"])
+def test_other_machines_are_let_near_only_with_a_good_key(tmp_path: Path, key: str) -> None:
+    with open_store(None, tmp_path) as store:
+        if key != "none":
+            _, made = create_key("n", ["read"], 1)
+            store.add_key(made)
+            if key == "revoked":
+                store.revoke_key(made.key_id, 2)
+    runtime._need_key(tmp_path, Config(), "127.0.0.1")
+    if key == "good":
+        runtime._need_key(tmp_path, Config(), "0.0.0.0")
+        return
+    with pytest.raises(RuntimeEnvironmentError) as refused:
+        runtime._need_key(tmp_path, Config(), "0.0.0.0")
+    assert "recserve keys create" in refused.value.message
+    assert refused.value.field == "server.host"
+
+
+def test_what_guards_each_socket_is_told(tmp_path: Path) -> None:
+    window = ports.ServePorts(20_000)
+    told = {
+        guarded: runtime.Status(state(ports=window.base), True, None, [], "", guarded)
+        for guarded in (True, False, None)
+    }
+
+    def guard(port: int, guarded: bool | None = True) -> str:
+        return told[guarded].guard_of(ports.Listener("0.0.0.0", port, "a process", 1))
+
+    numbers = {name: int(value) for name, value in window.environment().items()}
+    first_replica = numbers["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"]
+    last_replica = numbers["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"] - 1
+    for port in (8000, numbers["RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"], first_replica, last_replica):
+        assert guard(port) == "API key"
+        assert guard(port, False) == "nothing: no key exists"
+        assert guard(port, None) == "unknown"
+    for name in ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT"):
+        assert guard(numbers[name]) == "nothing (read only)"
+    assert guard(last_replica + 1) == guard(6379) == guard(41_234) == "Ray's token"
 
 
 @pytest.mark.parametrize("bound", ["127.0.0.1", ""])
@@ -143,3 +209,32 @@ def test_the_proxy_script_moves_open_pages_to_the_loopback(tmp_path: Path) -> No
     assert "HAProxy" in done.stdout + done.stderr or "onfiguration" in done.stdout + done.stderr
     binds = [line.strip() for line in config.read_text().splitlines() if "bind" in line]
     assert binds == ["bind 127.0.0.1:9101", "bind 127.0.0.1:8000", "bind 127.0.0.1:8404"]
+
+
+@pytest.mark.parametrize(
+    ("host", "bound"),
+    [
+        ("127.0.0.1", "127.0.0.1:8000"),
+        ("0.0.0.0", "0.0.0.0:8000"),
+        # Serve looks after HAProxy at the loopback.
+        ("192.0.2.1", "127.0.0.1:8000,192.0.2.1:8000"),
+    ],
+)
+def test_the_proxy_script_moves_the_public_port_alone(tmp_path: Path, host: str, bound: str) -> None:
+    script = environment._proxy_script(tmp_path, (host, 8000))
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        "frontend prometheus\n    bind :9101\n    mode http\nfrontend http_frontend\n"
+        "    bind 127.0.0.1:8000\nlisten stats\n  bind *:8404\n  bind 127.0.0.1:18000\n"
+        "  server one 127.0.0.1:8000 check\n"
+    )
+    for _ in range(2):  # HAProxy is started again with a file that it corrected before
+        subprocess.run([str(script), "-f", str(config), "-c"], capture_output=True)
+        binds = [line.strip() for line in config.read_text().splitlines() if "bind" in line]
+        assert binds == [
+            "bind 127.0.0.1:9101",
+            f"bind {bound}",
+            "bind 127.0.0.1:8404",
+            "bind 127.0.0.1:18000",
+        ]
+    assert "server one 127.0.0.1:8000 check" in config.read_text()

@@ -26,6 +26,7 @@ from recserve import (
     Retriever,
     Vocabulary,
 )
+from recserve.testing import check_retriever
 
 DAY = 86_400_000
 TOPICS, PER_TOPIC, DIMENSION = 6, 30, 24
@@ -578,3 +579,15 @@ def test_every_search_range_holds_its_default():
             assert field.default in search["choices"], name
         else:
             assert search["low"] <= field.default <= search["high"], name
+
+
+def test_the_contract_of_retrievers():
+    check_retriever("content")
+
+
+def test_new_items_are_judged_by_text_and_the_popularity_it_lets_expect(fitted, catalogue):
+    model = fitted.model
+    features = model.features_of(catalogue.vectors)
+    np.testing.assert_allclose(features[:, :-1], model.items[:, :-1], atol=1e-5)
+    assert np.corrcoef(features[:, -1], model.items[:, -1])[0, 1] > 0.3
+    assert abs(features[:, -1].mean() - model.items[:, -1].mean()) < 1e-4

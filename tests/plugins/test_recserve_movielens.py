@@ -119,6 +119,8 @@ def test_suggested_configuration_is_valid(registry: Registry) -> None:
         assert home.ranker.use == "bert_lstm"
         assert config.item_text.use == home.explainer.use == "movielens"
         assert [one.use for one in home.filters] == ["genre"]
+        assert list(config.scenarios) == ["home", "similar", "session", "search"]
+        assert Registry.discover().resolve(config).scenarios["search"].ranker is None
 
 
 # -- official formats ---------------------------------------------------------------------------

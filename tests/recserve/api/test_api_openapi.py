@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import schemathesis
+from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
+from pydantic.json_schema import models_json_schema
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -20,16 +22,30 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from recserve.api import create_app
-from recserve.api.models import EventBatchBody, EventBody, RecommendBody, SimilarBody
+from recserve.api.openapi import BODIES
 
 ROUTES = {
     ("post", "/v1/recommend"),
+    ("get", "/v1/recommend/{user_id}"),
     ("post", "/v1/similar"),
+    ("post", "/v1/rank"),
     ("post", "/v1/events"),
+    ("get", "/v1/items"),
+    ("post", "/v1/items"),
+    ("patch", "/v1/items"),
+    ("delete", "/v1/items"),
     ("get", "/v1/items/{item_id}"),
+    ("delete", "/v1/items/{item_id}"),
+    ("get", "/v1/users"),
+    ("post", "/v1/users"),
+    ("patch", "/v1/users"),
+    ("get", "/v1/users/{user_id}"),
+    ("delete", "/v1/users/{user_id}"),
     ("get", "/v1/users/{user_id}/history"),
+    ("post", "/v1/users/{user_id}/merge"),
     ("get", "/v1/plugins"),
     ("get", "/v1/about"),
+    ("get", "/v1/metrics"),
     ("get", "/v1/health/live"),
     ("get", "/v1/health/ready"),
 }
@@ -52,13 +68,22 @@ def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]
 def test_every_route_is_described(document: dict[str, Any]) -> None:
     found = operations(document)
     assert set(found) == ROUTES
-    for (method, path), operation in found.items():
+    for (_, path), operation in found.items():
         assert operation["summary"], path
         assert operation["description"], path
         assert len(operation["tags"]) == 1, path
-        expected = {"200", "500", "503"} | ({"400", "413", "415", "422"} if method == "post" else set())
+        expected = {"200", "500", "503"}
+        if "requestBody" in operation:
+            expected |= {"400", "413", "415", "422"}
+        elif operation.get("parameters"):
+            expected.add("422")
+        if "/health/" not in path:
+            expected |= {"401", "403", "429"}
         assert expected <= set(operation["responses"]), path
         for status, response in operation["responses"].items():
+            if path == "/v1/metrics" and status == "200":
+                assert list(response["content"]) == ["text/plain"]
+                continue
             schema = response["content"]["application/json"]["schema"]
             assert (schema == {"$ref": "#/components/schemas/ErrorAnswer"}) == (status != "200")
     assert len({operation["operationId"] for operation in found.values()}) == len(found)
@@ -88,24 +113,38 @@ def test_it_is_the_dialect_of_openapi_3_0(document: dict[str, Any]) -> None:
     walk(document, "")
 
 
-def test_examples_are_accepted_by_the_server(document: dict[str, Any], shared: Any) -> None:
+def test_examples_are_accepted_by_the_server(document: dict[str, Any], served: Any) -> None:
     tried = 0
-    for (_, path), operation in operations(document).items():
+    for (method, path), operation in operations(document).items():
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        assert (method in ("post", "patch")) <= bool(content.get("examples")), path
         for example in content.get("examples", {}).values():
-            response = shared.post(path, example["value"])
+            response = served.call(method, path.replace("{user_id}", "42"), json=example["value"])
             assert response.status_code == 200, response.text
             tried += 1
-    assert tried == 7
+    assert tried == 19
+
+
+def test_parameters_are_described_and_their_examples_work(document: dict[str, Any], served: Any) -> None:
+    for (method, path), operation in operations(document).items():
+        parameters = operation.get("parameters", [])
+        filled = path
+        for parameter in parameters:
+            assert parameter["description"], (method, path, parameter["name"])
+            if parameter["in"] == "path":
+                filled = filled.replace(f"{{{parameter['name']}}}", str(parameter["schema"]["example"]))
+        if method == "get":
+            assert served.get(filled).status_code in (200, 404), filled
 
 
 def test_field_examples_are_valid() -> None:
-    for model in (RecommendBody, SimilarBody, EventBody, EventBatchBody):
-        schema = model.model_json_schema()
-        for name, field in schema["properties"].items():
+    _, schema = models_json_schema([(body, "validation") for body in BODIES])
+    assert len(schema["$defs"]) > len(BODIES)
+    for model, body in schema["$defs"].items():
+        for name, field in body["properties"].items():
+            assert field.get("description"), f"{model}.{name}"
             for example in field.get("examples", []):
-                Draft202012Validator({**field, "$defs": schema.get("$defs", {})}).validate(example)
-            assert field.get("description"), f"{model.__name__}.{name}"
+                Draft202012Validator({**field, "$defs": schema["$defs"]}).validate(example)
 
 
 def test_docs_load_nothing_from_elsewhere(shared: Any) -> None:
@@ -142,8 +181,8 @@ schema.config.checks.negative_data_rejection.expected_statuses.append("413")
 
 
 @pytest.fixture
-def with_backend(shared: Any) -> None:
-    fuzzed_app.state.backend = shared.app.state.backend
+def with_backend(trained: FastAPI) -> None:
+    fuzzed_app.state.backend = trained.state.backend
 
 
 @schema.parametrize()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recserve.api.answers import RecommendationAnswer
+from recserve.api.answers import PageAnswer
 from recserve.api.models import QUERY_KEPT, RecommendBody
 from recserve.api.settings import ApiSettings
 
@@ -20,7 +20,7 @@ def ids(response: Any) -> list[str]:
 
 def test_nothing_given_is_popular(shared: Any) -> None:
     answer = shared.post("/v1/recommend", {}).json()
-    RecommendationAnswer.model_validate(answer)
+    PageAnswer.model_validate(answer)
     assert [item["item_id"] for item in answer["items"]][:3] == ["1", "2", "6"]
     assert [item["rank"] for item in answer["items"]] == list(range(1, 11))
     first = answer["items"][0]

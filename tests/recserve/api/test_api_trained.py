@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from recserve.api import ApiSettings, LocalBackend, create_app
-from recserve.api.answers import PluginsAnswer, RecommendationAnswer
-from recserve.cli.common import State
-from recserve.serving import local_pipeline
+from recserve.api.about import PluginsAnswer
+from recserve.api.answers import PageAnswer, RankAnswer
 
 Post = Callable[[str, Any], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def post(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
+def post(trained: FastAPI) -> Post:
     """Ask a server over a copy of the trained home; without a body it is a GET."""
-    home = tmp_path_factory.mktemp("api-trained") / "home"
-    shutil.copytree(trained_home, home)
-    state = State(home)
-    pipeline = local_pipeline(state.resolved, state.current_bundle(), state.store)
-    backend = LocalBackend(pipeline, state.store, state.registry.plugins)
-    app = create_app(backend, ApiSettings.of(state.config))
 
     async def ask(path: str, body: Any) -> httpx.Response:
-        transport = httpx.ASGITransport(app)
+        transport = httpx.ASGITransport(trained)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await (client.get(path) if body is None else client.post(path, json=body))
 
@@ -42,12 +33,11 @@ def post(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     # The first text loads the encoder, which may take longer than a stage's deadline.
     send("/v1/recommend", {"query": "warm up"})
-    with state.store:
-        yield send
+    return send
 
 
 def ids(answer: dict[str, Any]) -> list[str]:
-    RecommendationAnswer.model_validate(answer)
+    (RankAnswer if "left_out" in answer else PageAnswer).model_validate(answer)
     assert answer["degraded"] == []
     return [item["item_id"] for item in answer["items"]]
 
@@ -102,3 +92,35 @@ def test_all_built_in_plugins_are_listed_with_their_parameters(post: Post) -> No
         for component in plugin.components:
             assert component.summary, component.name
             assert component.parameters["type"] == "object"
+
+
+def test_a_new_item_is_found_by_its_text_and_ranked_without_training(post: Post) -> None:
+    item = {"item_id": "brand new", "attributes": {"title": "A lighthouse keeper in the fog", "topic": "sea"}}
+    assert post("/v1/items", {"items": [item]}) == {"accepted": 1, "encoded": 1}
+    found = post("/v1/recommend", {"query": "a lighthouse keeper in the fog", "n": 5})
+    assert "brand new" in ids(found)
+    assert "brand new" in ids(post("/v1/rank", {"items": ["brand new", *ids(post("/v1/recommend", {}))]}))
+
+
+def test_rules_of_one_request(post: Post) -> None:
+    def topics(rules: Any) -> list[str]:
+        answer = post("/v1/recommend", {"session": ["item-0"], "n": 4, "rules": rules})
+        ids(answer)
+        return [item["metadata"]["topic"] for item in answer["items"]]
+
+    assert len(set(topics({}))) < 4
+    capped = {"caps": {"rules": [{"attribute": "topic", "limit": 1}]}}
+    assert len(set(topics(capped))) == 4
+    assert topics({**capped, "caps": False}) == topics({})
+
+
+def test_pages_of_a_trained_recommendation_do_not_repeat(post: Post) -> None:
+    asked = {"user_id": "pager", "n": 7}
+    answer = post("/v1/recommend", asked)
+    shown = ids(answer)
+    for _ in range(3):
+        post("/v1/events", {"user_id": "pager", "item_id": shown[-1], "event": "like"})
+        answer = post("/v1/recommend", {**asked, "cursor": answer["cursor"]})
+        assert [item["rank"] for item in answer["items"]] == list(range(len(shown) + 1, len(shown) + 8))
+        shown += ids(answer)
+    assert len(shown) == len(set(shown)) == 28

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from recserve.store import Store, open_store
+from recserve.store import Store, open_store, parse_url
+from recserve.store.database import Database
 
 
 @pytest.fixture(scope="session")
@@ -31,19 +33,44 @@ def postgres_server() -> Iterator[str]:
             server.cleanup()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of an empty database on each engine in turn."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/recserve.db"
-        return
-    url = request.getfixturevalue("postgres_server")
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+def empty_database(server: str, name: str) -> str:
+    """URL of a database of this name without any tables, made if need be."""
+    url = make_url(server).set(drivername="postgresql+psycopg")
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        known = text("SELECT 1 FROM pg_database WHERE datname = :name")
+        if connection.execute(known, {"name": name}).first() is None:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    engine = create_engine(url.set(database=name))
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
     engine.dispose()
-    yield url
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database on each engine in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/recserve.db"
+    return empty_database(request.getfixturevalue("postgres_server"), "postgres")
+
+
+@pytest.fixture
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Makes empty databases of an engine, beside each other and beside that of ``store_url``."""
+    numbers = count()
+
+    def make(engine: str) -> str:
+        # The same few on every test: making one takes PostgreSQL seconds, when it stops at the latest.
+        name = f"other{next(numbers)}"
+        if engine == "sqlite":
+            return f"sqlite:///{tmp_path}/{name}.db"
+        return empty_database(request.getfixturevalue("postgres_server"), name)
+
+    return make
 
 
 @pytest.fixture
@@ -64,3 +91,11 @@ def open_again(store_url: str, tmp_path: Path) -> Iterator[Callable[[], Store]]:
 def store(open_again: Callable[[], Store]) -> Store:
     """An empty store."""
     return open_again()
+
+
+@pytest.fixture
+def database(store: Store, store_url: str, tmp_path: Path) -> Iterator[Database]:
+    """The database of ``store``, beside it."""
+    one = Database(parse_url(store_url, tmp_path))
+    yield one
+    one.close()

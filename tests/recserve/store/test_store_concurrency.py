@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 
-from recserve import Event
+from recserve import Event, Item
+from recserve.domain import User
 from recserve.errors import StoreError
-from recserve.store import Store, open_store, parse_url
+from recserve.store import Exposure, ItemPatch, Store, open_store, parse_url
 from recserve.store.database import Database, DatabaseUnavailableError
 from recserve.store.writer import Writer
+from tests.recserve.store.conftest import empty_database
 
 WORKER = """
 import sys
@@ -273,3 +275,66 @@ def test_stale_connections_are_replaced(postgres_server: str, tmp_path: Path) ->
             assert store.add_events([Event("u", "i", "view", 2)]) == 1
         assert store.counts().events == 3
     admin.dispose()
+
+
+def test_a_database_that_goes_away_and_comes_back(postgres_server: str, tmp_path: Path) -> None:
+    url = empty_database(postgres_server, "flaky")
+    admin = create_engine(
+        make_url(postgres_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+
+    def allow(connections: bool) -> None:
+        with admin.connect() as connection:
+            connection.execute(text(f"ALTER DATABASE flaky ALLOW_CONNECTIONS {connections}"))
+            connection.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'flaky'")
+            )
+
+    with open_store(url, tmp_path) as store:
+        store.add_events([Event("u", "i", "view", 1)])
+        allow(False)
+        for use in (
+            store.ping,
+            store.pulse,
+            lambda: store.histories(["u"], 1),
+            lambda: store.add_events([Event("u", "i", "view", 2)]),
+            lambda: store.upsert_items([Item("i")]),
+            lambda: store.delete_user("u"),
+        ):
+            with pytest.raises(DatabaseUnavailableError) as failure:
+                use()
+            assert "\n" not in failure.value.message
+        store.add_exposures([Exposure("r", "u", "bundle", "home", 1, ())])  # dropped in the background
+        allow(True)
+        store.ping()
+        assert store.add_events([Event("u", "i", "view", 3)]) == 1
+        assert store.counts().events == 2
+    admin.dispose()
+
+
+def test_all_kinds_of_writes_at_once_neither_fail_nor_get_lost(open_again: Callable[[], Store]) -> None:
+    stores = [open_again() for _ in range(3)]
+
+    def write(n: int) -> int:
+        store, kept = stores[n % 3], 0
+        for m in range(12):
+            store.upsert_items([Item(f"i{k}", {"n": n, "m": m}) for k in range(5)])
+            store.upsert_users([User(f"u{k}", {"n": n}) for k in (m % 4, n % 4)])
+            kept += store.add_events([Event("kept", f"i{k}", "view", m) for k in range(3)])
+            store.add_events([Event(f"u{n % 4}", f"i{k}", "view", m) for k in range(3)])
+            store.add_exposures([Exposure(f"{n}/{m}", f"u{m % 4}", "bundle", "home", m, ())])
+            store.patch_items([ItemPatch("counted", {f"{n}/{m}": True})])
+            if m % 4 == 3:
+                store.merge_user(f"u{n % 4}", f"u{(n + 1) % 4}")
+                store.delete_user(f"u{m % 4}")
+        store.flush()
+        return kept
+
+    stores[0].upsert_items([Item("counted")])
+    with ThreadPoolExecutor(6) as pool:
+        kept = sum(pool.map(write, range(6)))
+    assert kept == len(stores[0].histories(["kept"], 10_000)["kept"]) == 6 * 12 * 3
+    assert len(stores[0].items(["counted"])["counted"].attributes) == 6 * 12
+    assert stores[0].pulse().deletions == len(stores[0].deletions()) == 6 * 3
+    for deletion in stores[0].deletions():
+        assert stores[0].traces(deletion) == {"events": 0, "exposures": 0, "users": 0}

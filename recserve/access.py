@@ -1,0 +1,364 @@
+"""API keys: how they look, how they are checked, and who is behind a request.
+
+A key is ``rs_<id>_<secret>``. The id is public and names the key in lists and logs; the secret is shown once,
+when the key is made, and stored as its sha256 only. A slow hash, as for passwords, would add nothing: the
+secret is 256 random bits, so there is nothing to guess. A fast one keeps the check at a few microseconds a
+request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import string
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from recserve.errors import InvalidRequestError, NotReadyError, RecserveError, StoreError
+from recserve.store import ApiKey, Pulse, Scope
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+logger = logging.getLogger(__name__)
+
+SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
+ANONYMOUS = "anonymous"
+ACTOR = "recserve.actor"
+"""Entry of an ASGI scope that holds who is asking."""
+
+REFRESH_SECONDS = 1.0
+BURST_SECONDS = 2.0
+
+_ID_LETTERS = string.ascii_lowercase + string.digits
+_ID_LENGTH = 12
+_SECRET_BYTES = 32
+_KEY = re.compile(rf"rs_([a-z0-9]{{{_ID_LENGTH}}})_([0-9a-f]{{{2 * _SECRET_BYTES}}})")
+# Wider than a key: what was mistyped or cut off is as secret as the rest of it.
+_SECRET_IN_TEXT = re.compile(r"rs_([a-z0-9]{1,40})_[0-9A-Za-z]{8,}")
+# Compared with in place of the hash of a key that does not exist; nothing hashes to it.
+_NO_HASH = "0" * 2 * _SECRET_BYTES
+
+
+class UnauthorizedError(RecserveError):
+    """No key, or one that is not good."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class ForbiddenError(RecserveError):
+    """A good key that may not do this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class RateLimitedError(RecserveError):
+    """A key that is used more often than it may be.
+
+    Args:
+        message: One line for the person who has to act.
+        retry_after: Seconds until the next call is let in.
+    """
+
+    code: ClassVar[str] = "rate_limited"
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: int = 1, field: str | None = None) -> None:
+        super().__init__(message, field=field)
+        self.retry_after = retry_after
+
+
+def create_key(
+    name: str, scopes: Collection[Scope], created_at: int, rate_limit: float | None = None
+) -> tuple[str, ApiKey]:
+    """Make a new key.
+
+    Args:
+        name: What people call it.
+        scopes: What it may do.
+        created_at: Milliseconds since the epoch.
+        rate_limit: Requests a second, None for the server's default.
+
+    Returns:
+        The key to hand to its user, which cannot be had again, and what to store of it.
+
+    Raises:
+        InvalidRequestError: The name is empty or too long, there is no scope, or the rate is not positive.
+    """
+    if not 0 < len(name) <= 200 or not name.isprintable():
+        raise InvalidRequestError("a key's name must have 1 to 200 printable characters", field="name")
+    if not scopes:
+        raise InvalidRequestError("a key needs a scope: read, write or admin", field="scopes")
+    if rate_limit is not None and not 0 < rate_limit < float("inf"):
+        raise InvalidRequestError("a rate limit must be a positive number", field="rate_limit")
+    key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
+    secret = secrets.token_hex(_SECRET_BYTES)
+    stored = ApiKey(key_id, _hash(secret), name, frozenset(scopes), created_at, rate_limit=rate_limit)
+    return f"rs_{key_id}_{secret}", stored
+
+
+def parse_key(text: str) -> tuple[str, str] | None:
+    """Id and secret of a key, None for anything that does not look like one."""
+    found = _KEY.fullmatch(text)
+    return (found[1], found[2]) if found else None
+
+
+def mask_keys(text: str) -> str:
+    """The text with the secret part of every key replaced."""
+    return _SECRET_IN_TEXT.sub(r"rs_\1_***", text) if "rs_" in text else text
+
+
+def mask_keys_in_logs() -> None:
+    """Keep keys out of every log record that this process makes from now on, tracebacks included.
+
+    A client that puts its key into a path or a body by mistake must not find it in a log file. Calling it
+    again does no harm.
+    """
+    before = logging.getLogRecordFactory()
+    if getattr(before, "masks_keys", False):
+        return
+
+    def make(*arguments: Any, **named: Any) -> logging.LogRecord:
+        record = before(*arguments, **named)
+        try:
+            text = record.getMessage()
+        except Exception:  # a broken call of the logger, which logging reports itself
+            return record
+        if "rs_" in text:
+            record.msg, record.args = mask_keys(text), None
+        if record.exc_info and record.exc_info[0] is not None:
+            # Formatters take a traceback that is there already as it is.
+            record.exc_text = mask_keys(_FORMATTER.formatException(record.exc_info))
+        return record
+
+    make.masks_keys = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(make)
+
+
+_FORMATTER = logging.Formatter()
+
+
+def actor_of(request: Request) -> str:
+    """Who is behind a request, as the audit log names it: ``key:ID`` or ``anonymous``."""
+    return str(request.scope.get(ACTOR, ANONYMOUS))
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class KeySource(Protocol):
+    """What a keyring asks of a store; every :class:`recserve.store.Store` is one."""
+
+    def pulse(self) -> Pulse:
+        """The counters; ``keys`` grows whenever a key is added or revoked."""
+        ...
+
+    def keys(self) -> list[ApiKey]:
+        """All keys, revoked ones included."""
+        ...
+
+
+class _Bucket:
+    """Tokens of one key: they come back at ``rate`` a second, up to two seconds' worth."""
+
+    __slots__ = ("_at", "_tokens", "rate")
+
+    def __init__(self, rate: float, now: float) -> None:
+        self.rate = rate
+        self._tokens = self._most
+        self._at = now
+
+    @property
+    def _most(self) -> float:
+        return max(1.0, self.rate * BURST_SECONDS)
+
+    def take(self, now: float) -> float:
+        """Take a token; returns the seconds until there is one, 0 if it was taken."""
+        self._tokens = min(self._most, self._tokens + (now - self._at) * self.rate)
+        self._at = now
+        if self._tokens >= 1.0:
+            self._tokens -= 1.0
+            return 0.0
+        return (1.0 - self._tokens) / self.rate
+
+
+class _Known:
+    """A key that is good, ready to be checked."""
+
+    __slots__ = ("actor", "bucket", "scopes", "secret_hash")
+
+    def __init__(self, key: ApiKey, bucket: _Bucket | None) -> None:
+        self.secret_hash = key.secret_hash
+        self.scopes = frozenset(SCOPES) if "admin" in key.scopes else key.scopes
+        self.actor = f"key:{key.key_id}"
+        self.bucket = bucket
+
+
+class Keyring:
+    """The keys of a store in memory, for one process.
+
+    Once a store has a key, even a revoked one, every call needs a good one. Without any key all calls are
+    let in, unless the server can be reached from elsewhere: then none is.
+
+    A background thread follows the store, so a revoked key is refused everywhere within about a second. A
+    store that is down keeps the keys as they were last seen. Before they were seen for the first time
+    nobody is let in.
+
+    Args:
+        store: Where the keys are.
+        exposed: Whether other machines can reach the server.
+        rate_limit: Requests a second of a key that has no limit of its own; None for no limit. Each process
+            counts for itself.
+        clock: Seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        store: KeySource,
+        *,
+        exposed: bool = False,
+        rate_limit: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._exposed = exposed
+        self._rate_limit = rate_limit
+        self._clock = clock
+        self._version: int | None = None
+        self._any = False
+        self._known: Mapping[str, _Known] = {}
+        self._failing = False
+        self._refreshing = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._looked = -REFRESH_SECONDS
+        self._look: asyncio.Future[None] | None = None
+
+    @property
+    def required(self) -> bool:
+        """Whether calls need a key."""
+        return self._any or self._exposed or self._version is None
+
+    def start(self) -> None:
+        """Read the keys and follow the store from now on; blocks for the first look."""
+        self.refresh()
+        self._thread = threading.Thread(target=self._follow, name="recserve-keyring", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following the store."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._stopped.wait(REFRESH_SECONDS):
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Look at the store now; it never raises for a store that is down."""
+        with self._refreshing:
+            try:
+                # The counter is read before the keys: at worst they are newer than it, and read again.
+                version = self._store.pulse().keys
+                if version != self._version:
+                    self._replace(self._store.keys())
+                    self._version = version
+            except StoreError as error:
+                if not self._failing:
+                    logger.warning("API keys cannot be read, going on with those known: %s", error)
+                self._failing = True
+                return
+            except Exception:  # whatever it is, the thread must go on, or no key is ever revoked again
+                logger.exception("API keys cannot be read, going on with those known")
+                return
+            if self._failing:
+                logger.info("API keys can be read again")
+            self._failing = False
+
+    def _replace(self, keys: Iterable[ApiKey]) -> None:
+        """Swap in what the store has now; buckets of keys that stay are kept."""
+        found = list(keys)
+        known = {}
+        for key in found:
+            if key.revoked_at is None:
+                known[key.key_id] = _Known(key, self._bucket(key))
+        # A request between these two lines must not find the keys gone and calls let in.
+        self._any = self._any or bool(found)
+        self._known = known
+
+    def _bucket(self, key: ApiKey) -> _Bucket | None:
+        rate = self._rate_limit if key.rate_limit is None else key.rate_limit
+        if rate is None:
+            return None
+        before = self._known.get(key.key_id)
+        if before is not None and before.bucket is not None and before.bucket.rate == rate:
+            return before.bucket
+        return _Bucket(rate, self._clock())
+
+    async def look(self) -> None:
+        """Look at the store at once, in a thread and at most once a second.
+
+        Calls that come while a look is under way share it.
+        """
+        if self._look is None or self._look.done():
+            now = self._clock()
+            if now - self._looked < REFRESH_SECONDS:
+                return
+            self._looked = now
+            self._look = asyncio.ensure_future(asyncio.to_thread(self.refresh))
+        await asyncio.shield(self._look)
+
+    def admit(self, presented: str | None, scope: Scope) -> str:
+        """Check a call. Takes microseconds and reads nothing but memory.
+
+        Args:
+            presented: The key that came with the call, None without one.
+            scope: What the call needs.
+
+        Returns:
+            Who is calling, as :func:`actor_of` gives it.
+
+        Raises:
+            UnauthorizedError: A key is needed and none came, or it is unknown, wrong or revoked; which of
+                these it is, neither the message nor the time it takes tells.
+            RateLimitedError: Too many calls with this key.
+            ForbiddenError: The key lacks the scope.
+            NotReadyError: The keys could not be read yet.
+        """
+        if not self.required:
+            return ANONYMOUS
+        if self._version is None:
+            raise NotReadyError("the API keys cannot be read yet")
+        if presented is None:
+            raise UnauthorizedError(self._advice())
+        key_id, secret = parse_key(presented) or ("", presented[:256])
+        known = self._known.get(key_id)
+        expected = _NO_HASH if known is None else known.secret_hash
+        same = hmac.compare_digest(_hash(secret), expected)
+        if known is None or not same:
+            raise UnauthorizedError("this API key is not valid; `recserve keys list` shows those that are")
+        if known.bucket is not None:
+            wait = known.bucket.take(self._clock())
+            if wait > 0:
+                raise RateLimitedError(
+                    f"this key may make {known.bucket.rate:g} requests a second",
+                    retry_after=max(1, int(wait + 0.999)),
+                )
+        if scope not in known.scopes:
+            raise ForbiddenError(f"this key lacks the scope {scope!r}")
+        return known.actor
+
+    def _advice(self) -> str:
+        if self._any:
+            return "this call needs an API key: send `Authorization: Bearer KEY`"
+        return "other machines can reach this server and it has no API key; see `recserve keys create`"

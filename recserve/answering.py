@@ -1,0 +1,104 @@
+"""Puts ranked rows into words: items with their sources and explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from recserve.assembly import Assembled
+from recserve.domain import Candidates, Item, Reason
+from recserve.edge import Edge
+from recserve.requests import RecommendedItem, Request
+
+
+def answer(
+    edge: Edge,
+    scenario: str,
+    assembled: Assembled,
+    ranked: Candidates,
+    requests: Sequence[Request],
+    rows: Sequence[Sequence[int]],
+    lost: Callable[[str, Exception], None],
+) -> list[tuple[RecommendedItem, ...]]:
+    """The items of each answer.
+
+    Args:
+        edge: The edge of the catalogue that rows are of.
+        scenario: Name of the scenario.
+        assembled: The batch.
+        ranked: Its candidates, the items to return first.
+        requests: The requests.
+        rows: Rows to return for each request, best first.
+        lost: Told when explaining failed; the items go out without words then.
+    """
+    items = {row: edge.catalogue.item(row) for picked in rows for row in picked}
+    sources = [_sources(ranked, index, len(picked)) for index, picked in enumerate(rows)]
+    words = _explain(edge, scenario, assembled, ranked, requests, rows, items, sources, lost)
+    return [
+        tuple(
+            RecommendedItem(
+                item_id=items[row].item_id,
+                score=float(ranked.scores[index, position]),
+                rank=request.offset + position + 1,
+                sources=sources[index][position],
+                explanation=words[index][position],
+                metadata=items[row].attributes,
+            )
+            for position, row in enumerate(rows[index])
+        )
+        for index, request in enumerate(requests)
+    ]
+
+
+def _explain(
+    edge: Edge,
+    scenario: str,
+    assembled: Assembled,
+    ranked: Candidates,
+    requests: Sequence[Request],
+    rows: Sequence[Sequence[int]],
+    items: dict[int, Item],
+    sources: Sequence[Sequence[tuple[str, ...]]],
+    lost: Callable[[str, Exception], None],
+) -> list[list[str | None]]:
+    reasons: list[Reason] = []
+    for index, request in enumerate(requests):
+        if not request.explain:
+            continue
+        done = assembled.last_events(index)
+        anchor = int(assembled.base.anchors[index])
+        for position, row in enumerate(rows[index]):
+            seed = int(ranked.seeds[index, position])
+            seed = anchor if seed < 0 else seed
+            reasons.append(
+                Reason(
+                    item=items[row],
+                    sources=sources[index][position],
+                    seed=edge.catalogue.item(seed) if seed >= 0 else None,
+                    seed_event=done.get(seed),
+                    query_text=request.query,
+                    interests=assembled.interests[index],
+                )
+            )
+    try:
+        words = iter(edge.explainers[scenario].explain(reasons))
+    except Exception as error:
+        lost("explaining", error)
+        words = iter([])
+    return [
+        [next(words, None) if request.explain else None for _ in rows[index]]
+        for index, request in enumerate(requests)
+    ]
+
+
+def _sources(ranked: Candidates, index: int, count: int) -> list[tuple[str, ...]]:
+    """Retrievers behind the first items of a query, the one that ranked the item highest first."""
+    scores = np.nan_to_num(ranked.source_scores[index], nan=-np.inf)
+    places = np.argsort(np.argsort(-scores, axis=0, kind="stable"), axis=0)
+    listed = []
+    for position in range(count):
+        present = [r for r in range(len(ranked.sources)) if scores[position, r] > -np.inf]
+        present.sort(key=lambda r: (places[position, r], r))
+        listed.append(tuple(ranked.sources[r] for r in present))
+    return listed

@@ -1,0 +1,266 @@
+"""One micro-batch of one scenario on its way through the stages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from recserve.answering import answer
+from recserve.assembly import Assembled, assemble
+from recserve.domain import Candidates, FloatArray, Queries
+from recserve.errors import NotFoundError, RecserveError
+from recserve.exploration import explore, with_new
+from recserve.graph import drop, rank_order, rerank, top_up
+from recserve.reader import Reading
+from recserve.requests import Recommendation, Request
+from recserve.retrieval import RetrievalResult
+from recserve.stages import Reranker
+
+if TYPE_CHECKING:
+    from recserve.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+GIVEN = "request"
+"""Source of items that the caller brought along."""
+
+_DAY_MS = 86_400_000
+
+
+class StageClient(Protocol):
+    """How the pipeline reaches the stages. Deadlines are the client's; it raises StageError when late."""
+
+    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+        """See :meth:`recserve.retrieval.RetrievalStage.retrieve`."""
+        ...
+
+    async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
+        """See :meth:`recserve.graph.RankingStage.score`."""
+        ...
+
+    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
+        """Encode texts to unit vectors, float32 (n, d)."""
+        ...
+
+
+class Batch:
+    """A batch of requests that share scenario and rules.
+
+    Args:
+        pipeline: Its pipeline.
+        scenario: Name of the scenario.
+        requests: All with the same ``rules``; either all or none bring ``items``.
+    """
+
+    def __init__(self, pipeline: Pipeline, scenario: str, requests: Sequence[Request]) -> None:
+        self._pipeline = pipeline
+        self._client = pipeline.client
+        self._name = scenario
+        self._requests = requests
+        self._counts = np.array([request.n for request in requests], dtype=np.int64)
+        self._n = int(self._counts.max())
+        self._degraded: list[str] = []
+        self._left_out: list[tuple[str, ...]] = [()] * len(requests)
+        self._timings: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    async def run(self) -> list[Recommendation | RecserveError]:
+        """Read -> (encode) -> retrieve -> rank -> rerank -> explain."""
+        reading = await self._read()
+        self._current = await self._pipeline.current()
+        self._edge, self._view = self._current.edge, self._current.view
+        self._config = self._edge.scenarios[self._name].config
+        now = int(time.time() * 1000)
+        self._served = self._view.bars.served(now)
+        # Who brings items along has chosen them, seen or not.
+        usual = self._config.seen if self._requests[0].items is None else "allow"
+        self._seen = [request.seen or usual for request in self._requests]
+        assembled = assemble(
+            self._requests,
+            self._view,
+            self._edge.event_types,
+            reading.histories,
+            reading.users,
+            self._edge.cold_start,
+            now=now,
+            seen=self._seen,
+        )
+        queries = await self._encode(assembled)
+        if self._requests[0].items is None:
+            candidates = await self._retrieve(queries)
+        else:
+            candidates = self._given(queries)
+        ranked = self._decay(queries, await self._rank(queries, candidates))
+        ranked = await self._rerank(queries, ranked, reading)
+        return self._answers(assembled, ranked)
+
+    async def _read(self) -> Reading:
+        """Histories of all users in one query, profiles, and the catalogue as it is now."""
+        users = list({request.user_id for request in self._requests if request.user_id is not None})
+        exploring = self._pipeline.edge.scenarios[self._name].config.explore is not None
+        with self._clock("history"):
+            reading = await self._pipeline.reader.read(users, trials=exploring)
+        if reading.lost:
+            self._degraded.append("store")
+        return reading
+
+    async def _encode(self, assembled: Assembled) -> Queries:
+        """Vectors for free text; no hop when there is none."""
+        texts = [text for text in assembled.base.texts if text]
+        if not texts:
+            return assembled.queries()
+        try:
+            with self._clock("encoding"):
+                return assembled.queries(await self._client.encode(self._edge.bundle, texts))
+        except RecserveError as error:
+            self._lost("encoding", error)
+            return assembled.queries()
+
+    async def _retrieve(self, queries: Queries) -> Candidates:
+        try:
+            with self._clock("retrieval"):
+                result = await self._client.retrieve(self._edge.bundle, self._name, queries, self._n)
+            self._degraded.extend(result.degraded)
+        except RecserveError as error:
+            self._lost("retrieval", error)
+            return self._from_fallback(queries, Candidates.empty(len(queries)))
+        return self._from_fallback(queries, self._only_served(result.candidates))
+
+    def _only_served(self, candidates: Candidates) -> Candidates:
+        """Without items that must not be returned: a replica of the stage may be a moment behind."""
+        gone = candidates.items >= len(self._edge.catalogue)
+        if self._served is not None:
+            gone |= ~self._served[np.minimum(candidates.items, len(self._served) - 1)] & ~gone
+        gone &= candidates.items >= 0
+        return drop(candidates, gone) if gone.any() else candidates
+
+    def _from_fallback(self, queries: Queries, candidates: Candidates) -> Candidates:
+        """Fill short pages with popular items, here: the last resort must not need another process."""
+        wanted = min(self._n, self._view.known)
+        if ((candidates.items >= 0).sum(axis=1) >= wanted).all():
+            return candidates
+        queries = self._current.masks.apply(self._name, queries, self._served)
+        known = tuple(None if mask is None else mask[: self._view.known] for mask in queries.allowed)
+        fallback = self._edge.fallbacks[self._name]
+        found = fallback.retrieve(queries.with_allowed(known), wanted + candidates.items.shape[1])
+        return top_up(candidates, found, self._config.fallback.use, wanted)
+
+    def _given(self, queries: Queries) -> Candidates:
+        """The items that the callers brought, in their order, but for those that must not be returned."""
+        allowed = self._current.masks.apply(self._name, queries, self._served).allowed
+        lists: list[list[int]] = []
+        for index, (request, mask) in enumerate(zip(self._requests, allowed, strict=True)):
+            given = {item_id: self._edge.catalogue.ids.row(item_id) for item_id in request.items or ()}
+            barred = set(queries.excluded[index].tolist())
+            kept = {
+                item_id: row
+                for item_id, row in given.items()
+                if row >= 0 and (mask is None or mask[row]) and row not in barred
+            }
+            lists.append(list(kept.values()))
+            self._left_out[index] = tuple(item_id for item_id in given if item_id not in kept)
+        width = max(len(rows) for rows in lists)
+        items = np.full((len(lists), width), -1, dtype=np.int32)
+        for index, rows in enumerate(lists):
+            items[index, : len(rows)] = rows
+        place = np.broadcast_to(-np.arange(width, dtype=np.float32), items.shape)
+        scores = np.where(items >= 0, place, np.float32(-np.inf)).astype(np.float32)
+        return Candidates(items, scores, (GIVEN,), scores[:, :, None], np.full_like(items, -1))
+
+    async def _rank(self, queries: Queries, candidates: Candidates) -> Candidates:
+        if self._config.ranker is None or candidates.items.size == 0 or "retrieval" in self._degraded:
+            return candidates
+        try:
+            with self._clock("ranking"):
+                scores = await self._client.rank(self._edge.bundle, self._name, queries, candidates)
+            return rank_order(scores, candidates)
+        except RecserveError as error:
+            self._lost("ranking", error)
+            return candidates
+
+    def _decay(self, queries: Queries, ranked: Candidates) -> Candidates:
+        """Where seen items only decay: move them down, the further the more recently they were seen."""
+        chosen = [policy == "decay" for policy in self._seen]
+        if not any(chosen) or ranked.items.size == 0:
+            return ranked
+        half_life = self._config.seen_half_life_days * _DAY_MS
+        width = ranked.items.shape[1]
+        order = np.tile(np.arange(width, dtype=np.int32), (len(ranked.items), 1))
+        for query in np.flatnonzero(chosen):
+            span = slice(*queries.histories.offsets[query : query + 2])
+            rows, times = queries.histories.items[span], queries.histories.timestamps[span]
+            last = np.full(int(max(ranked.items[query].max(), rows.max(initial=-1))) + 1, -np.inf)
+            np.maximum.at(last, rows, times.astype(np.float64))
+            age = np.maximum(queries.times[query] - last[ranked.items[query]], 0)
+            order[query] = np.argsort(np.arange(width) + width * np.exp2(-age / half_life), kind="stable")
+        return ranked.take(order)
+
+    async def _rerank(self, queries: Queries, ranked: Candidates, reading: Reading) -> Candidates:
+        rerankers: Sequence[Reranker] = self._edge.scenarios[self._name].rerankers
+        page = ranked
+        try:
+            if self._requests[0].rules:
+                rerankers = self._edge.rules[self._name].rerankers(self._requests[0].rules)
+            with self._clock("reranking"):
+                if rerankers:
+                    page = await asyncio.to_thread(rerank, rerankers, queries, ranked, self._n)
+        except Exception as error:
+            self._lost("reranking", error)
+        if self._config.explore is None or self._requests[0].items is not None:
+            return page
+        # Rules come first: exploration spends its share on the page that they made.
+        return explore(
+            self._config.explore,
+            page if page is ranked else with_new(page, ranked, self._view.known),
+            self._counts,
+            self._view.known,
+            reading.trials.over(len(self._view.encoded)),
+            self._pipeline.rng,
+        )
+
+    def _answers(self, assembled: Assembled, ranked: Candidates) -> list[Recommendation | RecserveError]:
+        rows = [
+            [int(item) for item in ranked.items[index] if item >= 0][: request.n]
+            for index, request in enumerate(self._requests)
+        ]
+        with self._clock("explaining"):
+            lines = answer(self._edge, self._name, assembled, ranked, self._requests, rows, self._lost)
+        self._timings["total"] = _elapsed(self._started)
+        return [
+            NotFoundError(f"unknown item {missing!r}", field="item_id")
+            if missing is not None
+            else Recommendation.of(
+                self._name, items, self._edge.bundle, tuple(self._degraded), dict(self._timings), left_out
+            )
+            for missing, items, left_out in zip(assembled.missing, lines, self._left_out, strict=True)
+        ]
+
+    def _lost(self, stage: str, error: Exception) -> None:
+        logger.warning("%s lost, degrading: %s: %s", stage, type(error).__name__, error)
+        self._degraded.append(stage)
+
+    def _clock(self, stage: str) -> _Clock:
+        return _Clock(self._timings, stage)
+
+
+class _Clock:
+    """Adds the milliseconds spent inside to ``timings[stage]``, also when it ends in an error."""
+
+    def __init__(self, timings: dict[str, float], stage: str) -> None:
+        self._timings = timings
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *details: object) -> None:
+        self._timings[self._stage] = _elapsed(self._start)
+
+
+def _elapsed(start: float) -> float:
+    return round((time.perf_counter() - start) * 1000, 3)

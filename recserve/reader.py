@@ -1,0 +1,239 @@
+"""Reads for each batch what the store knows: histories, profiles, and what happened to the catalogue.
+
+A store that fails or is late is not asked again until it answers a ping. Meanwhile batches go on with what
+was read last: histories of recently served users, and the catalogue as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from recserve.domain import Event, Int64Array, User
+from recserve.errors import StoreError
+from recserve.live import LiveItems, LiveView
+from recserve.store import EventStore, ItemStore, Pulse, UserStore, key_of
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED_EVENTS = 200_000
+"""Events of recently served users that are kept for the time when the store is down."""
+
+_THREADS = 4
+_PROBE_SECONDS = 0.25
+_TRIALS_SECONDS = 1.0
+
+
+class ServingStore(EventStore, ItemStore, UserStore, Protocol):
+    """The part of a :class:`recserve.store.Store` that serving needs."""
+
+    def pulse(self) -> Pulse:
+        """See :meth:`recserve.store.Store.pulse`."""
+        ...
+
+    def ping(self) -> None:
+        """See :meth:`recserve.store.Store.ping`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """Trials of the new items of a view.
+
+    Attributes:
+        shown: int64, shape (M,).
+        clicked: int64, shape (M,).
+    """
+
+    shown: Int64Array
+    clicked: Int64Array
+
+    @classmethod
+    def none(cls, size: int) -> TrialCounts:
+        """No trials of ``size`` new items."""
+        return cls(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64))
+
+    def over(self, size: int) -> TrialCounts:
+        """These counts for ``size`` new items: further ones have none."""
+        missing = (0, max(size - len(self.shown), 0))
+        return TrialCounts(np.pad(self.shown, missing)[:size], np.pad(self.clicked, missing)[:size])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a batch goes by.
+
+    Attributes:
+        histories: Events of each user, oldest first.
+        users: Profiles of those who have one.
+        view: The catalogue.
+        trials: Trials of its new items.
+        lost: The store could not be read; the rest is what was known last.
+    """
+
+    histories: Mapping[str, Sequence[Event]]
+    users: Mapping[str, User]
+    view: LiveView
+    trials: TrialCounts
+    lost: bool = False
+
+
+class LastKnown:
+    """The last histories and profiles of recently served users, bounded by the number of events.
+
+    Args:
+        budget: Events kept at most.
+    """
+
+    def __init__(self, budget: int = REMEMBERED_EVENTS) -> None:
+        self._budget = budget
+        self._size = 0
+        self._kept: OrderedDict[bytes, tuple[tuple[Event, ...], User | None]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.deletions: int | None = None
+        """Number of the last deletion that was followed."""
+
+    def put(self, user_id: str, events: Sequence[Event], user: User | None) -> None:
+        """Remember a user; whoever was not served for longest is forgotten in return."""
+        key = key_of(user_id)
+        with self._lock:
+            self._drop(key)
+            self._kept[key] = (tuple(events), user)
+            self._size += 1 + len(events)
+            while self._size > self._budget and self._kept:
+                self._drop(next(iter(self._kept)))
+
+    def get(self, user_id: str) -> tuple[tuple[Event, ...], User | None]:
+        """Events and profile of a user, nothing if not remembered."""
+        with self._lock:
+            return self._kept.get(key_of(user_id), ((), None))
+
+    def forget(self, user_key: bytes) -> None:
+        """Remove a user, given as the digest of the id."""
+        with self._lock:
+            self._drop(user_key)
+
+    def _drop(self, key: bytes) -> None:
+        known = self._kept.pop(key, None)
+        if known is not None:
+            self._size -= 1 + len(known[0])
+
+
+class StoreReader:
+    """Reads a store for one pipeline, and does without it when it is down.
+
+    Args:
+        store: The store.
+        live: Follows its catalogue.
+        limit: Newest events of a user that count.
+        deadline: Seconds that a read may take.
+        known: What was known last; shared by the pipelines of a process.
+    """
+
+    def __init__(
+        self,
+        store: ServingStore,
+        live: LiveItems,
+        limit: int,
+        deadline: float,
+        known: LastKnown | None = None,
+    ) -> None:
+        self.store = store
+        self.live = live
+        self.known = known or LastKnown()
+        self._limit = limit
+        self._deadline = deadline
+        # Threads of its own: a store that hangs must not take those that stages need.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-reader")
+        self._trials: tuple[float, TrialCounts] = (0.0, TrialCounts.none(0))
+        self._probe: asyncio.Task[None] | None = None
+
+    @property
+    def down(self) -> bool:
+        """Whether the store is being waited for."""
+        return self._probe is not None and not self._probe.done()
+
+    async def read(self, user_ids: Sequence[str], *, trials: bool = False) -> Reading:
+        """Read for a batch of users; never fails.
+
+        Args:
+            user_ids: Distinct users.
+            trials: Also the trials of new items.
+        """
+        if not self.down:
+            loop = asyncio.get_running_loop()
+            work = loop.run_in_executor(self._threads, self._read, user_ids, trials)
+            try:
+                return await asyncio.wait_for(work, self._deadline)
+            except StoreError as error:
+                self._mark_down(error.message)
+            except TimeoutError:
+                self._mark_down(f"no answer within {self._deadline:g} s")
+        remembered = {user_id: self.known.get(user_id) for user_id in user_ids}
+        return Reading(
+            histories={user_id: events for user_id, (events, _) in remembered.items()},
+            users={user_id: user for user_id, (_, user) in remembered.items() if user is not None},
+            view=self.live.view,
+            trials=self._trials[1],
+            lost=True,
+        )
+
+    def _read(self, user_ids: Sequence[str], trials: bool) -> Reading:
+        # The pulse comes first: what it tells of is then seen by every read after it.
+        pulse = self.store.pulse()
+        self._follow_deletions(pulse.deletions)
+        view = self.live.at_least(pulse.catalogue)
+        histories = self.store.histories(user_ids, self._limit) if user_ids else {}
+        users = self.store.users(user_ids) if user_ids else {}
+        # Otherwise somebody was deleted meanwhile, possibly one of these.
+        if self.known.deletions == pulse.deletions:
+            for user_id in user_ids:
+                self.known.put(user_id, histories.get(user_id, ()), users.get(user_id))
+        return Reading(histories, users, view, self._read_trials(view) if trials else TrialCounts.none(0))
+
+    def _follow_deletions(self, number: int) -> None:
+        known = self.known
+        if known.deletions is not None and number > known.deletions:
+            for deletion in self.store.deletions(known.deletions):
+                known.forget(deletion.user_key)
+        known.deletions = max(number, known.deletions or 0)
+
+    def _read_trials(self, view: LiveView) -> TrialCounts:
+        due, counts = self._trials
+        new = len(view.encoded)
+        if time.monotonic() < due and len(counts.shown) == new:
+            return counts
+        counts = TrialCounts.none(new)
+        if new:
+            ids = view.catalogue.ids.ids[view.known :]
+            places = {item_id: place for place, item_id in enumerate(ids)}
+            for item_id, trial in self.store.trials(ids).items():
+                counts.shown[places[item_id]] = trial.shown
+                counts.clicked[places[item_id]] = trial.clicked
+        self._trials = (time.monotonic() + _TRIALS_SECONDS, counts)
+        return counts
+
+    def _mark_down(self, reason: str) -> None:
+        if not self.down:
+            logger.error("the store is down, going on with what is known: %s", reason)
+            self._probe = asyncio.get_running_loop().create_task(self._wait_for_store())
+
+    async def _wait_for_store(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_PROBE_SECONDS)
+            try:
+                await loop.run_in_executor(self._threads, self.store.ping)
+            except StoreError:
+                continue
+            logger.info("the store answers again")
+            return

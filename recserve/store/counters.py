@@ -1,0 +1,65 @@
+"""Counters that readers follow the store by, and the locks that keep them honest.
+
+A counter is raised in the transaction that makes the change. On PostgreSQL its row stays locked until
+that transaction ends, so the order of the numbers is the order of the commits: who sees number n sees
+every change up to n. SQLite has one writer at a time anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import Connection, func, select, update
+
+from recserve.store.records import Pulse
+from recserve.store.schema import counters
+
+CounterName = Literal["catalogue", "deletions", "keys"]
+
+COUNTERS: tuple[CounterName, ...] = ("catalogue", "deletions", "keys")
+
+_PEOPLE_LOCK = 7_261_873_411_029_455_124  # any fixed number that no other application uses
+
+
+def read_pulse(connection: Connection) -> Pulse:
+    """All counters as of this transaction."""
+    rows = connection.execute(select(counters.c.name, counters.c.value))
+    values = {name: value for name, value in rows if name in COUNTERS}
+    return Pulse(**values)
+
+
+def hold(connection: Connection, name: CounterName) -> int:
+    """Keep others from raising a counter until this transaction ends.
+
+    Returns:
+        Its value, which includes everything committed before.
+    """
+    query = select(counters.c.value).where(counters.c.name == name).with_for_update()
+    return int(connection.execute(query).scalar_one())
+
+
+def raise_counter(connection: Connection, name: CounterName) -> int:
+    """Count one up; returns the new value."""
+    change = (
+        update(counters)
+        .where(counters.c.name == name)
+        .values(value=counters.c.value + 1)
+        .returning(counters.c.value)
+    )
+    return int(connection.execute(change).scalar_one())
+
+
+def share_people(connection: Connection) -> None:
+    """Announce that this transaction adds something about people; many may at the same time."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock_shared(_PEOPLE_LOCK)))
+
+
+def exclude_people(connection: Connection) -> None:
+    """Wait for all transactions that add something about people, and keep new ones out.
+
+    Until this transaction ends. What the others committed is visible to the next statement of a
+    writing transaction, and to the next reading transaction.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_PEOPLE_LOCK)))

@@ -1,0 +1,91 @@
+"""What users did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Connection, func, select
+
+from recserve.domain import Event
+from recserve.store import schema
+from recserve.store.counters import exclude_people, share_people
+from recserve.store.database import Database
+from recserve.store.parts.part import Part
+from recserve.store.queries import histories_query, read_events
+from recserve.store.rows import Row, check_id, event_rows
+from recserve.store.schema import events
+from recserve.store.statements import insert_new
+from recserve.store.writer import Writer
+
+# Newest events looked at for each user wanted; people do several things in a row.
+_EVENTS_A_USER = 100
+
+
+class EventPart(Part):
+    """:class:`recserve.store.base.EventStore` over one database."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        super().__init__(database, writer)
+        self._histories = histories_query(database.is_postgres)
+
+    def add_events(self, events: Sequence[Event]) -> int:
+        """See :meth:`EventStore.add_events`."""
+        if not events:
+            return 0
+        rows = event_rows(events)
+        return self._writer.run(lambda connection: insert_events(connection, rows), len(rows))
+
+    def histories(self, user_ids: Sequence[str], limit: int) -> dict[str, list[Event]]:
+        """See :meth:`EventStore.histories`."""
+        found: dict[str, list[Event]] = {user: [] for user in user_ids}
+        for user in found:
+            check_id(user, "user_id")
+        if not found or limit < 1:
+            return found
+        hashes: Any = list({schema.hash_of(user) for user in found})
+        if not self._database.is_postgres:
+            hashes = json.dumps(hashes)
+        parameters = {"hashes": hashes, "limit": limit}
+        rows = self._database.read(lambda c: c.execute(self._histories, parameters).all())
+        for row in rows:
+            own = found.get(row[0])
+            if own is not None:  # else: another user whose hash is the same
+                own.append(Event(*row))
+        return found
+
+    def recent_users(self, limit: int) -> list[str]:
+        """See :meth:`EventStore.recent_users`."""
+        query = select(events.c.user_id).order_by(events.c.seq.desc()).limit(limit * _EVENTS_A_USER)
+        newest = self._database.read(lambda connection: connection.execute(query).scalars().all())
+        return list(dict.fromkeys(newest))[:limit]
+
+    def events_after(self, seq: int, limit: int) -> tuple[pa.Table, int]:
+        """See :meth:`EventStore.events_after`."""
+        until = settled_event(self._database, seq)
+        found = self._database.read(lambda connection: read_events(connection, seq, until, limit))
+        return found, found["seq"][-1].as_py() if len(found) else seq
+
+
+def settled_event(database: Database, after: int = 0) -> int:
+    """The highest number of an event, once every lower one is visible or was never used.
+
+    Nobody is waited for while there is none above ``after``.
+
+    PostgreSQL hands numbers out before transactions commit, so one of a slower transaction may be
+    missing below it. Every transaction that holds such a number holds the shared lock as well: having
+    had the lock alone for a moment means that they have all ended.
+    """
+    newest = select(func.coalesce(func.max(events.c.seq), 0))
+    highest = int(database.read(lambda connection: connection.execute(newest).scalar_one()))
+    if highest > after:
+        database.read(exclude_people)
+    return highest
+
+
+def insert_events(connection: Connection, rows: Sequence[Row]) -> int:
+    """Insert rows of events; returns how many were not there."""
+    share_people(connection)
+    return insert_new(connection, schema.events, rows)

@@ -1,0 +1,249 @@
+"""What a store hands out and takes in, beside items, users and events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal, NamedTuple
+
+from recserve.domain import FloatArray, Item
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much a store holds.
+
+    Attributes:
+        users: Distinct users with at least one event.
+        items: Items of the catalogue.
+        events: Events, duplicates by ``event_id`` counted once.
+    """
+
+    users: int
+    items: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class BundleRecord:
+    """One trained bundle as the store remembers it.
+
+    Attributes:
+        bundle_id: Its id, the name of its folder.
+        created_ms: When it was recorded, milliseconds since the epoch.
+        summary: JSON-like facts for people and tools (metrics, counts, versions).
+    """
+
+    bundle_id: str
+    created_ms: int
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExposedItem:
+    """One item of an exposure.
+
+    Attributes:
+        item_id: External item id.
+        score: The score it was shown with.
+        sources: Names of the retrievers that proposed it, strongest first.
+    """
+
+    item_id: str
+    score: float
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What one recommendation showed to whom.
+
+    Attributes:
+        recommendation_id: Id of the answer, at most 200 characters; storing it twice stores it once.
+        user_id: External user id, None for an anonymous session.
+        bundle: Id of the bundle that served it.
+        scenario: Name of the scenario.
+        timestamp: Milliseconds since the epoch, UTC.
+        items: The items in the order shown.
+    """
+
+    recommendation_id: str
+    user_id: str | None
+    bundle: str
+    scenario: str
+    timestamp: int
+    items: tuple[ExposedItem, ...]
+
+
+class Pulse(NamedTuple):
+    """Counters that grow with every change of their kind; readers follow a store by them.
+
+    Attributes:
+        catalogue: Items added, changed, hidden, deleted, or given a vector.
+        deletions: People deleted.
+        keys: API keys added or revoked.
+    """
+
+    catalogue: int = 0
+    deletions: int = 0
+    keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ItemVectors:
+    """Text vectors of some items.
+
+    Attributes:
+        fingerprint: The encoder's, see :attr:`recserve.Encoder.fingerprint`.
+        by_id: float32, shape (d,), unit length, by item id.
+    """
+
+    fingerprint: str
+    by_id: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemState:
+    """An item as the store has it now.
+
+    Attributes:
+        item: The item; of a deleted one only the id is left.
+        created: Catalogue version it first appeared with. Kept when it is deleted and comes back.
+        changed: Catalogue version of its last change.
+        deleted: Whether it was deleted.
+        vector: float32, shape (d,), None while it is not encoded.
+        fingerprint: Of the encoder that made the vector, empty without one.
+    """
+
+    item: Item
+    created: int
+    changed: int
+    deleted: bool = False
+    vector: FloatArray | None = None
+    fingerprint: str = ""
+
+
+class Keep(Enum):
+    """Stands for "as it is" where None means something else."""
+
+    KEEP = "keep"
+
+
+KEEP = Keep.KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPatch:
+    """A change of some of an item's fields.
+
+    Attributes:
+        item_id: The item.
+        attributes: Attributes to set; one whose value is None is removed.
+        hidden: None keeps it.
+        expires_at: Milliseconds, None for never.
+    """
+
+    item_id: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    hidden: bool | None = None
+    expires_at: int | Literal[Keep.KEEP] | None = KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class UserPatch:
+    """A change of some of a user's attributes; one whose value is None is removed."""
+
+    user_id: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionReceipt:
+    """Proof that a person was deleted, without the person's id.
+
+    Attributes:
+        receipt_id: Random; never derived from the user.
+        deleted_at: Milliseconds since the epoch, UTC.
+        events: Events deleted.
+        exposures: Exposures deleted.
+        profiles: 1 if attributes were deleted, else 0.
+    """
+
+    receipt_id: str
+    deleted_at: int
+    events: int
+    exposures: int
+    profiles: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A deletion as readers of the store follow it.
+
+    Attributes:
+        number: :attr:`Pulse.deletions` it was made with.
+        user_key: 128-bit digest of the user id, see :func:`recserve.store.key_of`.
+        receipt: What the caller got.
+    """
+
+    number: int
+    user_key: bytes
+    receipt: DeletionReceipt
+
+
+Scope = Literal["read", "write", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key that clients of the HTTP API present; the secret itself is nowhere stored.
+
+    Attributes:
+        key_id: Public part, lower-case letters and digits.
+        secret_hash: sha256 of the secret part, hexadecimal.
+        name: What people call it.
+        scopes: What it may do.
+        created_at: Milliseconds since the epoch, UTC.
+        revoked_at: Likewise, None while it is good.
+        rate_limit: Requests a second, None for the server's default.
+    """
+
+    key_id: str
+    secret_hash: str = field(repr=False)
+    name: str
+    scopes: frozenset[Scope]
+    created_at: int
+    revoked_at: int | None = None
+    rate_limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One administrative action.
+
+    Attributes:
+        at: Milliseconds since the epoch, UTC.
+        actor: ``key:KEY_ID``, ``cli:LOGIN`` or ``anonymous``.
+        action: Such as ``key.create`` or ``user.delete``.
+        target: What it was done to; never a user id (a deletion names its receipt).
+        detail: JSON-like facts.
+    """
+
+    at: int
+    actor: str
+    action: str
+    target: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Trials(NamedTuple):
+    """How a new item did when it was shown to find out.
+
+    Attributes:
+        shown: Times it had a place.
+        clicked: Positive events that came back with the recommendation's id.
+    """
+
+    shown: int = 0
+    clicked: int = 0

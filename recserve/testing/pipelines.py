@@ -1,0 +1,42 @@
+"""A pipeline over parts that were built by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from recserve.catalogue import Catalogue
+from recserve.live import LiveItems
+from recserve.pipeline import Edge, Pipeline, StageClient
+from recserve.reader import ServingStore, StoreReader
+
+
+def pipeline_over(
+    edge: Edge,
+    store: ServingStore,
+    client: StageClient,
+    *,
+    live: LiveItems | None = None,
+    history: int = 1000,
+    deadline: float = 5.0,
+    seed: int = 0,
+) -> Pipeline:
+    """A pipeline whose filters and rerankers stay as they are when the catalogue changes.
+
+    Args:
+        edge: The edge on the bundle's catalogue.
+        store: The store.
+        client: How stages are reached.
+        live: What the client's stages follow; None to follow the store from its first item on.
+        history: Newest events of a user that count.
+        deadline: Seconds that a read of the store may take.
+        seed: Of exploration's draws.
+    """
+
+    def build(catalogue: Catalogue) -> Edge:
+        return replace(edge, catalogue=catalogue)
+
+    following = live or LiveItems(edge.catalogue, store, -1, edge.fingerprint)
+    reader = StoreReader(store, following, history, deadline)
+    return Pipeline(build, reader, client, np.random.default_rng(seed))
