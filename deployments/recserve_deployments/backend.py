@@ -96,10 +96,9 @@ class GraphBackend(StoredBackend):
             bundle = self._bundles.current.bundle.id
         except NotReadyError as error:
             details["bundle"] = error.message
-        try:
-            await asyncio.to_thread(self._store.ping)
-        except StoreError as error:
-            details["store"] = error.message
+        problem = await self.store_problem()
+        if problem is not None:
+            details["store"] = problem
         pings = await asyncio.gather(*(stage.alive(_PING_SECONDS) for stage in self._stages.values()))
         stages = dict(zip(self._stages, pings, strict=True))
         details.update({name: "does not answer" for name, alive in stages.items() if not alive})

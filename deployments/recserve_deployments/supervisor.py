@@ -30,6 +30,7 @@ logger = logging.getLogger("recserve.supervisor")
 
 READY_SECONDS = 180.0
 _OBJECT_STORE_BYTES = 128 * 2**20
+TUNING_FENCE = "recserve_tuning"
 
 
 class _StoppedEarlyError(BaseException):
@@ -97,10 +98,13 @@ class Supervisor:
         import ray
 
         directory = Path(self._state.run_directory or "")
+        cpus = max(os.cpu_count() or 1, self._reserved_cpus())
         try:
             context = ray.init(
                 address="local",
-                num_cpus=max(os.cpu_count() or 1, self._reserved_cpus()),
+                num_cpus=cpus,
+                # Tuning that runs beside this server takes this as well as CPUs: a core is never its own.
+                resources={TUNING_FENCE: cpus - 1} if cpus > 1 else {},
                 include_dashboard=False,
                 # Batches travel by gRPC and bundles are memory-mapped: little goes through the object store.
                 object_store_memory=_OBJECT_STORE_BYTES,

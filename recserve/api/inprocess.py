@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 
 from recserve.api.backend import Readiness
 from recserve.api.models import now_ms
 from recserve.api.stored import StoredBackend
-from recserve.errors import RecserveError, StoreError
+from recserve.errors import RecserveError
 from recserve.pipeline import Pipeline
 from recserve.registry import PluginInfo
 from recserve.requests import Recommendation, Request
@@ -58,11 +57,8 @@ class LocalBackend(StoredBackend):
 
     async def ready(self) -> Readiness:
         """Ready as soon as it exists; a store that is down only makes answers less personal."""
-        details = {}
-        try:
-            await asyncio.to_thread(self._store.ping)
-        except StoreError as error:
-            details["store"] = error.message
+        problem = await self.store_problem()
+        details = {} if problem is None else {"store": problem}
         return Readiness(
             ready=True, bundle=self._served().edge.bundle, store=not details, stages={}, details=details
         )

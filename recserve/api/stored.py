@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _AUDITED_IDS = 100
+_PING_SECONDS = 1.0
 _THREADS = 32
 
 
@@ -58,6 +59,16 @@ class StoredBackend:
             return self._served()
         except NotReadyError:
             return None
+
+    async def store_problem(self) -> str | None:
+        """What is wrong with the store in one line, None if it answers."""
+        try:
+            await asyncio.wait_for(self.in_store(self._store.ping), _PING_SECONDS)
+        except StoreError as error:
+            return error.message
+        except TimeoutError:
+            return f"no answer within {_PING_SECONDS:g} s"
+        return None
 
     def log_answers(
         self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: int
