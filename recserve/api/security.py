@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
-from recserve.access import ACTOR, Keyring, RateLimitedError, UnauthorizedError
+from recserve.access import ACTOR, ANONYMOUS, ForbiddenError, Keyring, RateLimitedError, UnauthorizedError
 from recserve.api.errors import envelope
 from recserve.api.metrics import Metrics
 from recserve.errors import NotReadyError, RecserveError
@@ -26,6 +26,7 @@ _PUBLIC_UNDER = ("/v1/health/", "/static/", "/docs/static/")
 # Questions that are put as a POST because they are long.
 _READING_POSTS = frozenset({"/v1/recommend", "/v1/similar", "/v1/rank"})
 _USERS = "/v1/users"
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -90,6 +91,8 @@ class Guard:
         if not is_public(path):
             try:
                 scope[ACTOR] = await self._admit(scope, scope_needed(scope["method"], path))
+                if scope[ACTOR] == ANONYMOUS:
+                    _check_host(scope["headers"])
             except RecserveError as error:
                 await _refusal(error)(scope, receive, send)
                 return
@@ -106,6 +109,26 @@ class Guard:
             # wrong with them, so the time that it takes tells nothing.
             await self._keyring.look()
             return self._keyring.admit(presented, needed)
+
+
+def _check_host(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse calls without a key that were not meant for this machine.
+
+    A page on the web can have its own name resolve to this machine's address, and its scripts then reach a
+    server here past the browser's rules (DNS rebinding). Such calls carry the page's name.
+
+    Raises:
+        ForbiddenError: The ``Host`` header names another machine.
+    """
+    for name, value in headers:
+        if name == b"host":
+            host = value.decode("latin-1").lower()
+            host = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+            if host not in _LOCAL:
+                raise ForbiddenError(
+                    f"without API keys this server answers calls to localhost only, not to {host[:80]!r}; "
+                    "create a key with `recserve keys create`"
+                )
 
 
 def _refusal(error: RecserveError) -> ASGIApp:

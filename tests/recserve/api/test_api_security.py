@@ -312,3 +312,18 @@ def test_the_bearer_wins_over_the_other_header() -> None:
     headers = [(b"x-api-key", b"other"), (b"authorization", b"Bearer one")]
     assert presented_key(headers) == presented_key(reversed(headers)) == "one"
     assert presented_key([]) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "[2001:db8::1]:80", "127.0.0.1.evil.example"]
+)
+def test_without_keys_names_of_other_machines_are_refused(
+    client: httpx.Client, served_with_keys: Any, keyring: Keyring, host: str
+) -> None:
+    refused = error_of(client.get("/v1/about", headers={"Host": host}), 403)
+    assert refused["code"] == "forbidden"
+    assert "localhost only" in refused["message"]
+    for fine in ("localhost:9", "127.0.0.1", "[::1]:8000", "LOCALHOST"):
+        assert client.get("/v1/about", headers={"Host": fine}).status_code == 200
+    key = add(served_with_keys.store, keyring, "read")
+    assert client.get("/v1/about", headers={"Host": host, **key}).status_code == 200
