@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 HOME_DIR ?= .recserve/demo
 
-.PHONY: demo test lint types contracts format bench docs clean
+.PHONY: demo test lint types contracts format bench chaos freshness ingest docs clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -33,6 +33,16 @@ format: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/serving.py
+
+chaos: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.chaos
+	$(BIN)/python -m benchmarks.chaos --postgres
+
+freshness: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.freshness
+
+ingest: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.ingest
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/build_reference.py

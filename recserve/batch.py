@@ -235,10 +235,16 @@ class Batch:
             NotFoundError(f"unknown item {missing!r}", field="item_id")
             if missing is not None
             else Recommendation.of(
-                self._name, items, self._edge.bundle, tuple(self._degraded), dict(self._timings), left_out
+                self._name, items, self._edge.bundle, self._lost_to(text), dict(self._timings), left_out
             )
-            for missing, items, left_out in zip(assembled.missing, lines, self._left_out, strict=True)
+            for missing, items, left_out, text in zip(
+                assembled.missing, lines, self._left_out, assembled.base.texts, strict=True
+            )
         ]
+
+    def _lost_to(self, text: str | None) -> tuple[str, ...]:
+        """What one request of the batch lost: without text it needed no encoder."""
+        return tuple(one for one in self._degraded if text or one != "encoding")
 
     def _lost(self, stage: str, error: Exception) -> None:
         logger.warning("%s lost, degrading: %s: %s", stage, type(error).__name__, error)

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
+CALL_HEADER = "x-recserve-call"
+"""HTTP header with the name that our proxy gives to each call; a repeated call has the same one."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
     """One step of a session that a request brings along.

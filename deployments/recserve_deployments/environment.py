@@ -15,6 +15,7 @@ import stat
 from pathlib import Path
 
 from recserve.errors import RuntimeEnvironmentError
+from recserve.requests import CALL_HEADER
 from recserve_deployments.ports import ServePorts, binds
 
 TOKEN_FILE = "ray.token"
@@ -32,10 +33,19 @@ SERVE_FLAGS = {
 # HAProxy's stats and metrics pages would listen on every interface, and Serve has no setting for it. So
 # Serve is given this as HAProxy; it corrects the generated configuration and becomes the real one. Serve
 # itself is told to use loopback, and so its replicas stay there, whatever the public port is bound to.
+#
+# Besides: while no replica is there yet, or none any more, Serve's configuration answers 404, which a
+# client takes for final; it is 503, come back. Serve would turn HAProxy's own 502, 503 and 504 into 500. And
+# each call gets a name, which stays the same when HAProxy tries again after a replica died under it.
 _HAPROXY = """#!/bin/sh
 for word in "$@"; do
   case "$word" in
-    *.cfg) sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' {public} "$word" || exit 1 ;;
+    *.cfg) sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' {public} \\
+      -e 's/^\\( *http-request return status \\)404\\( .*\\)$/\\1503\\2 hdr Retry-After 1/' \\
+      -e '/^ *errorfile 50[234] /d' \\
+      -e '/set-header {call} /d' \\
+      -e '/^frontend http_frontend/a\\    http-request set-header {call} %[uuid]' \\
+      "$word" || exit 1 ;;
   esac
 done
 exec {binary} "$@"
@@ -116,6 +126,9 @@ def server_environment(
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy / "state"),
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # A request whose replica dies is sent to another one. All of ours can be repeated: see CALL_HEADER.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "3",
         # Ray runs workers, which are our replicas, at niceness 15: any other program would starve them.
         "RAY_worker_niceness": "0",
         # A log line a request, read back by Python, is a third of what a small server can do.
@@ -135,6 +148,7 @@ def _proxy_script(directory: Path, public: tuple[str, int] | None = None) -> Pat
         wanted = ",".join(binds(host, port))
         moves = f"-e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{wanted}/'"
     binary = shlex.quote(str(get_haproxy_binary()))
-    script.write_text(_HAPROXY.format(binary=binary, public=moves), encoding="utf-8")
+    text = _HAPROXY.format(binary=binary, public=moves, call=CALL_HEADER)
+    script.write_text(text, encoding="utf-8")
     script.chmod(0o700)
     return script

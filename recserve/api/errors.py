@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recserve.api.answers import dumps
 from recserve.config import nearest
-from recserve.errors import InvalidRequestError, RecserveError
+from recserve.errors import InvalidRequestError, RecserveError, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,11 @@ def answer_error(request: Request, error: RecserveError) -> Response:
     """Tell the client, and the log if it is not the client's mistake."""
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("%s %s: %s: %s", request.method, request.url.path[:200], error.code, error)
-    return envelope(error.status, error.code, error.message, error.field)
+    message = error.message
+    if isinstance(error, StoreError):
+        # Where the database is, and what it said, is for the log.
+        message = "the store cannot be used now; nothing was stored, come back in a moment"
+    return envelope(error.status, error.code, message, error.field)
 
 
 def envelope(

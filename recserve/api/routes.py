@@ -6,6 +6,7 @@ Each reads a request, asks the backend and writes the answer; nothing else.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Path, Query
@@ -23,6 +24,7 @@ from recserve.api.settings import ApiSettings
 from recserve.api.writes import EventBatchBody, EventBody
 from recserve.domain import Event
 from recserve.errors import NotReadyError
+from recserve.requests import CALL_HEADER
 from recserve.requests import Request as Wanted
 
 SAMPLE_USERS = 20
@@ -121,6 +123,9 @@ class Routes:
     async def events(self, request: Request) -> Response:
         """Answer `POST /v1/events`."""
         events = await read(request, self._settings.max_bulk_bytes, self._events_of)
+        call = request.headers.get(CALL_HEADER, "")
+        if call:
+            events = [_named(event, f"{call}-{index}") for index, event in enumerate(events)]
         stored = await backend_of(request).add_events(events)
         metrics_of(request).events_stored(stored)
         return answers.json_response(
@@ -157,6 +162,11 @@ class Routes:
             missing = "; ".join(f"{part}: {what}" for part, what in readiness.details.items())
             raise NotReadyError(missing or "the server is starting")
         return answers.json_response(about.ready_answer(readiness))
+
+
+def _named(event: Event, event_id: str) -> Event:
+    """An event with an id, so that a call that is repeated by the proxy stores it once."""
+    return event if event.event_id else replace(event, event_id=event_id)
 
 
 def backend_of(request: Request) -> Backend:

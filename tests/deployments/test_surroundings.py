@@ -211,6 +211,25 @@ def test_the_proxy_script_moves_open_pages_to_the_loopback(tmp_path: Path) -> No
     assert binds == ["bind 127.0.0.1:9101", "bind 127.0.0.1:8000", "bind 127.0.0.1:8404"]
 
 
+def test_the_proxy_script_has_no_final_answer_while_nothing_runs(tmp_path: Path) -> None:
+    script = environment._proxy_script(tmp_path)
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        "defaults\n    mode http\n    errorfile 503 /nowhere\n    timeout client 1s\n    timeout connect 1s\n"
+        "    timeout server 1s\nfrontend http_frontend\n    bind 127.0.0.1:8000\n"
+        "    default_backend default_backend\nbackend default_backend\n"
+        '    http-request return status 404 content-type text/plain lf-string "Path not found."\n'
+    )
+    for _ in range(2):
+        done = subprocess.run([str(script), "-f", str(config), "-c"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        text = config.read_text()
+        assert "return status 503 content-type text/plain lf-string" in text
+        assert "hdr Retry-After 1" in text
+        assert "errorfile" not in text
+        assert text.count("set-header x-recserve-call %[uuid]") == 1
+
+
 @pytest.mark.parametrize(
     ("host", "bound"),
     [

@@ -295,8 +295,11 @@ def test_lost_retrieval_gives_popular_without_seen_items(lab: Lab) -> None:
 
 def test_lost_encoding_goes_on_without_text(lab: Lab) -> None:
     lab.client.broken = {"encoding"}
-    answer = lab.one(query="Title 7", n=3)
+    answer, plain = lab.ask(Request(query="Title 7", n=3), Request(n=3))
+    assert isinstance(answer, Recommendation)
+    assert isinstance(plain, Recommendation)
     assert answer.degraded == ("encoding",)
+    assert plain.degraded == (), "it has no text to encode"
     assert len(answer.items) == 3
 
 

@@ -239,3 +239,13 @@ def test_writes_that_wait_for_the_store_hold_no_recommendation_up(served: Any) -
 
     asyncio.run(go())
     assert served.store.counts().events == 60
+
+
+def test_a_call_that_the_proxy_repeats_is_stored_once(served: Any, address: str) -> None:
+    named = {"user_id": "ada", "item_id": "1", "event": "view", "event_id": "mine"}
+    body = {"events": [{"user_id": "ada", "item_id": "1", "event": "view"} for _ in range(3)] + [named]}
+    with httpx.Client(base_url=address, timeout=30, trust_env=False) as client:
+        first = client.post("/v1/events", json=body, headers={"x-recserve-call": "c1"}).json()
+        again = client.post("/v1/events", json=body, headers={"x-recserve-call": "c1"}).json()
+        other = client.post("/v1/events", json=body, headers={"x-recserve-call": "c2"}).json()
+    assert (first["stored"], again["stored"], other["stored"]) == (4, 0, 3)

@@ -1,0 +1,1 @@
+"""Measurements of a whole server; see docs/how-to/measure.md."""
