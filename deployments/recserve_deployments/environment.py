@@ -35,21 +35,26 @@ SERVE_FLAGS = {
 # itself is told to use loopback, and so its replicas stay there, whatever the public port is bound to.
 #
 # Besides: while no replica is there yet, or none any more, Serve's configuration answers 404, which a
-# client takes for final; it is 503, come back. Serve would turn HAProxy's own 502, 503 and 504 into 500. And
-# each call gets a name, which stays the same when HAProxy tries again after a replica died under it.
+# client takes for final; it is 503, come back. Serve would turn HAProxy's own 502, 503 and 504 into 500, and
+# itself answers 500, in plain text, to what a stopping replica leaves behind. And each call gets a name,
+# which stays the same when HAProxy tries again after a replica died under it.
 _HAPROXY = """#!/bin/sh
 for word in "$@"; do
   case "$word" in
     *.cfg) sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' {public} \\
       -e 's/^\\( *http-request return status \\)404\\( .*\\)$/\\1503\\2 hdr Retry-After 1/' \\
       -e '/^ *errorfile 50[234] /d' \\
-      -e '/set-header {call} /d' \\
+      -e '/set-header {call} /d' -e '/set-status 503 if /d' \\
       -e '/^frontend http_frontend/a\\    http-request set-header {call} %[uuid]' \\
+      -e '/^frontend http_frontend/a\\    {stopped}' \\
       "$word" || exit 1 ;;
   esac
 done
 exec {binary} "$@"
 """
+
+
+_STOPPED = "http-response set-status 503 if { status 500 } { res.hdr(content-type) -m beg text/plain }"
 
 
 def run_directory(home: Path) -> Path:
@@ -128,7 +133,8 @@ def server_environment(
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # A request whose replica dies is sent to another one. All of ours can be repeated: see CALL_HEADER.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-        "RAY_SERVE_HAPROXY_RETRIES": "3",
+        # A second lies between two attempts, and the only ingress replica takes some seconds to come back.
+        "RAY_SERVE_HAPROXY_RETRIES": "10",
         # Ray runs workers, which are our replicas, at niceness 15: any other program would starve them.
         "RAY_worker_niceness": "0",
         # A log line a request, read back by Python, is a third of what a small server can do.
@@ -148,7 +154,7 @@ def _proxy_script(directory: Path, public: tuple[str, int] | None = None) -> Pat
         wanted = ",".join(binds(host, port))
         moves = f"-e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{wanted}/'"
     binary = shlex.quote(str(get_haproxy_binary()))
-    text = _HAPROXY.format(binary=binary, public=moves, call=CALL_HEADER)
+    text = _HAPROXY.format(binary=binary, public=moves, call=CALL_HEADER, stopped=_STOPPED)
     script.write_text(text, encoding="utf-8")
     script.chmod(0o700)
     return script

@@ -228,6 +228,7 @@ def test_the_proxy_script_has_no_final_answer_while_nothing_runs(tmp_path: Path)
         assert "hdr Retry-After 1" in text
         assert "errorfile" not in text
         assert text.count("set-header x-recserve-call %[uuid]") == 1
+        assert text.count("set-status 503 if { status 500 }") == 1
 
 
 @pytest.mark.parametrize(
