@@ -16,11 +16,13 @@ from recserve.config import (
     Config,
     EncoderConfig,
     PipelineConfig,
+    PromotionConfig,
     RetrieverConfig,
     ServerConfig,
     StageConfig,
     StoreConfig,
     TrainConfig,
+    TuneConfig,
 )
 from recserve.domain import DEFAULT_EVENT_TYPES, EventType
 from recserve.registry import Registry
@@ -35,6 +37,8 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("scenarios.NAME", PipelineConfig),
     ("scenarios.NAME.retrievers[]", RetrieverConfig),
     ("train", TrainConfig),
+    ("tune", TuneConfig),
+    ("promotion", PromotionConfig),
     ("server", ServerConfig),
     ("server.ingress, .retrieval, .encoding, .ranking", StageConfig),
 ]

@@ -46,6 +46,7 @@ from recserve.stages import (
     Trainable,
     search,
 )
+from recserve.tastes import best_contributors, in_parts, taste_vectors
 from recserve.topk import mask_columns, mask_scores, top_k
 
 __version__ = "0.1.0"
@@ -88,9 +89,12 @@ __all__ = [
     "User",
     "Vocabulary",
     "__version__",
+    "best_contributors",
     "hookimpl",
+    "in_parts",
     "mask_columns",
     "mask_scores",
     "search",
+    "taste_vectors",
     "top_k",
 ]

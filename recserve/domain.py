@@ -315,6 +315,24 @@ class Queries:
         """The same batch with the filters' masks set."""
         return replace(self, allowed=allowed)
 
+    def part(self, start: int, stop: int) -> Queries:
+        """Queries ``start:stop`` as a batch of their own."""
+        offsets = self.excluded.offsets[start : stop + 1]
+        vectors = self.text_vectors
+        return replace(
+            self,
+            user_ids=self.user_ids[start:stop],
+            histories=self.histories.select(np.arange(start, stop, dtype=np.int64)),
+            times=self.times[start:stop],
+            anchors=self.anchors[start:stop],
+            excluded=Ragged(offsets - offsets[0], self.excluded.values[offsets[0] : offsets[-1]]),
+            texts=self.texts[start:stop],
+            text_vectors=None if vectors is None else vectors[start:stop],
+            allowed=self.allowed[start:stop],
+            filters=self.filters[start:stop],
+            contexts=self.contexts[start:stop],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:

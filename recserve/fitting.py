@@ -12,9 +12,10 @@ import numpy as np
 
 from recserve.catalogue import Catalogue
 from recserve.dataset import Dataset
-from recserve.domain import Candidates, Int32Array, Queries, Ragged
+from recserve.domain import Candidates, Int32Array, Queries
 from recserve.errors import DataError
 from recserve.evaluation.splits import Split, temporal
+from recserve.evaluation.stagewise import Stages
 from recserve.graph import RankingStage, Scenario, rank_order, rerank, top_up
 from recserve.registry import Resolved, ResolvedConfig
 from recserve.retrieval import RetrievalStage
@@ -115,13 +116,26 @@ class FittedPipeline:
 
     def recommend(self, queries: Queries, k: int) -> Int32Array:
         """The first k items of each query, int32 (B, k), -1 pads."""
-        candidates = self.candidates(queries, k)
+        return self.stages(queries, k).items
+
+    def stages(self, queries: Queries, k: int) -> Stages:
+        """The same, with what each stage did."""
+        config = self._scenario.config
+        result, found = self._retrieval.retrieve_parts("", queries, k)
+        candidates = result.candidates
         if ((candidates.items >= 0).sum(axis=1) < k).any():
-            found = self._fallback.retrieve(queries, k + candidates.items.shape[1])
-            candidates = top_up(candidates, found, self._scenario.config.fallback.use, k)
+            more = self._fallback.retrieve(queries, k + candidates.items.shape[1])
+            candidates = top_up(candidates, more, config.fallback.use, k)
         ranked = rank_order(self._ranking.score("", queries, candidates), candidates)
         items = rerank(self._scenario.rerankers, queries, ranked, k).items
-        return np.pad(items, ((0, 0), (0, k - items.shape[1])), constant_values=-1)
+        return Stages(
+            found=found,
+            asked={one.use: max(one.candidates, k) for one in config.retrievers},
+            candidates=result.candidates,
+            ranked=ranked.items,
+            items=np.pad(items, ((0, 0), (0, k - items.shape[1])), constant_values=-1),
+            budget=max(config.budget, k),
+        )
 
 
 def fit_component(one: Resolved, data: Dataset, context: FitContext) -> tuple[Any, dict[str, Any]]:
@@ -227,15 +241,7 @@ def ranking_examples(pipeline: FittedPipeline, split: Split, limit: int, seed: i
     order = np.argsort(pairs, kind="stable")
     pairs, happened = pairs[order], split.times[order]
 
-    sample = replace(
-        split,
-        rows=split.rows[chosen],
-        starts=split.starts[chosen],
-        ends=split.ends[chosen],
-        times=split.times[chosen],
-        groups=split.groups[chosen],
-        relevant=Ragged.of([[row] for row in target[chosen]]),
-    )
+    sample = split.take(chosen)
     queries = next(batch for _, batch, _ in sample.batches(len(sample)))
     parts = [pipeline.candidates(batch) for _, batch, _ in sample.batches(_BATCH)]
     candidates = _stack(parts)

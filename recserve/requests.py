@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-
 CALL_HEADER = "x-recserve-call"
 """HTTP header with the name that our proxy gives to each call; a repeated call has the same one."""
 

@@ -143,6 +143,12 @@ class RetrievalStage:
             NotFoundError: Unknown scenario.
             StageError: Every retriever failed.
         """
+        return self.retrieve_parts(scenario, queries, n)[0]
+
+    def retrieve_parts(
+        self, scenario: str, queries: Queries, n: int = 0
+    ) -> tuple[RetrievalResult, Mapping[str, Retrieved]]:
+        """Like :meth:`retrieve`, with what each retriever found before the merge, for evaluation."""
         chosen = self._scenario(scenario)
         view = None if self._live is None else self._live.newest(queries.live_version)
         if view is None:
@@ -165,7 +171,7 @@ class RetrievalStage:
         candidates = merge(found, weights, budget)
         if view is not None and chosen.config.explore is not None:
             candidates = self._with_new_items(chosen, queries, candidates, view)
-        return RetrievalResult(candidates, tuple(failed))
+        return RetrievalResult(candidates, tuple(failed)), found
 
     def _filtered(self, scenario: str, queries: Queries, view: LiveView) -> Queries:
         """The batch with ``allowed`` set for all items of the view."""

@@ -342,6 +342,9 @@ class Component:
         summary: One line for ``recserve plugins``.
         stateless: The component learns nothing: its parameters may differ between scenarios, and a server
             takes them from its configuration, not from the bundle.
+        not_in_bundles: Given validated params, why a bundle must not hold the component, or None if it may.
+            What holds something about single people says so here: it can be evaluated, but training refuses
+            it before anything is fitted.
     """
 
     name: str
@@ -351,6 +354,7 @@ class Component:
     argument: Any = None
     summary: str = ""
     stateless: bool = False
+    not_in_bundles: Callable[[Any], str | None] | None = None
 
 
 __all__ = [

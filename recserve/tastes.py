@@ -62,21 +62,21 @@ def taste_vectors(
     return vectors
 
 
-def best_contributors(taste: NDArray[np.int32], contributions: NDArray[np.float32]) -> NDArray[np.int32]:
+def best_contributors(rows: NDArray[np.int32], contributions: NDArray[np.float32]) -> NDArray[np.int32]:
     """For each returned item of one query the item of the history that speaks for it most.
 
     Args:
-        taste: int32, shape (h,); rows of the history's items.
+        rows: int32, shape (h,); the history's items.
         contributions: float32, shape (h, k); what each adds to the score of each returned item.
 
     Returns:
         int32, shape (k,); -1 where nothing speaks for an item. Of equals the first counts.
     """
-    if not len(taste):
+    if not len(rows):
         return np.full(contributions.shape[1], -1, dtype=np.int32)
     best = contributions.argmax(axis=0)
     positive = np.take_along_axis(contributions, best[None], axis=0)[0] > 0
-    return np.where(positive, taste[best], np.int32(-1)).astype(np.int32)
+    return np.where(positive, rows[best], np.int32(-1)).astype(np.int32)
 
 
 def in_parts(queries: Queries, size: int, retrieve: Callable[[Queries], Retrieved]) -> Retrieved:

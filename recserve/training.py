@@ -20,7 +20,9 @@ import numpy as np
 import recserve
 from recserve.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
 from recserve.dataset import Dataset
-from recserve.errors import DataError
+from recserve.errors import ConfigError, DataError
+from recserve.evaluation.metrics import Float64Array
+from recserve.evaluation.report import Report
 from recserve.evaluation.runner import evaluate
 from recserve.evaluation.splits import temporal
 from recserve.fitting import Fitted, Progress, catalogue_of, encode_catalogue, fit_all, fit_windows, silent
@@ -30,6 +32,8 @@ from recserve.stages import FitContext, Tables, Trainable
 logger = logging.getLogger(__name__)
 
 EVALUATED_AT = (10, 20)
+# Sections of the configuration that decide nothing about a bundle.
+_NOT_TRAINED = {"store", "bundles", "server", "tune", "promotion"}
 # Enough for a check of each run; `recserve evaluate` asks every query.
 QUERIES_PER_USER = 50
 
@@ -42,11 +46,13 @@ class TrainingResult:
         bundle: The bundle, already current.
         seconds: What each step took.
         metrics: Mean and interval by metric name; empty where the data allow no evaluation.
+        per_user: float64, shape (U,); nDCG@10 of each test user, None without an evaluation.
     """
 
     bundle: Bundle
     seconds: Mapping[str, float]
     metrics: Mapping[str, Any]
+    per_user: Float64Array | None = None
 
 
 class Trainer:
@@ -83,9 +89,11 @@ class Trainer:
             evaluated: Evaluate on the newest window before the final fit.
 
         Raises:
+            ConfigError: A component must not be in a bundle.
             DataError: There is nothing to learn from.
         """
         config = self._resolved.config
+        _refuse_what_bundles_must_not_hold(self._resolved)
         context = FitContext(
             seed=config.train.seed,
             event_types=tuple(config.event_types),
@@ -104,20 +112,22 @@ class Trainer:
             catalogue, fingerprint = encode_catalogue(self._resolved, catalogue, self._home, self._progress)
         data = data.with_catalogue(catalogue)
         metrics: Mapping[str, Any] = {}
-        prior = None
+        prior, per_user = None, None
         if evaluated:
-            prior, metrics = self._evaluate(data, context)
+            prior, report = self._evaluate(data, context)
+            if report is not None:
+                metrics, per_user = report.to_json()["metrics"], report.per_user["ndcg@10"]
         with self._timed("fit"):
             if prior is None:
                 prior = fit_windows(self._resolved, data, context).facts
             fitted = fit_all(self._resolved, data, context, prior)
         with self._timed("write"):
             bundle = self._write(fitted, data, fingerprint, prior, metrics)
-        return TrainingResult(bundle, dict(self._seconds), metrics)
+        return TrainingResult(bundle, dict(self._seconds), metrics, per_user)
 
     def _evaluate(
         self, data: Dataset, context: FitContext
-    ) -> tuple[Mapping[str, Mapping[str, Any]] | None, Mapping[str, Any]]:
+    ) -> tuple[Mapping[str, Mapping[str, Any]] | None, Report | None]:
         """Fit on windows before the newest one and measure on it."""
         config = self._resolved.config
         try:
@@ -129,7 +139,7 @@ class Trainer:
             )
         except DataError as error:
             logger.warning("too little data to evaluate on: %s", error)
-            return None, {}
+            return None, None
         with self._timed("fit on windows"):
             fitted = fit_windows(self._resolved, split.training, context)
         with self._timed("evaluate"):
@@ -142,7 +152,7 @@ class Trainer:
                 seed=config.train.seed,
                 progress=self._progress,
             )
-        return fitted.facts, report.to_json()["metrics"]
+        return fitted.facts, report
 
     def _write(
         self,
@@ -174,7 +184,7 @@ class Trainer:
                 )
             bundle = writer.finish(
                 recserve_version=recserve.__version__,
-                config=config.model_dump(mode="json", exclude={"store", "bundles", "server", "tune", "promotion"}),
+                config=config.model_dump(mode="json", exclude=_NOT_TRAINED),
                 config_hash=config.training_hash(),
                 seed=config.train.seed,
                 data=DataEntry(
@@ -193,6 +203,14 @@ class Trainer:
 
     def _timed(self, step: str) -> _Timed:
         return _Timed(self._seconds, step)
+
+
+def _refuse_what_bundles_must_not_hold(resolved: ResolvedConfig) -> None:
+    for one in resolved.components().values():
+        why = one.component.not_in_bundles
+        refused = None if why is None else why(one.params)
+        if refused is not None:
+            raise ConfigError(f"{one.where}: {refused}", field=one.where)
 
 
 class _Timed:

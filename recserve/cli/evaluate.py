@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,10 +19,11 @@ from recserve.cli.common import (
     ConfigOption,
     HomeOption,
     State,
+    err,
     out,
     progress_display,
-    show_problems,
 )
+from recserve.cli.splitting import Source, SplitName
 from recserve.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -29,17 +32,11 @@ if TYPE_CHECKING:
     from recserve.catalogue import Catalogue
     from recserve.cli.common import ProgressCallback
     from recserve.dataset import Dataset
-    from recserve.evaluation import Recommender, Report, Split
+    from recserve.evaluation import Findings, Recommender, Report, Split
     from recserve.registry import Registry, Resolved, ResolvedConfig, ResolvedPipeline
 
 PIPELINE = "pipeline"
-
-
-class SplitName(StrEnum):
-    """Splits that are made here."""
-
-    TEMPORAL = "temporal"
-    LEAVE_ONE_OUT = "leave-one-out"
+BASELINES = ("popular", "trending", "item_knn", "user_knn", "ease")
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +52,9 @@ def evaluate_command(
             help="A retriever such as mf, or 'pipeline'; repeatable. Default: pipeline and components.",
         ),
     ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help=f"Measure as well: {', '.join(BASELINES)}.")
+    ] = False,
     split: Annotated[
         SplitName | None,
         typer.Option("--split", help="How to split the data.", show_default=SplitName.TEMPORAL.value),
@@ -79,6 +79,19 @@ def evaluate_command(
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write an object here (a list for several models).")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Folder for a page with plots, the same as JSON, and values by user."),
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate",
+            metavar="ATTRIBUTE",
+            help="Item attribute whose mix in lists is compared with the user's own.",
+            show_default="the one most items have",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Instead of train.seed.")] = None,
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
@@ -94,28 +107,78 @@ def evaluate_command(
     training events. Test items that neither --train nor --items knows count as misses. Without
     timestamps the order of rows is taken for the order of events.
     """
+    from recserve import evaluation
+
     cut_offs = parse_ks(ks)
     source = Source(split, train, test, items, queries_per_user)
     source.check()
     if json_path is not None and not json_path.parent.is_dir():
         raise ConfigError(f"--json {json_path}: there is no folder {json_path.parent}")
+    if report is not None and report.exists() and not report.is_dir():
+        raise ConfigError(f"--report {report}: this is a file; name a folder")
     state = State(home, config)
     resolved = _with_seed(state, seed)
-    models = choose_models(state.registry, resolved, model or [])
+    models = choose_models(state.registry, resolved, model or [], baselines=baselines)
 
     with progress_display() as progress:
         bench = Bench(resolved, state.home, progress)
-        chosen = source.split(state, bench, needs_vectors=any(one.needs_vectors for one in models))
-        reports = [bench.measure(one, chosen, cut_offs) for one in models]
+        needs_vectors = any(one.needs_vectors for one in models)
+        chosen, checks = source.split(state, partial(bench.dataset, needs_vectors=needs_vectors))
+        if calibrate is None:
+            calibrate = evaluation.choose_attribute(chosen.training.catalogue)
+        reports = bench.measure_all(models, chosen, cut_offs, calibrate)
         progress.finish()
 
     if json_path is not None:
         objects = [report.to_json() for report in reports]
         text = json.dumps(objects[0] if len(objects) == 1 else objects, indent=1, allow_nan=False)
         json_path.write_text(text + "\n", encoding="utf-8")
-    from recserve.evaluation import comparison_table
+    findings = evaluation.Findings(reports, checks, _command())
+    out.print(evaluation.comparison_table(reports))
+    show_findings(findings)
+    if report is not None:
+        evaluation.write_report(report, findings)
+        out.print(f"Report: {report / 'report.html'}", highlight=False, soft_wrap=True)
 
-    out.print(comparison_table(reports))
+
+def show_findings(findings: Findings) -> None:
+    """What belongs below the table: the pipeline over its best part, its stages, doubtful leak checks."""
+    gain = findings.over_best_part
+    if gain is not None:
+        one = gain.interval
+        verdict = "significant" if one.excludes_zero else "not significant"
+        out.print(
+            f"pipeline over {gain.second}, the best of the others, {gain.metric}: {one.mean:+.4f} "
+            f"({one.low:+.4f} to {one.high:+.4f}), {verdict}",
+            highlight=False,
+        )
+    for report in findings.reports:
+        if report.stages:
+            out.print(f"{report.model} by stage: {_by_stage(report, findings.metric)}", highlight=False)
+    for check in findings.all_checks:
+        if not check.passed:
+            err.print(f"leak check: {check.detail}", style="yellow", highlight=False, markup=False)
+
+
+def _by_stage(report: Report, metric: str) -> str:
+    """Recall of each source, nDCG given candidates, nDCG in the end."""
+    recalls = [
+        f"{one.part} {one.interval.mean:.4f}" for one in report.stages if one.metric.startswith("recall")
+    ]
+    orders = [
+        f"{one.part} {one.interval.mean:.4f}"
+        for one in report.stages
+        if one.stage == "ranking" and one.metric == metric
+    ]
+    return (
+        f"recall of {', '.join(recalls)}; {metric} given candidates: {', '.join(orders)}; "
+        f"end to end {report.metrics[metric].mean:.4f}"
+    )
+
+
+def _command() -> str:
+    """What was typed, with the program by its name only."""
+    return shlex.join(["recserve", *sys.argv[1:]])
 
 
 def parse_ks(text: str) -> tuple[int, ...]:
@@ -141,15 +204,21 @@ class Model:
         name: As given.
         component: What to fit; None for the whole pipeline.
         needs_vectors: Whether items have to be encoded first.
+        optional: Left out if it refuses the data: nobody named it.
     """
 
     name: str
     component: Resolved | None
     needs_vectors: bool
+    optional: bool = False
 
 
-def choose_models(registry: Registry, resolved: ResolvedConfig, names: Sequence[str]) -> list[Model]:
+def choose_models(
+    registry: Registry, resolved: ResolvedConfig, names: Sequence[str], *, baselines: bool = False
+) -> list[Model]:
     """Find models by name; none means the pipeline of the default scenario and its components.
+
+    With ``baselines``, :data:`BASELINES` come after them.
 
     A component takes the parameters that the default scenario gives it, as retriever or as ranker,
     and its defaults otherwise.
@@ -167,7 +236,7 @@ def choose_models(registry: Registry, resolved: ResolvedConfig, names: Sequence[
         parts = [*([pipeline.ranker] if pipeline.ranker else []), *pipeline.retrievers, pipeline.fallback]
         names = [PIPELINE, *(one.name for one in parts if one.name in known)]
     models = []
-    for name in dict.fromkeys(names):
+    for name in dict.fromkeys([*names, *(BASELINES if baselines else ())]):
         if name == PIPELINE:
             encoded = any(one.component.needs_vectors for one in pipeline.components())
             models.append(Model(name, None, encoded))
@@ -183,7 +252,7 @@ def choose_models(registry: Registry, resolved: ResolvedConfig, names: Sequence[
                 f"--model: {name!r} needs text vectors, but 'encoder' is null in the configuration",
                 field="--model",
             )
-        models.append(Model(name, one, one.component.needs_vectors))
+        models.append(Model(name, one, one.component.needs_vectors, optional=name not in names))
     return models
 
 
@@ -192,81 +261,6 @@ def _configured(pipeline: ResolvedPipeline, name: str) -> dict[str, object]:
     config = pipeline.config
     used = [*config.retrievers, *([config.ranker] if config.ranker else []), config.fallback]
     return next((dict(one.params) for one in used if one.use == name), {})
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where events come from and how they are split, as given on the command line."""
-
-    name: SplitName | None
-    train: Path | None
-    test: Path | None
-    items: Path | None
-    queries_per_user: int | None
-
-    def check(self) -> None:
-        """Refuse options that contradict each other.
-
-        Raises:
-            ConfigError: Names the options.
-        """
-        if self.train is None and (self.test is not None or self.items is not None):
-            option = "--test" if self.test is not None else "--items"
-            raise ConfigError(f"{option} needs --train: without --train the store is evaluated")
-        if self.train is not None and (self.test is None) == (self.name is None):
-            raise ConfigError("--train needs either --test FILE, or --split to split the one file")
-        if self.queries_per_user is not None and (
-            self.test is not None or self.name is SplitName.LEAVE_ONE_OUT
-        ):
-            raise ConfigError("--queries-per-user is for the temporal split: others ask once a user")
-
-    def split(self, state: State, bench: Bench, *, needs_vectors: bool) -> Split:
-        """Read the data and split them.
-
-        Raises:
-            DataError: A file cannot be read, or nothing is left to train or to test on.
-        """
-        from recserve import evaluation
-
-        types = state.config.event_types
-        history = state.config.server.history
-        test_events = None
-        if self.train is None:
-            tables = state.store.snapshot()
-            state.store.close()
-            if not tables.events.num_rows:
-                raise DataError(f"the store in {state.home} holds no events: run 'recserve import' first")
-            data = bench.dataset(_catalogue(tables.items, ()), tables.events, needs_vectors)
-        else:
-            train_events = self._events(self.train, state)
-            known = None if self.items is None else self._items(self.items)
-            catalogue = _catalogue(known, train_events["item_id"].unique().to_pylist())
-            data = bench.dataset(catalogue, train_events, needs_vectors)
-            if self.test is not None:
-                test_events = self._events(self.test, state)
-        if test_events is not None:
-            return evaluation.given(data, test_events, types, history=history)
-        if self.name is SplitName.LEAVE_ONE_OUT:
-            return evaluation.leave_one_out(data, history=history)
-        window = state.config.train.test_window
-        return evaluation.temporal(data, window, history=history, queries_per_user=self.queries_per_user)
-
-    def _events(self, path: Path, state: State) -> pa.Table:
-        from recserve.importing import read_events
-
-        timed = self.test is None and self.name is SplitName.TEMPORAL
-        table, problems = read_events(path, state.config.event_types, strict=False, require_timestamp=timed)
-        show_problems(problems)
-        if not table.num_rows:
-            raise DataError(f"{path} holds no usable event")
-        return table
-
-    def _items(self, path: Path) -> pa.Table:
-        from recserve.importing import read_items
-
-        table, problems = read_items(path, strict=False)
-        show_problems(problems)
-        return table
 
 
 class Bench:
@@ -294,8 +288,22 @@ class Bench:
         encoded, _ = encode_catalogue(self._resolved, catalogue, self._home, self._progress)
         return data.with_catalogue(encoded)
 
-    def measure(self, model: Model, split: Split, ks: Sequence[int]) -> Report:
-        """Fit one model on the training part and evaluate it."""
+    def measure_all(
+        self, models: Sequence[Model], split: Split, ks: Sequence[int], attribute: str | None = None
+    ) -> list[Report]:
+        """Measure several models; an optional one that refuses the data is left out, saying why."""
+        reports = []
+        for model in models:
+            try:
+                reports.append(self.measure(model, split, ks, attribute))
+            except DataError as error:
+                if not model.optional:
+                    raise
+                err.print(f"{model.name} is left out: {error.message}", style="yellow", highlight=False)
+        return reports
+
+    def measure(self, model: Model, split: Split, ks: Sequence[int], attribute: str | None = None) -> Report:
+        """Fit one model on the training part and evaluate it in detail."""
         from recserve.evaluation import evaluate
 
         started = time.perf_counter()
@@ -308,6 +316,9 @@ class Bench:
             name=model.name,
             fit_seconds=seconds,
             seed=self._resolved.config.train.seed,
+            attribute=attribute,
+            detailed=True,
+            reads_content=model.component is None or model.needs_vectors,
             progress=self._progress,
         )
 
@@ -336,14 +347,3 @@ def _with_seed(state: State, seed: int | None) -> ResolvedConfig:
         return state.resolved
     train = state.config.train.model_copy(update={"seed": seed})
     return state.registry.resolve(state.config.model_copy(update={"train": train}))
-
-
-def _catalogue(items: pa.Table | None, more: Iterable[str]) -> Catalogue:
-    """The items of a table and those that only events name, in the order of their ids."""
-    from recserve.catalogue import Catalogue
-
-    attributes = dict.fromkeys(more, "{}")
-    if items is not None:
-        attributes.update(zip(items["item_id"].to_pylist(), items["attributes"].to_pylist(), strict=True))
-    ids = sorted(attributes)
-    return Catalogue(ids, [attributes[item_id] for item_id in ids])

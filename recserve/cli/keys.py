@@ -125,10 +125,11 @@ def audit_command(
 def _record(store: Any, at: int, action: str, target: str, detail: dict[str, Any]) -> None:
     from recserve.store import AuditEntry
 
-    store.add_audit(AuditEntry(at, f"cli:{_login()}", action, target, detail))
+    store.add_audit(AuditEntry(at, f"cli:{login()}", action, target, detail))
 
 
-def _login() -> str:
+def login() -> str:
+    """Name of whoever runs this command, for the audit log."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name

@@ -21,12 +21,16 @@ def train_command(
     evaluated: Annotated[
         bool, typer.Option("--evaluate/--no-evaluate", help="Measure on the newest window first.")
     ] = True,
+    promoted: Annotated[
+        bool, typer.Option("--promote/--no-promote", help="Make it current, whatever it is worth.")
+    ] = True,
     seed: Annotated[int | None, typer.Option("--seed", help="Instead of train.seed.")] = None,
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
     """Train every component on the store's data and make the result current.
 
+    With --no-promote that is left to `recserve promote`, which compares it with the current bundle.
     The same data, configuration and seed give the same bundle, byte for byte.
     """
     state = State(home, config)
@@ -36,6 +40,7 @@ def train_command(
             update={"train": state.config.train.model_copy(update={"seed": seed})}
         )
         resolved = state.registry.resolve(changed)
+    from recserve.promotion import keep_measurement
     from recserve.training import Trainer
 
     started = time.perf_counter()
@@ -52,13 +57,16 @@ def train_command(
         "catalogue_version": tables.version,
     }
     state.store.record_bundle(bundle.id, int(time.time() * 1000), summary)
-    state.store.set_current(bundle.id)
+    if promoted:
+        state.store.set_current(bundle.id)
+    keep_measurement(state.home, state.config, result)
     reports = state.home / "reports"
     reports.mkdir(exist_ok=True)
     (reports / f"{bundle.id}.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
     data = bundle.manifest.data
+    state_of = "current" if promoted else "trained, but not current"
     out.print(
-        f"bundle [bold]{bundle.id}[/] is current: {data.events:,} events of {data.users:,} users on "
+        f"bundle [bold]{bundle.id}[/] is {state_of}: {data.events:,} events of {data.users:,} users on "
         f"{data.items:,} items, {time.perf_counter() - started:.0f} s",
         highlight=False,
         soft_wrap=True,

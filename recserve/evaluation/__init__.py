@@ -5,25 +5,46 @@
 """
 
 from recserve.evaluation.bootstrap import Interval, mean_intervals, paired_difference
-from recserve.evaluation.leaks import LeakError, check_leaks
+from recserve.evaluation.comparison import Difference, differences, over_best_part
+from recserve.evaluation.html import Findings, write_report
+from recserve.evaluation.leaks import LeakCheck, LeakError, check_attributes, check_leaks, check_vocabulary
+from recserve.evaluation.profiles import choose_attribute
 from recserve.evaluation.report import Report, comparison_table
 from recserve.evaluation.runner import DEFAULT_KS, Recommender, RetrieverRecommender, evaluate
+from recserve.evaluation.shuffling import check_shuffled, shuffled
+from recserve.evaluation.slices import SliceFigures
 from recserve.evaluation.splits import Split, given, leave_one_out, temporal
+from recserve.evaluation.stagewise import StagedRecommender, StageFigure, Stages
 
 __all__ = [
     "DEFAULT_KS",
+    "Difference",
+    "Findings",
     "Interval",
+    "LeakCheck",
     "LeakError",
     "Recommender",
     "Report",
     "RetrieverRecommender",
+    "SliceFigures",
     "Split",
+    "StageFigure",
+    "StagedRecommender",
+    "Stages",
+    "check_attributes",
     "check_leaks",
+    "check_shuffled",
+    "check_vocabulary",
+    "choose_attribute",
     "comparison_table",
+    "differences",
     "evaluate",
     "given",
     "leave_one_out",
     "mean_intervals",
+    "over_best_part",
     "paired_difference",
+    "shuffled",
     "temporal",
+    "write_report",
 ]

@@ -123,6 +123,38 @@ def mean_intervals(
     return intervals
 
 
+def growth_interval(
+    before: Float64Array,
+    after: Float64Array,
+    *,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Interval:
+    """``mean(after) / mean(before) - 1`` with its bootstrap interval.
+
+    Means are divided, not users, so that a user whose ``before`` is near zero does not decide the result.
+
+    Args:
+        before: float64, shape (U,); positive. Users without both values (NaN) are left out.
+        after: float64, shape (U,).
+        resamples: Bootstrap replicates.
+        confidence: Mass of the interval.
+        seed: Seed of the resampling.
+    """
+    usable = ~(np.isnan(before) | np.isnan(after))
+    pairs = np.column_stack([before[usable], after[usable]])
+    if not len(pairs) or pairs[:, 0].sum() <= 0:
+        return Interval(np.nan, np.nan, np.nan)
+    replicates = np.empty(resamples)
+    for chosen, weights in resampled(len(pairs), resamples, seed):
+        sums = weights @ pairs
+        replicates[chosen] = _quotient(sums[:, 1], sums[:, 0]) - 1.0
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.nanquantile(replicates, [tail, 1.0 - tail])
+    return Interval(float(pairs[:, 1].sum() / pairs[:, 0].sum() - 1.0), float(low), float(high))
+
+
 def paired_difference(
     first: Float64Array,
     second: Float64Array,

@@ -14,7 +14,7 @@ items of a query and rel(i) = 1 if the item at rank i is one of them, else 0:
 - ``map@k``: sum of precision@i * rel(i) over i <= k, divided by |R| (not by min(k, |R|)); their ``AP@k``.
 
 Beyond accuracy there are novelty and intra-list diversity of each list, and coverage and Gini index of
-all lists together.
+all lists together; :mod:`recserve.evaluation.profiles` adds calibration and popularity lift.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from recserve.domain import BoolArray, FloatArray, Int32Array, Ragged
 Float64Array = NDArray[np.float64]
 
 ACCURACY = ("ndcg", "hr", "recall", "mrr", "map")
-BEYOND_ACCURACY = ("novelty", "ild")
+BEYOND_ACCURACY = ("novelty", "ild", "calibration", "lift")
 CATALOGUE_WIDE = ("coverage", "gini")
 
 
@@ -124,7 +124,7 @@ def novelty(ranked: Int32Array, information: Float64Array, ks: Sequence[int]) ->
     values = {}
     for k in ks:
         counts = present[:, :k].sum(axis=1)
-        values[f"novelty@{k}"] = _ratio(bits[:, :k].sum(axis=1), counts)
+        values[f"novelty@{k}"] = ratio(bits[:, :k].sum(axis=1), counts)
     return values
 
 
@@ -154,7 +154,7 @@ def intra_list_diversity(
         reached = k
         counts = present[:, :k].sum(axis=1)
         cosines = np.einsum("bd,bd->b", running, running) - squares[:, :k].sum(axis=1)
-        by_depth[k] = 1.0 - _ratio(cosines, counts * (counts - 1))
+        by_depth[k] = 1.0 - ratio(cosines, counts * (counts - 1))
     return {f"ild@{k}": by_depth[k] for k in ks}
 
 
@@ -209,7 +209,7 @@ def gini(exposure: Float64Array) -> Float64Array:
     return np.asarray(2.0 * share / n - (n + 1) / n)
 
 
-def _ratio(numerator: Float64Array, denominator: NDArray[np.int64]) -> Float64Array:
+def ratio(numerator: Float64Array, denominator: NDArray[np.int64]) -> Float64Array:
     """Elementwise quotient, NaN where the denominator is 0."""
     result = np.full(len(numerator), np.nan)
     np.divide(numerator, denominator, out=result, where=denominator > 0)

@@ -10,19 +10,22 @@ from typing import Protocol
 import numpy as np
 from scipy.sparse import csr_array
 
-from recserve.domain import FloatArray, Int32Array, Int64Array, Queries, Ragged
+from recserve.domain import FloatArray, Int32Array, Queries, Ragged
 from recserve.errors import PluginError
-from recserve.evaluation import metrics
+from recserve.evaluation import metrics, profiles
 from recserve.evaluation.bootstrap import (
     Interval,
     centred_interval,
+    growth_interval,
     mean_intervals,
     resampled,
 )
-from recserve.evaluation.leaks import check_leaks
+from recserve.evaluation.leaks import check_leaks, check_vocabulary
 from recserve.evaluation.metrics import Float64Array
 from recserve.evaluation.report import Report
+from recserve.evaluation.slices import SliceFigures, group_mean, measure_slices
 from recserve.evaluation.splits import Split
+from recserve.evaluation.stagewise import StagedRecommender, StageMeasure
 from recserve.stages import Retriever
 
 DEFAULT_KS = (10, 20)
@@ -68,6 +71,9 @@ def evaluate(
     fit_seconds: float = 0.0,
     seed: int = 0,
     batch: int = BATCH,
+    attribute: str | None = None,
+    detailed: bool = False,
+    reads_content: bool = True,
     progress: Progress = lambda description, done, total: None,
 ) -> Report:
     """Rank the whole catalogue for every query of a split and measure.
@@ -83,12 +89,17 @@ def evaluate(
         fit_seconds: Handed on to the report.
         seed: Seed of the bootstrap.
         batch: Queries a call of the model.
+        attribute: Item attribute whose mix is compared with the user's (``calibration``); None for none.
+        detailed: Measure slices, and the stages of a model that shows them.
+        reads_content: The model reads what items are about. For one that does not,
+            :func:`recserve.evaluation.leaks.check_vocabulary` looks for knowledge of new items.
         progress: Called with (description, queries done, queries in all).
 
     Raises:
         LeakError: The split leaks; see :func:`recserve.evaluation.leaks.check_leaks`.
         PluginError: The model broke the contract: an item twice in one list, an excluded item, or a
             row outside the catalogue.
+        ConfigError: No item has the attribute.
         ValueError: No cut-off, or one below 1.
     """
     if not ks or min(ks) < 1:
@@ -96,15 +107,25 @@ def evaluate(
     started = time.perf_counter()
     ks = tuple(sorted(set(ks)))
     check_leaks(split)
-    measure = _Measure(split, ks, seed)
+    measure = _Measure(split, ks, seed, attribute)
+    by_stage = StageMeasure(split, ks, seed)
+    staged = model if detailed and isinstance(model, StagedRecommender) else None
     for chosen, queries, relevant in split.batches(batch):
-        ranked = model.recommend(queries, max(ks))
+        if staged is None:
+            ranked = model.recommend(queries, max(ks))
+        else:
+            stages = staged.stages(queries, max(ks))
+            by_stage.add(chosen, stages, relevant)
+            ranked = stages.items
         _check_contract(ranked, queries, split.n_items, name)
-        measure.add(chosen, ranked, relevant)
+        measure.add(chosen, queries, ranked, relevant)
         progress(f"evaluate {name}", chosen.stop, len(split))
 
     per_user = measure.per_user()
     intervals = mean_intervals(np.column_stack(list(per_user.values())), seed=seed)
+    slices: tuple[SliceFigures, ...] = ()
+    if detailed:
+        slices = measure_slices(split, measure.ranked, ks, batch=batch, seed=seed)
     return Report(
         model=name,
         split=split.name,
@@ -114,54 +135,87 @@ def evaluate(
         queries_without_history=int(np.count_nonzero(split.starts == split.ends)),
         unanswered=measure.unanswered,
         ks=ks,
-        metrics={**dict(zip(per_user, intervals, strict=True)), **measure.catalogue_wide()},
+        metrics={
+            **dict(zip(per_user, intervals, strict=True)),
+            **measure.catalogue_wide(),
+            **measure.lift(),
+        },
         per_user=per_user,
         fit_seconds=fit_seconds,
         evaluate_seconds=time.perf_counter() - started,
         seed=seed,
         diversity_vectors=measure.diversity_vectors,
         note=split.note,
+        attribute=attribute,
+        slices=slices,
+        stages=by_stage.figures(),
+        checks=() if reads_content else (check_vocabulary(split, measure.ranked, name),),
     )
 
 
 class _Measure:
     """Collects the lists of all batches and their figures."""
 
-    def __init__(self, split: Split, ks: tuple[int, ...], seed: int) -> None:
+    def __init__(self, split: Split, ks: tuple[int, ...], seed: int, attribute: str | None) -> None:
         self._split = split
         self._ks = ks
         self._seed = seed
+        catalogue = split.training.catalogue
+        self._calibration = None if attribute is None else profiles.Calibration(catalogue, attribute)
+        self._popularity = profiles.popularity(split.training)
+        self._before = np.full(len(split), np.nan)
+        self._after = {k: np.full(len(split), np.nan) for k in ks}
         self._information = metrics.self_information(split.training)
-        vectors = split.training.catalogue.vectors
+        vectors = catalogue.vectors
         self.diversity_vectors = "interactions" if vectors is None else "text"
         self._vectors: FloatArray = (
             metrics.interaction_vectors(split.training, seed=seed) if vectors is None else vectors
         )
-        self._ranked = np.full((len(split), max(ks)), -1, dtype=np.int32)
+        self.ranked = np.full((len(split), max(ks)), -1, dtype=np.int32)
         self._per_query: dict[str, Float64Array] = {}
 
-    def add(self, chosen: slice, ranked: Int32Array, relevant: Ragged) -> None:
+    def add(self, chosen: slice, queries: Queries, ranked: Int32Array, relevant: Ragged) -> None:
         """Take the lists of one batch."""
+        histories = queries.histories
         values = {
             **metrics.accuracy(ranked, relevant, self._ks),
             **metrics.novelty(ranked, self._information, self._ks),
             **metrics.intra_list_diversity(ranked, self._vectors, self._ks),
         }
+        if self._calibration is not None:
+            values.update(self._calibration.divergence(ranked, histories, self._ks))
         for name, column in values.items():
             if name not in self._per_query:
                 self._per_query[name] = np.empty(len(self._split))
             self._per_query[name][chosen] = column
-        self._ranked[chosen, : ranked.shape[1]] = ranked[:, : self._ranked.shape[1]]
+        before, after = profiles.list_popularity(ranked, histories, self._popularity, self._ks)
+        self._before[chosen] = before
+        for k, lists in after.items():
+            self._after[k][chosen] = lists
+        self.ranked[chosen, : ranked.shape[1]] = ranked[:, : self.ranked.shape[1]]
 
     @property
     def unanswered(self) -> int:
         """Queries with an empty list."""
-        return int(np.count_nonzero((self._ranked < 0).all(axis=1)))
+        return int(np.count_nonzero((self.ranked < 0).all(axis=1)))
 
     def per_user(self) -> dict[str, Float64Array]:
         """Each metric averaged over the queries of each user."""
-        groups, users = self._split.groups, self._split.n_users
-        return {name: _group_mean(column, groups, users) for name, column in self._per_query.items()}
+        return {name: self._mean(column) for name, column in self._per_query.items()}
+
+    def lift(self) -> dict[str, Interval]:
+        """By how much lists are more popular than the profiles they are made for, at each cut-off."""
+        return {
+            f"lift@{k}": growth_interval(
+                self._mean(np.where(np.isnan(lists), np.nan, self._before)),
+                self._mean(np.where(np.isnan(self._before), np.nan, lists)),
+                seed=self._seed,
+            )
+            for k, lists in self._after.items()
+        }
+
+    def _mean(self, per_query: Float64Array) -> Float64Array:
+        return group_mean(per_query, self._split.groups, self._split.n_users)
 
     def catalogue_wide(self) -> dict[str, Interval]:
         """Coverage and Gini index at each cut-off."""
@@ -184,22 +238,12 @@ class _Measure:
     def _exposure(self, k: int) -> csr_array:
         """How often each user was shown each item, (users, n_items); every user weighs the same."""
         split = self._split
-        query, rank = np.nonzero(self._ranked[:, :k] >= 0)
+        query, rank = np.nonzero(self.ranked[:, :k] >= 0)
         owners = split.groups[query]
         share = 1.0 / np.bincount(split.groups, minlength=split.n_users)[owners]
-        matrix = csr_array((share, (owners, self._ranked[query, rank])), shape=(split.n_users, split.n_items))
+        matrix = csr_array((share, (owners, self.ranked[query, rank])), shape=(split.n_users, split.n_items))
         matrix.sum_duplicates()
         return matrix
-
-
-def _group_mean(values: Float64Array, groups: Int64Array, n_groups: int) -> Float64Array:
-    """Mean of each group over its values that exist; NaN for a group without any."""
-    valid = ~np.isnan(values)
-    counts = np.bincount(groups[valid], minlength=n_groups)
-    sums = np.bincount(groups[valid], weights=values[valid], minlength=n_groups)
-    means = np.full(n_groups, np.nan)
-    np.divide(sums, counts, out=means, where=counts > 0)
-    return means
 
 
 def _check_contract(ranked: Int32Array, queries: Queries, n_items: int, name: str) -> None:

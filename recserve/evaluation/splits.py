@@ -15,7 +15,7 @@ Sampled metrics are not offered: they do not keep the order of models (Krichene 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -92,7 +92,25 @@ class Split:
         """
         for start in range(0, len(self), size):
             chosen = slice(start, min(start + size, len(self)))
-            yield chosen, self._queries(chosen), _slice(self.relevant, chosen)
+            yield chosen, self._queries(chosen), self.answers(chosen)
+
+    def take(self, chosen: Int64Array) -> Split:
+        """Only these queries, in increasing order; users keep their numbers, and ``n_users`` stays."""
+        lengths = np.diff(self.relevant.offsets)[chosen]
+        offsets, index = _spans(self.relevant.offsets[chosen], self.relevant.offsets[chosen] + lengths)
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            starts=self.starts[chosen],
+            ends=self.ends[chosen],
+            times=self.times[chosen],
+            relevant=Ragged(offsets, self.relevant.values[index]),
+            groups=self.groups[chosen],
+        )
+
+    def answers(self, chosen: slice) -> Ragged:
+        """The answers of consecutive queries."""
+        return _slice(self.relevant, chosen)
 
     def _queries(self, chosen: slice) -> Queries:
         starts, ends = self.starts[chosen], self.ends[chosen]

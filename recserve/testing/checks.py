@@ -27,7 +27,9 @@ def build(stage: Stage, name: str, params: Mapping[str, Any], data: Dataset | No
     built = chosen.build(data.catalogue)
     if isinstance(built, Trainable):
         built.fit(data, FitContext(seed=3, event_types=data.event_types, threads=1))
-        check_persistence(stage, name, params, built, data)
+        why = chosen.component.not_in_bundles
+        if why is None or why(chosen.params) is None:
+            check_persistence(stage, name, params, built, data)
     return built
 
 

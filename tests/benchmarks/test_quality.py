@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_models_of_a_folder_side_by_side(folder, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["--sets", str(folder / "thirds"), "--models", "popular", "mf", "content", "--out", str(out)]
@@ -54,6 +55,7 @@ def test_models_of_a_folder_side_by_side(folder, tmp_path, capsys):
     assert (out / "thirds" / "leave-one-out" / "mf" / "report.json").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.slow
 def test_the_pipeline_is_paired_with_the_best_of_its_parts(folder, tmp_path):
     out = tmp_path / "out"
     quality.main(

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import typer
+from playwright.sync_api import sync_playwright
 from typer.testing import CliRunner
 
 from recserve import Component, ConfigError, DataError, Event, Item, NoParams, RecserveError
@@ -136,6 +143,143 @@ def test_the_temporal_split_of_the_store_is_the_default(home, tmp_path):
     assert json.loads(target.read_text())["seed"] == 7
 
 
+FRUIT = ("apple", "pear", "plum")
+
+
+def fruit(folder: Path) -> tuple[Path, Path]:
+    """Events of people who keep to one kind of fruit, with real times, and items with their kind."""
+    generator = np.random.default_rng(0)
+    events, times = [], iter(range(10_000))
+    for _ in range(900):
+        user = int(generator.integers(40))
+        item = int(generator.integers(20)) * 3 + user % 3
+        events.append((f"u{user}", f"i{item}", 1_600_000_000_000 + 1000 * next(times)))
+    items = [(f"i{row}", f"Number {row}", FRUIT[row % 3]) for row in range(60)]
+    return (
+        write(folder / "events.csv", events, ("user_id", "item_id", "timestamp")),
+        write(folder / "items.csv", items, ("item_id", "title", "kind")),
+    )
+
+
+def test_a_report_is_a_folder_with_a_page_that_needs_no_network(home, tmp_path):
+    events, items = fruit(tmp_path)
+    folder = tmp_path / "deep" / "report"
+    output = run(
+        "--train", events, "--items", items, "--split", "temporal", "--report", folder, "--home", home,
+    )  # fmt: skip
+    assert "leak check" not in output
+    value = json.loads((folder / "report.json").read_text())
+    assert [one["model"] for one in value["models"]] == ["pipeline", "popular"]
+    assert [one["name"] for one in value["leak_checks"]] == [
+        "time", "answers", "features", "attributes", "shuffled labels", "vocabulary",
+    ]  # fmt: skip
+    assert all(one["passed"] for one in value["leak_checks"])
+    assert {one["slice"] for one in value["slice_differences"]} == {
+        one["slice"] for one in value["models"][0]["slices"]
+    }
+    # The pipeline of this home is the popular retriever: no difference at all.
+    assert value["pipeline_over_best_part"]["mean"] == 0
+    assert value["pipeline_over_best_part"]["second"] == "popular"
+    pipeline = value["models"][0]
+    assert pipeline["calibration_attribute"] == "kind"
+    assert {one["stage"] for one in pipeline["stages"]} == {"retrieval", "ranking", "end to end"}
+    assert {one["group"] for one in pipeline["slices"]} >= {"users", "items", "popularity"}
+
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") >= 5
+    assert not re.search(r"(src|href|url)\s*[=(]|@import|<script|<link", page)
+    assert "popular" in page
+    assert "miscalibration" in page
+
+    table = pq.read_table(folder / "per_user.parquet")
+    assert table.num_rows == 2 * value["users"]
+    popular = table.filter(pc.equal(table["model"].cast(pa.string()), "popular"))
+    mean = value["models"][1]["metrics"]["ndcg@10"]["mean"]
+    assert pc.mean(popular["ndcg@10"]).as_py() == pytest.approx(mean, rel=1e-5)
+    part = next(one for one in pipeline["slices"] if one["group"] == "popularity")
+    column = popular[f"hr@10 | {part['slice']}"]
+    assert len(column) - column.null_count == part["users"]
+
+    other = tmp_path / "again"
+    run("--train", events, "--items", items, "--split", "temporal", "--report", other, "--home", home)
+    again = json.loads((other / "report.json").read_text())
+    for one in (value, again):
+        one["command"] = None
+        for model in one["models"]:
+            del model["fit_seconds"], model["evaluate_seconds"]
+    assert again == value
+
+
+def test_the_attribute_of_calibration_can_be_named(home, tmp_path):
+    events, items = fruit(tmp_path)
+    arguments = ("--model", "popular", "--train", events, "--items", items, "--split", "temporal")
+    with pytest.raises(ConfigError, match=r"no item has the attribute 'colour' .*known: kind, title"):
+        run(*arguments, "--calibrate", "colour", "--home", home)
+    target = tmp_path / "out.json"
+    run(*arguments, "--calibrate", "title", "--json", target, "--home", home)
+    assert json.loads(target.read_text())["calibration_attribute"] == "title"
+
+
+def test_an_attribute_that_counts_the_answers_is_pointed_out(home, tmp_path, capsys):
+    events, _ = fruit(tmp_path)
+    with events.open() as file:
+        counts = Counter(row["item_id"] for row in csv.DictReader(file))
+    items = write(tmp_path / "counted.csv", [*counts.items()], ("item_id", "views"))
+    arguments = ("--model", "popular", "--train", events, "--items", items, "--split", "temporal")
+    output = run(*arguments, "--home", home) + capsys.readouterr().err
+    assert "leak check: item attributes follow the events to predict: 'views'" in " ".join(output.split())
+
+
+def test_a_domain_with_every_stage_is_told_apart_by_stage(trained_home, tmp_path):
+    folder = tmp_path / "report"
+    output = run("--model", "pipeline", "--model", "mf", "--report", folder, "--home", trained_home)
+    assert "pipeline over mf, the best of the others, ndcg@10" in " ".join(output.split())
+    pipeline = json.loads((folder / "report.json").read_text())["models"][0]
+    parts = {(one["stage"], one["part"]): one["mean"] for one in pipeline["stages"]}
+    assert {"mf", "content", "popular"} <= {part for stage, part in parts if stage == "retrieval"}
+    assert ("ranking", "order of retrieval") in parts
+    assert ("ranking", "order of the ranker") in parts
+    assert parts["retrieval", "merged, uncut"] >= parts["retrieval", "mf"]
+    assert pipeline["diversity_vectors"] == "text"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_the_page_is_drawn_by_a_browser(home, tmp_path):
+    events, items = fruit(tmp_path)
+    folder = tmp_path / "report"
+    run("--train", events, "--items", items, "--split", "leave-one-out", "--report", folder, "--home", home)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1100, "height": 900})
+        asked: list[str] = []
+        complaints: list[str] = []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.goto((folder / "report.html").as_uri())
+        assert [url for url in asked if not url.startswith("file:")] == []
+        assert complaints == []
+        assert tab.locator("section").count() >= 6
+        assert "Leaky" in tab.locator(".banner").inner_text()
+        for plot in tab.locator("svg").all():
+            box = plot.bounding_box()
+            assert box is not None
+            assert box["width"] > 300
+            assert box["height"] > 40
+        # No text of a plot runs out of it.
+        outside = tab.evaluate(
+            """() => [...document.querySelectorAll('svg text')].filter(text => {
+                const box = text.getBoundingClientRect(), all = text.ownerSVGElement.getBoundingClientRect();
+                return box.left < all.left - 1 || box.right > all.right + 1 || box.bottom > all.bottom + 1;
+            }).map(text => text.textContent)"""
+        )
+        assert outside == []
+        for width in (360, 1100):
+            tab.set_viewport_size({"width": width, "height": 900})
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()
+
+
 def test_an_empty_store_says_what_to_do(home):
     with pytest.raises(DataError, match="no events: run 'recserve import'"):
         run("--model", "popular", "--home", home)
@@ -153,10 +297,12 @@ def test_an_empty_store_says_what_to_do(home):
         (["--k", "0,10"], "must be whole numbers"),
         (["--k", ""], "must be whole numbers"),
         (["--json", "no/such/folder/out.json"], "there is no folder"),
+        (["--report", "FILE"], "this is a file; name a folder"),
         (["--model", "populr"], "unknown model 'populr'; did you mean 'popular'"),
     ],
 )
 def test_contradictory_options_are_one_clear_line(home, arguments, message):
+    arguments = [home / "recserve.yaml" if one == "FILE" else one for one in arguments]
     with pytest.raises(ConfigError, match=message) as caught:
         run(*arguments, "--home", home)
     assert "\n" not in caught.value.message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -213,7 +214,7 @@ def test_json_report(two_reports):
     assert value["note"].startswith("leaky")
     assert value["k"] == [10, 20]
     assert value["diversity_vectors"] == "text"
-    names = ("ndcg", "hr", "recall", "mrr", "map", "novelty", "ild", "coverage", "gini")
+    names = ("ndcg", "hr", "recall", "mrr", "map", "novelty", "ild", "coverage", "gini", "lift")
     assert set(value["metrics"]) == {f"{name}@{k}" for name in names for k in (10, 20)}
     ndcg = value["metrics"]["ndcg@10"]
     assert ndcg["ci95"][0] < ndcg["mean"] < ndcg["ci95"][1]
@@ -244,3 +245,18 @@ def test_table_names_models_figures_and_the_reservation(two_reports):
     assert "popular" in text
     assert "leaky" in text
     assert f"{two_reports[0].metrics['ndcg@10'].mean:.4f}".removeprefix("0") in text
+
+
+def test_many_models_are_rows_that_fit_a_terminal(two_reports):
+    together, popular = two_reports
+    models = [replace(together, model=f"model_{number}") for number in range(7)]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(comparison_table([*models, popular]))
+    lines = console.export_text().splitlines()
+    shown = next(line for line in lines if line.strip().startswith("model_3"))
+    mean = f"{together.metrics['ndcg@10'].mean:.4f}".removeprefix("0")
+    assert mean in shown
+    assert "…" not in shown
+    difference = together.difference(popular, "ndcg@10")
+    assert f"{difference.mean:.4f}".removeprefix("0") in shown
+    assert any("--report" in line for line in lines)

@@ -130,6 +130,19 @@ def test_leave_one_out_matches_the_obvious_implementation(rows):
     check_leaks(split)
 
 
+def test_some_queries_of_a_split_are_what_they_were():
+    split = temporal(dataset([("a", f"i{row}", "view", row) for row in range(10)]), 0.5)
+    some = split.take(np.array([1, 3]))
+    assert queries_of(some) == [queries_of(split)[1], queries_of(split)[3]]
+    assert some.groups.tolist() == [0, 0]
+    training = dataset([("a", "i0", "view", 1), ("b", "i1", "view", 2)])
+    test = table(
+        [("a", "i2", "view", 5), ("a", "i3", "view", 6), ("b", "i4", "view", 7), ("c", "i5", "view", 8)]
+    )
+    several = given_split(training, test, TYPES)
+    assert queries_of(several.take(np.array([0, 2]))) == [queries_of(several)[0], queries_of(several)[2]]
+
+
 def test_the_cap_on_queries_keeps_evenly_spread_ones():
     rows = [("a", "i0", "view", 0)] * 30
     rows += [("b", f"i{row}", "view", 100 + row) for row in range(9)]

@@ -1,0 +1,209 @@
+"""The learnt weights: all of them between the items that take part, or the largest of each item."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from recserve import BundleError, top_k
+
+KEPT_FILE = "kept.npy"
+WEIGHTS_FILE = "weights.npy"
+SOURCES_FILE = "sources.npy"
+
+# Rows of half-precision weights that are widened at a time.
+_ROWS_AT_A_TIME = 256
+_TARGETS_AT_A_TIME = 256
+
+Int32Array = NDArray[np.int32]
+FloatArray = NDArray[np.float32]
+
+
+class Model(Protocol):
+    """Weights from items of a history to items that are scored."""
+
+    def scores(self, taste: csr_array) -> FloatArray:
+        """Scores of B tastes (CSR, B x n_items), float32, same shape; -inf where there is nothing to say."""
+        ...
+
+    def block(self, sources: Int32Array, targets: Int32Array) -> FloatArray:
+        """Weights from some items to some items, float32, shape (sources, targets); 0 where there is none."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Write the weights."""
+        ...
+
+
+class DenseModel:
+    """All weights between the items that take part.
+
+    Args:
+        kept: bool, shape (n_items,); the m items that take part.
+        weights: float16 or float32, shape (m, m): row = item of the history, column = item scored.
+    """
+
+    def __init__(self, kept: NDArray[np.bool_], weights: NDArray[Any]) -> None:
+        self._kept = kept
+        self._weights = weights
+        self._columns = np.flatnonzero(kept)
+        self._place = np.full(len(kept), -1, dtype=np.int64)
+        self._place[self._columns] = np.arange(len(self._columns))
+
+    def scores(self, taste: csr_array) -> FloatArray:
+        """See :meth:`Model.scores`; every item that takes part is scored."""
+        known = csr_array(taste[:, self._columns])
+        found = np.full(taste.shape, -np.inf, dtype=np.float32)
+        asked = np.flatnonzero(np.diff(known.indptr))
+        if len(asked):
+            found[np.ix_(asked, self._columns)] = self._products(known)[asked]
+        return found
+
+    def _products(self, known: csr_array) -> FloatArray:
+        if self._weights.dtype == np.float32:
+            return np.asarray(known @ self._weights, dtype=np.float32)
+        # Parts of fixed rows: how a query's sum is taken must not depend on the other queries.
+        total = np.zeros(known.shape, dtype=np.float32)
+        for start in range(0, len(self._weights), _ROWS_AT_A_TIME):
+            stop = start + _ROWS_AT_A_TIME
+            part = known[:, start:stop]
+            if part.nnz:
+                total += part @ self._weights[start:stop].astype(np.float32)
+        return total
+
+    def block(self, sources: Int32Array, targets: Int32Array) -> FloatArray:
+        """See :meth:`Model.block`."""
+        rows, columns = self._place[sources], self._place[targets]
+        found = self._weights[np.ix_(rows, columns)].astype(np.float32)
+        found[rows < 0] = 0.0
+        return found
+
+    def save(self, directory: Path) -> None:
+        """Write which items take part and their weights.
+
+        The leading axis of one keeps a matrix of items from looking like one with a row a user, should
+        there be as many users as items that take part.
+        """
+        np.save(directory / KEPT_FILE, self._kept, allow_pickle=False)
+        np.save(directory / WEIGHTS_FILE, self._weights[None], allow_pickle=False)
+
+    @classmethod
+    def load(cls, directory: Path, n_items: int, dtype: str) -> DenseModel:
+        """Read what :meth:`save` wrote; weights are memory-mapped.
+
+        Raises:
+            BundleError: A file is missing, damaged, or made for another catalogue.
+        """
+        kept = _read(directory / KEPT_FILE, np.dtype(np.bool_), 1)
+        if len(kept) != n_items:
+            raise BundleError(
+                f"{directory / KEPT_FILE} was made for {len(kept)} items, but the catalogue has {n_items}"
+            )
+        weights = _read(directory / WEIGHTS_FILE, np.dtype(dtype), 3)
+        m = int(kept.sum())
+        if weights.shape != (1, m, m):
+            raise BundleError(f"{directory / WEIGHTS_FILE} does not hold weights of {m} items")
+        for start in range(0, m, _ROWS_AT_A_TIME):
+            _refuse_infinite(weights[0, start : start + _ROWS_AT_A_TIME], directory)
+        return cls(np.array(kept), weights[0])
+
+
+class SparseModel:
+    """The largest weights towards each item.
+
+    Args:
+        sources: int32, shape (n_items, w); items of a history that have a say about each item, -1 pads.
+        weights: float32, same shape; 0 at pads.
+    """
+
+    def __init__(self, sources: Int32Array, weights: FloatArray) -> None:
+        self._sources, self._weights = sources, weights
+        n_items = len(sources)
+        targets, places = np.nonzero(sources >= 0)
+        by_source = csr_array(
+            (weights[targets, places], (sources[targets, places], targets)), shape=(n_items, n_items)
+        )
+        by_source.sort_indices()
+        self._by_source = by_source
+
+    @classmethod
+    def of(cls, kept: NDArray[np.bool_], weights: NDArray[Any], width: int) -> SparseModel:
+        """Keep the ``width`` weights of largest amount towards each item."""
+        columns = np.flatnonzero(kept)
+        width = min(width, max(len(columns) - 1, 0))
+        sources = np.full((len(kept), width), -1, dtype=np.int32)
+        largest = np.zeros((len(kept), width), dtype=np.float32)
+        for start in range(0, len(columns) if width else 0, _TARGETS_AT_A_TIME):
+            towards = np.ascontiguousarray(weights[:, start : start + _TARGETS_AT_A_TIME].T, np.float32)
+            amount = np.abs(towards)
+            amount[amount == 0] = -np.inf
+            found, _ = top_k(amount, width)
+            picked = np.take_along_axis(towards, np.maximum(found, 0), axis=1)
+            rows = columns[start : start + _TARGETS_AT_A_TIME]
+            sources[rows] = np.where(found >= 0, columns[found], -1)
+            largest[rows] = np.where(found >= 0, picked, np.float32(0))
+        return cls(sources, largest)
+
+    def scores(self, taste: csr_array) -> FloatArray:
+        """See :meth:`Model.scores`; items that nothing of the taste has a say about are not scored."""
+        found = np.asarray((taste @ self._by_source).toarray(), dtype=np.float32)
+        found[found == 0] = -np.inf
+        return found
+
+    def block(self, sources: Int32Array, targets: Int32Array) -> FloatArray:
+        """See :meth:`Model.block`."""
+        place = np.full(len(self._sources), -1, dtype=np.int32)
+        place[sources] = np.arange(len(sources), dtype=np.int32)
+        known = self._sources[targets]
+        rows = np.where(known >= 0, place[known], -1)
+        columns, entries = np.nonzero(rows >= 0)
+        found = np.zeros((len(sources), len(targets)), dtype=np.float32)
+        found[rows[columns, entries], columns] = self._weights[targets[columns], entries]
+        return found
+
+    def save(self, directory: Path) -> None:
+        """Write the weights and which items they come from."""
+        np.save(directory / SOURCES_FILE, self._sources, allow_pickle=False)
+        np.save(directory / WEIGHTS_FILE, self._weights, allow_pickle=False)
+
+    @classmethod
+    def load(cls, directory: Path, n_items: int) -> SparseModel:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            BundleError: A file is missing, damaged, or made for another catalogue.
+        """
+        sources = _read(directory / SOURCES_FILE, np.dtype(np.int32), 2)
+        weights = _read(directory / WEIGHTS_FILE, np.dtype(np.float32), 2)
+        if len(sources) != n_items:
+            raise BundleError(
+                f"{directory / SOURCES_FILE} was made for {len(sources)} items, "
+                f"but the catalogue has {n_items}"
+            )
+        if sources.size and not (int(sources.min()) >= -1 and int(sources.max()) < n_items):
+            raise BundleError(f"{directory / SOURCES_FILE} names items outside the catalogue")
+        if weights.shape != sources.shape:
+            raise BundleError(
+                f"{directory / WEIGHTS_FILE} does not belong to {SOURCES_FILE}: the shapes differ"
+            )
+        _refuse_infinite(weights, directory)
+        return cls(sources, weights)
+
+
+def _refuse_infinite(weights: NDArray[Any], directory: Path) -> None:
+    if not np.isfinite(weights).all():
+        raise BundleError(f"{directory / WEIGHTS_FILE} holds values that are not finite")
+
+
+def _read(path: Path, dtype: np.dtype[Any], ndim: int) -> NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
+        raise BundleError(f"{path} does not hold a {ndim}-dimensional array of {dtype}")
+    return array

@@ -1,0 +1,164 @@
+"""Which events ``recserve evaluate`` looks at, and how they are split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recserve.cli.common import State, show_problems
+from recserve.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from recserve.catalogue import Catalogue
+    from recserve.dataset import Dataset
+    from recserve.domain import Int64Array
+    from recserve.evaluation import LeakCheck, Split
+
+Build = Callable[["Catalogue", "pa.Table"], "Dataset"]
+"""Makes a data set of a catalogue and events; encodes the items if a model needs it."""
+
+
+class SplitName(StrEnum):
+    """Splits that are made here."""
+
+    TEMPORAL = "temporal"
+    LEAVE_ONE_OUT = "leave-one-out"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where events come from and how they are split, as given on the command line."""
+
+    name: SplitName | None
+    train: Path | None
+    test: Path | None
+    items: Path | None
+    queries_per_user: int | None
+
+    def check(self) -> None:
+        """Refuse options that contradict each other.
+
+        Raises:
+            ConfigError: Names the options.
+        """
+        if self.train is None and (self.test is not None or self.items is not None):
+            option = "--test" if self.test is not None else "--items"
+            raise ConfigError(f"{option} needs --train: without --train the store is evaluated")
+        if self.train is not None and (self.test is None) == (self.name is None):
+            raise ConfigError("--train needs either --test FILE, or --split to split the one file")
+        if self.queries_per_user is not None and (
+            self.test is not None or self.name is SplitName.LEAVE_ONE_OUT
+        ):
+            raise ConfigError("--queries-per-user is for the temporal split: others ask once a user")
+
+    def split(self, state: State, build: Build) -> tuple[Split, list[LeakCheck]]:
+        """Read the data, split them and look for leaks.
+
+        Raises:
+            DataError: A file cannot be read, nothing is left to train or to test on, or the split leaks.
+        """
+        from recserve import evaluation
+
+        test_events = None
+        if self.train is None:
+            tables = state.store.snapshot()
+            state.store.close()
+            if not tables.events.num_rows:
+                raise DataError(f"the store in {state.home} holds no events: run 'recserve import' first")
+            data = build(_catalogue(tables.items, ()), tables.events)
+        else:
+            train_events = self._events(self.train, state)
+            known = None if self.items is None else self._items(self.items)
+            catalogue = _catalogue(known, train_events["item_id"].unique().to_pylist())
+            data = build(catalogue, train_events)
+            if self.test is not None:
+                test_events = self._events(self.test, state)
+        make = self._maker(state, test_events, shuffled=False)
+        split = make(data)
+        checks = [
+            *evaluation.check_leaks(split),
+            evaluation.check_attributes(split),
+            evaluation.check_shuffled(
+                data,
+                self._maker(state, test_events, shuffled=True),
+                answered=None if test_events is None else _events_of_items(test_events, data.catalogue),
+            ),
+        ]
+        return split, checks
+
+    def _maker(
+        self, state: State, test_events: pa.Table | None, *, shuffled: bool
+    ) -> Callable[[Dataset], Split]:
+        """What splits a data set; ``shuffled`` deals out the items of given test events anew as well."""
+        from recserve import evaluation
+
+        types, history = state.config.event_types, state.config.server.history
+        if test_events is not None:
+            if shuffled:
+                mixed = _dealt_out(test_events)
+                return lambda data: evaluation.given(data, _of_users(mixed, data), types, history=history)
+            return lambda data: evaluation.given(data, test_events, types, history=history)
+        if self.name is SplitName.LEAVE_ONE_OUT:
+            return lambda data: evaluation.leave_one_out(data, history=history)
+        window, cap = state.config.train.test_window, self.queries_per_user
+        return lambda data: evaluation.temporal(data, window, history=history, queries_per_user=cap)
+
+    def _events(self, path: Path, state: State) -> pa.Table:
+        from recserve.importing import read_events
+
+        timed = self.test is None and self.name is SplitName.TEMPORAL
+        table, problems = read_events(path, state.config.event_types, strict=False, require_timestamp=timed)
+        show_problems(problems)
+        if not table.num_rows:
+            raise DataError(f"{path} holds no usable event")
+        return table
+
+    def _items(self, path: Path) -> pa.Table:
+        from recserve.importing import read_items
+
+        table, problems = read_items(path, strict=False)
+        show_problems(problems)
+        return table
+
+
+def _dealt_out(events: pa.Table) -> pa.Table:
+    """The same events with their items dealt out to them at random."""
+    import numpy as np
+
+    order = np.random.default_rng(0).permutation(events.num_rows)
+    place = events.schema.get_field_index("item_id")
+    return events.set_column(place, "item_id", events["item_id"].take(order))
+
+
+def _events_of_items(events: pa.Table, catalogue: Catalogue) -> Int64Array:
+    """How many of the events each item of the catalogue has, int64, shape (n_items,)."""
+    import numpy as np
+
+    rows = catalogue.ids.rows(events["item_id"].to_pylist())
+    return np.bincount(rows[rows >= 0], minlength=len(catalogue)).astype(np.int64)
+
+
+def _of_users(events: pa.Table, data: Dataset) -> pa.Table:
+    """The events of users who have training events."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = pa.array([data.user_ids.ids[user] for user in np.unique(data.users)], pa.string())
+    return events.filter(pc.is_in(events["user_id"], value_set=known))
+
+
+def _catalogue(items: pa.Table | None, more: Iterable[str]) -> Catalogue:
+    """The items of a table and those that only events name, in the order of their ids."""
+    from recserve.catalogue import Catalogue
+
+    attributes = dict.fromkeys(more, "{}")
+    if items is not None:
+        attributes.update(zip(items["item_id"].to_pylist(), items["attributes"].to_pylist(), strict=True))
+    ids = sorted(attributes)
+    return Catalogue(ids, [attributes[item_id] for item_id in ids])

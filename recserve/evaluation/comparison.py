@@ -1,0 +1,83 @@
+"""Models against each other: paired differences of all pairs, and of a pipeline and its best part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recserve.evaluation.bootstrap import Interval, mean_intervals
+from recserve.evaluation.report import Report, as_json
+
+PIPELINE = "pipeline"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One model minus another, in one metric, over the same users.
+
+    Attributes:
+        first: Name of the one.
+        second: Name of the other.
+        metric: Such as ``ndcg@10``.
+        interval: The paired difference; it is significant if the interval excludes zero.
+        part: Name of the slice that it is about; None for all users.
+    """
+
+    first: str
+    second: str
+    metric: str
+    interval: Interval
+    part: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "metric": self.metric,
+            **({} if self.part is None else {"slice": self.part}),
+            **as_json(self.interval),
+            "significant": self.interval.excludes_zero,
+        }
+
+
+def differences(reports: Sequence[Report], metric: str, part: str | None = None) -> list[Difference]:
+    """Paired differences of all pairs of models, each pair once, the earlier model first.
+
+    All pairs are resampled with the same users. Intervals are each at 95%: of many pairs, one in twenty
+    without a difference will look as if it had one.
+
+    Args:
+        reports: Of one split.
+        metric: Such as ``ndcg@10``.
+        part: Name of a slice; None for all users.
+
+    Raises:
+        ValueError: The reports are of different splits.
+        KeyError: There is no such slice.
+    """
+    pairs = [(one, other) for place, one in enumerate(reports) for other in reports[place + 1 :]]
+    if not pairs:
+        return []
+    for one, other in pairs:
+        if (one.split, one.users, one.queries) != (other.split, other.users, other.queries):
+            raise ValueError(f"reports of different splits: {one.split!r} and {other.split!r}")
+    columns = np.column_stack([one.values(metric, part) - other.values(metric, part) for one, other in pairs])
+    intervals = mean_intervals(columns[~np.isnan(columns[:, 0])], seed=reports[0].seed)
+    return [
+        Difference(one.model, other.model, metric, interval, part)
+        for (one, other), interval in zip(pairs, intervals, strict=True)
+    ]
+
+
+def over_best_part(reports: Sequence[Report], metric: str) -> Difference | None:
+    """The pipeline minus the best of the other models; None without a pipeline or others."""
+    pipeline = next((one for one in reports if one.model == PIPELINE), None)
+    others = [one for one in reports if one.model != PIPELINE]
+    if pipeline is None or not others:
+        return None
+    best = max(others, key=lambda one: one.metrics[metric].mean)
+    return Difference(pipeline.model, best.model, metric, pipeline.difference(best, metric))
