@@ -77,6 +77,15 @@ class MfParams(NoParams):
         description="Conjugate gradient steps a row and sweep (CPU solver).",
         json_schema_extra=search(low=2, high=6),
     )
+    half_life_events: float | None = Field(
+        None,
+        ge=0,
+        description=(
+            "When a user is folded in: after this many later likes one counts half; 0: old and new count "
+            "alike; default: chosen on held-out training events."
+        ),
+        json_schema_extra=search(low=1.0, high=100.0, log=True),
+    )
     personal_share: float = Field(
         0.25,
         ge=0,

@@ -25,6 +25,8 @@ from recserve_mf.model import Model
 DoubleArray = NDArray[np.float64]
 # Numbers (float64) that the systems of one group of users may hold at a time: 32 MB.
 GROUP_NUMBERS = 4_000_000
+# What counts less than 1 / 2 ** this is left out: it takes time and moves nothing.
+_HALVINGS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class FoldIn:
     """
 
     def __init__(self, model: Model) -> None:
+        self._half_life = model.half_life_events
         self._items = model.items
         self._trained = model.trained
         self._n_trained = int(model.trained.sum())
@@ -85,11 +88,15 @@ class FoldIn:
     def liked(self, histories: Histories) -> Liked:
         """The positive events on trained items, summed over repeats of an item."""
         known = histories.known(len(self._items)).positive()
-        keep = self._trained[known.items]
+        weights, keep = known.weights.astype(np.float64), self._trained[known.items]
+        if self._half_life > 0:
+            later = np.repeat(known.offsets[1:], known.lengths) - 1 - np.arange(len(weights))
+            keep &= later < _HALVINGS * self._half_life
+            weights = weights * np.exp2(-later / self._half_life)
         n_items = max(len(self._items), 1)
         owners, items = known.owners()[keep], known.items[keep].astype(np.int64)
         pairs, where = np.unique(owners * n_items + items, return_inverse=True)
-        sums = np.bincount(where, weights=known.weights[keep], minlength=len(pairs))
+        sums = np.bincount(where, weights=weights[keep], minlength=len(pairs))
         counts = np.bincount(pairs // n_items, minlength=len(histories))
         return Liked(
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),

@@ -29,6 +29,8 @@ class Model:
         objective: Hyper-parameters of the training objective.
         confidence_power: Exponent applied to a user's summed confidence in an item.
         confidence_unit: Mean damped confidence of training, the unit of confidence.
+        half_life_events: When a user is folded in, an item counts half after this many later positive
+            events, and after eight times as many not at all; 0 counts old and new alike.
     """
 
     items: FloatArray
@@ -36,6 +38,7 @@ class Model:
     objective: Objective
     confidence_power: float
     confidence_unit: float
+    half_life_events: float = 0.0
 
     @classmethod
     def empty(cls, n_items: int, dimension: int, objective: Objective) -> Model:
@@ -71,6 +74,7 @@ class Model:
             "nu": self.objective.nu,
             "confidence_power": self.confidence_power,
             "confidence_unit": self.confidence_unit,
+            "half_life_events": self.half_life_events,
         }
         text = json.dumps(settings, sort_keys=True, indent=1)
         (directory / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
@@ -98,7 +102,14 @@ class Model:
         if not np.isfinite(np.einsum("nd,nd->", items, items, dtype=np.float64)):
             raise BundleError(f"{path} holds values that are not finite")
         objective = Objective(settings["unobserved_weight"], settings["regularization"], settings["nu"])
-        return cls(items, trained, objective, settings["confidence_power"], settings["confidence_unit"])
+        return cls(
+            items,
+            trained,
+            objective,
+            settings["confidence_power"],
+            settings["confidence_unit"],
+            settings["half_life_events"],
+        )
 
 
 def _mapped(path: Path, name: str, shape: tuple[int, int]) -> FloatArray:
@@ -116,9 +127,11 @@ def _read_settings(path: Path) -> dict[str, float]:
     try:
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
         settings = {name: float(raw[name]) for name in names}
+        # Bundles of before there was such a thing lack it.
+        settings["half_life_events"] = float(raw.get("half_life_events", 0.0))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    bad = [name for name in names if not (np.isfinite(settings[name]) and settings[name] >= 0)]
+    bad = [name for name in settings if not (np.isfinite(settings[name]) and settings[name] >= 0)]
     if bad or settings["confidence_unit"] == 0:
         raise BundleError(f"{path}: {bad[0] if bad else 'confidence_unit'} has an impossible value")
     return settings

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ MAX_USERS = 8000
 MIN_USERS = 30
 SCORED_AT_A_TIME = 4_000_000
 
+HALF_LIVES = (0.0, 1.5, 3.0, 6.0, 12.0, 25.0, 50.0)
+MAX_STEPS = 8000
+STEPS_A_USER = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Validation:
@@ -38,11 +42,13 @@ class Validation:
         training: The remaining events.
         histories: Training events of the U users that are tested.
         targets: Held-out events of the same users.
+        steps: Some of the held-out events one by one, each with everything that came before it.
     """
 
     training: Dataset
     histories: Histories
     targets: Histories
+    steps: Steps
 
     @classmethod
     def of(cls, data: Dataset, seed: int) -> Validation | None:
@@ -67,36 +73,84 @@ class Validation:
             training,
             training.histories.select(users),
             positive.where(held).histories.select(users),
+            Steps.of(positive.histories.select(users), kept[users]),
         )
 
     def ndcg(self, model: Model, threads: int) -> float:
         """Mean nDCG@20 of the held-out items, full ranking without the items of the history."""
-        fold_in = FoldIn(model)
-        vectors, _ = fold_in.solve(fold_in.liked(self.histories))
-        block = max(1, SCORED_AT_A_TIME // len(model.items))
+        return ndcg(model, self.histories, self.targets, threads)
 
-        def gains(start: int) -> NDArray[np.float64]:
-            return self._block_ndcg(model, vectors[start : start + block], start)
 
-        with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
-            parts = list(pool.map(gains, range(0, len(vectors), block)))
-        return float(np.concatenate(parts).mean())
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Single events to predict.
 
-    def _block_ndcg(self, model: Model, vectors: FloatArray, start: int) -> NDArray[np.float64]:
-        users = np.arange(start, start + len(vectors))
-        seen, wanted = self.histories.select(users), self.targets.select(users)
-        scores = vectors @ model.items.T
-        scores[:, ~model.trained] = -np.inf
-        scores[seen.owners(), seen.items] = -np.inf
-        relevant = np.zeros(scores.shape, dtype=np.bool_)
-        relevant[wanted.owners(), wanted.items] = True
-        relevant[seen.owners(), seen.items] = False
-        best, values = top_k(scores, CUTOFF)
-        hits = np.take_along_axis(relevant, np.maximum(best, 0), axis=1) & np.isfinite(values)
-        discount = 1.0 / np.log2(np.arange(2, CUTOFF + 2))
-        ideal = np.cumsum(discount)[np.clip(relevant.sum(axis=1), 1, CUTOFF) - 1]
-        gained = (hits * discount[: hits.shape[1]]).sum(axis=1)
-        return np.asarray(gained / ideal, dtype=np.float64)
+    Attributes:
+        histories: What each event's user had done before it, Q histories.
+        targets: The event, Q histories of one event each.
+    """
+
+    histories: Histories
+    targets: Histories
+
+    @classmethod
+    def of(cls, everything: Histories, kept: NDArray[np.int64]) -> Steps:
+        """Some of the events after the first ``kept`` of each user, spread evenly over them."""
+        held = everything.lengths - kept
+        each = np.minimum(held, np.clip(MAX_STEPS // max(len(held), 1), 1, STEPS_A_USER))
+        users = np.repeat(np.arange(len(held)), each)
+        number = np.arange(len(users)) - np.repeat(np.cumsum(each) - each, each)
+        places = kept[users] + number * held[users] // each[users]
+        single = everything.select(users)
+        position = np.arange(len(single.items)) - np.repeat(single.offsets[:-1], single.lengths)
+        until = np.repeat(places, single.lengths)
+        return cls(single.where(position < until), single.where(position == until))
+
+
+def ndcg(model: Model, histories: Histories, targets: Histories, threads: int) -> float:
+    """Mean nDCG@20 of each user's targets, full ranking without the items of the history."""
+    fold_in = FoldIn(model)
+    vectors, _ = fold_in.solve(fold_in.liked(histories))
+    block = max(1, SCORED_AT_A_TIME // len(model.items))
+
+    def gains(start: int) -> NDArray[np.float64]:
+        users = np.arange(start, min(start + block, len(vectors)))
+        return _ndcg(model, vectors[users], histories.select(users), targets.select(users))
+
+    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+        parts = list(pool.map(gains, range(0, len(vectors), block)))
+    return float(np.concatenate(parts).mean())
+
+
+def _ndcg(model: Model, vectors: FloatArray, seen: Histories, wanted: Histories) -> NDArray[np.float64]:
+    scores = vectors @ model.items.T
+    scores[:, ~model.trained] = -np.inf
+    scores[seen.owners(), seen.items] = -np.inf
+    relevant = np.zeros(scores.shape, dtype=np.bool_)
+    relevant[wanted.owners(), wanted.items] = True
+    relevant[seen.owners(), seen.items] = False
+    best, values = top_k(scores, CUTOFF)
+    hits = np.take_along_axis(relevant, np.maximum(best, 0), axis=1) & np.isfinite(values)
+    discount = 1.0 / np.log2(np.arange(2, CUTOFF + 2))
+    ideal = np.cumsum(discount)[np.clip(relevant.sum(axis=1), 1, CUTOFF) - 1]
+    gained = (hits * discount[: hits.shape[1]]).sum(axis=1)
+    return np.asarray(gained / ideal, dtype=np.float64)
+
+
+def choose_half_life(steps: Steps, model: Model, threads: int) -> tuple[float, dict[str, float]]:
+    """How quickly old events should fade when a user is folded in, for the next event's sake.
+
+    Where order says nothing, as in data without times, no fading wins.
+
+    Returns:
+        The best half-life in events, 0 for none, and nDCG@20 of each one tried (by its value as text).
+    """
+    scores = {
+        half_life: ndcg(replace(model, half_life_events=half_life), steps.histories, steps.targets, threads)
+        for half_life in HALF_LIVES
+    }
+    best = max(HALF_LIVES, key=lambda half_life: scores[half_life])
+    return best, {str(half_life): score for half_life, score in scores.items()}
 
 
 def choose_regularization(
