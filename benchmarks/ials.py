@@ -228,7 +228,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dimensions", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--iterations", type=int, default=32, help="Until quality is judged.")
-    parser.add_argument("--starts", type=int, default=3, help="Random starts whose quality is averaged.")
+    parser.add_argument("--starts", type=int, default=3, help="Random starts to average over; 0: only time.")
     parser.add_argument("--timed", type=int, default=8, help="Iterations of a timed run.")
     parser.add_argument("--repeats", type=int, default=5, help="Timed runs of each library; 0: none.")
     parser.add_argument("--steps", type=int, default=3, help="Conjugate gradient steps of all.")
@@ -236,7 +236,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--regularization", type=float, help="Lambda, the same for all rows; default: by data."
     )
-    parser.add_argument("--no-quality", action="store_true", help="Only measure time.")
     parser.add_argument("--json", type=Path, help="Write all figures here.")
     return parser.parse_args()
 
@@ -257,7 +256,7 @@ def main() -> None:
         highlight=False,
     )
     quality: list[Quality] = []
-    if not options.no_quality:
+    if options.starts:
         for dimension in options.dimensions:
             quality += one.quality(dimension, options.iterations, options.starts)
         show_quality(quality, console)

@@ -13,13 +13,18 @@ from recserve_movielens.formats import read_folder
 
 BUNDLED = Path(__file__).parent / "data" / "movielens-small"
 
-_ALL = [{"use": "mf"}, {"use": "content"}, {"use": "popular", "candidates": 100}]
+_ALL = [
+    {"use": "mf"},
+    {"use": "item_knn", "params": {"half_life_events": 3}},
+    {"use": "content"},
+    {"use": "popular", "candidates": 100},
+]
 _COMMON: Mapping[str, Any] = {"filters": [{"use": "genre"}], "explainer": {"use": "movielens"}}
 
 SUGGESTED: Mapping[str, Any] = {
     "item_text": {"use": "movielens"},
     "scenarios": {
-        "home": {"retrievers": _ALL, "ranker": {"use": "bert_lstm"}, **_COMMON},
+        "home": {"retrievers": _ALL, "budget": 400, "ranker": {"use": "bert_lstm"}, **_COMMON},
         # What goes with one film: its neighbours in text and taste, whoever asks.
         "similar": {"retrievers": [{"use": "content"}, {"use": "mf", "weight": 0.5}], **_COMMON},
         # What to watch right after: about this session from the first click on, hence without the

@@ -114,7 +114,7 @@ def test_suggested_configuration_is_valid(registry: Registry) -> None:
     ):
         config = Config.model_validate(source.suggested_config())
         home = config.scenarios["home"]
-        assert [one.use for one in home.retrievers] == ["mf", "content", "popular"]
+        assert [one.use for one in home.retrievers] == ["mf", "item_knn", "content", "popular"]
         assert home.ranker is not None
         assert home.ranker.use == "bert_lstm"
         assert config.item_text.use == home.explainer.use == "movielens"
