@@ -205,8 +205,11 @@ def _merge_profile(connection: Connection, source: str, target: str) -> None:
     if source_key not in _stored(connection, [source_key]):
         return
     new = {**user_row(User(target)), "since": read_pulse(connection).deletions}
-    insert_new(connection, users, [new])
-    rows = _stored(connection, sorted([source_key, target_key]))
+    rows: dict[bytes, Row] = {}
+    while target_key not in rows:
+        # Between the two another merge may take the target's row away: then it is inserted after all.
+        insert_new(connection, users, [new])
+        rows = _stored(connection, sorted([source_key, target_key]))
     if source_key in rows:  # else: another merge was faster
         attributes = {**user_of(rows[source_key]).attributes, **user_of(rows[target_key]).attributes}
         upsert(connection, users, [_with_attributes(rows[target_key], attributes)])
