@@ -45,10 +45,17 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ordered[min(max(-int(-q * len(ordered) // 1) - 1, 0), len(ordered) - 1)]
 
 
+REMOVED = object()
+"""In a change of a configuration: the key goes."""
+
+
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with ``changes``; mappings inside are merged, everything else is replaced."""
     result = dict(base)
     for key, value in changes.items():
+        if value is REMOVED:
+            result.pop(key, None)
+            continue
         old = result.get(key)
         result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
     return result

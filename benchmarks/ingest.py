@@ -32,6 +32,7 @@ from rich.table import Table
 
 from benchmarks.common import (
     DEFAULT_HOME,
+    REMOVED,
     Connection,
     machine,
     postgres,
@@ -61,7 +62,11 @@ FUSED = {
             "ranker": None,
             "filters": [],
             "explainer": {"use": "template"},
-        }
+        },
+        # Those that the sample's configuration brings need vectors.
+        "similar": REMOVED,
+        "session": REMOVED,
+        "search": REMOVED,
     },
     "item_text": {"use": "fields", "params": {}},
     "server": {"topology": "fused"},
