@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recserve.catalogue import Catalogue
 from recserve.config import ColdStartConfig
 from recserve.domain import Event, EventType, FloatArray, Histories, Queries, Ragged, User
 from recserve.live import LiveView
@@ -22,14 +21,12 @@ class Assembled:
     """A batch whose ids are resolved but whose texts are not encoded yet.
 
     Attributes:
-        catalogue: The catalogue that rows are of.
         base: The queries without vectors of their texts.
         interests: What each user says to like, where that is what the query's text is; else None.
         missing: For each request an anchor item id that nobody knows, None if all is well.
         event_names: Event types in code order.
     """
 
-    catalogue: Catalogue
     base: Queries
     interests: tuple[str | None, ...]
     missing: tuple[str | None, ...]
@@ -97,7 +94,6 @@ def assemble(
 
     anchors = [-1 if request.item_id is None else row(request.item_id) for request in requests]
     return Assembled(
-        catalogue=view.catalogue,
         base=Queries(
             user_ids=tuple(request.user_id for request in requests),
             histories=_pack(lists, types),

@@ -12,7 +12,7 @@ import numpy as np
 
 from recserve.answering import answer
 from recserve.assembly import Assembled, assemble
-from recserve.domain import Candidates, FloatArray, Queries
+from recserve.domain import Candidates, FloatArray, Queries, now_ms
 from recserve.errors import NotFoundError, RecserveError
 from recserve.exploration import explore, with_new
 from recserve.graph import drop, rank_order, rerank, top_up
@@ -75,7 +75,7 @@ class Batch:
         self._current = await self._pipeline.current()
         self._edge, self._view = self._current.edge, self._current.view
         self._config = self._edge.scenarios[self._name].config
-        now = int(time.time() * 1000)
+        now = now_ms()
         self._served = self._view.bars.served(now)
         # Who brings items along has chosen them, seen or not.
         usual = self._config.seen if self._requests[0].items is None else "allow"
@@ -135,7 +135,7 @@ class Batch:
         """Without items that must not be returned: a replica of the stage may be a moment behind."""
         gone = candidates.items >= len(self._edge.catalogue)
         if self._served is not None:
-            gone |= ~self._served[np.minimum(candidates.items, len(self._served) - 1)] & ~gone
+            gone |= ~self._served[np.minimum(candidates.items, len(self._served) - 1)]
         gone &= candidates.items >= 0
         return drop(candidates, gone) if gone.any() else candidates
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recserve.catalogue import Catalogue
 from recserve.errors import BundleError
+from recserve.files import sha256_of, sync
 
 logger = logging.getLogger(__name__)
 
@@ -182,13 +182,8 @@ def _verify(directory: Path, name: str, entry: FileEntry) -> None:
             f"bundle {directory.name}: file {name} has {size} bytes instead of {entry.size} "
             "(truncated or altered)"
         )
-    if _sha256(path) != entry.sha256:
+    if sha256_of(path) != entry.sha256:
         raise BundleError(f"bundle {directory.name}: file {name} was altered (sha256 differs)")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class BundleWriter:
@@ -251,30 +246,22 @@ class BundleWriter:
                 raise BundleError(
                     f"{name}: components may only save {', '.join(sorted(ALLOWED_SUFFIXES))} files"
                 )
-            files[name] = FileEntry(sha256=_sha256(path), size=path.stat().st_size)
+            files[name] = FileEntry(sha256=sha256_of(path), size=path.stat().st_size)
         # The round trip through JSON makes what is hashed now equal to what is read back later.
         plain = json.loads(Manifest(files=files, **fields).canonical())
         manifest = Manifest.model_validate(plain)
         (self.directory / MANIFEST).write_bytes(manifest.canonical())
         for path in self.directory.rglob("*"):
             if path.is_file():
-                _sync(path)
+                sync(path)
         final = self._parent / manifest.bundle_id()
         try:
             self.directory.chmod(0o755)
             self.directory.rename(final)
         except OSError:
             return Bundle.open(final)
-        _sync(self._parent)
+        sync(self._parent)
         return Bundle(final, manifest)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class BundleRepository:

@@ -75,14 +75,12 @@ class Reading:
     Attributes:
         histories: Events of each user, oldest first.
         users: Profiles of those who have one.
-        view: The catalogue.
-        trials: Trials of its new items.
+        trials: Trials of new items.
         lost: The store could not be read; the rest is what was known last.
     """
 
     histories: Mapping[str, Sequence[Event]]
     users: Mapping[str, User]
-    view: LiveView
     trials: TrialCounts
     lost: bool = False
 
@@ -182,7 +180,6 @@ class StoreReader:
         return Reading(
             histories={user_id: events for user_id, (events, _) in remembered.items()},
             users={user_id: user for user_id, (_, user) in remembered.items() if user is not None},
-            view=self.live.view,
             trials=self._trials[1],
             lost=True,
         )
@@ -198,7 +195,7 @@ class StoreReader:
         if self.known.deletions == pulse.deletions:
             for user_id in user_ids:
                 self.known.put(user_id, histories.get(user_id, ()), users.get(user_id))
-        return Reading(histories, users, view, self._read_trials(view) if trials else TrialCounts.none(0))
+        return Reading(histories, users, self._read_trials(view) if trials else TrialCounts.none(0))
 
     def _follow_deletions(self, number: int) -> None:
         known = self.known

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from recserve.catalogue import Catalogue
-from recserve.domain import BoolArray, Candidates, Int32Array, Queries, Retrieved
+from recserve.domain import BoolArray, Candidates, Int32Array, Queries, Retrieved, now_ms
 from recserve.errors import NotFoundError, StageError
 from recserve.graph import Scenario, merge, top_up
 from recserve.live import LiveItems, LiveView
@@ -178,7 +178,7 @@ class RetrievalStage:
         later = self._later
         if later is None or later[0] is not view.catalogue:
             later = self._later = (view.catalogue, self._masks_on(view.catalogue))
-        return later[1].apply(scenario, queries, view.bars.served(int(time.time() * 1000)))
+        return later[1].apply(scenario, queries, view.bars.served(now_ms()))
 
     def _masks_on(self, catalogue: Catalogue) -> FilterMasks:
         scenarios = self._scenarios

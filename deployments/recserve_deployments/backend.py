@@ -7,9 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from recserve.api import Readiness
-from recserve.api.models import now_ms
 from recserve.api.stored import StoredBackend
-from recserve.domain import Event
+from recserve.domain import Event, now_ms
 from recserve.errors import NotReadyError, StoreError
 from recserve.pipeline import Pipeline
 from recserve.registry import PluginInfo, Registry

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from recserve.config import Config
+from recserve.domain import now_ms
 from recserve.errors import RuntimeEnvironmentError
 from recserve.store import open_store
 from recserve_deployments import environment, ports
@@ -24,7 +25,6 @@ from recserve_deployments.state import (
     MARKER,
     Order,
     ServerState,
-    now_ms,
     read_state,
     remove_state,
     write_state,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -130,8 +129,3 @@ def remove_state(home: Path, server_id: str) -> None:
     state = read_state(home)
     if state is not None and state.server_id == server_id:
         (home / STATE_FILE).unlink(missing_ok=True)
-
-
-def now_ms() -> int:
-    """The present, milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

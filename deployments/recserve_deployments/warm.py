@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from recserve.catalogue import Catalogue
-from recserve.domain import Candidates, Histories, Queries
+from recserve.domain import Candidates, Histories, Queries, now_ms
 
 WARM_TEXT = "warm up"
 _EVENTS = 3
@@ -16,7 +14,7 @@ _EVENTS = 3
 def warm_queries(catalogue: Catalogue) -> Queries:
     """One user who liked the first few items."""
     count = min(_EVENTS, len(catalogue))
-    now = int(time.time() * 1000)
+    now = now_ms()
     histories = Histories(
         offsets=np.array([0, count], dtype=np.int64),
         items=np.arange(count, dtype=np.int32),

@@ -25,7 +25,7 @@ from recserve import (
     top_k,
 )
 from recserve_bert_lstm import BertLstmParams, storage
-from recserve_bert_lstm.batches import take_candidates, take_queries
+from recserve_bert_lstm.batches import take_candidates
 from recserve_bert_lstm.blend import Blend, Floats, Signals, compare, standardise
 from recserve_bert_lstm.serving import Server
 from recserve_bert_lstm.training import train
@@ -167,8 +167,9 @@ class BertLstm:
     def _signals_in_chunks(self, queries: Queries, candidates: Candidates) -> Signals:
         parts = []
         for begin in range(0, max(len(queries), 1), _CHUNK):
-            rows = np.arange(begin, min(begin + _CHUNK, len(queries)))
-            parts.append(self._signals(take_queries(queries, rows), take_candidates(candidates, rows)))
+            end = min(begin + _CHUNK, len(queries))
+            rows = np.arange(begin, end)
+            parts.append(self._signals(queries.part(begin, end), take_candidates(candidates, rows)))
         return Signals.concatenate(parts)
 
     def _fitted(self) -> tuple[storage.Stored, Server]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from recserve import (
     Dataset,
     FitContext,
     Queries,
-    Ragged,
     Retrieved,
+    in_parts,
     mask_scores,
     top_k,
 )
@@ -67,19 +66,8 @@ class MfRetriever:
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
         """Up to ``k`` items for each query, best first, with seeds from the query's history."""
-        n_items = len(self._catalogue)
-        block = max(1, SCORES_AT_A_TIME // max(n_items, 1))
-        if len(queries) <= block:
-            return self._retrieve(queries, k)
-        parts = [
-            self._retrieve(_part(queries, start, min(start + block, len(queries))), k)
-            for start in range(0, len(queries), block)
-        ]
-        return Retrieved(
-            np.concatenate([part.items for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.seeds for part in parts]),
-        )
+        size = max(1, SCORES_AT_A_TIME // max(len(self._catalogue), 1))
+        return in_parts(queries, size, lambda part: self._retrieve(part, k))
 
     def _use(self, model: Model) -> None:
         self._model = model
@@ -123,16 +111,3 @@ def _unit(rows: FloatArray) -> FloatArray:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: FloatArray = rows / np.maximum(norms, np.float32(1e-12))
     return unit
-
-
-def _part(queries: Queries, start: int, stop: int) -> Queries:
-    """Queries ``start:stop`` with all that retrieval by factors reads."""
-    users = np.arange(start, stop)
-    return replace(
-        queries,
-        user_ids=queries.user_ids[start:stop],
-        histories=queries.histories.select(users),
-        anchors=queries.anchors[start:stop],
-        excluded=Ragged.of([queries.excluded[row] for row in range(start, stop)]),
-        allowed=queries.allowed[start:stop],
-    )

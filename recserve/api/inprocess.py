@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 
 from recserve.api.backend import Readiness
-from recserve.api.models import now_ms
 from recserve.api.stored import StoredBackend
+from recserve.domain import now_ms
 from recserve.errors import RecserveError
 from recserve.pipeline import Pipeline
 from recserve.registry import PluginInfo

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
@@ -310,8 +309,3 @@ class SimilarBody(_Selection):
             seen=self.seen,
             rules=self.rules,
         )
-
-
-def now_ms() -> int:
-    """The present, milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

@@ -18,11 +18,11 @@ from recserve.api import about, answers
 from recserve.api.backend import Backend
 from recserve.api.body import read, validate
 from recserve.api.metrics import metrics_of
-from recserve.api.models import MAX_ID, MAX_N, QUERY_KEPT, RankBody, RecommendBody, SimilarBody, now_ms
+from recserve.api.models import MAX_ID, MAX_N, QUERY_KEPT, RankBody, RecommendBody, SimilarBody
 from recserve.api.paging import MAX_CURSOR, MAX_URL_CURSOR, Page
 from recserve.api.settings import ApiSettings
 from recserve.api.writes import EventBatchBody, EventBody
-from recserve.domain import Event
+from recserve.domain import Event, now_ms
 from recserve.errors import NotReadyError
 from recserve.requests import CALL_HEADER
 from recserve.requests import Request as Wanted

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from recserve.api.models import now_ms
-from recserve.domain import Event, Item, User
+from recserve.domain import Event, Item, User, now_ms
 from recserve.errors import NotReadyError, RecserveError, StoreError
 from recserve.live import LiveView
 from recserve.pipeline import Pipeline

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import getpass
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -130,6 +132,26 @@ class ProgressCallback:
             task = self._tasks[self._current]
             total = next(one.total for one in self._display.tasks if one.id == task)
             self._display.update(task, completed=total)
+
+
+def record(store: Store, action: str, target: str, detail: Mapping[str, Any], at: int | None = None) -> None:
+    """Append what a command does to the audit log, by whoever runs it.
+
+    Args:
+        store: The store.
+        action: Such as ``key.create``.
+        target: What it is done to; never a user id.
+        detail: JSON-like facts.
+        at: When, milliseconds since the epoch; None for now.
+    """
+    from recserve.domain import now_ms
+    from recserve.store import AuditEntry
+
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        login = str(os.getuid())
+    store.add_audit(AuditEntry(now_ms() if at is None else at, f"cli:{login}", action, target, detail))
 
 
 def show_problems(problems: Sequence[RowProblem]) -> None:

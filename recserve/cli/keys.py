@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -14,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out, record
 from recserve.errors import NotFoundError
 
 
@@ -51,16 +48,17 @@ def create_command(
 ) -> None:
     """Make an API key and print it, once. From the first key on, every call of the API needs one."""
     from recserve.access import SCOPES, create_key
+    from recserve.domain import now_ms
 
     state = State(home, config)
     scopes = [one for one in SCOPES if one in scope]
-    now = _now_ms()
+    now = now_ms()
     key, stored = create_key(name, scopes, now, rate)
     with state.store as store:
         first = not store.keys()
         store.add_key(stored)
         detail: dict[str, Any] = {"name": name, "scopes": scopes}
-        _record(store, now, "key.create", stored.key_id, detail if rate is None else {**detail, "rate": rate})
+        record(store, "key.create", stored.key_id, detail if rate is None else {**detail, "rate": rate}, now)
     err.print(f"key [bold]{stored.key_id}[/] ({', '.join(scopes)}); it is shown this once:", highlight=False)
     out.print(key, highlight=False, soft_wrap=True)
     if first:
@@ -91,7 +89,9 @@ def revoke_command(
     config: ConfigOption = None,
 ) -> None:
     """Revoke a key. Running servers refuse it within about a second."""
-    now = _now_ms()
+    from recserve.domain import now_ms
+
+    now = now_ms()
     with State(home, config).store as store:
         keys = store.keys()
         before = next((key for key in keys if key.key_id == key_id), None)
@@ -101,7 +101,7 @@ def revoke_command(
         if before.revoked_at is not None:
             out.print(f"key {key_id} was revoked on {_moment(before.revoked_at)}", highlight=False)
             return
-        _record(store, now, "key.revoke", key_id, {"name": before.name})
+        record(store, "key.revoke", key_id, {"name": before.name}, now)
     out.print(f"revoked key {key_id}", highlight=False)
 
 
@@ -120,24 +120,6 @@ def audit_command(
             _moment(entry.at), escape(entry.actor), entry.action, escape(entry.target), escape(details)
         )
     out.print(table)
-
-
-def _record(store: Any, at: int, action: str, target: str, detail: dict[str, Any]) -> None:
-    from recserve.store import AuditEntry
-
-    store.add_audit(AuditEntry(at, f"cli:{login()}", action, target, detail))
-
-
-def login() -> str:
-    """Name of whoever runs this command, for the audit log."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        return str(os.getuid())
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _moment(milliseconds: int) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display
-from recserve.cli.keys import login
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, record
 from recserve.errors import BundleError, NotFoundError
 
 if TYPE_CHECKING:
@@ -64,11 +62,11 @@ def promote_command(
             try:
                 verdict.check(allowed)
             except Exception:
-                _record(store, "bundle.refuse", candidate.id, detail)
+                record(store, "bundle.refuse", candidate.id, detail)
                 raise
             out.print(str(verdict), highlight=False, soft_wrap=True)
         store.set_current(candidate.id)
-        _record(store, "bundle.promote", candidate.id, detail)
+        record(store, "bundle.promote", candidate.id, detail)
     out.print(f"bundle [bold]{candidate.id}[/] is current", highlight=False, soft_wrap=True)
 
 
@@ -86,7 +84,7 @@ def rollback_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = Non
         # Verified before it is served.
         state.repository.open(earlier)
         store.set_current(earlier)
-        _record(store, "bundle.rollback", earlier, {"before": current})
+        record(store, "bundle.rollback", earlier, {"before": current})
     out.print(
         f"bundle [bold]{earlier}[/] is current again, instead of {current}", highlight=False, soft_wrap=True
     )
@@ -107,9 +105,3 @@ def _compare(state: State, store: Store, current: str, candidate: Bundle) -> Ver
         )
         progress.finish()
     return verdict
-
-
-def _record(store: Store, action: str, bundle_id: str, detail: dict[str, Any]) -> None:
-    from recserve.store import AuditEntry
-
-    store.add_audit(AuditEntry(time.time_ns() // 1_000_000, f"cli:{login()}", action, bundle_id, detail))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, record
 
 if TYPE_CHECKING:
     from recserve.forgetting import Verification
@@ -155,11 +154,9 @@ def delete_command(
     config: ConfigOption = None,
 ) -> None:
     """Delete a person: events, exposures, profile. Prints a receipt that can be verified."""
-    from recserve.store import AuditEntry
-
     with State(home, config).store as store:
         receipt = store.delete_user(user_id)
-        store.add_audit(AuditEntry(receipt.deleted_at, f"cli:{_login()}", "user.delete", receipt.receipt_id))
+        record(store, "user.delete", receipt.receipt_id, {}, receipt.deleted_at)
     profile = "a profile" if receipt.profiles else "no profile"
     _say(f"deleted: {receipt.events:,} events, {receipt.exposures:,} exposures, {profile}")
     _say(f"receipt: {receipt.receipt_id}")
@@ -200,13 +197,6 @@ def _database(state: State, *, prepared: bool = False) -> Iterator[Database]:
         yield database
     finally:
         database.close()
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in some containers
-        return "unknown"
 
 
 def _say(text: str) -> None:

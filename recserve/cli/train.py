@@ -40,6 +40,7 @@ def train_command(
             update={"train": state.config.train.model_copy(update={"seed": seed})}
         )
         resolved = state.registry.resolve(changed)
+    from recserve.domain import now_ms
     from recserve.promotion import keep_measurement
     from recserve.training import Trainer
 
@@ -56,7 +57,7 @@ def train_command(
         # Servers follow the catalogue from here on; see recserve.live.
         "catalogue_version": tables.version,
     }
-    state.store.record_bundle(bundle.id, int(time.time() * 1000), summary)
+    state.store.record_bundle(bundle.id, now_ms(), summary)
     if promoted:
         state.store.set_current(bundle.id)
     keep_measurement(state.home, state.config, result)

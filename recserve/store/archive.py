@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +16,7 @@ from sqlalchemy import BigInteger, Boolean, Double, LargeBinary, Table
 from sqlalchemy.types import TypeEngine
 
 from recserve.errors import DataError
+from recserve.files import sha256_of, sync
 from recserve.store.schema import SCHEMA_VERSION
 
 FORMAT_VERSION = 1
@@ -96,9 +95,9 @@ def new_folder(target: Path) -> Iterator[Path]:
     try:
         yield scratch
         for path in [*scratch.iterdir(), scratch]:
-            _sync(path)
+            sync(path)
         scratch.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise DataError(f"cannot write to {target}: {error.strerror}") from None
     finally:
@@ -115,7 +114,7 @@ def write_table(
         for batch in batches:
             writer.write(batch)
             rows += len(batch)
-    return FileEntry(rows=rows, sha256=_sha256(path))
+    return FileEntry(rows=rows, sha256=sha256_of(path))
 
 
 def write_manifest(folder: Path, manifest: ExportManifest) -> None:
@@ -143,7 +142,7 @@ def read_manifest(folder: Path) -> ExportManifest:
     for name, entry in manifest.tables.items():
         path = folder / f"{Path(name).name}.parquet"
         try:
-            found = _sha256(path)
+            found = sha256_of(path)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from None
         if found != entry.sha256:
@@ -165,16 +164,3 @@ def read_batches(folder: Path, table: Table) -> Iterator[pa.RecordBatch]:
             yield from file.iter_batches(BATCH_ROWS)
     except pa.ArrowException as error:
         raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

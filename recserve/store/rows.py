@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sqlalchemy import RowMapping
 
-from recserve.domain import Event, FloatArray, Item, User
+from recserve.domain import Event, FloatArray, Item, User, now_ms
 from recserve.errors import InvalidRequestError
 from recserve.store.records import ApiKey, AuditEntry, ExposedItem, Exposure, ItemState
 from recserve.store.schema import hash_of, key_of
@@ -259,11 +258,6 @@ def dump_json(value: Any, what: str) -> str:
     if not text.isascii():
         _check_encodable(text, what)
     return text
-
-
-def now_ms() -> int:
-    """Now, in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def _check_encodable(text: str, field: str) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, insert, select
 
+from recserve.domain import now_ms
 from recserve.errors import NotFoundError
 from recserve.store.parts.part import Part
 from recserve.store.records import BundleRecord
-from recserve.store.rows import check_id, dump_json, now_ms
+from recserve.store.rows import check_id, dump_json
 from recserve.store.schema import activations, bundles
 from recserve.store.statements import upsert
 

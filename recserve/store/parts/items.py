@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, or_, select
 
-from recserve.domain import Item
+from recserve.domain import Item, now_ms
 from recserve.store import schema
 from recserve.store.counters import hold, raise_counter
 from recserve.store.parts.part import Part, by_key, chunks
@@ -22,7 +22,6 @@ from recserve.store.rows import (
     item_of,
     item_row,
     item_state_of,
-    now_ms,
     vector_bytes,
 )
 from recserve.store.schema import items

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
-from recserve.domain import User
+from recserve.domain import User, now_ms
 from recserve.store import schema
 from recserve.store.counters import exclude_people, raise_counter, read_pulse, share_people
 from recserve.store.parts.part import Part, by_key, chunks
 from recserve.store.records import Deletion, DeletionReceipt, UserPatch
-from recserve.store.rows import Row, Stored, check_id, dump_json, now_ms, user_of, user_row
+from recserve.store.rows import Row, Stored, check_id, dump_json, user_of, user_row
 from recserve.store.schema import deletions, events, exposures, users
 from recserve.store.statements import insert_new, upsert
 
