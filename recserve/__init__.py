@@ -27,6 +27,7 @@ from recserve.errors import (
     RecserveError,
 )
 from recserve.hookspecs import hookimpl
+from recserve.selection import climb, hold_out_newest, ndcg_of
 from recserve.stages import (
     Component,
     DataSource,
@@ -90,10 +91,13 @@ __all__ = [
     "Vocabulary",
     "__version__",
     "best_contributors",
+    "climb",
+    "hold_out_newest",
     "hookimpl",
     "in_parts",
     "mask_columns",
     "mask_scores",
+    "ndcg_of",
     "search",
     "taste_vectors",
     "top_k",

@@ -12,17 +12,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.sparse import csr_array
 
-from recserve import Dataset, top_k
+from recserve import Dataset, climb, hold_out_newest, ndcg_of
 from recserve_ease.closed_form import ease_weights
 
 REGULARIZATIONS = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
 DEFAULT = 3
-CUTOFF = 20
-HELD_OUT_SHARE = 0.15
-MAX_USERS = 8000
 MAX_ITEMS = 2000
-# With fewer users than this a comparison would be noise.
-MIN_USERS = 30
 _SCORED_AT_A_TIME = 4_000_000
 
 
@@ -39,23 +34,18 @@ def choose_regularization(
     if parts is None:
         return REGULARIZATIONS[DEFAULT], {}
     training, known, wanted = parts
-    scores: dict[int, float] = {}
+    done = 0
 
-    def score(index: int) -> float:
-        if not 0 <= index < len(REGULARIZATIONS):
-            return -1.0
-        if index not in scores:
-            weights = ease_weights(training, REGULARIZATIONS[index], "float32")
-            scores[index] = float(np.concatenate(list(_ndcg(weights, known, wanted))).mean())
-            progress("choosing the regularization", len(scores), len(REGULARIZATIONS))
-        return scores[index]
+    def score(regularization: float) -> float:
+        nonlocal done
+        weights = ease_weights(training, regularization, "float32")
+        worth = float(np.concatenate(list(_ndcg(weights, known, wanted))).mean())
+        done += 1
+        progress("choosing the regularization", done, len(REGULARIZATIONS))
+        return worth
 
-    best = DEFAULT
-    step = 1 if score(best + 1) > score(best) else -1
-    while score(best + step) > score(best):
-        best += step
-    tried = {f"{REGULARIZATIONS[index]:g}": scores[index] for index in sorted(scores)}
-    return REGULARIZATIONS[best], tried
+    best, tried = climb(REGULARIZATIONS, DEFAULT, score)
+    return best, {f"{value:g}": worth for value, worth in tried.items()}
 
 
 def held_out(data: Dataset, power: float, seed: int) -> tuple[csr_array, csr_array, csr_array] | None:
@@ -68,23 +58,13 @@ def held_out(data: Dataset, power: float, seed: int) -> tuple[csr_array, csr_arr
     positive = data.positive()
     popular = np.sort(np.argsort(-positive.item_counts, kind="stable")[:MAX_ITEMS])
     positive = positive.where(np.isin(positive.items, popular))
-    counts = np.bincount(positive.users, minlength=data.n_users)
-    users = np.flatnonzero(counts >= 3)
-    if len(users) < MIN_USERS:
+    parts = hold_out_newest(positive, seed)
+    if parts is None:
         return None
-    if len(users) > MAX_USERS:
-        users = np.sort(np.random.default_rng(seed).choice(users, MAX_USERS, replace=False))
-    kept = counts.copy()
-    kept[users] -= np.maximum(1, (HELD_OUT_SHARE * counts[users]).astype(np.int64))
-    order = np.argsort(positive.users, kind="stable")
-    starts = np.cumsum(counts) - counts
-    place = np.empty(len(positive), dtype=np.int64)
-    place[order] = np.arange(len(positive)) - starts[positive.users[order]]
-    late = place >= kept[positive.users]
-    training = positive.where(~late).matrix()[:, popular]
+    training = positive.where(~parts.late).matrix()[:, popular]
     training.data **= np.float32(power)
-    wanted = positive.where(late).matrix()[users][:, popular]
-    return csr_array(training), csr_array(training[users]), csr_array(wanted)
+    wanted = positive.where(parts.late).matrix()[parts.users][:, popular]
+    return csr_array(training), csr_array(training[parts.users]), csr_array(wanted)
 
 
 def _ndcg(weights: np.ndarray, known: csr_array, wanted: csr_array) -> Iterator[np.ndarray]:
@@ -96,8 +76,4 @@ def _ndcg(weights: np.ndarray, known: csr_array, wanted: csr_array) -> Iterator[
         had = seen.toarray() > 0
         scores[had] = -np.inf
         relevant = (wanted[start : start + block].toarray() > 0) & ~had
-        best, values = top_k(scores, CUTOFF)
-        hits = np.take_along_axis(relevant, np.maximum(best, 0), axis=1) & np.isfinite(values)
-        discount = 1.0 / np.log2(np.arange(2, CUTOFF + 2))
-        ideal = np.cumsum(discount)[np.clip(relevant.sum(axis=1), 1, CUTOFF) - 1]
-        yield (hits * discount[: hits.shape[1]]).sum(axis=1) / ideal
+        yield ndcg_of(scores, relevant)

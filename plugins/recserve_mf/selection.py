@@ -15,18 +15,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Dataset, Histories, top_k
+from recserve import Dataset, Histories, climb, hold_out_newest, ndcg_of
 from recserve_mf.fold_in import FoldIn
 from recserve_mf.ials import FloatArray
 from recserve_mf.model import Model
 
 REGULARIZATIONS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 DEFAULT = 3
-CUTOFF = 20
-HELD_OUT_SHARE = 0.15
-MAX_USERS = 8000
-# With fewer users than this a comparison would be noise.
-MIN_USERS = 30
 SCORED_AT_A_TIME = 4_000_000
 
 HALF_LIVES = (0.0, 1.5, 3.0, 6.0, 12.0, 25.0, 50.0)
@@ -54,26 +49,16 @@ class Validation:
     def of(cls, data: Dataset, seed: int) -> Validation | None:
         """Hold out the newest positive events of some users; None when there are too few users."""
         positive = data.positive()
-        counts = np.bincount(positive.users, minlength=data.n_users)
-        users = np.flatnonzero(counts >= 3)
-        if len(users) < MIN_USERS:
+        parts = hold_out_newest(positive, seed)
+        if parts is None:
             return None
-        if len(users) > MAX_USERS:
-            chosen = np.random.default_rng(seed).choice(users, MAX_USERS, replace=False)
-            users = np.sort(chosen)
-        kept = counts.copy()
-        kept[users] -= np.maximum(1, (HELD_OUT_SHARE * counts[users]).astype(np.int64))
-        order = np.argsort(positive.users, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        position = np.empty(len(positive), dtype=np.int64)
-        position[order] = np.arange(len(positive)) - starts[positive.users[order]]
-        held = position >= kept[positive.users]
-        training = positive.where(~held)
+        users = parts.users
+        training = positive.where(~parts.late)
         return cls(
             training,
             training.histories.select(users),
-            positive.where(held).histories.select(users),
-            Steps.of(positive.histories.select(users), kept[users]),
+            positive.where(parts.late).histories.select(users),
+            Steps.of(positive.histories.select(users), parts.kept[users]),
         )
 
     def ndcg(self, model: Model, threads: int) -> float:
@@ -129,12 +114,7 @@ def _ndcg(model: Model, vectors: FloatArray, seen: Histories, wanted: Histories)
     relevant = np.zeros(scores.shape, dtype=np.bool_)
     relevant[wanted.owners(), wanted.items] = True
     relevant[seen.owners(), seen.items] = False
-    best, values = top_k(scores, CUTOFF)
-    hits = np.take_along_axis(relevant, np.maximum(best, 0), axis=1) & np.isfinite(values)
-    discount = 1.0 / np.log2(np.arange(2, CUTOFF + 2))
-    ideal = np.cumsum(discount)[np.clip(relevant.sum(axis=1), 1, CUTOFF) - 1]
-    gained = (hits * discount[: hits.shape[1]]).sum(axis=1)
-    return np.asarray(gained / ideal, dtype=np.float64)
+    return ndcg_of(scores, relevant)
 
 
 def choose_half_life(steps: Steps, model: Model, threads: int) -> tuple[float, dict[str, float]]:
@@ -166,19 +146,7 @@ def choose_regularization(
     Returns:
         The best regularisation and nDCG@20 of each one tried (by its value as text).
     """
-    scores: dict[int, float] = {}
-
-    def score(index: int) -> float:
-        if not 0 <= index < len(REGULARIZATIONS):
-            return -1.0
-        if index not in scores:
-            model = fit(validation.training, REGULARIZATIONS[index])
-            scores[index] = validation.ndcg(model, threads)
-        return scores[index]
-
-    best = DEFAULT
-    step = 1 if score(best + 1) > score(best) else -1
-    while score(best + step) > score(best):
-        best += step
-    tried = {str(REGULARIZATIONS[index]): scores[index] for index in sorted(scores)}
-    return REGULARIZATIONS[best], tried
+    best, tried = climb(
+        REGULARIZATIONS, DEFAULT, lambda value: validation.ndcg(fit(validation.training, value), threads)
+    )
+    return best, {str(value): score for value, score in tried.items()}

@@ -21,11 +21,13 @@ from recserve.testing.checks import (
     check_retriever,
 )
 from recserve.testing.examples import (
+    dataset_of,
     example_candidates,
     example_catalogue,
     example_dataset,
     example_queries,
     one_query,
+    queries_after,
 )
 from recserve.testing.pipelines import pipeline_over
 
@@ -38,10 +40,12 @@ __all__ = [
     "check_ranker",
     "check_reranker",
     "check_retriever",
+    "dataset_of",
     "example_candidates",
     "example_catalogue",
     "example_dataset",
     "example_queries",
     "one_query",
     "pipeline_over",
+    "queries_after",
 ]

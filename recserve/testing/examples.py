@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from recserve.catalogue import Catalogue, Vocabulary
@@ -144,4 +146,44 @@ def one_query(queries: Queries, index: int) -> Queries:
         allowed=queries.allowed[pick],
         filters=queries.filters[pick],
         contexts=queries.contexts[pick],
+    )
+
+
+def dataset_of(rows: Sequence[tuple[int, int, float]], n_items: int) -> Dataset:
+    """A data set of a few events, for known answers.
+
+    Args:
+        rows: User, item and weight of each event, one a second.
+        n_items: Items of the catalogue.
+    """
+    users = np.array([row[0] for row in rows], dtype=np.int32)
+    return Dataset(
+        Catalogue([f"i{row}" for row in range(n_items)]),
+        Vocabulary(f"u{row}" for row in range(int(users.max(initial=-1)) + 1)),
+        users,
+        np.array([row[1] for row in rows], dtype=np.int32),
+        np.zeros(len(rows), dtype=np.int16),
+        np.array([row[2] for row in rows], dtype=np.float32),
+        np.arange(len(rows), dtype=np.int64) * 1000,
+        ("view",),
+    )
+
+
+def queries_after(*lists: Sequence[int], anchors: Sequence[int] | None = None) -> Queries:
+    """Queries of users who liked these items in this order, none of which may be returned.
+
+    Args:
+        *lists: Rows of each user's items.
+        anchors: Row of the item that each asks similar ones for, -1 for none.
+    """
+    ragged = Ragged.of(lists)
+    n = len(ragged.values)
+    histories = Histories(
+        ragged.offsets, ragged.values, np.zeros(n, np.int16), np.ones(n, np.float32), np.arange(n)
+    )
+    return Queries.of(
+        histories,
+        np.zeros(len(lists), dtype=np.int64),
+        anchors=None if anchors is None else np.array(anchors, dtype=np.int32),
+        excluded=ragged,
     )

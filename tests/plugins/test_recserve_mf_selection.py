@@ -12,7 +12,6 @@ from recserve_mf.model import Model
 from recserve_mf.retriever import MfRetriever
 from recserve_mf.selection import (
     DEFAULT,
-    MIN_USERS,
     REGULARIZATIONS,
     Validation,
     choose_regularization,
@@ -20,6 +19,7 @@ from recserve_mf.selection import (
 from recserve_mf.training import default_dimension
 
 from recserve import Catalogue, Dataset, FitContext, Queries, Vocabulary
+from recserve.selection import MIN_USERS
 
 
 def dataset(seed: int, n_users: int = 50, n_events: int = 600, n_items: int = 30) -> Dataset:

