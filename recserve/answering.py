@@ -76,7 +76,7 @@ def _explain(
                     item=items[row],
                     sources=sources[index][position],
                     seed=edge.catalogue.item(seed) if seed >= 0 else None,
-                    seed_event=done.get(seed),
+                    seed_event=assembled.event_names[done[seed]] if seed in done else None,
                     query_text=request.query,
                     interests=assembled.interests[index],
                 )

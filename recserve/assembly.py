@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recserve.config import ColdStartConfig
-from recserve.domain import Event, EventType, FloatArray, Histories, Queries, Ragged, User
+from recserve.domain import Event, EventType, FloatArray, Int32Array, Queries, Ragged, User
+from recserve.known import Person
 from recserve.live import LiveView
 from recserve.requests import Request
-
-Step = tuple[int, int, float | None, int]
-"""Row, event type code, value and time of one event."""
+from recserve.steps import Steps, pack
 
 
 @dataclass(frozen=True)
@@ -40,20 +39,18 @@ class Assembled:
         by_query[[index for index, text in enumerate(self.base.texts) if text]] = text_vectors
         return replace(self.base, text_vectors=by_query)
 
-    def last_events(self, query: int) -> dict[int, str]:
-        """What the user last did with each item of his history, by row."""
+    def last_events(self, query: int) -> dict[int, int]:
+        """What the user last did with each item of his history: code of the event by row."""
         histories = self.base.histories
         span = slice(histories.offsets[query], histories.offsets[query + 1])
-        rows, events = histories.items[span].tolist(), histories.events[span].tolist()
-        return {row: self.event_names[event] for row, event in zip(rows, events, strict=True)}
+        return dict(zip(histories.items[span].tolist(), histories.events[span].tolist(), strict=True))
 
 
 def assemble(
     requests: Sequence[Request],
     view: LiveView,
     event_types: Mapping[str, EventType],
-    histories: Mapping[str, Sequence[Event]],
-    users: Mapping[str, User],
+    people: Sequence[Person],
     cold_start: ColdStartConfig,
     *,
     now: int,
@@ -65,38 +62,31 @@ def assemble(
         requests: The batch.
         view: The catalogue. New items count in histories once they have a vector.
         event_types: Configured event types by name, in code order.
-        histories: Stored events by user id, oldest first.
-        users: Profiles by user id.
+        people: Who asks each request.
         cold_start: When stated interests count.
         now: The present, milliseconds.
         seen: Policy of each request for items of the history; ``exclude`` bars them.
     """
     row = view.catalogue.ids.row
-    codes = {name: code for code, name in enumerate(event_types)}
-    types = list(event_types.values())
-    lists: list[list[Step]] = []
-    excluded: list[list[int]] = []
+    positive = np.array([one.weight > 0 for one in event_types.values()])
+    lists: list[Steps] = []
+    excluded: list[Int32Array] = []
     interests: list[str | None] = []
-    for request, policy in zip(requests, seen, strict=True):
-        known = [
-            (found, codes[event.event], event.value, event.timestamp)
-            for event in _steps(request, histories.get(request.user_id or "", ()), now)
-            if event.event in codes and (found := row(event.item_id)) >= 0
-        ]
-        barred = [step[0] for step in known] if policy == "exclude" else []
-        barred.extend(row(item_id) for item_id in request.exclude)
-        excluded.append(barred)
-        usable = [step for step in known if step[0] < view.known or view.encoded[step[0] - view.known]]
+    for request, person, policy in zip(requests, people, seen, strict=True):
+        steps = person.steps(view, event_types).then(_session(request, view, event_types, now))
+        barred = np.array([row(item_id) for item_id in request.exclude], dtype=np.int32)
+        excluded.append(np.concatenate([steps.rows, barred]) if policy == "exclude" else barred)
+        usable = steps.where(view.readable(steps.rows))
         lists.append(usable)
-        liked = sum(types[step[1]].weight > 0 for step in usable)
+        liked = int(positive[usable.events].sum())
         cold = request.query is None and liked < cold_start.until_events
-        interests.append(_interests(users.get(request.user_id or ""), cold_start) if cold else None)
+        interests.append(_interests(person.user, cold_start) if cold else None)
 
     anchors = [-1 if request.item_id is None else row(request.item_id) for request in requests]
     return Assembled(
         base=Queries(
             user_ids=tuple(request.user_id for request in requests),
-            histories=_pack(lists, types),
+            histories=pack(lists),
             times=np.full(len(requests), now, dtype=np.int64),
             anchors=np.array(anchors, dtype=np.int32),
             excluded=Ragged.of(excluded),
@@ -127,8 +117,8 @@ def _interests(user: User | None, config: ColdStartConfig) -> str | None:
     return ", ".join(parts) or None
 
 
-def _steps(request: Request, stored: Sequence[Event], now: int) -> list[Event]:
-    """Stored events and the session's, oldest first; what the session brings counts as newest."""
+def _session(request: Request, view: LiveView, types: Mapping[str, EventType], now: int) -> Steps:
+    """What a request brings along, oldest first; it counts as newer than all that is stored."""
     session = [
         Event(
             user_id=request.user_id or "",
@@ -140,23 +130,4 @@ def _steps(request: Request, stored: Sequence[Event], now: int) -> list[Event]:
         for step in request.session
     ]
     session.sort(key=lambda event: event.timestamp)
-    return [*stored, *session]
-
-
-def _pack(lists: Sequence[Sequence[Step]], types: Sequence[EventType]) -> Histories:
-    offsets = np.zeros(len(lists) + 1, dtype=np.int64)
-    np.cumsum([len(steps) for steps in lists], out=offsets[1:])
-    flat = [step for steps in lists for step in steps]
-    events = np.array([step[1] for step in flat], dtype=np.int16)
-    values = np.array([np.nan if step[2] is None else step[2] for step in flat], dtype=np.float64)
-    weights = np.zeros(len(flat), dtype=np.float32)
-    for code in np.unique(events):
-        chosen = events == code
-        weights[chosen] = types[code].confidence(values[chosen])
-    return Histories(
-        offsets=offsets,
-        items=np.array([step[0] for step in flat], dtype=np.int32),
-        events=events,
-        weights=weights,
-        timestamps=np.array([step[3] for step in flat], dtype=np.int64),
-    )
+    return Steps.of(session, view.catalogue, types)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -22,7 +24,7 @@ from recserve.retrieval import RetrievalResult
 from recserve.stages import Reranker
 
 if TYPE_CHECKING:
-    from recserve.pipeline import Pipeline
+    from recserve.pipeline import Current, Pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,42 @@ class StageClient(Protocol):
         ...
 
 
+class Clock:
+    """What a batch costs, stage by stage.
+
+    Attributes:
+        now: When it began, milliseconds since the epoch.
+    """
+
+    def __init__(self) -> None:
+        self.now = now_ms()
+        self._started = time.perf_counter()
+        self._timings: dict[str, float] = {}
+
+    def fork(self) -> Clock:
+        """A clock that goes on by itself from here."""
+        other = copy.copy(self)
+        other._timings = dict(self._timings)
+        return other
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Notes the milliseconds spent inside, also when it ends in an error."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._timings[name] = _elapsed(began)
+
+    def stop(self) -> dict[str, float]:
+        """Milliseconds of each stage, and ``total``."""
+        return {**self._timings, "total": _elapsed(self._started)}
+
+
+def _elapsed(start: float) -> float:
+    return round((time.perf_counter() - start) * 1000, 3)
+
+
 class Batch:
     """A batch of requests that share scenario and rules.
 
@@ -55,28 +93,37 @@ class Batch:
         pipeline: Its pipeline.
         scenario: Name of the scenario.
         requests: All with the same ``rules``; either all or none bring ``items``.
+        reading: What the store knows.
+        current: What to serve with.
+        clock: Started when the requests came.
     """
 
-    def __init__(self, pipeline: Pipeline, scenario: str, requests: Sequence[Request]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        scenario: str,
+        requests: Sequence[Request],
+        reading: Reading,
+        current: Current,
+        clock: Clock,
+    ) -> None:
         self._pipeline = pipeline
         self._client = pipeline.client
         self._name = scenario
         self._requests = requests
+        self._reading = reading
+        self._current = current
+        self._clock = clock
+        self._edge, self._view = current.edge, current.view
+        self._config = self._edge.scenarios[scenario].config
+        self._served = self._view.bars.served(clock.now)
         self._counts = np.array([request.n for request in requests], dtype=np.int64)
         self._n = int(self._counts.max())
-        self._degraded: list[str] = []
+        self._degraded = ["store"] if reading.lost else []
         self._left_out: list[tuple[str, ...]] = [()] * len(requests)
-        self._timings: dict[str, float] = {}
-        self._started = time.perf_counter()
 
     async def run(self) -> list[Recommendation | RecserveError]:
-        """Read -> (encode) -> retrieve -> rank -> rerank -> explain."""
-        reading = await self._read()
-        self._current = await self._pipeline.current()
-        self._edge, self._view = self._current.edge, self._current.view
-        self._config = self._edge.scenarios[self._name].config
-        now = now_ms()
-        self._served = self._view.bars.served(now)
+        """(Encode) -> retrieve -> rank -> rerank -> explain."""
         # Who brings items along has chosen them, seen or not.
         usual = self._config.seen if self._requests[0].items is None else "allow"
         self._seen = [request.seen or usual for request in self._requests]
@@ -84,10 +131,9 @@ class Batch:
             self._requests,
             self._view,
             self._edge.event_types,
-            reading.histories,
-            reading.users,
+            [self._reading.person(request.user_id) for request in self._requests],
             self._edge.cold_start,
-            now=now,
+            now=self._clock.now,
             seen=self._seen,
         )
         queries = await self._encode(assembled)
@@ -96,18 +142,7 @@ class Batch:
         else:
             candidates = self._given(queries)
         ranked = self._decay(queries, await self._rank(queries, candidates))
-        ranked = await self._rerank(queries, ranked, reading)
-        return self._answers(assembled, ranked)
-
-    async def _read(self) -> Reading:
-        """Histories of all users in one query, profiles, and the catalogue as it is now."""
-        users = list({request.user_id for request in self._requests if request.user_id is not None})
-        exploring = self._pipeline.edge.scenarios[self._name].config.explore is not None
-        with self._clock("history"):
-            reading = await self._pipeline.reader.read(users, trials=exploring)
-        if reading.lost:
-            self._degraded.append("store")
-        return reading
+        return self._answers(assembled, await self._rerank(queries, ranked))
 
     async def _encode(self, assembled: Assembled) -> Queries:
         """Vectors for free text; no hop when there is none."""
@@ -115,7 +150,7 @@ class Batch:
         if not texts:
             return assembled.queries()
         try:
-            with self._clock("encoding"):
+            with self._clock.stage("encoding"):
                 return assembled.queries(await self._client.encode(self._edge.bundle, texts))
         except RecserveError as error:
             self._lost("encoding", error)
@@ -123,7 +158,7 @@ class Batch:
 
     async def _retrieve(self, queries: Queries) -> Candidates:
         try:
-            with self._clock("retrieval"):
+            with self._clock.stage("retrieval"):
                 result = await self._client.retrieve(self._edge.bundle, self._name, queries, self._n)
             self._degraded.extend(result.degraded)
         except RecserveError as error:
@@ -176,7 +211,7 @@ class Batch:
         if self._config.ranker is None or candidates.items.size == 0 or "retrieval" in self._degraded:
             return candidates
         try:
-            with self._clock("ranking"):
+            with self._clock.stage("ranking"):
                 scores = await self._client.rank(self._edge.bundle, self._name, queries, candidates)
             return rank_order(scores, candidates)
         except RecserveError as error:
@@ -200,13 +235,13 @@ class Batch:
             order[query] = np.argsort(np.arange(width) + width * np.exp2(-age / half_life), kind="stable")
         return ranked.take(order)
 
-    async def _rerank(self, queries: Queries, ranked: Candidates, reading: Reading) -> Candidates:
+    async def _rerank(self, queries: Queries, ranked: Candidates) -> Candidates:
         rerankers: Sequence[Reranker] = self._edge.scenarios[self._name].rerankers
         page = ranked
         try:
             if self._requests[0].rules:
                 rerankers = self._edge.rules[self._name].rerankers(self._requests[0].rules)
-            with self._clock("reranking"):
+            with self._clock.stage("reranking"):
                 if rerankers:
                     page = await asyncio.to_thread(rerank, rerankers, queries, ranked, self._n)
         except Exception as error:
@@ -219,7 +254,7 @@ class Batch:
             page if page is ranked else with_new(page, ranked, self._view.known),
             self._counts,
             self._view.known,
-            reading.trials.over(len(self._view.encoded)),
+            self._reading.trials.over(len(self._view.encoded)),
             self._pipeline.rng,
         )
 
@@ -228,14 +263,14 @@ class Batch:
             [int(item) for item in ranked.items[index] if item >= 0][: request.n]
             for index, request in enumerate(self._requests)
         ]
-        with self._clock("explaining"):
+        with self._clock.stage("explaining"):
             lines = answer(self._edge, self._name, assembled, ranked, self._requests, rows, self._lost)
-        self._timings["total"] = _elapsed(self._started)
+        timings = self._clock.stop()
         return [
             NotFoundError(f"unknown item {missing!r}", field="item_id")
             if missing is not None
             else Recommendation.of(
-                self._name, items, self._edge.bundle, self._lost_to(text), dict(self._timings), left_out
+                self._name, items, self._edge.bundle, self._lost_to(text), timings, left_out
             )
             for missing, items, left_out, text in zip(
                 assembled.missing, lines, self._left_out, assembled.base.texts, strict=True
@@ -249,24 +284,3 @@ class Batch:
     def _lost(self, stage: str, error: Exception) -> None:
         logger.warning("%s lost, degrading: %s: %s", stage, type(error).__name__, error)
         self._degraded.append(stage)
-
-    def _clock(self, stage: str) -> _Clock:
-        return _Clock(self._timings, stage)
-
-
-class _Clock:
-    """Adds the milliseconds spent inside to ``timings[stage]``, also when it ends in an error."""
-
-    def __init__(self, timings: dict[str, float], stage: str) -> None:
-        self._timings = timings
-        self._stage = stage
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __exit__(self, *details: object) -> None:
-        self._timings[self._stage] = _elapsed(self._start)
-
-
-def _elapsed(start: float) -> float:
-    return round((time.perf_counter() - start) * 1000, 3)

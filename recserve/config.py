@@ -175,6 +175,13 @@ class ServerConfig(_Strict):
         1000, ge=10, description="A later answer of the store is not waited for; see `degraded`."
     )
     history: int = Field(1000, ge=1, le=100_000, description="Newest events of a user that count.")
+    repeats: int = Field(
+        10_000,
+        ge=0,
+        description="Answers that an ingress replica keeps and gives again while neither the user's history "
+        "nor the catalogue has changed; 0 keeps none.",
+    )
+    repeats_seconds: float = Field(60.0, gt=0, description="How long an answer is given again, at most.")
     reload_seconds: float = Field(2.0, gt=0, description="How often replicas look for a new bundle.")
     rate_limit: float | None = Field(
         1000.0,

@@ -226,6 +226,13 @@ class LiveView:
         """The batch with the vectors of new items that its rows may name."""
         return replace(queries, extra_vectors=self.vectors) if len(self.vectors) else queries
 
+    def readable(self, rows: Int32Array) -> BoolArray:
+        """Which rows models can read: those of the bundle, and new items with a vector; shape of ``rows``."""
+        new = rows >= self.known
+        if not new.any():
+            return ~new
+        return ~new | self.encoded[np.where(new, rows - self.known, 0)]
+
     def encoded_rows(self) -> tuple[Int32Array, FloatArray]:
         """Rows and vectors, float32 (n, d), of what the bundle has no or another vector of."""
         new = np.flatnonzero(self.encoded)

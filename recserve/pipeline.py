@@ -12,21 +12,22 @@ import json
 import logging
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
-from recserve.batch import Batch, StageClient
+from recserve.batch import Batch, Clock, StageClient
 from recserve.catalogue import Catalogue
 from recserve.domain import Event, FloatArray, Item
 from recserve.edge import Edge
 from recserve.errors import InvalidRequestError, NotFoundError, RecserveError, StageError
 from recserve.live import LiveItems, LiveView
-from recserve.reader import ServingStore, StoreReader
-from recserve.requests import Recommendation, Request
+from recserve.reader import Reading, ServingStore, StoreReader
+from recserve.repeats import Key
+from recserve.requests import Recommendation, Request, new_id
 from recserve.retrieval import FilterMasks
 from recserve.store import ItemVectors
 
@@ -51,6 +52,30 @@ class Current:
     edge: Edge
     masks: FilterMasks
     view: LiveView
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that may be answered.
+
+    Attributes:
+        index: Its place in the batch.
+        request: The request.
+        scenario: Name of its scenario.
+        key: See :meth:`recserve.repeats.Repeats.key`.
+    """
+
+    index: int
+    request: Request
+    scenario: str
+    key: Key | None = None
+
+
+def _again(answer: Recommendation | RecserveError) -> Recommendation | RecserveError:
+    """The same answer to somebody else who asked the same."""
+    if isinstance(answer, Recommendation):
+        return replace(answer, recommendation_id=new_id())
+    return answer
 
 
 class Pipeline:
@@ -133,27 +158,64 @@ class Pipeline:
 
         Never raises for a dependency: a failed stage is named in ``degraded``.
         """
+        clock = Clock()
         answers: list[Recommendation | RecserveError | None] = [None] * len(requests)
-        together: dict[tuple[str, str, bool], list[int]] = {}
+        asked: list[Asked] = []
         for index, request in enumerate(requests):
             try:
-                scenario = self._check(request)
+                asked.append(Asked(index, request, self._check(request)))
             except RecserveError as error:
                 answers[index] = error
+        if asked:
+            with clock.stage("history"):
+                reading = await self._read(asked)
+            for one, answer in await self._answered(asked, reading, clock):
+                answers[one.index] = answer
+        return [answer for answer in answers if answer is not None]
+
+    async def _read(self, asked: Sequence[Asked]) -> Reading:
+        """Histories and profiles of all users at once, and the catalogue as it is now."""
+        users = dict.fromkeys(one.request.user_id for one in asked if one.request.user_id is not None)
+        exploring = any(self.edge.scenarios[one.scenario].config.explore is not None for one in asked)
+        return await self.reader.read(list(users), trials=exploring)
+
+    async def _answered(
+        self, asked: Sequence[Asked], reading: Reading, clock: Clock
+    ) -> list[tuple[Asked, Recommendation | RecserveError]]:
+        """Answers from memory where nothing has changed since, the others from the stages."""
+        current, repeats = await self.current(), self.reader.known.repeats
+        done: list[tuple[Asked, Recommendation | RecserveError]] = []
+        together: dict[tuple[str, str, bool], dict[Hashable, list[Asked]]] = {}
+        for one in asked:
+            scenario, request = current.edge.scenarios[one.scenario], one.request
+            if not reading.lost:
+                person = reading.person(request.user_id)
+                one.key = repeats.key(current.edge.bundle, one.scenario, scenario, request, person)
+            known = repeats.get(one.key, current.view, clock.now)
+            if known is not None:
+                given = (one.scenario, known.items, current.edge.bundle, (), clock.stop(), known.left_out)
+                done.append((one, Recommendation.of(*given)))
                 continue
             # What shares a call of the stages must share rerankers, and bring candidates or need them.
-            key = (scenario, json.dumps(request.rules), request.items is not None)
-            together.setdefault(key, []).append(index)
+            group = together.setdefault(
+                (one.scenario, json.dumps(request.rules), request.items is not None), {}
+            )
+            # Who asks the same gets the same, at once.
+            group.setdefault(one.index if one.key is None else one.key, []).append(one)
         batches = [
-            Batch(self, scenario, [requests[index] for index in indices])
-            for (scenario, _, _), indices in together.items()
+            Batch(self, name, [same[0].request for same in group.values()], reading, current, clock.fork())
+            for (name, _, _), group in together.items()
         ]
-        for indices, answered in zip(
-            together.values(), await asyncio.gather(*(batch.run() for batch in batches)), strict=True
+        for ((name, _, _), group), made in zip(
+            together.items(), await asyncio.gather(*(batch.run() for batch in batches)), strict=True
         ):
-            for index, answer in zip(indices, answered, strict=True):
-                answers[index] = answer
-        return [answer for answer in answers if answer is not None]
+            for same, answer in zip(group.values(), made, strict=True):
+                if isinstance(answer, Recommendation) and not answer.degraded:
+                    scenario = current.edge.scenarios[name]
+                    repeats.put(same[0].key, current.view, clock.now, scenario, answer.items, answer.left_out)
+                done.append((same[0], answer))
+                done.extend((one, _again(answer)) for one in same[1:])
+        return done
 
     def _check(self, request: Request) -> str:
         """Validate what needs no store; returns the scenario's name."""

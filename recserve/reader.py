@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,15 +16,13 @@ from typing import Protocol
 
 import numpy as np
 
-from recserve.domain import Event, Int64Array, User
+from recserve.domain import Int64Array
 from recserve.errors import StoreError
+from recserve.known import STRANGER, LastKnown, Person
 from recserve.live import LiveItems, LiveView
-from recserve.store import EventStore, ItemStore, Pulse, UserStore, key_of
+from recserve.store import EventStore, History, ItemStore, People, UserStore
 
 logger = logging.getLogger(__name__)
-
-REMEMBERED_EVENTS = 200_000
-"""Events of recently served users that are kept for the time when the store is down."""
 
 _THREADS = 4
 _PROBE_SECONDS = 0.25
@@ -36,8 +32,10 @@ _TRIALS_SECONDS = 1.0
 class ServingStore(EventStore, ItemStore, UserStore, Protocol):
     """The part of a :class:`recserve.store.Store` that serving needs."""
 
-    def pulse(self) -> Pulse:
-        """See :meth:`recserve.store.Store.pulse`."""
+    def people(
+        self, user_ids: Sequence[str], limit: int, known: Mapping[str, History] | None = None
+    ) -> People:
+        """See :meth:`recserve.store.Store.people`."""
         ...
 
     def ping(self) -> None:
@@ -73,57 +71,18 @@ class Reading:
     """What a batch goes by.
 
     Attributes:
-        histories: Events of each user, oldest first.
-        users: Profiles of those who have one.
+        people: What is known of each user.
         trials: Trials of new items.
         lost: The store could not be read; the rest is what was known last.
     """
 
-    histories: Mapping[str, Sequence[Event]]
-    users: Mapping[str, User]
+    people: Mapping[str, Person]
     trials: TrialCounts
     lost: bool = False
 
-
-class LastKnown:
-    """The last histories and profiles of recently served users, bounded by the number of events.
-
-    Args:
-        budget: Events kept at most.
-    """
-
-    def __init__(self, budget: int = REMEMBERED_EVENTS) -> None:
-        self._budget = budget
-        self._size = 0
-        self._kept: OrderedDict[bytes, tuple[tuple[Event, ...], User | None]] = OrderedDict()
-        self._lock = threading.Lock()
-        self.deletions: int | None = None
-        """Number of the last deletion that was followed."""
-
-    def put(self, user_id: str, events: Sequence[Event], user: User | None) -> None:
-        """Remember a user; whoever was not served for longest is forgotten in return."""
-        key = key_of(user_id)
-        with self._lock:
-            self._drop(key)
-            self._kept[key] = (tuple(events), user)
-            self._size += 1 + len(events)
-            while self._size > self._budget and self._kept:
-                self._drop(next(iter(self._kept)))
-
-    def get(self, user_id: str) -> tuple[tuple[Event, ...], User | None]:
-        """Events and profile of a user, nothing if not remembered."""
-        with self._lock:
-            return self._kept.get(key_of(user_id), ((), None))
-
-    def forget(self, user_key: bytes) -> None:
-        """Remove a user, given as the digest of the id."""
-        with self._lock:
-            self._drop(user_key)
-
-    def _drop(self, key: bytes) -> None:
-        known = self._kept.pop(key, None)
-        if known is not None:
-            self._size -= 1 + len(known[0])
+    def person(self, user_id: str | None) -> Person:
+        """Who asks; a stranger without an id."""
+        return STRANGER if user_id is None else self.people[user_id]
 
 
 class StoreReader:
@@ -177,25 +136,25 @@ class StoreReader:
             except TimeoutError:
                 self._mark_down(f"no answer within {self._deadline:g} s")
         remembered = {user_id: self.known.get(user_id) for user_id in user_ids}
-        return Reading(
-            histories={user_id: events for user_id, (events, _) in remembered.items()},
-            users={user_id: user for user_id, (_, user) in remembered.items() if user is not None},
-            trials=self._trials[1],
-            lost=True,
-        )
+        return Reading(remembered, self._trials[1], lost=True)
 
     def _read(self, user_ids: Sequence[str], trials: bool) -> Reading:
-        # The pulse comes first: what it tells of is then seen by every read after it.
-        pulse = self.store.pulse()
-        self._follow_deletions(pulse.deletions)
-        view = self.live.at_least(pulse.catalogue)
-        histories = self.store.histories(user_ids, self._limit) if user_ids else {}
-        users = self.store.users(user_ids) if user_ids else {}
+        known = {user_id: self.known.get(user_id) for user_id in user_ids}
+        histories = {user_id: person.history for user_id, person in known.items()}
+        found = self.store.people(user_ids, self._limit, histories)
+        self._follow_deletions(found.pulse.deletions)
+        view = self.live.at_least(found.pulse.catalogue)
+        people = {}
+        for user_id, history in found.histories.items():
+            person, user = known[user_id], found.users.get(user_id)
+            if person.history is not history or person.user != user:
+                person = Person(history, user)
+            people[user_id] = person
         # Otherwise somebody was deleted meanwhile, possibly one of these.
-        if self.known.deletions == pulse.deletions:
-            for user_id in user_ids:
-                self.known.put(user_id, histories.get(user_id, ()), users.get(user_id))
-        return Reading(histories, users, self._read_trials(view) if trials else TrialCounts.none(0))
+        if self.known.deletions == found.pulse.deletions:
+            for user_id, person in people.items():
+                self.known.put(user_id, person)
+        return Reading(people, self._read_trials(view) if trials else TrialCounts.none(0))
 
     def _follow_deletions(self, number: int) -> None:
         known = self.known

@@ -11,6 +11,11 @@ CALL_HEADER = "x-recserve-call"
 """HTTP header with the name that our proxy gives to each call; a repeated call has the same one."""
 
 
+def new_id() -> str:
+    """A fresh id of a recommendation."""
+    return uuid.uuid4().hex
+
+
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
     """One step of a session that a request brings along.
@@ -109,6 +114,6 @@ class Recommendation:
         left_out: tuple[str, ...] = (),
     ) -> Recommendation:
         """A recommendation with an id of its own."""
-        return cls(uuid.uuid4().hex, scenario, items, bundle, degraded, timings, left_out)
+        return cls(new_id(), scenario, items, bundle, degraded, timings, left_out)
 
     left_out: tuple[str, ...] = ()

@@ -23,9 +23,10 @@ from recserve.domain import Candidates, FloatArray, Queries
 from recserve.edge import Edge, RequestRules
 from recserve.errors import BundleError, ConfigError, RecserveError, StageError
 from recserve.graph import RankingStage, Scenario
+from recserve.known import LastKnown
 from recserve.live import LiveItems
 from recserve.pipeline import Pipeline, with_deadline
-from recserve.reader import LastKnown, ServingStore, StoreReader
+from recserve.reader import ServingStore, StoreReader
 from recserve.registry import Resolved, ResolvedConfig, ResolvedPipeline
 from recserve.retrieval import RetrievalResult, RetrievalStage
 from recserve.stages import Encoder, Trainable

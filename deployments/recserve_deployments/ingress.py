@@ -18,8 +18,9 @@ from recserve.api import ApiSettings, create_app
 from recserve.api.metrics import Metrics
 from recserve.bundle import Bundle
 from recserve.errors import RecserveError
+from recserve.known import LastKnown
 from recserve.pipeline import Pipeline
-from recserve.reader import LastKnown
+from recserve.repeats import Repeats
 from recserve.requests import Request, SessionEvent
 from recserve.serving import LiveEncoder, Loader, LocalClient, reader_of
 from recserve_deployments.backend import GraphBackend
@@ -63,7 +64,7 @@ class Ingress:
         server = self._opened.config.server
         self._client: ServeStageClient | None = None
         # Outlives each bundle: what is known of users does not depend on it.
-        self._known = LastKnown()
+        self._known = LastKnown(Repeats(server.repeats, server.repeats_seconds))
         if retrieval is not None and ranking is not None:
             self._client = ServeStageClient(retrieval, encoding, ranking, server)
         else:

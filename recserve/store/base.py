@@ -27,9 +27,11 @@ from recserve.store.records import (
     Deletion,
     DeletionReceipt,
     Exposure,
+    History,
     ItemPatch,
     ItemState,
     ItemVectors,
+    People,
     Pulse,
     Trials,
     UserPatch,
@@ -290,6 +292,20 @@ class Store(EventStore, ItemStore, UserStore, BundleStore, ExposureStore, Access
 
     def pulse(self) -> Pulse:
         """The counters, in one read that is cheap enough for every batch of requests."""
+        ...
+
+    def people(
+        self, user_ids: Sequence[str], limit: int, known: Mapping[str, History] | None = None
+    ) -> People:
+        """Histories and profiles of distinct users with the counters, all as of one moment.
+
+        Everything acknowledged by any process before is included.
+
+        Args:
+            user_ids: The users.
+            limit: Newest events of each that count.
+            known: Histories of an earlier call with the same limit; only what has happened since is read.
+        """
         ...
 
     def counts(self) -> Counts:

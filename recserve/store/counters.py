@@ -7,6 +7,7 @@ every change up to n. SQLite has one writer at a time anyway.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from sqlalchemy import Connection, func, select, update
@@ -24,8 +25,12 @@ _PEOPLE_LOCK = 7_261_873_411_029_455_124  # any fixed number that no other appli
 def read_pulse(connection: Connection) -> Pulse:
     """All counters as of this transaction."""
     rows = connection.execute(select(counters.c.name, counters.c.value))
-    values = {name: value for name, value in rows if name in COUNTERS}
-    return Pulse(**values)
+    return pulse_of({row.name: row.value for row in rows})
+
+
+def pulse_of(values: Mapping[str, int]) -> Pulse:
+    """The pulse of counters by name; what a later version of the store counts is left out."""
+    return Pulse(**{name: values[name] for name in COUNTERS if name in values})
 
 
 def hold(connection: Connection, name: CounterName) -> int:

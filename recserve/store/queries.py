@@ -6,12 +6,28 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import BigInteger, Connection, Select, bindparam, column, func, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal_column,
+    null,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from recserve.stages import Tables
 from recserve.store.counters import read_pulse
-from recserve.store.schema import events, items
+from recserve.store.schema import counters, events, items
 
 _FETCH_ROWS = 20_000
 
@@ -88,6 +104,76 @@ def _histories_by_row_number() -> Select[Any]:
         .select_from(users.join(events, events.c.seq.in_(newest)))
         .order_by(events.c.timestamp, events.c.seq)
     )
+
+
+def overview_query(postgres: bool) -> CompoundSelect[Any]:
+    """The counters, and the marks of a batch of users (see :class:`recserve.store.History`).
+
+    One statement, because a batch of one request does little else. Marks come from the index alone.
+
+    Parameters of the query: as of :func:`histories_query`.
+
+    Returns:
+        A query of (name of a counter, value, NULL) and of (NULL, user hash, mark).
+    """
+    if postgres:
+        users = func.unnest(bindparam("hashes", type_=ARRAY(BigInteger))).table_valued("value")
+        users = users.render_derived()
+    else:
+        users = func.json_each(bindparam("hashes")).table_valued(column("value", BigInteger))
+    newest = (
+        select(events.c.seq)
+        .where(events.c.user_hash == users.c.value)
+        .order_by(events.c.timestamp.desc(), events.c.seq.desc())
+        .limit(bindparam("limit"))
+        .correlate(users)
+        .subquery()
+    )
+    parts = (func.count(), func.max(newest.c.seq), func.sum(newest.c.seq))
+    number, highest, total = (cast(part, Text) for part in parts)
+    space: ColumnElement[str] = literal_column("' '")
+    mark = select(number.concat(space).concat(highest).concat(space).concat(total)).select_from(newest)
+    return union_all(
+        select(counters.c.name, counters.c.value, cast(null(), Text)),
+        select(cast(null(), Text), users.c.value, mark.scalar_subquery()).select_from(users),
+    )
+
+
+def newer_query(postgres: bool) -> Select[Any]:
+    """Events of a batch of users that are numbered above a number of each, oldest first.
+
+    Parameters of the query: ``limit`` events of a user at most, the newest; user hashes and numbers as the
+    lists ``hashes`` and ``after`` (PostgreSQL), or as the JSON array ``pairs`` of pairs (SQLite).
+
+    Returns:
+        A query of the number and the fields of an event, in the order of :class:`recserve.Event`.
+    """
+    if postgres:
+        arrays = [bindparam(name, type_=ARRAY(BigInteger)) for name in ("hashes", "after")]
+        users = func.unnest(*arrays).table_valued("hash", "number").render_derived()
+        recent = (
+            select(*events.c["seq", *_HISTORY])
+            .where(events.c.user_hash == users.c.hash, events.c.seq > users.c.number)
+            .order_by(events.c.timestamp.desc(), events.c.seq.desc())
+            .limit(bindparam("limit"))
+            .lateral("recent")
+        )
+        found = select(*recent.c["seq", *_HISTORY]).select_from(users.join(recent, true()))
+        return found.order_by(recent.c.timestamp, recent.c.seq)
+    pairs = func.json_each(bindparam("pairs")).table_valued(column("value", Text))
+    indexed = events.alias("indexed")
+    newest = (
+        select(indexed.c.seq)
+        .where(
+            indexed.c.user_hash == func.json_extract(pairs.c.value, "$[0]"),
+            indexed.c.seq > func.json_extract(pairs.c.value, "$[1]"),
+        )
+        .order_by(indexed.c.timestamp.desc(), indexed.c.seq.desc())
+        .limit(bindparam("limit"))
+        .correlate(pairs)
+    )
+    found = select(*events.c["seq", *_HISTORY]).select_from(pairs.join(events, events.c.seq.in_(newest)))
+    return found.order_by(events.c.timestamp, events.c.seq)
 
 
 def read_tables(connection: Connection) -> Tables:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from recserve.domain import FloatArray, Item
+from recserve.domain import Event, FloatArray, Item, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,55 @@ class Pulse(NamedTuple):
     catalogue: int = 0
     deletions: int = 0
     keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The newest events of a user as of one moment.
+
+    Attributes:
+        events: Oldest first.
+        numbers: What the store numbers them by, in the same order.
+        mark: Tells this history from any other that the user has had or will have; None without events.
+    """
+
+    events: tuple[Event, ...] = ()
+    numbers: tuple[int, ...] = ()
+    mark: str | None = None
+
+    @classmethod
+    def of(cls, numbered: Sequence[tuple[int, Event]]) -> Self:
+        """The history of events with their numbers, oldest first."""
+        numbers = tuple(number for number, _ in numbered)
+        # Events are never changed and numbers never given out twice, so these three tell sets of them apart.
+        mark = f"{len(numbers)} {max(numbers)} {sum(numbers)}" if numbers else None
+        return cls(tuple(event for _, event in numbered), numbers, mark)
+
+    @property
+    def newest(self) -> int:
+        """The highest number, 0 without events."""
+        return max(self.numbers, default=0)
+
+    def grown(self, new: Sequence[tuple[int, Event]], limit: int) -> Self:
+        """This history with further events, oldest first; the newest ``limit`` of all are kept."""
+        numbered = [*zip(self.numbers, self.events, strict=True), *new]
+        numbered.sort(key=lambda one: (one[1].timestamp, one[0]))
+        return self.of(numbered[-limit:])
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """What is known of some users at one moment.
+
+    Attributes:
+        pulse: The counters.
+        histories: By user id; the very object that was known before where nothing has changed.
+        users: Profiles of those who have one.
+    """
+
+    pulse: Pulse
+    histories: Mapping[str, History]
+    users: Mapping[str, User]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from recserve.store.parts.background import BackgroundPart
 from recserve.store.parts.bundles import BundlePart
 from recserve.store.parts.events import EventPart
 from recserve.store.parts.items import ItemPart
+from recserve.store.parts.people import PeoplePart
 from recserve.store.parts.users import UserPart
 from recserve.store.queries import read_tables
 from recserve.store.records import Counts, Pulse
@@ -23,7 +24,7 @@ from recserve.store.versions import prepare
 from recserve.store.writer import Writer
 
 
-class SqlStore(EventPart, ItemPart, UserPart, BundlePart, BackgroundPart, AccessPart):
+class SqlStore(EventPart, PeoplePart, ItemPart, UserPart, BundlePart, BackgroundPart, AccessPart):
     """:class:`recserve.store.Store` over one database.
 
     Args:

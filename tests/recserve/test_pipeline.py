@@ -30,12 +30,13 @@ from recserve.config import Config, PipelineConfig, RetrieverConfig
 from recserve.domain import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError, StoreError
 from recserve.graph import RankingStage, Scenario
+from recserve.known import STRANGER
 from recserve.live import LiveItems
 from recserve.pipeline import Edge, Pipeline
 from recserve.reader import StoreReader
 from recserve.requests import Recommendation, Request, SessionEvent
 from recserve.retrieval import RetrievalResult, RetrievalStage
-from recserve.store import ItemPatch, Pulse, Store, open_store, parse_url
+from recserve.store import ItemPatch, People, Store, open_store, parse_url
 from recserve.store.database import Database
 from recserve.store.sql import SqlStore
 from recserve.topk import mask_columns, mask_scores, top_k
@@ -317,9 +318,9 @@ def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
     class Flaky(SqlStore):
         down = False
 
-        def pulse(self) -> Pulse:
+        def people(self, *arguments: Any) -> People:
             self.ping()
-            return super().pulse()
+            return super().people(*arguments)
 
         def ping(self) -> None:
             if self.down:
@@ -349,10 +350,10 @@ def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
 def test_deleted_users_are_forgotten_by_the_cache(lab: Lab) -> None:
     lab.store.add_events([view("u", "i3")])
     lab.one(user_id="u")
-    assert lab.reader.known.get("u")[0]
+    assert lab.reader.known.get("u").history.events
     lab.store.delete_user("u")
     lab.one(user_id="somebody else")
-    assert lab.reader.known.get("u") == ((), None)
+    assert lab.reader.known.get("u") is STRANGER
 
 
 class Broken:

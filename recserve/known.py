@@ -1,0 +1,75 @@
+"""What a process remembers of recently served users, to read less and to go on when the store is down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from recserve.catalogue import Catalogue
+from recserve.domain import EventType, User
+from recserve.live import LiveView
+from recserve.lru import Lru
+from recserve.repeats import Repeats
+from recserve.steps import Steps
+from recserve.store import History, key_of
+
+REMEMBERED_EVENTS = 200_000
+"""Events of recently served users that are remembered."""
+
+
+@dataclass(slots=True)
+class Person:
+    """What is known of a user.
+
+    Attributes:
+        history: The newest events.
+        user: The profile, if there is one.
+    """
+
+    history: History = field(default_factory=History)
+    user: User | None = None
+    _steps: tuple[Catalogue, Steps] | None = field(default=None, repr=False)
+
+    def steps(self, view: LiveView, types: Mapping[str, EventType]) -> Steps:
+        """The history with rows of a catalogue; looked up again only when the catalogue changes.
+
+        Args:
+            view: Of the catalogue.
+            types: Configured event types by name, in code order; the same in every call.
+        """
+        made = self._steps
+        if made is None or made[0] is not view.catalogue:
+            made = self._steps = (view.catalogue, Steps.of(self.history.events, view.catalogue, types))
+        return made[1]
+
+
+STRANGER = Person()
+"""Who has done nothing and has no profile."""
+
+
+class LastKnown:
+    """Recently served users, bounded by the number of their events. Safe to use from several threads.
+
+    Args:
+        repeats: What they were answered.
+        budget: Events kept at most.
+    """
+
+    def __init__(self, repeats: Repeats | None = None, budget: int = REMEMBERED_EVENTS) -> None:
+        self.repeats = repeats or Repeats()
+        self._people: Lru[bytes, Person] = Lru(budget, lambda person: 1 + len(person.history.events))
+        self.deletions: int | None = None
+        """Number of the last deletion that was followed."""
+
+    def put(self, user_id: str, person: Person) -> None:
+        """Remember a user; whoever was not served for longest is forgotten in return."""
+        self._people.put(key_of(user_id), person)
+
+    def get(self, user_id: str) -> Person:
+        """What is known of a user."""
+        return self._people.get(key_of(user_id)) or STRANGER
+
+    def forget(self, user_key: bytes) -> None:
+        """Remove a user, given as the digest of the id."""
+        self._people.drop(user_key)
+        self.repeats.forget(user_key)

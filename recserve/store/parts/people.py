@@ -1,0 +1,91 @@
+"""What serving a batch needs to know of its people, read at one moment and no more than has changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from recserve.domain import Event, User
+from recserve.store.counters import pulse_of
+from recserve.store.database import Database
+from recserve.store.parts.part import Part
+from recserve.store.parts.users import read_users
+from recserve.store.queries import newer_query, overview_query
+from recserve.store.records import History, People
+from recserve.store.rows import check_id
+from recserve.store.schema import hash_of
+from recserve.store.writer import Writer
+
+
+class PeoplePart(Part):
+    """:meth:`recserve.store.base.Store.people` over one database."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        super().__init__(database, writer)
+        self._overview = overview_query(database.is_postgres)
+        self._newer = newer_query(database.is_postgres)
+
+    def people(
+        self, user_ids: Sequence[str], limit: int, known: Mapping[str, History] | None = None
+    ) -> People:
+        """See :meth:`Store.people`."""
+        hashes = {user_id: self._hash(user_id) for user_id in user_ids}
+        known = known or {}
+
+        def read(connection: Connection) -> People:
+            parameters = {"hashes": self._list(list(hashes.values())), "limit": limit}
+            counters, marks = {}, {}
+            for name, number, mark in connection.execute(self._overview, parameters):
+                if name is None:
+                    marks[number] = mark
+                else:
+                    counters[name] = number
+            current = {user_id: marks.get(number) for user_id, number in hashes.items()}
+            histories = {
+                user_id: known[user_id]
+                for user_id, mark in current.items()
+                if user_id in known and known[user_id].mark == mark
+            }
+            changed = {user_id: hashes[user_id] for user_id in hashes if user_id not in histories}
+            grown = self._since(connection, changed, known, limit)
+            # Where new events alone do not explain what is there now, some were deleted or are older than
+            # the newest ones known; then all are read again.
+            fits = {user_id: one for user_id, one in grown.items() if one.mark == current[user_id]}
+            others = {user_id: number for user_id, number in changed.items() if user_id not in fits}
+            histories |= fits | self._since(connection, others, {}, limit)
+            users: dict[str, User] = read_users(connection, list(hashes))
+            return People(pulse_of(counters), histories, users)
+
+        return self._database.read(read)
+
+    def _since(
+        self, connection: Connection, hashes: Mapping[str, int], known: Mapping[str, History], limit: int
+    ) -> dict[str, History]:
+        """Histories that are known, with the events that were stored after them."""
+        if not hashes:
+            return {}
+        found: dict[str, list[tuple[int, Event]]] = {user_id: [] for user_id in hashes}
+        after = [[number, known[user].newest if user in known else 0] for user, number in hashes.items()]
+        parameters: dict[str, Any] = {"limit": limit}
+        if self._database.is_postgres:
+            parameters |= {"hashes": [one[0] for one in after], "after": [one[1] for one in after]}
+        else:
+            parameters |= {"pairs": json.dumps(after)}
+        for number, *fields in connection.execute(self._newer, parameters):
+            own = found.get(fields[0])
+            if own is not None:  # else: another user whose hash is the same
+                own.append((number, Event(*fields)))
+        return {
+            user_id: known[user_id].grown(new, limit) if user_id in known else History.of(new)
+            for user_id, new in found.items()
+        }
+
+    def _hash(self, user_id: str) -> int:
+        check_id(user_id, "user_id")
+        return hash_of(user_id)
+
+    def _list(self, hashes: list[int]) -> Any:
+        return hashes if self._database.is_postgres else json.dumps(hashes)
