@@ -1,11 +1,12 @@
 """How good recommendations are: every model on every data set of a folder, with intervals.
 
     python -m benchmarks.quality [--data DIR] [--models mf pipeline ...] [--splits temporal leave-one-out]
-                                 [--users N] [--out DIR]
+                                 [--variant NAME=MODEL:PARAMETER=VALUE,...] [--users N] [--out DIR]
 
 Each model is fitted and evaluated by `recserve evaluate` in a process of its own, so that the time it takes
 and the memory it needs are its own. Text vectors are encoded once a data set. Without --data the sample
-that comes with recserve is measured; :mod:`benchmarks.datasets` lists the formats that are read. Writes
+that comes with recserve is measured; :mod:`benchmarks.datasets` lists the formats that are read. A variant
+is a model with other parameters: one more row, and its paired differences to the model. Writes
 `quality.json`, `quality.md` and each model's report below --out; what is there already is not measured again.
 """
 
@@ -27,9 +28,10 @@ import pyarrow.parquet as pq
 import yaml
 from recserve_movielens.sources import SUGGESTED, MovieLensSmall
 
-from benchmarks import datasets
+from benchmarks import datasets, variants
 from benchmarks.common import CONFIG_NAME, SAMPLE, machine, write_json
 from benchmarks.datasets import GIVEN, LEAVE_ONE_OUT, TEMPORAL, Data
+from benchmarks.variants import Variant
 from recserve.evaluation import Interval, paired_difference
 from recserve.registry import Registry
 from recserve.stages import Stage
@@ -41,6 +43,7 @@ MODELS = (
 )  # fmt: skip
 NEED_TEXT = frozenset({"content"})
 COLD_ITEMS = "cold items"
+WARM_ITEMS = "warm items"
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,12 @@ class Measured:
     Attributes:
         data: Name of the data set.
         split: Name of the split.
-        model: Name of the model.
+        model: Name of the model, or of a variant of one.
         report: What `recserve evaluate` wrote about it.
         folder: Where that is, with the values of each user.
         seconds: Of the whole process.
         peak_mb: Most memory that the process held, in MB.
+        variant_of: The model it is a variant of; None for a model as configured.
     """
 
     data: str
@@ -64,6 +68,7 @@ class Measured:
     folder: Path
     seconds: float
     peak_mb: float
+    variant_of: str | None = None
 
     def figure(self, metric: str, part: str | None = None) -> Mapping[str, Any]:
         """Mean and interval of a metric, of all users or of a slice that begins so; {} if there is none."""
@@ -74,10 +79,22 @@ class Measured:
                 return one["metrics"].get(metric, {})
         return {}
 
-    def values(self, metric: str) -> np.ndarray:
-        """The metric of each user."""
+    def values(self, metric: str, part: str | None = None) -> np.ndarray:
+        """The metric of each user; NaN for users without a part in the slice that begins so.
+
+        Raises:
+            KeyError: There is no such slice.
+        """
+        if part is not None:
+            metric = f"{metric} | {self._slice(part)}"
         column = pq.read_table(self.folder / "per_user.parquet", columns=[metric])[metric]
         return column.to_numpy(zero_copy_only=False).astype(np.float64)
+
+    def _slice(self, part: str) -> str:
+        for one in self.report["slices"]:
+            if one["slice"].startswith(part):
+                return str(one["slice"])
+        raise KeyError(part)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     installed = Registry.discover().names(Stage.RETRIEVER)
     models = options.models or [name for name in MODELS if name == PIPELINE or name in installed]
+    variants.check(options.variant, models, [*installed, PIPELINE])
     measured: list[Measured] = []
     notes: dict[str, str] = {}
     failed = 0
@@ -96,9 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for split in data.splits:
             if options.splits and split not in options.splits:
                 continue
-            for model in models:
-                if model in NEED_TEXT and data.items is None:
-                    print(f"{data.name}, {model}: left out, no item has a text", file=sys.stderr)
+            for model in [*models, *options.variant]:
+                if _component(model) in NEED_TEXT and data.items is None:
+                    print(f"{data.name}, {_name(model)}: left out, no item has a text", file=sys.stderr)
                     continue
                 one = _measure(home, data, split, model, options)
                 if one is None:
@@ -122,6 +140,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of data sets, each in a folder of its own")
     parser.add_argument("--sets", type=Path, nargs="+", help="these folders only")
     parser.add_argument("--models", nargs="+", help=f"default: of {', '.join(MODELS)} those installed")
+    parser.add_argument(
+        "--variant",
+        type=variants.parse,
+        action="append",
+        default=[],
+        metavar="NAME=MODEL:PARAMETER=VALUE,...",
+        help="also measure a model with other parameters, such as no_text=bert_lstm:text=false; repeatable",
+    )
     parser.add_argument("--splits", nargs="+", choices=(TEMPORAL, LEAVE_ONE_OUT, GIVEN))
     parser.add_argument("--users", type=int, help="only this many users of each data set, at random")
     parser.add_argument(
@@ -171,12 +197,23 @@ def _config(data: Data) -> dict[str, Any]:
     return {}
 
 
-def _measure(home: Path, data: Data, split: str, model: str, options: argparse.Namespace) -> Measured | None:
+def _component(model: str | Variant) -> str:
+    return model.model if isinstance(model, Variant) else model
+
+
+def _name(model: str | Variant) -> str:
+    return model.name if isinstance(model, Variant) else model
+
+
+def _measure(
+    home: Path, data: Data, split: str, model: str | Variant, options: argparse.Namespace
+) -> Measured | None:
     """One process; None if it failed, which is said and not hidden."""
-    folder = home / split / model
+    name = _name(model)
+    folder = home / split / name
     record = folder / "run.json"
     command = [
-        sys.executable, "-m", "recserve", "evaluate", "--home", str(home), "--model", model,
+        sys.executable, "-m", "recserve", "evaluate", "--home", str(home), "--model", _component(model),
         "--train", str(home / "events.parquet"), "--seed", str(options.seed), "--report", str(folder),
     ]  # fmt: skip
     if data.items is not None:
@@ -184,16 +221,24 @@ def _measure(home: Path, data: Data, split: str, model: str, options: argparse.N
     command += ["--test", str(home / "test.parquet")] if split == GIVEN else ["--split", split]
     if split == TEMPORAL:
         command += ["--queries-per-user", str(options.queries_per_user)]
+    config = _config(data)
+    if isinstance(model, Variant):
+        config = model.configure(config)
+        path = home / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        command += ["--config", str(path)]
     run = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-    if run.get("command") != command[3:] or run.get("events") != len(data.events):
-        print(f"{data.name}, {split}, {model} ...", file=sys.stderr, flush=True)
+    wanted = {"command": command[3:], "events": len(data.events), "config": config}
+    if {key: run.get(key) for key in wanted} != wanted:
+        print(f"{data.name}, {split}, {name} ...", file=sys.stderr, flush=True)
         done = _run(command, options.threads)
         if done is None:
             return None
-        run = {"command": command[3:], "events": len(data.events), "seconds": done[0], "peak_mb": done[1]}
+        run = {**wanted, "seconds": done[0], "peak_mb": done[1]}
         write_json(record, run)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))["models"][0]
-    return Measured(data.name, split, model, report, folder, run["seconds"], run["peak_mb"])
+    base = model.model if isinstance(model, Variant) else None
+    return Measured(data.name, split, name, report, folder, run["seconds"], run["peak_mb"], base)
 
 
 def _run(command: Sequence[str], threads: int) -> tuple[float, float] | None:
@@ -220,11 +265,21 @@ def _run(command: Sequence[str], threads: int) -> tuple[float, float] | None:
 def over_best_part(measured: Sequence[Measured], metric: str) -> tuple[Measured, Measured, Interval] | None:
     """The pipeline, the best other model, and the paired difference; None without a pipeline or others."""
     pipeline = next((one for one in measured if one.model == PIPELINE), None)
-    others = [one for one in measured if one.model != PIPELINE]
+    others = [one for one in measured if one.model != PIPELINE and one.variant_of is None]
     if pipeline is None or not others:
         return None
     best = max(others, key=lambda one: one.figure(metric)["mean"])
     return pipeline, best, paired_difference(pipeline.values(metric), best.values(metric))
+
+
+def over_variant(model: Measured, variant: Measured, metric: str, part: str | None) -> Interval | None:
+    """A model minus its variant over the same users; None where nobody has a part in the slice."""
+    try:
+        gain = model.values(metric, part) - variant.values(metric, part)
+    except KeyError:
+        return None
+    gain = gain[~np.isnan(gain)]
+    return paired_difference(gain, np.zeros_like(gain))
 
 
 def markdown(measured: Sequence[Measured], notes: Mapping[str, str]) -> str:
@@ -253,13 +308,24 @@ def markdown(measured: Sequence[Measured], notes: Mapping[str, str]) -> str:
         gain = over_best_part(rows, "ndcg@10")
         if gain is not None:
             _, other, interval = gain
-            verdict = "significant" if interval.excludes_zero else "not significant"
             parts.append(
-                f"\npipeline over {other.model}, the best of the others, nDCG@10: {interval.mean:+.4f} "
-                f"({interval.low:+.4f} to {interval.high:+.4f}), {verdict}"
+                f"\npipeline over {other.model}, the best of the others, nDCG@10: {_difference(interval)}"
             )
+        for variant in (one for one in rows if one.variant_of is not None):
+            for model in (one for one in rows if one.model == variant.variant_of):
+                for part in (None, COLD_ITEMS, WARM_ITEMS):
+                    over = over_variant(model, variant, "ndcg@10", part)
+                    if over is not None:
+                        where = "" if part is None else f", {part}"
+                        pair = f"{model.model} over {variant.model}, nDCG@10{where}"
+                        parts.append(f"\n{pair}: {_difference(over)}")
         parts.append("")
     return "\n".join(parts)
+
+
+def _difference(interval: Interval) -> str:
+    verdict = "significant" if interval.excludes_zero else "not significant"
+    return f"{interval.mean:+.4f} ({interval.low:+.4f} to {interval.high:+.4f}), {verdict}"
 
 
 def as_json(one: Measured) -> dict[str, Any]:
@@ -268,6 +334,7 @@ def as_json(one: Measured) -> dict[str, Any]:
         "data": one.data,
         "split": one.split,
         "model": one.model,
+        **({} if one.variant_of is None else {"variant_of": one.variant_of}),
         "seconds": one.seconds,
         "peak_mb": one.peak_mb,
         "report": one.report,

@@ -33,7 +33,7 @@ def answer(
         lost: Told when explaining failed; the items go out without words then.
     """
     items = {row: edge.catalogue.item(row) for picked in rows for row in picked}
-    sources = [_sources(ranked, index, len(picked)) for index, picked in enumerate(rows)]
+    sources = _sources(ranked, [len(picked) for picked in rows])
     words = _explain(edge, scenario, assembled, ranked, requests, rows, items, sources, lost)
     return [
         tuple(
@@ -92,13 +92,22 @@ def _explain(
     ]
 
 
-def _sources(ranked: Candidates, index: int, count: int) -> list[tuple[str, ...]]:
-    """Retrievers behind the first items of a query, the one that ranked the item highest first."""
-    scores = np.nan_to_num(ranked.source_scores[index], nan=-np.inf)
-    places = np.argsort(np.argsort(-scores, axis=0, kind="stable"), axis=0)
-    listed = []
-    for position in range(count):
-        present = [r for r in range(len(ranked.sources)) if scores[position, r] > -np.inf]
-        present.sort(key=lambda r: (places[position, r], r))
-        listed.append(tuple(ranked.sources[r] for r in present))
-    return listed
+def _sources(ranked: Candidates, counts: Sequence[int]) -> list[list[tuple[str, ...]]]:
+    """Retrievers behind the first items of each query, the one that ranked an item highest first."""
+    most = max(counts, default=0)
+    scores = np.where(np.isnan(ranked.source_scores), np.float32(-np.inf), ranked.source_scores)
+    listed = scores[:, :most]
+    # How many items each retriever put before this one, an item at a time to stay within the cache.
+    places = np.empty(listed.shape, dtype=np.int64)
+    for position in range(listed.shape[1]):
+        places[:, position] = (scores > listed[:, position, None]).sum(axis=1)
+    places[np.isneginf(listed)] = scores.shape[1]
+    order = np.argsort(places, axis=2, kind="stable").tolist()
+    present = (places < scores.shape[1]).sum(axis=2).tolist()
+    return [
+        [
+            tuple(ranked.sources[source] for source in order[index][position][: present[index][position]])
+            for position in range(count)
+        ]
+        for index, count in enumerate(counts)
+    ]

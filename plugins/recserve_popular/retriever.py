@@ -38,8 +38,7 @@ class PopularityRetriever:
         self._n_items = len(catalogue)
         self._distinct_users = distinct_users
         self._half_life_ms = None if half_life_days is None else half_life_days * DAY_MS
-        self._order: Order = np.arange(self._n_items, dtype=np.int32)
-        self._scores: Scores = np.zeros(self._n_items, dtype=np.float32)
+        self._use(np.arange(self._n_items, dtype=np.int32), np.zeros(self._n_items, dtype=np.float32))
 
     def fit(self, data: Dataset, context: FitContext) -> Mapping[str, Any]:
         """Count the positive events of ``data``."""
@@ -60,9 +59,9 @@ class PopularityRetriever:
             log_scores = _log2_sums(items, logs, self._n_items)
         rows = np.arange(self._n_items)
         order = np.lexsort((rows, -newest, -log_scores))
-        self._order = order.astype(np.int32)
         # exp2 may round neighbours the wrong way round; the order is the truth.
-        self._scores = np.minimum.accumulate(np.exp2(log_scores[order])).astype(np.float32)
+        falling = np.minimum.accumulate(np.exp2(log_scores[order])).astype(np.float32)
+        self._use(order.astype(np.int32), falling)
         return {"items_with_events": int(np.isfinite(log_scores).sum())}
 
     def save(self, directory: Path) -> None:
@@ -82,7 +81,12 @@ class PopularityRetriever:
             raise BundleError(f"{directory / ORDER_FILE} is not a ranking of all items")
         if not np.isfinite(scores).all() or (np.diff(scores) > 0).any():
             raise BundleError(f"{directory / SCORES_FILE} does not hold falling scores")
+        self._use(order, scores)
+
+    def _use(self, order: Order, scores: Scores) -> None:
         self._order, self._scores = order, scores
+        self._places = np.empty(self._n_items, dtype=np.int64)
+        self._places[order] = np.arange(self._n_items)
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
         """The ``k`` best allowed items for each query."""
@@ -101,9 +105,11 @@ class PopularityRetriever:
         allowed = queries.allowed[row] if queries.allowed else None
         # The first stretch is always enough without a filter; with one, it grows as needed.
         reach = k + len(banned)
+        out = self._places[banned[(banned >= 0) & (banned < self._n_items)]]
         while True:
             stretch = self._order[:reach]
-            keep = ~np.isin(stretch, banned)
+            keep = np.ones(len(stretch), dtype=np.bool_)
+            keep[out[out < len(stretch)]] = False
             if allowed is not None:
                 keep &= allowed[stretch]
             places = np.flatnonzero(keep)
