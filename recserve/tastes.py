@@ -11,7 +11,6 @@ from scipy.sparse import csr_array
 
 from recserve.domain import Queries, Retrieved
 
-
 HALVINGS = 8
 """What counts less than 1 / 2 ** this is left out: it takes time and moves nothing."""
 
