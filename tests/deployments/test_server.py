@@ -153,11 +153,14 @@ def load(server: Server, user: str) -> Iterator[Traffic]:
     traffic, stop = Traffic(), threading.Event()
 
     def recommend() -> None:
+        number = 0
         while not stop.wait(0.03):
+            number += 1
             try:
                 answer = httpx.post(
                     server.url + "/v1/recommend",
-                    json={"user_id": "user-2", "n": 3},
+                    # Another question each time, so that every answer goes through all stages.
+                    json={"user_id": "user-2", "n": 3, "exclude": [f"nothing-{number}"]},
                     timeout=60,
                     trust_env=False,
                 )
@@ -173,14 +176,22 @@ def load(server: Server, user: str) -> Iterator[Traffic]:
         number = 0
         while not stop.wait(0.03):
             number += 1
-            event = {"user_id": user, "item_id": "item-1", "event": "view", "event_id": f"{user}-{number}"}
+            event_id = f"{user}-{number}"
+            event = {
+                "user_id": user,
+                "item_id": "item-1",
+                "event": "view",
+                "event_id": event_id,
+                # Long ago: however many there are, they are not what other tests split off as the newest.
+                "timestamp": 1_000_000 + number,
+            }
             try:
                 answer = httpx.post(server.url + "/v1/events", json=event, timeout=60, trust_env=False)
             except httpx.TransportError:
                 traffic.broken += 1
                 continue
             if answer.status_code == 200:
-                traffic.acknowledged.append(event["event_id"])
+                traffic.acknowledged.append(event_id)
 
     threads = [threading.Thread(target=target) for target in (recommend, recommend, post_events)]
     for thread in threads:
