@@ -114,13 +114,16 @@ class Traffic:
 
     async def _read_for_ever(self, client: httpx.AsyncClient, rate: float) -> None:
         chooser = random.Random(1)
+        number = 0
         waiting: set[asyncio.Task[Any]] = set()
         due = time.monotonic()
         while not self._stop.is_set():
             due += chooser.expovariate(rate)
             await asyncio.sleep(max(due - time.monotonic(), 0))
             self.latest = max(self.latest, time.monotonic() - due)
-            body: dict[str, Any] = {"user_id": chooser.choice(self.users), "n": 10}
+            number += 1
+            # Another question each time, so that every answer goes through all stages.
+            body: dict[str, Any] = {"user_id": chooser.choice(self.users), "exclude": [f"nothing-{number}"]}
             if chooser.random() < 0.2:
                 body["query"] = chooser.choice(_SEARCHES)
             task = asyncio.create_task(self._call(client, "read", "/v1/recommend", body, READ_SECONDS))
