@@ -11,6 +11,8 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    Integer,
+    LargeBinary,
     Select,
     Text,
     bindparam,
@@ -27,7 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from recserve.stages import Tables
 from recserve.store.counters import read_pulse
-from recserve.store.schema import counters, events, items
+from recserve.store.schema import counters, events, items, users
 
 _FETCH_ROWS = 20_000
 
@@ -68,7 +70,7 @@ def histories_query(postgres: bool) -> Select[Any]:
 
 
 def _histories_lateral() -> Select[Any]:
-    users = (
+    asked = (
         func.unnest(bindparam("hashes", type_=ARRAY(BigInteger)))
         .table_valued("hash")
         .render_derived()
@@ -76,66 +78,77 @@ def _histories_lateral() -> Select[Any]:
     )
     recent = (
         select(*events.c["seq", *_HISTORY])
-        .where(events.c.user_hash == users.c.hash)
+        .where(events.c.user_hash == asked.c.hash)
         .order_by(events.c.timestamp.desc(), events.c.seq.desc())
         .limit(bindparam("limit"))
         .lateral("recent")
     )
     return (
         select(*recent.c[_HISTORY])
-        .select_from(users.join(recent, true()))
+        .select_from(asked.join(recent, true()))
         .order_by(recent.c.timestamp, recent.c.seq)
     )
 
 
 def _histories_by_row_number() -> Select[Any]:
     # SQLite has no LATERAL, but finds rows by a list of row numbers as quickly.
-    users = func.json_each(bindparam("hashes")).table_valued(column("value", BigInteger))
+    asked = func.json_each(bindparam("hashes")).table_valued(column("value", BigInteger))
     indexed = events.alias("indexed")
     newest = (
         select(indexed.c.seq)
-        .where(indexed.c.user_hash == users.c.value)
+        .where(indexed.c.user_hash == asked.c.value)
         .order_by(indexed.c.timestamp.desc(), indexed.c.seq.desc())
         .limit(bindparam("limit"))
-        .correlate(users)
+        .correlate(asked)
     )
     return (
         select(*events.c[_HISTORY])
-        .select_from(users.join(events, events.c.seq.in_(newest)))
+        .select_from(asked.join(events, events.c.seq.in_(newest)))
         .order_by(events.c.timestamp, events.c.seq)
     )
 
 
 def overview_query(postgres: bool) -> CompoundSelect[Any]:
-    """The counters, and the marks of a batch of users (see :class:`recserve.store.History`).
+    """The counters, and marks (see :class:`recserve.store.History`) and profiles of a batch of users.
 
     One statement, because a batch of one request does little else. Marks come from the index alone.
 
-    Parameters of the query: as of :func:`histories_query`.
+    Parameters of the query: ``hashes`` and ``limit`` as of :func:`histories_query`, and ``keys`` of the
+    users in the same order, as a list (PostgreSQL) or one after the other (JSON knows no bytes).
 
     Returns:
-        A query of (name of a counter, value, NULL) and of (NULL, user hash, mark).
+        A query of (name of a counter, value, NULL), of (NULL, user hash, mark), and of (user id, NULL,
+        attributes).
     """
     if postgres:
-        users = func.unnest(bindparam("hashes", type_=ARRAY(BigInteger))).table_valued("value")
-        users = users.render_derived()
+        arrays = (bindparam("hashes", type_=ARRAY(BigInteger)), bindparam("keys", type_=ARRAY(LargeBinary)))
+        asked = func.unnest(*arrays).table_valued("hash", "user_key").render_derived()
+        number: ColumnElement[int] = asked.c.hash
+        key: ColumnElement[bytes] = asked.c.user_key
     else:
-        users = func.json_each(bindparam("hashes")).table_valued(column("value", BigInteger))
+        asked = func.json_each(bindparam("hashes")).table_valued(
+            column("value", BigInteger), column("key", Integer)
+        )
+        number = asked.c.value
+        key = func.substr(bindparam("keys", type_=LargeBinary), 1 + 16 * asked.c.key, 16)
     newest = (
         select(events.c.seq)
-        .where(events.c.user_hash == users.c.value)
+        .where(events.c.user_hash == number)
         .order_by(events.c.timestamp.desc(), events.c.seq.desc())
         .limit(bindparam("limit"))
-        .correlate(users)
+        .correlate(asked)
         .subquery()
     )
     parts = (func.count(), func.max(newest.c.seq), func.sum(newest.c.seq))
-    number, highest, total = (cast(part, Text) for part in parts)
+    count, highest, total = (cast(part, Text) for part in parts)
     space: ColumnElement[str] = literal_column("' '")
-    mark = select(number.concat(space).concat(highest).concat(space).concat(total)).select_from(newest)
+    mark = select(count.concat(space).concat(highest).concat(space).concat(total)).select_from(newest)
     return union_all(
         select(counters.c.name, counters.c.value, cast(null(), Text)),
-        select(cast(null(), Text), users.c.value, mark.scalar_subquery()).select_from(users),
+        select(cast(null(), Text), number, mark.scalar_subquery()).select_from(asked),
+        select(users.c.user_id, cast(null(), BigInteger), users.c.attributes).select_from(
+            asked.join(users, users.c.user_key == key)
+        ),
     )
 
 
@@ -150,15 +163,15 @@ def newer_query(postgres: bool) -> Select[Any]:
     """
     if postgres:
         arrays = [bindparam(name, type_=ARRAY(BigInteger)) for name in ("hashes", "after")]
-        users = func.unnest(*arrays).table_valued("hash", "number").render_derived()
+        asked = func.unnest(*arrays).table_valued("hash", "number").render_derived()
         recent = (
             select(*events.c["seq", *_HISTORY])
-            .where(events.c.user_hash == users.c.hash, events.c.seq > users.c.number)
+            .where(events.c.user_hash == asked.c.hash, events.c.seq > asked.c.number)
             .order_by(events.c.timestamp.desc(), events.c.seq.desc())
             .limit(bindparam("limit"))
             .lateral("recent")
         )
-        found = select(*recent.c["seq", *_HISTORY]).select_from(users.join(recent, true()))
+        found = select(*recent.c["seq", *_HISTORY]).select_from(asked.join(recent, true()))
         return found.order_by(recent.c.timestamp, recent.c.seq)
     pairs = func.json_each(bindparam("pairs")).table_valued(column("value", Text))
     indexed = events.alias("indexed")

@@ -12,11 +12,10 @@ from recserve.domain import Event, User
 from recserve.store.counters import pulse_of
 from recserve.store.database import Database
 from recserve.store.parts.part import Part
-from recserve.store.parts.users import read_users
 from recserve.store.queries import newer_query, overview_query
 from recserve.store.records import History, People
 from recserve.store.rows import check_id
-from recserve.store.schema import hash_of
+from recserve.store.schema import hash_of, key_of
 from recserve.store.writer import Writer
 
 
@@ -32,15 +31,21 @@ class PeoplePart(Part):
         self, user_ids: Sequence[str], limit: int, known: Mapping[str, History] | None = None
     ) -> People:
         """See :meth:`Store.people`."""
-        hashes = {user_id: self._hash(user_id) for user_id in user_ids}
+        for user_id in user_ids:
+            check_id(user_id, "user_id")
+        hashes = {user_id: hash_of(user_id) for user_id in user_ids}
+        parameters = {"limit": limit, **self._asked(hashes)}
         known = known or {}
 
         def read(connection: Connection) -> People:
-            parameters = {"hashes": self._list(list(hashes.values())), "limit": limit}
-            counters, marks = {}, {}
-            for name, number, mark in connection.execute(self._overview, parameters):
+            counters: dict[str, int] = {}
+            marks: dict[int, str | None] = {}
+            users: dict[str, User] = {}
+            for name, number, text in connection.execute(self._overview, parameters):
                 if name is None:
-                    marks[number] = mark
+                    marks[number] = text
+                elif number is None:
+                    users[name] = User(name, json.loads(text))
                 else:
                     counters[name] = number
             current = {user_id: marks.get(number) for user_id, number in hashes.items()}
@@ -56,7 +61,6 @@ class PeoplePart(Part):
             fits = {user_id: one for user_id, one in grown.items() if one.mark == current[user_id]}
             others = {user_id: number for user_id, number in changed.items() if user_id not in fits}
             histories |= fits | self._since(connection, others, {}, limit)
-            users: dict[str, User] = read_users(connection, list(hashes))
             return People(pulse_of(counters), histories, users)
 
         return self._database.read(read)
@@ -83,9 +87,8 @@ class PeoplePart(Part):
             for user_id, new in found.items()
         }
 
-    def _hash(self, user_id: str) -> int:
-        check_id(user_id, "user_id")
-        return hash_of(user_id)
-
-    def _list(self, hashes: list[int]) -> Any:
-        return hashes if self._database.is_postgres else json.dumps(hashes)
+    def _asked(self, hashes: Mapping[str, int]) -> dict[str, Any]:
+        numbers, keys = list(hashes.values()), [key_of(user_id) for user_id in hashes]
+        if self._database.is_postgres:
+            return {"hashes": numbers, "keys": keys}
+        return {"hashes": json.dumps(numbers), "keys": b"".join(keys)}

@@ -65,8 +65,16 @@ class UserPart(Part):
         """See :meth:`UserStore.users`."""
         for user_id in user_ids:
             check_id(user_id, "user_id")
-        distinct = list(dict.fromkeys(user_ids))
-        return self._database.read(lambda connection: read_users(connection, distinct)) if distinct else {}
+        keys = [schema.key_of(user_id) for user_id in dict.fromkeys(user_ids)]
+
+        def look_up(connection: Connection) -> dict[str, User]:
+            found = {}
+            for some in chunks(keys):
+                for row in connection.execute(_plain().where(users.c.user_key.in_(some))).mappings():
+                    found[row["user_id"]] = user_of(row)
+            return found
+
+        return self._database.read(look_up) if keys else {}
 
     def list_users(self, after: str | None, limit: int) -> list[User]:
         """See :meth:`UserStore.list_users`."""
@@ -156,16 +164,6 @@ def deleted_at(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int
             .group_by(deletions.c.user_key)
         )
         found.update((bytes(key), moment) for key, moment in connection.execute(query))
-    return found
-
-
-def read_users(connection: Connection, user_ids: Sequence[str]) -> dict[str, User]:
-    """Profiles of distinct users, by id."""
-    keys = [schema.key_of(user_id) for user_id in user_ids]
-    found = {}
-    for some in chunks(keys):
-        for row in connection.execute(_plain().where(users.c.user_key.in_(some))).mappings():
-            found[row["user_id"]] = user_of(row)
     return found
 
 
