@@ -28,19 +28,40 @@ class Person:
 
     history: History = field(default_factory=History)
     user: User | None = None
-    _steps: tuple[Catalogue, Steps] | None = field(default=None, repr=False)
+    _made: _Made | None = field(default=None, repr=False)
+
+    def now(self, history: History, user: User | None) -> Person:
+        """The same person a moment later; what was looked up stays where events only came on top."""
+        if history is self.history and user == self.user:
+            return self
+        made, old = self._made, self.history.numbers
+        grown = made is not None and history.numbers[: len(old)] == old
+        return Person(history, user, made if grown else None)
 
     def steps(self, view: LiveView, types: Mapping[str, EventType]) -> Steps:
-        """The history with rows of a catalogue; looked up again only when the catalogue changes.
+        """The history with rows of a catalogue; what is known of it is not looked up again.
 
         Args:
             view: Of the catalogue.
             types: Configured event types by name, in code order; the same in every call.
         """
-        made = self._steps
-        if made is None or made[0] is not view.catalogue:
-            made = self._steps = (view.catalogue, Steps.of(self.history.events, view.catalogue, types))
-        return made[1]
+        events, made = self.history.events, self._made
+        if made is None or made.catalogue is not view.catalogue:
+            made = _Made(view.catalogue, 0, Steps.none())
+        if made.events < len(events):
+            later = Steps.of(events[made.events :], view.catalogue, types)
+            made = _Made(view.catalogue, len(events), made.steps.then(later))
+        self._made = made
+        return made.steps
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Steps of the oldest events of a history."""
+
+    catalogue: Catalogue
+    events: int
+    steps: Steps
 
 
 STRANGER = Person()

@@ -144,12 +144,10 @@ class StoreReader:
         found = self.store.people(user_ids, self._limit, histories)
         self._follow_deletions(found.pulse.deletions)
         view = self.live.at_least(found.pulse.catalogue)
-        people = {}
-        for user_id, history in found.histories.items():
-            person, user = known[user_id], found.users.get(user_id)
-            if person.history is not history or person.user != user:
-                person = Person(history, user)
-            people[user_id] = person
+        people = {
+            user_id: known[user_id].now(history, found.users.get(user_id))
+            for user_id, history in found.histories.items()
+        }
         # Otherwise somebody was deleted meanwhile, possibly one of these.
         if self.known.deletions == found.pulse.deletions:
             for user_id, person in people.items():

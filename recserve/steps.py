@@ -63,13 +63,23 @@ class Steps:
             weights[chosen] = listed[code].confidence(numbers[chosen])
         return cls(np.array(rows, dtype=np.int32), happened, weights, np.array(timestamps, dtype=np.int64))
 
+    @classmethod
+    def none(cls) -> Self:
+        """No steps."""
+        return cls(
+            np.empty(0, dtype=np.int32),
+            np.empty(0, dtype=np.int16),
+            np.empty(0, dtype=np.float32),
+            np.empty(0, dtype=np.int64),
+        )
+
     def __len__(self) -> int:
         return len(self.rows)
 
     def then(self, later: Steps) -> Steps:
         """These steps and then others."""
-        if not len(later):
-            return self
+        if not len(later) or not len(self):
+            return later if len(later) else self
         return Steps(
             np.concatenate([self.rows, later.rows]),
             np.concatenate([self.events, later.events]),
