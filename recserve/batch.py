@@ -260,8 +260,8 @@ class Batch:
 
     def _answers(self, assembled: Assembled, ranked: Candidates) -> list[Recommendation | RecserveError]:
         rows = [
-            [int(item) for item in ranked.items[index] if item >= 0][: request.n]
-            for index, request in enumerate(self._requests)
+            items[items >= 0][: request.n].tolist()
+            for items, request in zip(ranked.items, self._requests, strict=True)
         ]
         with self._clock.stage("explaining"):
             lines = answer(self._edge, self._name, assembled, ranked, self._requests, rows, self._lost)
