@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 HOME_DIR ?= .recserve/demo
 
-.PHONY: demo test lint types contracts format bench chaos freshness ingest quality docs clean
+.PHONY: demo test lint types contracts format bench chaos freshness ingest scale quality docs clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -43,6 +43,9 @@ freshness: $(VENV)/.installed
 
 ingest: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.ingest
+
+scale: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.scale
 
 quality: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA))

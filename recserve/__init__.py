@@ -3,6 +3,7 @@
 The names re-exported here are the public contract: plugins need nothing else.
 """
 
+from recserve.ann import CellIndex
 from recserve.catalogue import Catalogue, Vocabulary
 from recserve.dataset import Dataset
 from recserve.domain import (
@@ -56,6 +57,7 @@ __all__ = [
     "BundleError",
     "Candidates",
     "Catalogue",
+    "CellIndex",
     "Component",
     "ConfigError",
     "DataError",

@@ -19,10 +19,10 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -119,12 +119,16 @@ class Bundle:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """Items in row order; vectors are memory-mapped read-only and shared by all processes."""
-        table = pq.read_table(self.directory / ITEMS)
+        """Items in row order; vectors are memory-mapped read-only and shared by all processes.
+
+        Attributes are read when they are first asked for: most retrievers never do.
+        """
+        path = self.directory / ITEMS
+        ids = pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()
         vectors = None
         if VECTORS in self.manifest.files:
             vectors = np.load(self.directory / VECTORS, mmap_mode="r", allow_pickle=False)
-        return Catalogue(table["item_id"].to_pylist(), table["attributes"].to_pylist(), vectors)
+        return Catalogue(ids, _Attributes(path, len(ids)), vectors)
 
     def component_directory(self, key: str) -> Path:
         """Folder of a trained component, named ``stage.name``.
@@ -167,6 +171,39 @@ class Bundle:
         for name, entry in manifest.files.items():
             _verify(directory, name, entry)
         return cls(directory, manifest)
+
+
+class _Attributes(Sequence[str]):
+    """The attributes of a bundle's items, read from its file at the first access.
+
+    Args:
+        path: The file.
+        size: Its rows.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        self._size = size
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        texts: list[str] = pq.read_table(self._path, columns=["attributes"])["attributes"].to_pylist()
+        return texts
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        return self._texts[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
 
 
 def _verify(directory: Path, name: str, entry: FileEntry) -> None:

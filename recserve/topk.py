@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve.domain import FloatArray, Int32Array, Queries
+from recserve.domain import FloatArray, Int32Array, Int64Array, Queries
+
+# From this many columns on the best are looked for in groups: that reads the scores twice and copies nothing.
+_WIDE = 4096
+_GROUP = 16
+# More candidates than this many times k: half the scores are equal, and sorting them would cost more.
+_MANY = 16
+_LOWEST = np.finfo(np.float32).min
 
 
 def mask_scores(scores: FloatArray, queries: Queries) -> FloatArray:
@@ -21,9 +28,13 @@ def mask_scores(scores: FloatArray, queries: Queries) -> FloatArray:
         ``scores``, the same array.
     """
     n_items = scores.shape[1]
+    barred: dict[int, Int64Array] = {}
     for row, allowed in enumerate(queries.allowed):
         if allowed is not None:
-            scores[row, ~allowed] = -np.inf
+            # Queries of a batch mostly share their masks, and a mask mostly bars little.
+            if id(allowed) not in barred:
+                barred[id(allowed)] = np.flatnonzero(~allowed)
+            scores[row, barred[id(allowed)]] = -np.inf
     excluded = queries.excluded
     owners = np.repeat(np.arange(len(excluded)), np.diff(excluded.offsets))
     inside = (excluded.values >= 0) & (excluded.values < n_items)
@@ -68,7 +79,34 @@ def top_k(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
     """
     n = scores.shape[1]
     k = min(k, n)
-    if k < n:
+    if k < n and n >= _WIDE and n >= k * _GROUP:
+        return _top_k_of_groups(scores, k)
+    return _top_k_of_all(scores, k)
+
+
+def _top_k_of_groups(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
+    """The same for many columns: two passes that only read, and a sort of the few that may be best."""
+    batch, n = scores.shape
+    items = np.full((batch, k), -1, dtype=np.int32)
+    best = np.full((batch, k), -np.inf, dtype=np.float32)
+    whole = n - n % _GROUP
+    for row, line in enumerate(scores):
+        # k of the groups hold a score that is not below the k-th highest maximum of a group.
+        tops = line[:whole].reshape(_GROUP, -1).max(axis=0)
+        highest = np.partition(tops, len(tops) - k)[len(tops) - k :]
+        near = np.flatnonzero(line >= max(highest[0], _LOWEST))
+        if len(near) > _MANY * k or np.isnan(highest).any():
+            part, values = _top_k_of_all(line[None, :], k)
+            items[row], best[row] = part[0], values[0]
+            continue
+        values = line[near]
+        order = np.argsort(-values, kind="stable")[:k]
+        items[row, : len(order)], best[row, : len(order)] = near[order], values[order]
+    return items, best
+
+
+def _top_k_of_all(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
+    if k < scores.shape[1]:
         part = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         _settle_ties(scores, part)
         # Equal scores must come out in the order of their columns, so sort the columns first.

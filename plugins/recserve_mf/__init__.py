@@ -93,6 +93,14 @@ class MfParams(NoParams):
         description="Share of the user's taste where items similar to a given one are asked for.",
         json_schema_extra=search(low=0.0, high=0.5),
     )
+    approximate_above: int = Field(
+        50_000,
+        ge=0,
+        description=(
+            "With more items than this an index finds at least 98% of what scoring every item would; up to "
+            "this many, and where filters leave few, every item is scored."
+        ),
+    )
 
 
 def _mf(params: MfParams, catalogue: Catalogue) -> Retriever:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from recserve import BundleError
-from recserve_mf.ials import FloatArray, Objective, Problem, in_principal_axes
+from recserve import BundleError, CellIndex
+from recserve_mf.ials import FloatArray, Int32Array, Objective, Problem, in_principal_axes
 
 FACTORS_FILE = "item_factors.safetensors"
 SETTINGS_FILE = "mf.json"
+PLACES_FILE = "places.npy"
+INDEX_FOLDER = "index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,16 @@ class Model:
     """Item factors in principal axes with the constants of their training.
 
     Attributes:
-        items: float32, shape (n_items, d), C order; zero rows where ``trained`` is False.
+        items: float32, shape (n_items, d), C order; zero rows where ``trained`` is False. In the order of the
+            catalogue, or of ``index`` where there is one: see :meth:`vectors`.
         trained: bool, shape (n_items,); items with a positive event in training.
         objective: Hyper-parameters of the training objective.
         confidence_power: Exponent applied to a user's summed confidence in an item.
         confidence_unit: Mean damped confidence of training, the unit of confidence.
         half_life_events: When a user is folded in, an item counts half after this many later positive
             events, and after eight times as many not at all; 0 counts old and new alike.
+        index: For catalogues that are too large to score every item.
+        places: int32, shape (n_items,); where ``items`` holds each catalogue row; None without an index.
     """
 
     items: FloatArray
@@ -39,6 +44,8 @@ class Model:
     confidence_power: float
     confidence_unit: float
     half_life_events: float = 0.0
+    index: CellIndex | None = None
+    places: Int32Array | None = None
 
     @classmethod
     def empty(cls, n_items: int, dimension: int, objective: Objective) -> Model:
@@ -62,8 +69,19 @@ class Model:
         trained[problem.items] = True
         return cls(spread, trained, objective, confidence_power, problem.confidence_unit)
 
+    def vectors(self, rows: Int32Array) -> FloatArray:
+        """Factors of catalogue rows (any shape), float32, shape ``rows.shape + (d,)``."""
+        return self.items[rows] if self.places is None else self.items[self.places[rows]]
+
+    def indexed(self, seed: int) -> Model:
+        """The same with an index, not tuned yet."""
+        index, order = CellIndex.build(self.items, self.trained, seed)
+        places = np.empty(len(order), dtype=np.int32)
+        places[order] = np.arange(len(order), dtype=np.int32)
+        return replace(self, items=self.items[order], index=index, places=places)
+
     def save(self, directory: Path) -> None:
-        """Write the two files of the model; equal models give equal bytes."""
+        """Write the files of the model; equal models give equal bytes."""
         save_file(
             {"items": np.ascontiguousarray(self.items), "trained": self.trained},
             directory / FACTORS_FILE,
@@ -78,6 +96,10 @@ class Model:
         }
         text = json.dumps(settings, sort_keys=True, indent=1)
         (directory / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
+        if self.index is not None and self.places is not None:
+            (directory / INDEX_FOLDER).mkdir()
+            self.index.save(directory / INDEX_FOLDER)
+            np.save(directory / PLACES_FILE, self.places, allow_pickle=False)
 
     @classmethod
     def load(cls, directory: Path, n_items: int) -> Model:
@@ -102,6 +124,7 @@ class Model:
         if not np.isfinite(np.einsum("nd,nd->", items, items, dtype=np.float64)):
             raise BundleError(f"{path} holds values that are not finite")
         objective = Objective(settings["unobserved_weight"], settings["regularization"], settings["nu"])
+        index, places = _read_index(directory, items)
         return cls(
             items,
             trained,
@@ -109,6 +132,8 @@ class Model:
             settings["confidence_power"],
             settings["confidence_unit"],
             settings["half_life_events"],
+            index,
+            places,
         )
 
 
@@ -119,7 +144,23 @@ def _mapped(path: Path, name: str, shape: tuple[int, int]) -> FloatArray:
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
         start = json.loads(file.read(header_bytes))[name]["data_offsets"][0]
-    return np.memmap(path, np.float32, mode="r", offset=8 + header_bytes + start, shape=shape)
+    found = np.memmap(path, np.float32, mode="r", offset=8 + header_bytes + start, shape=shape)
+    return found.view(np.ndarray)
+
+
+def _read_index(directory: Path, items: FloatArray) -> tuple[CellIndex | None, Int32Array | None]:
+    """The index and the places of the catalogue's rows, if the model was saved with them."""
+    path = directory / PLACES_FILE
+    if not path.exists():
+        return None, None
+    index = CellIndex.load(directory / INDEX_FOLDER, items)
+    try:
+        places: Int32Array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if places.shape != (len(items),) or places.dtype != np.int32:
+        raise BundleError(f"{path} was made for another catalogue")
+    return index, places
 
 
 def _read_settings(path: Path) -> dict[str, float]:

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # s
 from recserve import ConfigError, Dataset, FitContext
 from recserve_mf import MfParams
 from recserve_mf.ials import FloatArray, Objective, Problem, Solver, initial_items
+from recserve_mf.indexing import index_facts, with_index
 from recserve_mf.model import Model
 from recserve_mf.selection import (
     DEFAULT,
@@ -32,7 +33,8 @@ def fit_model(data: Dataset, params: MfParams, context: FitContext) -> tuple[Mod
 
     Returns:
         The model, and facts: ``dimension``, ``regularization``, ``unobserved_weight``, ``half_life_events``,
-        ``pairs``, and ``validation`` and ``half_life_validation``: nDCG@20 by value, if chosen here.
+        ``pairs``; ``validation`` and ``half_life_validation``: nDCG@20 by value, if chosen here; ``index``
+        where items are too many to score them all.
     """
     # One BLAS thread a call: sums are then taken in one order whatever the number of threads.
     with threadpool_limits(limits=1, user_api="blas"):
@@ -58,7 +60,13 @@ def _fit(data: Dataset, params: MfParams, context: FitContext) -> tuple[Model, d
         **tried,
     }
     model = Model.of(problem, items, data.n_items, objective, params.confidence_power)
-    return replace(model, half_life_events=half_life), facts
+    model = replace(model, half_life_events=half_life)
+    if len(problem.items) > params.approximate_above:
+        context.progress("indexing", 0, 1)
+        model = with_index(model, data, context.seed)
+        facts["index"] = index_facts(model)
+        context.progress("indexing", 1, 1)
+    return model, facts
 
 
 def default_dimension(data: Dataset) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -36,6 +36,42 @@ def test_many_ties_at_the_cut_go_to_the_lower_item() -> None:
     again, _ = top_k(np.zeros((1, 1000), dtype=np.float32), 5)
     np.testing.assert_array_equal(items, again)
     np.testing.assert_array_equal(items[0], np.arange(5))
+
+
+wide_rows = st.builds(
+    lambda n, seed, levels, hole: _rough(n, seed, levels, hole),
+    st.integers(4096, 9000),
+    st.integers(0, 1000),
+    st.sampled_from([1, 2, 50, 10_000, 10_000_000]),
+    st.sampled_from([0.0, 0.1, 0.9, 0.999, 1.0]),
+)
+
+
+def _rough(n: int, seed: int, levels: int, hole: float) -> FloatArray:
+    """Two rows of few or many distinct scores; a share of them must not be returned."""
+    generator = np.random.default_rng(seed)
+    scores = (generator.integers(-levels, levels + 1, (2, n)) / 3).astype(np.float32)
+    scores[generator.random((2, n)) < hole] = -np.inf
+    return scores
+
+
+@given(wide_rows, st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
+def test_top_k_of_wide_rows_equals_a_stable_full_sort(scores: FloatArray, k: int) -> None:
+    items, best = top_k(scores, k)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    expected = np.take_along_axis(scores, order, axis=1)
+    np.testing.assert_array_equal(best, expected)
+    np.testing.assert_array_equal(items, np.where(np.isneginf(expected), -1, order))
+    assert items.dtype == np.int32
+    assert best.dtype == np.float32
+
+
+def test_scores_that_are_no_numbers_come_last() -> None:
+    scores = np.arange(5000, dtype=np.float32)[None, :].copy()
+    scores[0, ::2] = np.nan
+    items, _ = top_k(scores, 50)
+    np.testing.assert_array_equal(items[0], np.arange(4999, 4899, -2))
 
 
 def test_mask_applies_filters_exclusions_and_anchors() -> None:
