@@ -1,34 +1,82 @@
-"""Requests per second and latency of ``/v1/recommend`` beside the no-op endpoint of the same server.
+"""Requests a second and latency of ``/v1/recommend``, beside what else could have been built.
 
-    python benchmarks/serving.py [--home DIR] [--url http://127.0.0.1:8000] [--seconds 5] [--json OUT]
+    python -m benchmarks.serving [--home DIR] [--seconds 4] [--repeats 3] [--connections 1 16 64 256]
+                                 [--peers plain naive] [--json OUT]
 
-Without ``--url`` the sample data is loaded and trained in ``--home`` (once) and a server is started and
-stopped again. Endpoints are measured in turn, several times over; medians and ranges are printed. The load
-comes from one process with keep-alive connections, so on a small machine it takes its share of the cores:
-compare the ratio, not the absolute figures.
+The sample data is loaded and trained in ``--home`` once; every server runs in a copy of it. Real users of the
+sample are asked for ten recommendations, in two ways that must be told apart:
+
+- *repeat*: users at random and nothing new happens, so what is remembered of an earlier answer may help;
+- *fresh*: every request follows a new event of its user, so nothing remembered of that user is valid. Events
+  are stored in between; only recommendations are timed and counted.
+
+Beside them: ``GET /v1/health/live`` of the same server, which is the limit of its HTTP side; the same models
+in one plain process of FastAPI and uvicorn, one request at a time; and the composition that Ray's own
+examples teach, a deployment for each model and a call for each request, on a Ray cluster of its own. All
+are up at the same time and measured in turn, several times over; the table has medians and ranges. The load
+is a process of its own on the same machine and takes its share of it, so compare ratios; its CPU time, and
+that of every process of the server, is listed as milliseconds a request.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import os
-import platform
-import random
+import contextlib
+import re
+import signal
+import sqlite3
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import httpx
+import psutil
+from recserve_deployments.state import read_state
 from rich.console import Console
 from rich.table import Table
 
-CONNECTIONS = (1, 16, 64)
-REPEATS = 3
+from benchmarks.common import (
+    DEFAULT_HOME,
+    free_port,
+    machine,
+    quantile,
+    scratch_home,
+    serving,
+    train_once,
+    write_json,
+)
+from benchmarks.serving_load import ROOT, Plan, run
+
+CONNECTIONS = (1, 16, 64, 256)
+PEERS = ("plain", "naive")
+LIMIT = "no-op"
+START_SECONDS = 180.0
+USERS = [str(user) for user in range(1, 672)]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something to ask.
+
+    Attributes:
+        name: What the table calls it.
+        port: Of its server.
+        path: What is asked.
+        fresh: See :class:`benchmarks.serving_load.Plan`.
+        explain: Likewise.
+        most: No more connections than this are tried.
+    """
+
+    name: str
+    port: int
+    path: str = "/v1/recommend"
+    fresh: bool = False
+    explain: bool = False
+    most: int = 1_000_000
 
 
 @dataclass
@@ -36,97 +84,150 @@ class Run:
     """One measurement.
 
     Attributes:
-        endpoint: What was asked.
+        target: What was asked.
         connections: Keep-alive connections.
-        rate: Answers a second.
-        p50, p95, p99: Latency, milliseconds.
-        failed: Answers other than 200.
+        rate: Answers 200 a second.
+        p50, p95, p99: Their latency, milliseconds.
+        failed: Other answers.
+        degraded: Answers that lacked a stage.
+        cpu: CPU milliseconds a request, by process.
     """
 
-    endpoint: str
+    target: str
     connections: int
     rate: float
     p50: float
     p95: float
     p99: float
     failed: int
+    degraded: int
+    cpu: dict[str, float]
 
 
-def requests_for(endpoint: str, users: list[str], host: str) -> list[bytes]:
-    """Raw HTTP requests to cycle through."""
-    if endpoint == "live":
-        return [f"GET /v1/health/live HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()]
-    explain = endpoint == "recommend + explain"
-    raw = []
-    for user in users:
-        body = json.dumps({"user_id": user, "n": 10, "explain": explain}).encode()
-        head = (
-            f"POST /v1/recommend HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        raw.append(head.encode() + body)
-    return raw
+def processes_of(found: Sequence[psutil.Process]) -> dict[str, list[int]]:
+    """Process ids by what the process is."""
+    named: dict[str, list[int]] = {}
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline() or [process.name()]
+            title = re.match(r"ray::(?:ServeReplica:\w+:)?([\w-]+)", words[0])
+            named.setdefault(title[1] if title else Path(words[0]).name, []).append(process.pid)
+    return named
 
 
-async def connection(
-    host: str, port: int, raw: list[bytes], end: float, seed: int
-) -> tuple[list[float], int]:
-    """Ask over one keep-alive connection until ``end``; latencies in ms, and failures."""
-    chooser = random.Random(seed)
-    reader, writer = await asyncio.open_connection(host, port)
-    latencies, failed = [], 0
-    while time.perf_counter() < end:
-        started = time.perf_counter()
-        writer.write(chooser.choice(raw))
-        head = await reader.readuntil(b"\r\n\r\n")
-        lines = head.lower().split(b"\r\n")
-        (length,) = (line for line in lines if line.startswith(b"content-length:"))
-        await reader.readexactly(int(length.split(b":")[1]))
-        latencies.append((time.perf_counter() - started) * 1000)
-        failed += not head.startswith(b"HTTP/1.1 200")
-    writer.close()
-    return latencies, failed
+def server_processes(home: Path) -> dict[str, list[int]]:
+    """Process ids of a home's server."""
+    state = read_state(home)
+    return {} if state is None else processes_of(state.processes())
 
 
-async def measure(endpoint: str, host: str, port: int, users: list[str], n: int, seconds: float) -> Run:
-    """Load one endpoint with ``n`` connections."""
-    raw = requests_for(endpoint, users, f"{host}:{port}")
-    end = time.perf_counter() + seconds
-    results = await asyncio.gather(*(connection(host, port, raw, end, seed) for seed in range(n)))
-    latencies = sorted(latency for found, _ in results for latency in found)
-    cuts = [latencies[min(int(len(latencies) * q), len(latencies) - 1)] for q in (0.5, 0.95, 0.99)]
-    return Run(endpoint, n, len(latencies) / seconds, *cuts, sum(failed for _, failed in results))
-
-
-def recserve(home: Path, *arguments: str) -> None:
-    """Run a command of the command line."""
-    subprocess.run([sys.executable, "-m", "recserve", *arguments, "--home", str(home)], check=True)
-
-
-def show(runs: list[Run], console: Console) -> None:
-    """Medians and ranges over the repeats, and the ratio to the no-op endpoint."""
-    table = Table(
-        "connections", "endpoint", "requests/s (range)", "p50 ms", "p95 ms", "p99 ms", "of no-op", "failed"
+@contextlib.contextmanager
+def peer(kind: str, home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a peer, wait until it has answered a recommendation, and stop it afterwards."""
+    command = [sys.executable, "-m", "benchmarks.serving_peers", kind]
+    command += ["--home", str(home), "--port", str(port)]
+    # A session of its own: an interrupted benchmark still stops it in order.
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    for n in CONNECTIONS:
-        limit = statistics.median(run.rate for run in runs if (run.endpoint, run.connections) == ("live", n))
-        for endpoint in dict.fromkeys(run.endpoint for run in runs):
-            mine = [run for run in runs if (run.endpoint, run.connections) == (endpoint, n)]
-            rates = sorted(run.rate for run in mine)
+    try:
+        end = time.monotonic() + START_SECONDS
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                url = f"http://127.0.0.1:{port}/v1/recommend"
+                if httpx.post(
+                    url, json={"user_id": USERS[0], "n": 10}, trust_env=False, timeout=30
+                ).is_success:
+                    break
+            if process.poll() is not None or time.monotonic() > end:
+                raise SystemExit(f"the peer {kind!r} does not start")
+            time.sleep(0.2)
+        yield process
+    finally:
+        tree: list[psutil.Process] = []
+        if process.poll() is None:
+            tree = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(40)
+        if process.poll() is None:
+            process.kill()
+        for one in tree:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+
+
+def measure(
+    target: Target,
+    connections: int,
+    seconds: float,
+    items: Sequence[str],
+    named: dict[str, list[int]],
+    seed: int,
+) -> Run:
+    """Load one target."""
+    asking = target.path == "/v1/recommend"
+    outcome = run(
+        Plan(
+            target.port,
+            target.path,
+            connections,
+            seconds,
+            users=USERS if asking else (),
+            items=items,
+            fresh=target.fresh,
+            explain=target.explain,
+            seed=seed,
+            processes=named,
+        )
+    )
+    good, count = outcome.latencies(), max(len(outcome.answers), 1)
+    return Run(
+        target=target.name,
+        connections=connections,
+        rate=len(good) / outcome.seconds,
+        p50=quantile(good, 0.5),
+        p95=quantile(good, 0.95),
+        p99=quantile(good, 0.99),
+        failed=len(outcome.answers) - len(good),
+        degraded=outcome.degraded,
+        cpu={name: 1000 * spent / count for name, spent in outcome.cpu.items()},
+    )
+
+
+def show(runs: Sequence[Run], console: Console) -> None:
+    """Medians and ranges over the repeats, ratios, and where the CPU time goes."""
+    table = Table(
+        "connections", "asked", "requests/s (range)", "p50 ms", "p95 ms", "p99 ms", "of no-op", "bad"
+    )
+    costs: list[str] = []
+    for n in sorted({one.connections for one in runs}):
+        here = [one for one in runs if one.connections == n]
+        limit = statistics.median(one.rate for one in here if one.target == LIMIT)
+        for name in dict.fromkeys(one.target for one in here):
+            mine = [one for one in here if one.target == name]
+            rates = sorted(one.rate for one in mine)
             rate = statistics.median(rates)
-            quantiles = [
-                f"{statistics.median(getattr(run, name) for run in mine):.1f}"
-                for name in ("p50", "p95", "p99")
-            ]
             table.add_row(
                 str(n),
-                endpoint,
+                name,
                 f"{rate:.0f} ({rates[0]:.0f}-{rates[-1]:.0f})",
-                *quantiles,
+                *(f"{statistics.median(getattr(one, q) for one in mine):.1f}" for q in ("p50", "p95", "p99")),
                 f"{rate / limit:.2f}",
-                str(sum(run.failed for run in mine)),
+                str(sum(one.failed + one.degraded for one in mine) or ""),
             )
+            cpu = {
+                process: statistics.median(one.cpu.get(process, 0.0) for one in mine)
+                for process in mine[0].cpu
+            }
+            parts = [
+                f"{process} {spent:.2f}" for process, spent in sorted(cpu.items(), key=lambda one: -one[1])
+            ]
+            costs.append(f"{n:>4} {name}: " + ", ".join(part for part in parts if not part.endswith(" 0.00")))
     console.print(table)
+    console.print("CPU milliseconds a request, by process (load: the load generator):")
+    for line in costs:
+        console.print("  " + line)
 
 
 def main() -> None:
@@ -134,41 +235,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--home", type=Path, default=Path(".recserve/bench"))
-    parser.add_argument("--url", help="A server that is running already.")
-    parser.add_argument("--port", type=int, default=18200)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="A trained home, made if missing.")
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--json", type=Path, help="Write all runs here.")
     options = parser.parse_args()
-    console = Console(width=110)
-    own = options.url is None
-    if own:
-        if not (options.home / "bundles").is_dir():
-            recserve(options.home, "import", "--dataset", "movielens-small")
-            recserve(options.home, "train")
-        recserve(options.home, "serve", "--detach", "--port", str(options.port))
-    try:
-        address = urlsplit(options.url or f"http://127.0.0.1:{options.port}")
-        host, port = address.hostname or "127.0.0.1", address.port or 80
-        users = [str(user) for user in range(1, 672)]
+    console = Console(width=130)
+    train_once(options.home)
+    # Stopping the benchmark stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with contextlib.ExitStack() as stack:
+        home = stack.enter_context(scratch_home(options.home, {}))
+        server = stack.enter_context(serving(home))
+        with contextlib.closing(sqlite3.connect(home / "recserve.db")) as database:
+            items = [row[0] for row in database.execute("SELECT item_id FROM items LIMIT 1000")]
+        targets = [
+            Target(LIMIT, server.port, "/v1/health/live"),
+            Target("repeat", server.port),
+            Target("repeat, explained", server.port, explain=True),
+            Target("fresh", server.port, fresh=True),
+            Target("fresh, explained", server.port, fresh=True, explain=True),
+        ]
+        named = {server.port: server_processes(home)}
+        for kind in options.peers:
+            copy = stack.enter_context(scratch_home(options.home, {}))
+            port = free_port()
+            process = psutil.Process(stack.enter_context(peer(kind, copy, port)).pid)
+            # Its queue has no bound: more connections only wait longer.
+            targets.append(
+                Target(f"{kind}, fresh", port, fresh=True, most=64 if kind == "naive" else 1_000_000)
+            )
+            named[port] = processes_of([process, *process.children(recursive=True)])
         runs: list[Run] = []
-        for repeat in range(REPEATS + 1):
-            for n in CONNECTIONS:
-                for endpoint in ("live", "recommend", "recommend + explain"):
+        for repeat in range(options.repeats + 1):
+            for n in options.connections:
+                # Each goes first in turn: whatever drifts hits all alike.
+                for number in range(len(targets)):
+                    target = targets[(number + repeat) % len(targets)]
+                    if n > target.most:
+                        continue
                     seconds = 1.0 if repeat == 0 else options.seconds
-                    run = asyncio.run(measure(endpoint, host, port, users, n, seconds))
+                    found = measure(target, n, seconds, items, named[target.port], repeat)
                     if repeat:  # the first round warms up
-                        runs.append(run)
-        cores = os.cpu_count()
-        console.print(
-            f"{platform.machine()}, {cores} cores, Python {platform.python_version()}; load from here"
-        )
+                        runs.append(found)
+        console.print(machine())
         show(runs, console)
-        if options.json:
-            options.json.write_text(json.dumps([asdict(run) for run in runs], indent=1))
-    finally:
-        if own:
-            recserve(options.home, "stop")
+        write_json(options.json, {"machine": machine(), "runs": [asdict(one) for one in runs]})
 
 
 if __name__ == "__main__":

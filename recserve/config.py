@@ -166,7 +166,12 @@ class ServerConfig(_Strict):
     topology: Literal["staged", "fused"] = "staged"
     max_batch: int = Field(64, ge=1, le=1024, description="Requests a micro-batch holds at most.")
     batches_in_flight: int = Field(2, ge=1, le=64)
-    max_queue: int = Field(1024, ge=1, description="Waiting requests before 503.")
+    max_queue: int = Field(
+        256, ge=1, description="Requests that may wait for a place in a batch; further ones get 503 at once."
+    )
+    max_wait_ms: int = Field(
+        1000, ge=10, description="A request that would wait longer for a place in a batch gets 503 at once."
+    )
     max_body_bytes: int = Field(2_000_000, ge=1_000)
     max_bulk_bytes: int = Field(
         20_000_000, ge=1_000, description="Longest body of up to 10,000 events, items or users."

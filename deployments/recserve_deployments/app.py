@@ -117,7 +117,8 @@ def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int)
     """
     options: dict[str, Any] = {
         "max_ongoing_requests": ongoing,
-        "health_check_period_s": 2.0,
+        # How long a dead replica may go unnoticed; its requests are sent elsewhere, but it is missed.
+        "health_check_period_s": 0.5,
         "health_check_timeout_s": 30.0,
         "graceful_shutdown_wait_loop_s": 0.2,
         "graceful_shutdown_timeout_s": 10.0,

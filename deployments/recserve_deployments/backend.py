@@ -42,7 +42,11 @@ class GraphBackend(StoredBackend):
         self._stages = stages
         self._observers = Observers(opened.registry)
         self._batcher: MicroBatcher[Request, Recommendation] = MicroBatcher(
-            self._answer, server.max_batch, server.batches_in_flight, server.max_queue
+            self._answer,
+            server.max_batch,
+            server.batches_in_flight,
+            server.max_queue,
+            server.max_wait_ms / 1000,
         )
         self._plugins: Sequence[PluginInfo] | None = None
 

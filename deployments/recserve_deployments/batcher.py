@@ -3,6 +3,9 @@
 An idle server answers a lone request at once. While the allowed number of batches is in flight, requests
 queue; the next free place takes all of them (up to ``max_batch``) in one batch. Latency is traded for
 throughput exactly as far as the load asks for it, and there is no timer to tune.
+
+The queue is bounded in number and in time: who would wait for longer than a client is willing to is told so
+at once, while there is time to ask elsewhere.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from recserve.errors import NotReadyError, OverloadedError
 T = TypeVar("T")
 R = TypeVar("R")
 
+# How much the newest batch counts in what a batch takes.
+_NEWEST = 0.25
+
 
 class MicroBatcher(Generic[T, R]):
     """Groups concurrent calls of :meth:`submit` into batches. For one event loop; not thread-safe.
@@ -28,6 +34,8 @@ class MicroBatcher(Generic[T, R]):
         max_batch: Elements a batch holds at most.
         in_flight: Batches that may run at the same time.
         max_queue: Elements that may wait for a place, beyond those in flight.
+        max_wait: Seconds that an element may have to wait before its batch starts, by how long batches took
+            lately. What fits into the next batch is always let in.
     """
 
     def __init__(
@@ -36,6 +44,7 @@ class MicroBatcher(Generic[T, R]):
         max_batch: int,
         in_flight: int,
         max_queue: int,
+        max_wait: float = float("inf"),
     ) -> None:
         if min(max_batch, in_flight, max_queue) < 1:
             raise ValueError("max_batch, in_flight and max_queue must be at least 1")
@@ -43,6 +52,9 @@ class MicroBatcher(Generic[T, R]):
         self._max_batch = max_batch
         self._in_flight = in_flight
         self._max_queue = max_queue
+        self._max_wait = max_wait
+        self._pace = 0.0
+        self._finished = 0.0
         self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._active = 0
         self._workers: set[asyncio.Task[None]] = set()
@@ -64,9 +76,9 @@ class MicroBatcher(Generic[T, R]):
         """
         if self._closed:
             raise NotReadyError("the server is shutting down")
-        if len(self._queue) >= self._max_queue:
+        if self._full():
             self._forget_withdrawn()
-            if len(self._queue) >= self._max_queue:
+            if self._full():
                 raise OverloadedError(
                     f"{len(self._queue)} requests are waiting already; try again in a moment"
                 )
@@ -85,11 +97,17 @@ class MicroBatcher(Generic[T, R]):
         while self._workers:
             await asyncio.wait(self._workers)
 
+    def _full(self) -> bool:
+        waiting = len(self._queue)
+        return waiting >= self._max_queue or waiting // self._max_batch * self._pace > self._max_wait
+
     def _forget_withdrawn(self) -> None:
         self._queue = deque(waiting for waiting in self._queue if not waiting[1].done())
 
     def _start_worker(self) -> None:
         if self._active < self._in_flight:
+            if not self._active:
+                self._finished = asyncio.get_running_loop().time()
             self._active += 1
             # The task first runs in the loop's next round, so calls made in this round share its batch.
             worker = asyncio.get_running_loop().create_task(self._work())
@@ -100,9 +118,16 @@ class MicroBatcher(Generic[T, R]):
         try:
             while batch := self._take():
                 await self._answer(batch)
+                self._note_pace()
         finally:
             # Here and not when the task is reaped: an element that comes in between needs a new worker.
             self._active -= 1
+
+    def _note_pace(self) -> None:
+        """How long after the last one this batch ended: with several in flight less than it took."""
+        now = asyncio.get_running_loop().time()
+        self._pace += _NEWEST * (now - self._finished - self._pace)
+        self._finished = now
 
     def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
         batch: list[tuple[T, asyncio.Future[R]]] = []

@@ -55,7 +55,8 @@ def deploy(args: AppArgs, report: Report) -> None:
                 build(args),
                 name=APP_NAME,
                 route_prefix="/",
-                logging_config=LoggingConfig(enable_access_log=False),
+                # Serve makes a record of each request even if nobody is to see it, unless its level forbids.
+                logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
             )
         except RuntimeError as error:
             raise RuntimeEnvironmentError(_reason(str(error))) from None
@@ -74,17 +75,19 @@ def wait_until_ready(url: str, timeout: float, report: Report) -> None:
     """
     end = time.monotonic() + timeout
     problem = "no answer"
-    while time.monotonic() < end:
-        try:
-            answer = httpx.get(f"{url}/v1/health/ready", timeout=5, trust_env=False)
-            body = answer.json()
-            if answer.status_code == 200 and all(body["stages"].values()):
-                return
-            problem = body["error"]["message"] if "error" in body else str(body["details"])
-        except (httpx.HTTPError, ValueError, KeyError) as error:
-            problem = str(error) or type(error).__name__
-        report(f"waiting for the API ({problem})")
-        time.sleep(0.2)
+    # One client: to make one costs more than to ask, and replicas that start need the CPU.
+    with httpx.Client(timeout=5, trust_env=False) as client:
+        while time.monotonic() < end:
+            try:
+                answer = client.get(f"{url}/v1/health/ready")
+                body = answer.json()
+                if answer.status_code == 200 and all(body["stages"].values()):
+                    return
+                problem = body["error"]["message"] if "error" in body else str(body["details"])
+            except (httpx.HTTPError, ValueError, KeyError) as error:
+                problem = str(error) or type(error).__name__
+            report(f"waiting for the API ({problem})")
+            time.sleep(0.1)
     raise RuntimeEnvironmentError(f"the server at {url} is not ready after {timeout:.0f} s: {problem}")
 
 

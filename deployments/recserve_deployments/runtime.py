@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from recserve.config import Config
+from recserve.config import Config, ServerConfig
 from recserve.domain import now_ms
 from recserve.errors import RuntimeEnvironmentError
 from recserve.store import open_store
@@ -64,7 +64,8 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
     shutil.rmtree(directory / "ray", ignore_errors=True)
     server_id = uuid.uuid4().hex
     chosen = ports.choose_ports(str(home))
-    variables = environment.server_environment(home, directory, chosen, (host, config.server.port))
+    public, most = (host, config.server.port), _most_requests(config.server)
+    variables = environment.server_environment(home, directory, chosen, public, most)
     log = logs / "server.log"
     state = ServerState(
         server_id=server_id,
@@ -93,6 +94,12 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
         )
     created = psutil.Process(process.pid).create_time()
     return state.model_copy(update={"pid": process.pid, "created": created})
+
+
+def _most_requests(server: ServerConfig) -> int:
+    """Recommendations that all ingress replicas hold: those in batches, and those that wait for one."""
+    replicas = max(server.ingress.replicas, server.ingress.max_replicas or 1)
+    return replicas * (server.max_batch * server.batches_in_flight + server.max_queue)
 
 
 def _refuse_second_server(home: Path) -> None:

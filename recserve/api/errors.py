@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recserve.api.answers import dumps
 from recserve.config import nearest
-from recserve.errors import InvalidRequestError, RecserveError, StoreError
+from recserve.errors import InvalidRequestError, OverloadedError, RecserveError, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ class BodyTooLargeError(RecserveError):
 
 def answer_error(request: Request, error: RecserveError) -> Response:
     """Tell the client, and the log if it is not the client's mistake."""
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    # A line for each refusal would make an overload worse; metrics count them.
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, OverloadedError):
         logger.warning("%s %s: %s: %s", request.method, request.url.path[:200], error.code, error)
     message = error.message
     if isinstance(error, StoreError):

@@ -228,6 +228,70 @@ def test_close_finishes_what_runs_and_refuses_the_rest() -> None:
     run(main())
 
 
+def test_who_would_wait_too_long_is_refused_at_once() -> None:
+    async def main() -> None:
+        async def work(batch: list[int]) -> Sequence[int | Exception]:
+            await asyncio.sleep(0.05)
+            return batch
+
+        batcher = MicroBatcher(work, max_batch=2, in_flight=1, max_queue=1000, max_wait=0.1)
+        # Before anything is known of how long a batch takes, everything is let in.
+        assert await asyncio.gather(*(batcher.submit(number) for number in range(12))) == list(range(12))
+        answers = await asyncio.gather(
+            *(batcher.submit(number) for number in range(100)), return_exceptions=True
+        )
+        refused = [answer for answer in answers if isinstance(answer, OverloadedError)]
+        let_in = [answer for answer in answers if isinstance(answer, int)]
+        assert len(refused) + len(let_in) == 100
+        # A batch takes 0.05 s or, on a busy machine, more; the first batch and the next are always let in.
+        assert 2 <= len(let_in) <= 8
+        assert let_in == list(range(len(let_in)))
+        # What was refused is not remembered: the server is idle again.
+        assert await batcher.submit(7) == 7
+
+    run(main())
+
+
+def test_batches_that_overlap_let_more_in() -> None:
+    async def main() -> None:
+        async def work(batch: list[int]) -> Sequence[int | Exception]:
+            await asyncio.sleep(0.04)
+            return batch
+
+        counts = []
+        for in_flight in (1, 4):
+            batcher = MicroBatcher(work, max_batch=1, in_flight=in_flight, max_queue=1000, max_wait=0.2)
+            await asyncio.gather(*(batcher.submit(number) for number in range(40)))
+            answers = await asyncio.gather(
+                *(batcher.submit(number) for number in range(200)), return_exceptions=True
+            )
+            counts.append(sum(isinstance(answer, int) for answer in answers))
+        assert counts[1] > counts[0]
+
+    run(main())
+
+
+def test_a_slow_batch_does_not_bar_the_next_one() -> None:
+    async def main() -> None:
+        recorder = Recorder(hold=True)
+        batcher = MicroBatcher(recorder, max_batch=4, in_flight=1, max_queue=100, max_wait=0.001)
+        first = asyncio.create_task(batcher.submit(0))
+        await asyncio.sleep(0.05)
+        recorder.gate.set()
+        assert await first == 0
+        recorder.gate.clear()
+        running = asyncio.create_task(batcher.submit(1))
+        await rounds()
+        waiting = [asyncio.create_task(batcher.submit(number)) for number in range(2, 6)]
+        await rounds()
+        with pytest.raises(OverloadedError):
+            await batcher.submit(6)
+        recorder.gate.set()
+        assert await asyncio.gather(running, *waiting) == [2, 4, 6, 8, 10]
+
+    run(main())
+
+
 def test_limits_must_be_positive() -> None:
     with pytest.raises(ValueError):
         MicroBatcher(Recorder(), max_batch=0, in_flight=1, max_queue=1)

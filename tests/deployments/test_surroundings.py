@@ -6,8 +6,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from recserve_deployments import environment, ports, runtime
@@ -229,6 +234,67 @@ def test_the_proxy_script_has_no_final_answer_while_nothing_runs(tmp_path: Path)
         assert "errorfile" not in text
         assert text.count("set-header x-recserve-call %[uuid]") == 1
         assert text.count("set-status 503 if { status 500 }") == 1
+
+
+def test_the_proxy_refuses_what_the_replicas_cannot_hold(tmp_path: Path) -> None:
+    asked, released = threading.Event(), threading.Event()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    class Replica(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.set()
+            released.wait(20)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    replica = ThreadingHTTPServer(("127.0.0.1", 0), Replica)
+    threading.Thread(target=replica.serve_forever, daemon=True).start()
+    script = environment._proxy_script(tmp_path, most=1)
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        "defaults\n    mode http\n    timeout client 30s\n    timeout connect 5s\n    timeout server 30s\n"
+        f"frontend http_frontend\n    bind 127.0.0.1:{port}\n    default_backend http-app\n"
+        f"backend http-app\n    server one 127.0.0.1:{replica.server_port}\n"
+    )
+    for _ in range(2):  # HAProxy is started again with a file that it corrected before
+        checked = subprocess.run([str(script), "-f", str(config), "-c"], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert config.read_text().count("overloaded.json") == 1
+    proxy = subprocess.Popen([str(script), "-f", str(config), "-db"])
+    url = f"http://127.0.0.1:{port}"
+    try:
+        with httpx.Client(trust_env=False, timeout=30) as client, ThreadPoolExecutor(1) as pool:
+            while not ports.accepts(f"127.0.0.1:{port}"):
+                time.sleep(0.05)
+            held = pool.submit(httpx.post, f"{url}/v1/recommend", json={}, trust_env=False, timeout=30)
+            assert asked.wait(20)
+            refused = client.post(f"{url}/v1/recommend", json={"user_id": "1"})
+            assert refused.status_code == 503
+            assert refused.json()["error"]["code"] == "overloaded"
+            assert refused.headers["retry-after"] == "1"
+            # Events are let in however many wait for recommendations.
+            event = threading.Thread(target=lambda: client.post(f"{url}/v1/events", json={}))
+            asked.clear()
+            event.start()
+            assert asked.wait(20)
+            released.set()
+            event.join(20)
+            assert held.result(20).status_code == 200
+            assert client.post(f"{url}/v1/recommend", json={}).status_code == 200
+    finally:
+        released.set()
+        proxy.terminate()
+        proxy.wait(20)
+        replica.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""What a server does with twice the requests that it can answer.
+
+    python -m benchmarks.overload [--home DIR] [--factor 2] [--seconds 10] [--repeats 3] [--json OUT]
+
+The sample data is loaded and trained in ``--home`` once; the server runs in a copy of it. Its peak is found
+first: the most answers a second over several numbers of connections that each ask again as soon as they are
+answered. Then requests come at ``--factor`` times that rate, at random moments, whether or not earlier ones
+were answered. What counts is *goodput*, answers 200 a second, as a share of the peak; how soon the others
+are refused (503 or 429); and that nobody waits in vain. All requests of the peak and of the overload are
+repeats: nothing new happens, which is when a server answers most and refusing costs the largest share.
+``--fresh`` makes them dearer instead: the server then keeps no answers.
+
+The load is on the same machine and takes twice as much of it at twice the rate: its CPU time is listed.
+
+Exit status 1: something timed out, or was answered neither 200 nor 503 nor 429.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.common import (
+    DEFAULT_HOME,
+    machine,
+    quantile,
+    scratch_home,
+    serving,
+    train_once,
+    write_json,
+)
+from benchmarks.serving import USERS, server_processes
+from benchmarks.serving_load import LOAD, Outcome, Plan, run
+
+CONNECTIONS = (64, 128, 256)
+MOST_CONNECTIONS = 4000
+REFUSED = (429, 503)
+
+
+@dataclass
+class Overload:
+    """One measurement of an offered rate.
+
+    Attributes:
+        peak: Answers a second of the closed loop that came before.
+        offered: Requests a second.
+        goodput: Answers 200 a second.
+        refused: Share of requests that were refused.
+        lost: Requests that were neither answered nor refused.
+        degraded: Answers that lacked a stage.
+        p50, p99: Latency of answers 200, milliseconds.
+        refusal_p50, refusal_p99, refusal_max: Latency of refusals.
+        late: Milliseconds that the load sent a request after it was due, at worst.
+        most: Most requests under way at once.
+        cpu: CPU seconds a second, by process.
+    """
+
+    peak: float
+    offered: float
+    goodput: float
+    refused: float
+    lost: int
+    degraded: int
+    p50: float
+    p99: float
+    refusal_p50: float
+    refusal_p99: float
+    refusal_max: float
+    late: float
+    most: int
+    cpu: dict[str, float]
+
+    @classmethod
+    def of(cls, peak: float, plan: Plan, outcome: Outcome) -> Overload:
+        """What an outcome means."""
+        good = outcome.latencies()
+        refused = [spent for status, spent in outcome.answers if status in REFUSED]
+        total = len(outcome.answers)
+        return cls(
+            peak=peak,
+            offered=total / plan.seconds,
+            # Time goes on until the last answer: what was let in at the end counts, and its time too.
+            goodput=len(good) / outcome.seconds,
+            refused=len(refused) / max(total, 1),
+            lost=total - len(good) - len(refused),
+            degraded=outcome.degraded,
+            p50=quantile(good, 0.5),
+            p99=quantile(good, 0.99),
+            refusal_p50=quantile(refused, 0.5),
+            refusal_p99=quantile(refused, 0.99),
+            refusal_max=max(refused, default=float("nan")),
+            late=outcome.late,
+            most=outcome.most,
+            cpu={name: spent / outcome.seconds for name, spent in outcome.cpu.items()},
+        )
+
+
+def peak_of(port: int, seconds: float, seed: int) -> float:
+    """The most answers a second that a closed loop gets."""
+    rates = []
+    for connections in CONNECTIONS:
+        outcome = run(Plan(port, "/v1/recommend", connections, seconds, users=USERS, seed=seed))
+        rates.append(len(outcome.latencies()) / outcome.seconds)
+    return max(rates)
+
+
+def show(found: Sequence[Overload], console: Console) -> None:
+    """One row a repeat, and the medians."""
+    table = Table(
+        "peak/s", "offered/s", "goodput/s", "of peak", "refused", "p50 ms", "p99 ms",
+        "refusal p50", "p99", "max", "lost", "load late ms", "load CPU",
+    )  # fmt: skip
+    for one in found:
+        table.add_row(
+            f"{one.peak:.0f}",
+            f"{one.offered:.0f}",
+            f"{one.goodput:.0f}",
+            f"{one.goodput / one.peak:.2f}",
+            f"{one.refused:.0%}",
+            *(f"{value:.0f}" for value in (one.p50, one.p99)),
+            *(f"{value:.1f}" for value in (one.refusal_p50, one.refusal_p99, one.refusal_max)),
+            str(one.lost + one.degraded or ""),
+            f"{one.late:.0f}",
+            f"{one.cpu.get(LOAD, 0.0):.2f}",
+        )
+    console.print(table)
+    share = statistics.median(one.goodput / one.peak for one in found)
+    refusal = statistics.median(one.refusal_p99 for one in found)
+    console.print(f"medians: goodput {share:.2f} of the peak; 99% of refusals within {refusal:.1f} ms")
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="A trained home, made if missing.")
+    parser.add_argument("--factor", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--fresh", action="store_true", help="The server keeps no answers.")
+    parser.add_argument("--json", type=Path, help="Write everything here.")
+    options = parser.parse_args()
+    console = Console(width=140)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops what was started, too
+    train_once(options.home)
+    changes: dict[str, Any] = {"server": {"repeats": 0}} if options.fresh else {}
+    found: list[Overload] = []
+    with scratch_home(options.home, changes) as home, serving(home) as server:
+        processes = server_processes(home)
+        run(Plan(server.port, "/v1/recommend", 64, 3.0, users=USERS))  # warms up
+        for repeat in range(options.repeats):
+            peak = peak_of(server.port, 3.0, repeat)
+            plan = Plan(
+                server.port,
+                "/v1/recommend",
+                MOST_CONNECTIONS,
+                options.seconds,
+                rate=options.factor * peak,
+                users=USERS,
+                seed=repeat,
+                processes=processes,
+            )
+            found.append(Overload.of(peak, plan, run(plan)))
+    console.print(machine())
+    show(found, console)
+    write_json(options.json, {"machine": machine(), "runs": [asdict(one) for one in found]})
+    return int(any(one.lost for one in found))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

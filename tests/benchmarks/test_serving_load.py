@@ -1,0 +1,122 @@
+"""The load generator against a real HTTP server: what is sent, counted, refused, and never answered."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from benchmarks import serving_load
+from benchmarks.serving_load import LOAD, Load, Plan
+
+
+class Api:
+    """Answers recommendations, refuses those for ``refused``, hangs up on ``broken``, and keeps count."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
+        self.early: list[str] = []
+        self.port = 0
+
+    async def recommend(self, request: Request) -> Response:
+        body = await request.json()
+        user = body["user_id"]
+        self.asked[user] += 1
+        if self.asked[user] > self.events[user]:
+            self.early.append(user)
+        if user == "slow":
+            await asyncio.sleep(0.3)
+        if user == "refused":
+            return JSONResponse({"error": {}}, 503, {"Connection": "close"})
+        return JSONResponse({"items": [], "degraded": ["ranking"] if user == "degraded" else []})
+
+    async def store(self, request: Request) -> Response:
+        listed = (await request.json())["events"]
+        self.events.update(event["user_id"] for event in listed)
+        return JSONResponse({"accepted": len(listed)}, 202)
+
+    async def live(self, request: Request) -> Response:
+        self.asked["live"] += 1
+        return PlainTextResponse("")
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    served = Api()
+    app = Starlette(
+        routes=[
+            Route("/v1/recommend", served.recommend, methods=["POST"]),
+            Route("/v1/events", served.store, methods=["POST"]),
+            Route("/v1/health/live", served.live),
+        ]
+    )
+    listening = socket.create_server(("127.0.0.1", 0))
+    served.port = listening.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield served
+    server.should_exit = True
+    thread.join(20)
+
+
+def test_every_answer_of_a_closed_loop_is_counted_once(api: Api) -> None:
+    outcome = serving_load.run(Plan(api.port, "/v1/health/live", connections=4, seconds=0.3))
+    assert len(outcome.answers) == api.asked["live"] > 4
+    assert {status for status, _ in outcome.answers} == {200}
+    assert outcome.seconds >= 0.3
+    assert outcome.cpu[LOAD] > 0
+
+
+def test_what_is_refused_or_degraded_is_told_apart(api: Api) -> None:
+    users = ("good", "refused", "degraded")
+    outcome = asyncio.run(Load(Plan(api.port, "/v1/recommend", 3, 0.4, users=users)).go())
+    statuses = Counter(status for status, _ in outcome.answers)
+    assert statuses == {200: api.asked["good"] + api.asked["degraded"], 503: api.asked["refused"]}
+    assert len(outcome.latencies()) == statuses[200]
+    assert len(outcome.latencies(good=False)) == statuses[503]
+    assert outcome.degraded == api.asked["degraded"] > 0
+
+
+def test_a_fresh_load_stores_an_event_before_each_request(api: Api) -> None:
+    users = [f"user {number}" for number in range(30)]
+    plan = Plan(api.port, "/v1/recommend", 5, 0.2, users=users, items=["a", "b"], fresh=True)
+    outcome = asyncio.run(Load(plan).go())
+    assert len(outcome.answers) == api.asked.total() >= 30
+    # Never twice for one event: every user once a round, and the last round may end early.
+    assert api.early == []
+    (rounds,) = set(api.events.values())
+    assert set(api.asked.values()) <= {rounds, rounds - 1}
+
+
+def test_an_open_loop_does_not_wait_for_answers(api: Api) -> None:
+    plan = Plan(api.port, "/v1/recommend", 500, 1.0, rate=100, users=["slow"])
+    outcome = asyncio.run(Load(plan).go())
+    assert len(outcome.answers) == api.asked["slow"] > 50
+    # One connection that waits 0.3 s for each answer would get 4.
+    assert outcome.most > 10
+    assert min(spent for _, spent in outcome.answers) >= 290
+
+
+def test_an_open_loop_survives_refusals_that_close_the_connection(api: Api) -> None:
+    plan = Plan(api.port, "/v1/recommend", 500, 0.5, rate=200, users=["refused"])
+    outcome = asyncio.run(Load(plan).go())
+    assert {status for status, _ in outcome.answers} == {503}
+    assert len(outcome.answers) == api.asked["refused"]
+
+
+def test_nobody_there_is_an_answer_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(SystemExit, match="load failed"):
+        serving_load.run(Plan(port, "/v1/health/live", 1, 0.2))
