@@ -28,18 +28,18 @@ class BertLstmParams(NoParams):
         description="Length of item vectors and LSTM state; default by number of events.",
         json_schema_extra=search(choices=[32, 64, 128, 256]),
     )
-    window: int = Field(
-        50,
+    window: int | None = Field(
+        None,
         ge=1,
         le=1000,
-        description="Newest events of a user that are read.",
+        description="Newest events of a user that are read; default by length of histories, 50 to 200.",
         json_schema_extra=search(choices=[20, 50, 100, 200]),
     )
     dropout: float = Field(
-        0.2,
+        0.3,
         ge=0,
         lt=1,
-        description="Dropout before and after the LSTM.",
+        description="Dropout of what the LSTM reads and of what makes up the user state.",
         json_schema_extra=search(low=0.0, high=0.6),
     )
     id_dropout: float = Field(
@@ -50,7 +50,7 @@ class BertLstmParams(NoParams):
         json_schema_extra=search(low=0.0, high=0.5),
     )
     min_id_count: int = Field(
-        3,
+        1,
         ge=1,
         description="Positive events an item needs for an id vector of its own.",
         json_schema_extra=search(low=1, high=20),

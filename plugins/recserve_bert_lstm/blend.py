@@ -4,6 +4,11 @@ For each query the probability of candidate j is softmax(w . x_j) over the query
 (McFadden 1974; ListNet's top-one model, Cao et al. 2007). Features are standardised within the query,
 so retrievers with different scales mix; a retriever that did not answer gives zeros throughout,
 which moves no candidate past another.
+
+Examples come from some users, most of them from busy ones. Two things keep the blend from serving those
+alone: a user's examples weigh less the more there are of him, and what makes a weight depend on the
+length of the history is drawn to none more strongly than the weight itself, since few short histories are
+there to learn it from and the many long ones would decide it for them.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from recserve import Candidates
 from recserve_bert_lstm.batches import take_candidates
 
 RANK_OFFSET = 10.0
+LENGTH_PULL = 50.0
+"""How much more strongly than others a weight that depends on the length of the history is pulled to 0."""
 _OWN = ("sequence", "sequence_long", "popularity", "popularity_long", "similarity")
 _EACH = ("score", "score_long", "present", "rank")
 
@@ -113,13 +120,21 @@ class Blend:
         return cls(tuple(sources), weights)
 
     @classmethod
-    def learn(cls, signals: Signals, candidates: Candidates, labels: Floats, l2: float) -> Blend:
+    def learn(
+        cls,
+        signals: Signals,
+        candidates: Candidates,
+        labels: Floats,
+        users: NDArray[np.int32],
+        l2: float,
+    ) -> Blend:
         """Fit by penalised maximum likelihood (L-BFGS; convex, so the result is unique).
 
         Args:
             signals: Of Q queries.
             candidates: Shape (Q, K).
             labels: float32, shape (Q, K); queries without a positive label teach nothing.
+            users: int32, shape (Q,); whose query it is.
             l2: Strength of the pull towards :meth:`untrained`, as a number of queries.
         """
         start = cls.untrained(sorted(candidates.sources))
@@ -132,6 +147,8 @@ class Blend:
         flat = features.reshape(-1, features.shape[2])
         open_ = valid[useful]
         target = target[useful] / target[useful].sum(axis=1, keepdims=True)
+        share = _shares(users[useful])
+        pull = l2 * np.array([LENGTH_PULL if name.endswith("_long") else 1.0 for name in start.names()])
 
         def objective(weights: Doubles) -> tuple[float, Doubles]:
             scores = (features @ weights.astype(np.float32)).astype(np.float64)
@@ -139,11 +156,11 @@ class Blend:
             logits -= logits.max(axis=1, keepdims=True)
             exp = np.exp(logits)
             total = exp.sum(axis=1, keepdims=True)
-            loss = float((np.log(total[:, 0]) - (target * np.where(open_, logits, 0)).sum(1)).sum())
-            residual = (exp / total - target).astype(np.float32)
+            losses = np.log(total[:, 0]) - (target * np.where(open_, logits, 0)).sum(axis=1)
+            residual = ((exp / total - target) * share[:, None]).astype(np.float32)
             gradient = (residual.ravel() @ flat).astype(np.float64)
             away = weights - start.weights
-            return loss + 0.5 * l2 * float(away @ away), gradient + l2 * away
+            return float(share @ losses + 0.5 * (pull * away) @ away), gradient + pull * away
 
         fitted = minimize(objective, start.weights, jac=True, method="L-BFGS-B")
         return cls(start.sources, np.asarray(fitted.x, dtype=np.float64))
@@ -201,6 +218,13 @@ class Blend:
         return [*_OWN, *(f"{source}.{kind}" for source in self.sources for kind in _EACH)]
 
 
+def _shares(users: NDArray[np.int32]) -> Doubles:
+    """Weight of each example: less the more its user has; in sum the effective number of examples."""
+    shares: Doubles = 1.0 / np.sqrt(np.bincount(users)[users])
+    shares *= shares.sum() / (shares @ shares)
+    return shares
+
+
 def compare(
     signals: Signals, candidates: Candidates, labels: Floats, users: NDArray[np.int32], l2: float
 ) -> dict[str, float]:
@@ -215,7 +239,7 @@ def compare(
     rest = np.flatnonzero(positive & (users % 5 != 0))
     if len(held) == 0 or len(rest) == 0:
         return {}
-    blend = Blend.learn(signals.take(rest), take_candidates(candidates, rest), labels[rest], l2)
+    blend = Blend.learn(signals.take(rest), take_candidates(candidates, rest), labels[rest], users[rest], l2)
     signals, candidates, labels = signals.take(held), take_candidates(candidates, held), labels[held]
     scores = {
         "blend": blend.score(signals, candidates),

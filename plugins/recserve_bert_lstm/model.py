@@ -31,6 +31,7 @@ from recserve_bert_lstm.serving import Server
 from recserve_bert_lstm.training import train
 
 _CHUNK = 256  # examples scored at once while the blend is fitted
+_LONG = 50  # events that make a history long, for the blend
 
 
 class BertLstm:
@@ -75,6 +76,7 @@ class BertLstm:
                 network=fitted.network,
                 matrix=fitted.matrix,
                 popularity=np.log1p(data.item_counts).astype(np.float32),
+                window=fitted.facts["window"],
                 ready=fitted.facts["epochs"] > 0,
                 anchor_event=common,
                 blend=blend,
@@ -93,7 +95,7 @@ class BertLstm:
         signals = self._signals_in_chunks(examples.queries, examples.candidates)
         offered, labels, l2 = examples.candidates, examples.labels, self._params.blend_l2
         checked = compare(signals, offered, labels, examples.users, l2)
-        blend = Blend.learn(signals, offered, labels, l2).to_json()
+        blend = Blend.learn(signals, offered, labels, examples.users, l2).to_json()
         self._use(dataclasses.replace(stored, blend=blend))
         return {"blend": blend, "blend_ndcg@10": checked}
 
@@ -154,14 +156,13 @@ class BertLstm:
         states, known = server.states(queries)
         inside = (items >= 0) & (items < len(stored.popularity))
         popularity = np.where(inside, stored.popularity[np.where(inside, items, 0)], 0)
-        window = np.float32(self._params.window)
-        length = np.minimum(queries.histories.lengths, window).astype(np.float32)
+        length = np.minimum(queries.histories.lengths, _LONG).astype(np.float32)
         return Signals(
             sequence=server.score(states, items, queries),
             popularity=popularity.astype(np.float32),
             similarity=server.similarity(items, queries),
             known=known & stored.ready,
-            length=np.log1p(length) / np.log1p(window) - np.float32(0.5),
+            length=np.log1p(length) / np.log1p(np.float32(_LONG)) - np.float32(0.5),
         )
 
     def _signals_in_chunks(self, queries: Queries, candidates: Candidates) -> Signals:
@@ -185,5 +186,5 @@ class BertLstm:
         self._blend = blend
         self._stored = stored
         self._server = Server(
-            stored.network, stored.matrix, self._catalogue, self._params.window, stored.anchor_event
+            stored.network, stored.matrix, self._catalogue, stored.window, stored.anchor_event
         )

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,27 @@ from torch.nn import functional
 from recserve import ConfigError
 from recserve_bert_lstm.windows import GAP_BUCKETS, Padded
 
-LstmState = tuple[torch.Tensor, torch.Tensor]
+DECAYS = (0.5, 0.9, 1.0)
+"""What a liked event still weighs after one more event, in each of the means of :class:`Taste`."""
+
+RECENT = 50
+"""Events that the LSTM reads to answer a query: more of them cost time and change nothing in accuracy."""
+
+
+class State(NamedTuple):
+    """What is kept of a user's events to go on from.
+
+    Attributes:
+        hidden: float, shape (1, B, width); of the LSTM.
+        cell: float, shape (1, B, width); of the LSTM.
+        sums: float, shape (len(DECAYS), B, width); decayed sums of liked item vectors.
+        counts: float, shape (len(DECAYS), B, 1); decayed numbers of liked events.
+    """
+
+    hidden: torch.Tensor
+    cell: torch.Tensor
+    sums: torch.Tensor
+    counts: torch.Tensor
 
 
 class Dropout:
@@ -108,8 +129,76 @@ class ItemTower(nn.Module):
         return vectors
 
 
+class Taste(nn.Module):
+    """Decayed means of the item vectors a user liked, scaled by dimension: of late, and ever.
+
+    Items near the mean of what was liked are good guesses from the first step of training on, and however
+    long ago it was. The LSTM, which forgets, learns what order adds to that.
+
+    Args:
+        width: Length of item vectors.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(len(DECAYS), width))
+
+    def forward(
+        self, vectors: torch.Tensor, liked: torch.Tensor, dropout: Dropout, before: State | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The part of the user state after each event.
+
+        Args:
+            vectors: float, shape (B, L, width).
+            liked: float, shape (B, L, 1); 1 at liked events, else 0.
+            dropout: Applied to the means.
+            before: What to go on from.
+
+        Returns:
+            float, shape (B, L, width), and ``sums`` and ``counts`` of :class:`State`.
+        """
+        steps = torch.arange(vectors.shape[1], device=vectors.device)
+        ago = steps[:, None] - steps[None, :]
+        taste = torch.zeros_like(vectors)
+        kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for number, decay in enumerate(DECAYS):
+            kernel = torch.where(ago >= 0, decay ** ago.clamp(min=0).to(vectors.dtype), 0.0)
+            sums, counts = kernel @ (vectors * liked), kernel @ liked
+            if before is not None:
+                faded = (decay ** (steps + 1).to(vectors.dtype))[:, None]
+                sums = sums + faded * before.sums[number, :, None]
+                counts = counts + faded * before.counts[number, :, None]
+            taste = taste + dropout(_mean(sums, counts)) * self.scale[number]
+            kept.append((sums[:, -1], counts[:, -1]))
+        return taste, torch.stack([sums for sums, _ in kept]), torch.stack([counts for _, counts in kept])
+
+    def last(self, vectors: torch.Tensor, liked: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The part of the user state after the last event, in one pass without the states before.
+
+        Args:
+            vectors: float, shape (B, L, width); padded at the end.
+            liked: float, shape (B, L, 1); 0 at pads.
+            lengths: int64, shape (B,).
+
+        Returns:
+            float, shape (B, width).
+        """
+        ago = lengths[:, None] - 1 - torch.arange(vectors.shape[1], device=vectors.device)
+        taste = torch.zeros_like(vectors[:, 0])
+        for number, decay in enumerate(DECAYS):
+            weights = liked * (decay ** ago.clamp(min=0).to(vectors.dtype))[..., None]
+            sums = torch.einsum("blw,blo->bw", vectors, weights)
+            taste = taste + _mean(sums, weights.sum(dim=1)) * self.scale[number]
+        return taste
+
+
+def _mean(sums: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Quotient; zeros where nothing was counted."""
+    return sums / torch.where(counts > 0, counts, 1.0)
+
+
 class Network(nn.Module):
-    """Sequence of events in, user state after each event out.
+    """Sequence of events in, user state after each event out: what the LSTM says plus :class:`Taste`.
 
     The recurrence only looks back, so a state can be kept and advanced by one event
     (:meth:`encode` takes and returns it).
@@ -131,6 +220,7 @@ class Network(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.lstm = nn.LSTM(width, width)
         self.output = nn.Linear(width, width)
+        self.taste = Taste(width)
 
     @classmethod
     def blank(cls, n_ids: int, text_dimension: int, n_event_types: int, width: int) -> Network:
@@ -150,6 +240,7 @@ class Network(nn.Module):
             nn.init.normal_(table.weight, std=0.02, generator=generator)
         nn.init.uniform_(self.output.weight, -bound, bound, generator=generator)
         nn.init.zeros_(self.output.bias)
+        nn.init.constant_(self.taste.scale, 0.5 / len(DECAYS))
         with torch.no_grad():
             # An open forget gate at the start (Jozefowicz et al., 2015).
             self.lstm.get_parameter("bias_hh_l0")[self.width : 2 * self.width] += 1.0
@@ -162,8 +253,8 @@ class Network(nn.Module):
         weights: torch.Tensor,
         gaps: torch.Tensor,
         dropout: Dropout = NO_DROPOUT,
-        state: LstmState | None = None,
-    ) -> tuple[torch.Tensor, LstmState]:
+        state: State | None = None,
+    ) -> tuple[torch.Tensor, State]:
         """User states after each event.
 
         Args:
@@ -172,33 +263,69 @@ class Network(nn.Module):
             weights: float, shape (B, L); signed confidences.
             gaps: int64, shape (B, L); see ``gap_buckets``.
             dropout: Applied to what goes in and what comes out.
-            state: LSTM state to go on from; None starts afresh.
+            state: What to go on from; None starts afresh.
 
         Returns:
-            User states, float, shape (B, L, width), and the LSTM state after the last position.
+            User states, float, shape (B, L, width), and what to go on from after the last position.
         """
+        before = None if state is None else (state.hidden, state.cell)
+        hidden, (last, cell) = self.lstm(self._inputs(vectors, events, weights, gaps, dropout), before)
+        taste, sums, counts = self.taste(vectors, _liked(weights), dropout, state)
+        states = self.output(dropout(hidden.transpose(0, 1))) + taste
+        return states, State(last, cell, sums, counts)
+
+    def _inputs(
+        self,
+        vectors: torch.Tensor,
+        events: torch.Tensor,
+        weights: torch.Tensor,
+        gaps: torch.Tensor,
+        dropout: Dropout,
+    ) -> torch.Tensor:
+        """What the LSTM reads, shape (L, B, width)."""
         codes = torch.clamp(events, 0, self.event_types.num_embeddings - 1)
         happened = (
             self.event_types(codes) + self.gaps(gaps) + self.confidence(weights.clamp(-5.0, 5.0)[..., None])
         )
         # Time first: oneDNN's LSTM is several times faster on a CPU that way.
-        inputs = dropout(self.norm(vectors) + happened).transpose(0, 1).contiguous()
-        hidden, state = self.lstm(inputs, state)
-        return self.output(dropout(hidden.transpose(0, 1))), state
+        return dropout(self.norm(vectors) + happened).transpose(0, 1).contiguous()
 
     def encode_padded(
         self, vectors: torch.Tensor, sequences: Padded, dropout: Dropout = NO_DROPOUT
     ) -> torch.Tensor:
         """:meth:`encode` for NumPy sequences, moved to the device of ``vectors``."""
-        device = vectors.device
-        states, _ = self.encode(
-            vectors,
-            torch.from_numpy(sequences.events).to(device),
-            torch.from_numpy(sequences.weights).to(device),
-            torch.from_numpy(sequences.gaps).to(device),
-            dropout,
-        )
+        states, _ = self.encode(vectors, *_tensors(sequences, vectors.device), dropout)
         return states
+
+    def last_states(self, vectors: torch.Tensor, sequences: Padded) -> torch.Tensor:
+        """User states after the last event of each sequence, float, shape (B, width).
+
+        The same as the last of :meth:`encode_padded`, without working out those before, but for the LSTM's
+        part in long sequences: it reads the :data:`RECENT` newest events. A sequence without events gets a
+        state that means nothing.
+        """
+        events, weights, gaps = _tensors(sequences, vectors.device)
+        lengths = torch.from_numpy(sequences.lengths).to(vectors.device)
+        taste = self.taste.last(vectors, _liked(weights), lengths)
+        rows = torch.arange(len(lengths), device=vectors.device)
+        if vectors.shape[1] > RECENT:
+            newest = (lengths - RECENT).clamp(min=0)[:, None] + torch.arange(RECENT, device=vectors.device)
+            at = (rows[:, None], newest)
+            vectors, events, weights, gaps = vectors[at], events[at], weights[at], gaps[at]
+            lengths = lengths.clamp(max=RECENT)
+        hidden, _ = self.lstm(self._inputs(vectors, events, weights, gaps, NO_DROPOUT))
+        states: torch.Tensor = self.output(hidden[(lengths - 1).clamp(min=0), rows])
+        return states + taste
+
+
+def _liked(weights: torch.Tensor) -> torch.Tensor:
+    return (weights > 0).to(weights.dtype)[..., None]
+
+
+def _tensors(sequences: Padded, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    events = torch.from_numpy(sequences.events).to(device)
+    weights = torch.from_numpy(sequences.weights).to(device)
+    return events, weights, torch.from_numpy(sequences.gaps).to(device)
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -54,10 +54,7 @@ class Server:
         """
         sequences = last_events(self._readable(queries), self._window)
         vectors = self._gather(sequences.items, queries)
-        states = self._network.encode_padded(vectors, sequences)
-        last = torch.from_numpy(np.maximum(sequences.lengths - 1, 0)).to(self._device)
-        batch = torch.arange(len(last), device=self._device)
-        return states[batch, last], sequences.lengths > 0
+        return self._network.last_states(vectors, sequences), sequences.lengths > 0
 
     @torch.inference_mode()
     def score(self, states: torch.Tensor, items: IntArray, queries: Queries) -> Floats:

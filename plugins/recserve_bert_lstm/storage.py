@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -24,7 +25,9 @@ _WEIGHTS = "network.safetensors"
 _ITEMS = "items.npy"
 _POPULARITY = "popularity.npy"
 _DESCRIPTION = "model.json"
-_FORMAT = 1
+_FORMAT = 2
+_WITHOUT_TASTE = 1  # still read, so that a server can go back to a bundle of before
+_WINDOW_THEN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Stored:
         network: Without id vectors.
         matrix: float32, shape (n_items, width); item vectors.
         popularity: float32, shape (n_items,); log(1 + positive events).
+        window: Newest events of a user that are read.
         ready: Whether there was any sequence to learn from.
         anchor_event: Event type that an anchor is read as.
         blend: JSON-like form of the blend; None when it was never learnt.
@@ -43,6 +47,7 @@ class Stored:
     network: Network
     matrix: NDArray[np.float32]
     popularity: NDArray[np.float32]
+    window: int
     ready: bool
     anchor_event: int
     blend: Mapping[str, Any] | None
@@ -55,6 +60,7 @@ def write(stored: Stored, directory: Path) -> None:
     description = {
         "format": _FORMAT,
         "width": network.width,
+        "window": stored.window,
         "text_dimension": 0 if projection is None else projection.in_features,
         "event_types": network.event_types.num_embeddings - 1,
         "ready": stored.ready,
@@ -98,7 +104,7 @@ def read(directory: Path, n_items: int, text_dimension: int) -> Stored:
 
 def _read(directory: Path, n_items: int, text_dimension: int) -> Stored:
     description = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
-    if description["format"] != _FORMAT:
+    if description["format"] not in (_FORMAT, _WITHOUT_TASTE):
         raise BundleError(
             f"bert_lstm: format {description['format']} was written by another version; train again"
         )
@@ -113,11 +119,15 @@ def _read(directory: Path, n_items: int, text_dimension: int) -> Stored:
     popularity = _array(directory / _POPULARITY, (n_items,), mapped=False)
     network = Network.blank(0, text_dimension, int(description["event_types"]), width)
     network.items.ids = None
-    network.load_state_dict(load_file(directory / _WEIGHTS))
+    weights = load_file(directory / _WEIGHTS)
+    if description["format"] == _WITHOUT_TASTE:
+        weights["taste.scale"] = torch.zeros_like(network.taste.scale)
+    network.load_state_dict(weights)
     return Stored(
         network=network,
         matrix=matrix,
         popularity=popularity,
+        window=int(description.get("window", _WINDOW_THEN)),
         ready=bool(description["ready"]),
         anchor_event=int(description["anchor_event"]),
         blend=description["blend"],

@@ -70,7 +70,13 @@ class Trainer:
         self._random = np.random.default_rng(context.seed)
         self._vectors = data.catalogue.vectors if params.text else None
         counts = data.item_counts
-        self._settings = Settings.choose(params, int(counts.sum()), int((counts > 0).sum()), context.prior)
+        self._settings = Settings.choose(
+            params,
+            int(counts.sum()),
+            data.histories.lengths,
+            int((counts > 0).sum()),
+            context.prior,
+        )
         self._slots = np.full(data.n_items, -1, dtype=np.int64)
         frequent = np.flatnonzero(counts >= params.min_id_count)
         self._slots[frequent] = np.arange(len(frequent))
@@ -91,7 +97,7 @@ class Trainer:
             histories, held_out = hold_out(histories, VALIDATION_EVENTS, self._random)
             if len(held_out) == 0:
                 epochs, held_out = min(epochs, UNVALIDATED_EPOCHS), None
-        windows = TrainingWindows(histories, self._params.window)
+        windows = TrainingWindows(histories, self._settings.window)
         network, learnt = self._network, {"epochs": 0}
         if windows.n_targets:
             network, learnt = self._optimise(windows, epochs, held_out)
@@ -100,6 +106,7 @@ class Trainer:
         facts = {
             **learnt,
             "width": self._settings.width,
+            "window": self._settings.window,
             "dropout": self._params.dropout,
             "targets": windows.n_targets,
             "items_with_id": int((self._slots >= 0).sum()),
@@ -160,7 +167,7 @@ class Trainer:
                 best_epoch = epoch
                 continue
             matrix = self._item_matrix(average)
-            scores.append(round(ndcg(average, matrix, held_out, self._params.window), 6))
+            scores.append(round(ndcg(average, matrix, held_out, self._settings.window), 6))
             self._context.validated(epoch, scores[-1])
             if scores[-1] > best_score:
                 best, best_score, best_epoch = _copy(average), scores[-1], epoch

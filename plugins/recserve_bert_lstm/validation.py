@@ -93,10 +93,8 @@ def ndcg(network: Network, matrix: torch.Tensor, held_out: HeldOut, window: int,
         queries = held_out.queries.select(chosen)
         sequences = last_events(queries, window)
         rows = torch.from_numpy(np.maximum(sequences.items, 0)).to(matrix.device)
-        states = network.encode_padded(torch.nn.functional.embedding(rows, matrix), sequences)
-        batch = torch.arange(len(chosen), device=matrix.device)
-        last = torch.from_numpy(sequences.lengths - 1).to(matrix.device)
-        scores = (states[batch, last] @ matrix.T).cpu().numpy()
+        states = network.last_states(torch.nn.functional.embedding(rows, matrix), sequences)
+        scores = (states @ matrix.T).cpu().numpy()
         targets = held_out.targets[chosen]
         reached = scores[np.arange(len(chosen)), targets]
         scores[queries.owners(), queries.items] = -np.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -12,6 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recserve_bert_lstm import BertLstmParams, register_rankers, register_retrievers
 from recserve_bert_lstm.model import BertLstm
+from recserve_bert_lstm.network import DECAYS, NO_DROPOUT, RECENT, Taste
+from recserve_bert_lstm.settings import Settings
+from recserve_bert_lstm.windows import last_events
+from safetensors.torch import load_file, save_file
 
 from recserve import (
     BundleError,
@@ -162,7 +167,8 @@ def test_absent_cuda_is_a_clear_error():
     ids=["default", "ids only", "full", "sampled", "bce"],
 )
 def test_learns_a_deterministic_cycle(chosen):
-    model = fitted(params(**chosen), dataset(catalogue(), cycles()))
+    # A fixed number of epochs: validation is perfect, and stops, before short histories are learnt.
+    model = fitted(params(**chosen), dataset(catalogue(), cycles()), prior={"epochs": 15})
     assert next_item_accuracy(model) > 0.9  # popularity would reach 1 / 24
 
 
@@ -273,6 +279,60 @@ def test_state_can_be_advanced_one_event_at_a_time(cycle_model):
     torch.testing.assert_close(one[:, 0], whole[:, -1], atol=1e-5, rtol=1e-5)
 
 
+def test_last_states_are_the_last_of_all_states(cycle_model):
+    network, matrix = cycle_model._stored.network, torch.from_numpy(cycle_model._stored.matrix)
+    past = histories(
+        [[3, 4, 5, 6, 7], [9], [1, 2, 3]], [[1.0, -1.0, 1.0, 1.0, -0.5], [-1.0], [1.0, 1.0, 1.0]]
+    )
+    sequences = last_events(past, 4)
+    with torch.inference_mode():
+        vectors = torch.nn.functional.embedding(torch.from_numpy(np.maximum(sequences.items, 0)), matrix)
+        every = network.encode_padded(vectors, sequences)
+        last = network.last_states(vectors, sequences)
+    expected = every[torch.arange(3), torch.from_numpy(sequences.lengths - 1)]
+    torch.testing.assert_close(last, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_long_histories_are_read_by_taste_and_their_end_by_the_lstm(cycle_model):
+    network, matrix = cycle_model._stored.network, torch.from_numpy(cycle_model._stored.matrix)
+    long = [step % N_ITEMS for step in range(RECENT + 20)]
+
+    def state(lists: list[list[int]]) -> torch.Tensor:
+        sequences = last_events(histories(lists), 200)
+        rows = torch.from_numpy(np.maximum(sequences.items, 0))
+        with torch.inference_mode():
+            return network.last_states(torch.nn.functional.embedding(rows, matrix), sequences)
+
+    beside = state([[1, 2], long])
+    torch.testing.assert_close(beside[1:], state([long]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(beside[:1], state([[1, 2]]), atol=1e-5, rtol=1e-5)
+    # What is further away than the LSTM reads still counts.
+    other = [(item + 5) % N_ITEMS for item in long[:20]] + long[20:]
+    assert not torch.allclose(state([other]), beside[1:], atol=1e-3)
+
+
+def test_taste_is_a_decayed_mean_of_what_was_liked():
+    taste = Taste(2)
+    with torch.no_grad():
+        taste.scale.fill_(1.0)
+    vectors = torch.tensor([[[1.0, 0.0], [0.0, 5.0], [0.0, 1.0]]])
+    liked = torch.tensor([[[1.0], [0.0], [1.0]]])
+    with torch.inference_mode():
+        states, _, _ = taste(vectors, liked, NO_DROPOUT, None)
+    assert DECAYS[-1] == 1.0
+    expected = sum(torch.tensor([decay**2, 1.0]) / (1.0 + decay**2) for decay in DECAYS)
+    torch.testing.assert_close(states[0, 0], torch.tensor([float(len(DECAYS)), 0.0]))
+    torch.testing.assert_close(states[0, 2], expected)
+
+
+@pytest.mark.parametrize(("lengths", "window"), [([3, 8, 5], 50), ([400, 90, 700], 200), ([120] * 10, 120)])
+def test_window_follows_the_length_of_histories(lengths, window):
+    chosen = Settings.choose(BertLstmParams(), 1000, np.array(lengths), 100, None)
+    assert chosen.window == window
+    assert Settings.choose(BertLstmParams(window=7), 1000, np.array(lengths), 100, None).window == 7
+    assert Settings.choose(BertLstmParams(), 1000, np.array(lengths), 100, {"window": 64}).window == 64
+
+
 def test_load_restores_scores(cycle_model, tmp_path):
     cycle_model.save(tmp_path)
     loaded = BertLstm(params(), catalogue())
@@ -301,6 +361,21 @@ def test_damaged_bundle_is_one_clear_error(cycle_model, tmp_path, name, damage):
     assert "\n" not in caught.value.message
 
 
+def test_bundle_without_taste_is_still_read(cycle_model, tmp_path):
+    cycle_model.save(tmp_path)
+    weights = load_file(tmp_path / "network.safetensors")
+    del weights["taste.scale"]
+    save_file(weights, tmp_path / "network.safetensors")
+    description = json.loads((tmp_path / "model.json").read_text())
+    del description["window"]
+    (tmp_path / "model.json").write_text(json.dumps({**description, "format": 1}))
+    old = BertLstm(params(), catalogue())
+    old.load(tmp_path)
+    assert torch.count_nonzero(old._stored.network.taste.scale) == 0
+    assert old._stored.window == 50
+    assert np.isfinite(old.score(queries([[1, 2]]), candidates(np.arange(4, dtype=np.int32)[None, :]))).all()
+
+
 def test_bundle_of_another_catalogue_is_refused(cycle_model, tmp_path):
     cycle_model.save(tmp_path)
     with pytest.raises(BundleError, match="items"):
@@ -316,7 +391,7 @@ def test_text_without_vectors_is_refused():
 
 def test_works_without_vectors_by_ids_alone():
     items = Catalogue([f"i{row}" for row in range(N_ITEMS)])
-    model = fitted(params(text=False), dataset(items, cycles()))
+    model = fitted(params(text=False), dataset(items, cycles()), prior={"epochs": 15})
     assert next_item_accuracy(model) > 0.9
 
 

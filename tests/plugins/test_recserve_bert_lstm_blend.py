@@ -149,6 +149,9 @@ def test_hold_out_takes_last_positives_and_leaks_nothing():
 K, USERS, N = 30, 150, 200
 
 
+OWNERS = np.arange(USERS, dtype=np.int32)
+
+
 def planted(seed: int) -> tuple[Signals, Candidates, np.ndarray, np.ndarray]:
     """Relevance depends on the sequence score and on one retriever, not on the other."""
     random = np.random.default_rng(seed)
@@ -183,7 +186,7 @@ def ndcg(scores: np.ndarray, labels: np.ndarray, k: int = 10) -> float:
 
 def test_blend_beats_the_sequence_score_alone():
     signals, offered, labels, _ = planted(0)
-    blend = Blend.learn(signals, offered, labels, l2=2.0)
+    blend = Blend.learn(signals, offered, labels, OWNERS, l2=2.0)
     signals, offered, labels, sequence = planted(1)
     assert ndcg(blend.score(signals, offered), labels) > ndcg(sequence, labels) + 0.15
 
@@ -196,7 +199,7 @@ def test_untrained_blend_is_the_sequence_score():
 
 def test_blend_is_deterministic_and_survives_json():
     signals, offered, labels, _ = planted(0)
-    first, second = (Blend.learn(signals, offered, labels, l2=2.0) for _ in range(2))
+    first, second = (Blend.learn(signals, offered, labels, OWNERS, l2=2.0) for _ in range(2))
     assert first.to_json() == second.to_json()
     again = Blend.from_json(first.to_json())
     np.testing.assert_array_equal(again.score(signals, offered), first.score(signals, offered))
@@ -206,7 +209,7 @@ def test_blend_is_deterministic_and_survives_json():
 
 def test_missing_and_unknown_sources_are_neutral():
     signals, offered, labels, _ = planted(0)
-    blend = Blend.learn(signals, offered, labels, l2=2.0)
+    blend = Blend.learn(signals, offered, labels, OWNERS, l2=2.0)
     absent = dataclasses.replace(offered, sources=("noise",), source_scores=offered.source_scores[:, :, 1:])
     silent = dataclasses.replace(offered, source_scores=offered.source_scores.copy())
     silent.source_scores[:, :, 0] = np.nan
@@ -226,14 +229,39 @@ def test_order_of_sources_does_not_matter():
     swapped = dataclasses.replace(
         offered, sources=("noise", "good"), source_scores=offered.source_scores[:, :, ::-1].copy()
     )
-    first = Blend.learn(signals, offered, labels, l2=2.0)
-    second = Blend.learn(signals, swapped, labels, l2=2.0)
+    first = Blend.learn(signals, offered, labels, OWNERS, l2=2.0)
+    second = Blend.learn(signals, swapped, labels, OWNERS, l2=2.0)
     assert first.to_json() == second.to_json()
+
+
+def test_one_busy_user_does_not_decide_for_all():
+    signals, offered, labels, _ = planted(0)
+    # Nine in ten examples are of one user, who goes by the other retriever.
+    busy = np.arange(USERS) >= USERS // 10
+    noise = offered.source_scores[:, :, offered.sources.index("noise")]
+    labels[busy] = 0
+    labels[busy, noise[busy].argmax(axis=1)] = 1
+    owners = np.where(busy, USERS, OWNERS).astype(np.int32)
+    fair = Blend.learn(signals, offered, labels, owners, l2=2.0)
+    equal = Blend.learn(signals, offered, labels, OWNERS, l2=2.0)
+    signals, offered, labels, _ = planted(1)
+    assert ndcg(fair.score(signals, offered), labels) > ndcg(equal.score(signals, offered), labels) + 0.1
+
+
+def test_few_short_histories_do_not_turn_weights_around():
+    signals, offered, labels, _ = planted(0)
+    # All histories but a few are long: what depends on the length is guessed for short ones.
+    length = np.full(USERS, 0.5, np.float32)
+    length[:3] = -0.5
+    signals = dataclasses.replace(signals, length=length)
+    blend = Blend.learn(signals, offered, labels, OWNERS, l2=2.0)
+    weights = dict(zip(blend.names(), blend.weights, strict=True))
+    assert abs(weights["good.score_long"]) < 0.2 * weights["good.score"]
 
 
 def test_without_positives_nothing_is_learnt():
     signals, offered, labels, _ = planted(0)
-    assert Blend.learn(signals, offered, 0 * labels, l2=2.0).weights[0] == 1.0
+    assert Blend.learn(signals, offered, 0 * labels, OWNERS, l2=2.0).weights[0] == 1.0
 
 
 @settings(max_examples=50, deadline=None)
