@@ -32,7 +32,10 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.overload
+	$(BIN)/python -m benchmarks.overload --fresh
+	$(BIN)/python -m benchmarks.startup --repeats 3
 
 chaos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.chaos
