@@ -71,6 +71,18 @@ class Asked:
     key: Key | None = None
 
 
+def _together(asked: Sequence[Asked]) -> list[list[list[Asked]]]:
+    """What shares a call of the stages, and within that who asks the same and so gets the same at once."""
+    groups: dict[tuple[str, str, bool], dict[Hashable, list[Asked]]] = {}
+    for one in asked:
+        request = one.request
+        # Rerankers must be shared, and candidates brought along or needed by all.
+        shared = (one.scenario, json.dumps(request.rules), request.items is not None)
+        same = one.index if one.key is None else one.key
+        groups.setdefault(shared, {}).setdefault(same, []).append(one)
+    return [list(group.values()) for group in groups.values()]
+
+
 def _again(answer: Recommendation | RecserveError) -> Recommendation | RecserveError:
     """The same answer to somebody else who asked the same."""
     if isinstance(answer, Recommendation):
@@ -184,37 +196,38 @@ class Pipeline:
     ) -> list[tuple[Asked, Recommendation | RecserveError]]:
         """Answers from memory where nothing has changed since, the others from the stages."""
         current, repeats = await self.current(), self.reader.known.repeats
+        bundle, scenarios = current.edge.bundle, current.edge.scenarios
         done: list[tuple[Asked, Recommendation | RecserveError]] = []
-        together: dict[tuple[str, str, bool], dict[Hashable, list[Asked]]] = {}
+        waiting: list[Asked] = []
         for one in asked:
-            scenario, request = current.edge.scenarios[one.scenario], one.request
             if not reading.lost:
-                person = reading.person(request.user_id)
-                one.key = repeats.key(current.edge.bundle, one.scenario, scenario, request, person)
+                person = reading.person(one.request.user_id)
+                one.key = repeats.key(bundle, one.scenario, scenarios[one.scenario], one.request, person)
             known = repeats.get(one.key, current.view, clock.now)
-            if known is not None:
-                given = (one.scenario, known.items, current.edge.bundle, (), clock.stop(), known.left_out)
-                done.append((one, Recommendation.of(*given)))
+            if known is None:
+                waiting.append(one)
                 continue
-            # What shares a call of the stages must share rerankers, and bring candidates or need them.
-            group = together.setdefault(
-                (one.scenario, json.dumps(request.rules), request.items is not None), {}
-            )
-            # Who asks the same gets the same, at once.
-            group.setdefault(one.index if one.key is None else one.key, []).append(one)
+            given = (one.scenario, known.items, bundle, (), clock.stop(), known.left_out)
+            done.append((one, Recommendation.of(*given)))
+        groups = _together(waiting)
         batches = [
-            Batch(self, name, [same[0].request for same in group.values()], reading, current, clock.fork())
-            for (name, _, _), group in together.items()
+            Batch(
+                self,
+                group[0][0].scenario,
+                [same[0].request for same in group],
+                reading,
+                current,
+                clock.fork(),
+            )
+            for group in groups
         ]
-        for ((name, _, _), group), made in zip(
-            together.items(), await asyncio.gather(*(batch.run() for batch in batches)), strict=True
-        ):
-            for same, answer in zip(group.values(), made, strict=True):
+        made = await asyncio.gather(*(batch.run() for batch in batches))
+        for group, answers in zip(groups, made, strict=True):
+            for (first, *others), answer in zip(group, answers, strict=True):
                 if isinstance(answer, Recommendation) and not answer.degraded:
-                    scenario = current.edge.scenarios[name]
-                    repeats.put(same[0].key, current.view, clock.now, scenario, answer.items, answer.left_out)
-                done.append((same[0], answer))
-                done.extend((one, _again(answer)) for one in same[1:])
+                    repeats.put(first.key, current.view, clock.now, scenarios[first.scenario], answer)
+                done.append((first, answer))
+                done.extend((one, _again(answer)) for one in others)
         return done
 
     def _check(self, request: Request) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from recserve.graph import Scenario
 from recserve.live import LiveView
 from recserve.lru import Lru
-from recserve.requests import RecommendedItem, Request
+from recserve.requests import Recommendation, RecommendedItem, Request
 from recserve.store import key_of
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ class Repeats:
         view: LiveView,
         now: int,
         scenario: Scenario,
-        items: tuple[RecommendedItem, ...],
-        left_out: tuple[str, ...],
+        answer: Recommendation,
     ) -> None:
         """Keep an answer that was made on a catalogue; ``now`` is when its making began."""
         if self._kept is None or key is None or view is not self._view:
@@ -116,7 +115,7 @@ class Repeats:
         expiries = view.bars.expiries
         until = now + int(self._lasting(scenario) * 1000)
         until = min([until, *expiries[expiries > now].tolist()])
-        self._kept.put(key, Answered(items, left_out, until))
+        self._kept.put(key, Answered(answer.items, answer.left_out, until))
 
     def forget(self, user_key: bytes) -> None:
         """Forget a user, given as the digest of the id."""
