@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 HOME_DIR ?= .recserve/demo
 
-.PHONY: demo test lint types contracts format bench chaos freshness ingest scale quality docs clean
+.PHONY: demo test lint types contracts format bench chaos freshness ingest scale encoding quality docs clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "Installing recserve and what it needs (a few minutes the first time) ..."
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,postgres]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,postgres,onnx]'
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -49,6 +49,10 @@ ingest: $(VENV)/.installed
 
 scale: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scale
+
+# The peer is sentence-transformers: PEER=path/to/a/python that has it.
+encoding: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.encoding --peer-python $(or $(PEER),$(BIN)/python)
 
 quality: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA))

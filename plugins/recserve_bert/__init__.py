@@ -1,12 +1,14 @@
 """Text vectors from real BERT models, without a network unless a hub model is asked for.
 
 Registers the encoder ``bert``. torch and transformers are imported when the first text is encoded, not
-before: a run whose vectors are all cached never pays for them.
+before: a run whose vectors are all cached never pays for them. With ``engine: onnx`` they are needed only
+once, to make the 8-bit model; encoding itself does without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -43,14 +45,27 @@ class BertParams(BaseModel):
         description="Put before each text. Default: the model's own; E5 models read 'query: ' or "
         "'passage: '.",
     )
-    batch_tokens: int = Field(
-        4096,
+    engine: Literal["torch", "onnx", "auto"] = Field(
+        "torch",
+        description="torch: full precision. onnx: 8-bit weights in ONNX Runtime (needs the extra 'onnx'), "
+        "several times faster on a CPU; vectors differ a little, so changing it encodes everything anew "
+        "and needs a new bundle. auto: onnx where the extra is installed and the 8-bit model is close "
+        "enough to the full one, else torch.",
+    )
+    batch_tokens: int | None = Field(
+        None,
         ge=64,
         le=1_048_576,
-        description="Tokens of one forward pass, padding included: bounds memory, sets speed.",
+        description="Tokens of one forward pass, padding included: bounds memory, sets speed. Default: "
+        "what the engine is fastest with.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where the model runs; auto takes a GPU if there is one."
+        "auto",
+        description="Where torch runs the model; auto takes a GPU if there is one. onnx runs on the CPU.",
+    )
+    cache: Path | None = Field(
+        None,
+        description="Folder where 8-bit models are kept; default: $XDG_CACHE_HOME/recserve/encoders.",
     )
 
 

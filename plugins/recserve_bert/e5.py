@@ -141,6 +141,8 @@ def _check(params: BertParams, prefix: str, max_length: int) -> None:
         wrong = ("max_length", f"{max_length}: the model reads at most {_MODEL_LENGTH} tokens")
     elif params.revision is not None:
         wrong = ("revision", f"{params.revision!r}: a bundled model has no revisions")
+    elif params.engine == "onnx":
+        wrong = ("params.engine", "'onnx': the bundled model has an engine of its own")
     elif params.device == "cuda":
         wrong = ("params.device", "'cuda': the bundled model runs on the CPU only")
     if wrong is not None:

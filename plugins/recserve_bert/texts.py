@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,3 +47,37 @@ def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     unit[void] = 0
     unit[void, 0] = 1
     return unit
+
+
+def padded(tokens: Sequence[Sequence[int]], padding: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token ids and attention mask, both int64 of shape (b, longest).
+
+    Args:
+        tokens: Token ids of each text.
+        padding: Id of the padding token.
+    """
+    longest = max(len(one) for one in tokens)
+    ids = np.full((len(tokens), longest), padding, dtype=np.int64)
+    mask = np.zeros((len(tokens), longest), dtype=np.int64)
+    for row, one in enumerate(tokens):
+        ids[row, : len(one)] = one
+        mask[row, : len(one)] = 1
+    return ids, mask
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of each batch, longest texts first, so that a batch holds little padding.
+
+    A function of the lengths alone (ties keep their order): equal texts make equal batches. The
+    longest come first so that memory peaks, if it does, at once.
+
+    Args:
+        lengths: Tokens of each text.
+        budget: Rows times longest text of a batch stays within it, unless one text exceeds it.
+    """
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    start = 0
+    while start < len(order):
+        count = max(1, budget // max(lengths[order[start]], 1))
+        yield order[start : start + count]
+        start += count

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from recserve_bert import BertParams, _bert
-from recserve_bert.encoder import BertEncoder, _batches
+from recserve_bert.encoder import BertEncoder
+from recserve_bert.texts import batches as token_batches
 from recserve_bert.texts import clean, unit_rows
 
 from recserve import Catalogue, ConfigError, Encoder
@@ -184,7 +185,7 @@ def test_equal_texts_give_equal_bytes(tiny):
 
 @given(lengths=st.lists(st.integers(1, 300), max_size=60), budget=st.integers(64, 2000))
 def test_batches_cover_every_text_once_within_the_budget(lengths, budget):
-    batches = [rows.tolist() for rows in _batches(lengths, budget)]
+    batches = [rows.tolist() for rows in token_batches(lengths, budget)]
     assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
     for rows in batches:
         assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= budget

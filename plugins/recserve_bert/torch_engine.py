@@ -1,0 +1,143 @@
+"""A model in torch, in full precision: the reference, and the way to a GPU."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recserve import ConfigError
+from recserve_bert.sources import Source
+from recserve_bert.texts import padded
+
+if TYPE_CHECKING:
+    import torch
+
+# Measured: what a core's cache holds is fastest there, what keeps it busy is fastest on a GPU.
+_CPU_TOKENS = 512
+_GPU_TOKENS = 16_384
+
+
+class TorchEngine:
+    """Model and tokenizer in memory.
+
+    Args:
+        source: The model.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ConfigError: It cannot be loaded, or there is no such device.
+    """
+
+    def __init__(self, source: Source, device: str) -> None:
+        import torch
+
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(
+                "encoder.params.device = 'cuda': torch sees no GPU here", field="encoder.params.device"
+            )
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = torch.device(device)
+        self._source = source
+        self.tokenizer, model = load(source)
+        self.model = model.to(self._device).eval()
+        padding = self.tokenizer.pad_token_id
+        self.padding = 0 if padding is None else int(padding)
+        self.batch_tokens = _CPU_TOKENS if device == "cpu" else _GPU_TOKENS
+        # torch splits one batch among its threads; several at once would only get into each other's way.
+        self.workers = 1
+        # Fast tokenizers keep truncation as state and refuse two callers at once.
+        self._lock = threading.Lock()
+
+    def tokenise(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included, at least one each."""
+        with self._lock:
+            ids: list[list[int]] = self.tokenizer(
+                texts,
+                truncation=True,
+                max_length=self._source.max_length,
+                padding=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )["input_ids"]
+        return [one if one else [self.padding] for one in ids]
+
+    def forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+        """Pooled vectors, float32, shape (b, d), of texts given by token ids."""
+        import torch
+
+        ids, mask = padded(tokens, self.padding)
+        with torch.inference_mode():
+            attention = torch.from_numpy(mask).to(self._device)
+            hidden = self.model(
+                input_ids=torch.from_numpy(ids).to(self._device), attention_mask=attention
+            ).last_hidden_state
+            vectors: NDArray[np.float32] = pool(hidden, attention, self._source.pooling).float().cpu().numpy()
+        return vectors
+
+
+def load(source: Source, **options: Any) -> tuple[Any, Any]:
+    """Tokenizer and float32 model of a directory; nothing of it is executed.
+
+    Args:
+        source: The model.
+        options: Passed on to the model's ``from_pretrained``.
+
+    Raises:
+        ConfigError: They cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    directory = str(source.directory)
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(directory, **safe)
+            model = AutoModel.from_pretrained(
+                directory, use_safetensors=True, dtype=torch.float32, **safe, **options
+            )
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ConfigError(
+            f"encoder.model = {source.name!r}: {source.directory} cannot be loaded: {cause}",
+            field="encoder.model",
+        ) from None
+    return tokenizer, model
+
+
+def pool(hidden: torch.Tensor, attention: torch.Tensor, pooling: str) -> torch.Tensor:
+    """One vector a text: the first token's, or the mean over the real tokens.
+
+    Args:
+        hidden: Token vectors, shape (b, t, d).
+        attention: 1 for real tokens, 0 for padding, shape (b, t).
+        pooling: ``cls`` or ``mean``.
+    """
+    if pooling == "cls":
+        return hidden[:, 0]
+    weights = attention.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+class _quiet:  # noqa: N801 - reads as a statement: with _quiet():
+    """Keep transformers from drawing progress bars and load reports while a model loads."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self._verbosity = logging.get_verbosity()
+        self._bars = logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *exception: object) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self._verbosity)
+        if self._bars:
+            logging.enable_progress_bar()
