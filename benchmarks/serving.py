@@ -6,7 +6,8 @@
 The sample data is loaded and trained in ``--home`` once; every server runs in a copy of it. Real users of the
 sample are asked for ten recommendations, in two ways that must be told apart:
 
-- *repeat*: users at random and nothing new happens, so what is remembered of an earlier answer may help;
+- *repeat*: users at random, all of whom were answered once before, and nothing new happens: what is
+  remembered of an earlier answer may help;
 - *fresh*: every request follows a new event of its user, so nothing remembered of that user is valid. Events
   are stored in between; only recommendations are timed and counted.
 

@@ -41,7 +41,7 @@ class Plan:
         seconds: For how long.
         rate: Requests a second, whether or not earlier ones were answered; 0: each connection asks again as
             soon as it is answered.
-        users: Whom to ask for, at random.
+        users: Whom to ask for, at random; without ``fresh`` and ``rate`` everybody is answered once before.
         items: Items that events are about.
         fresh: Whether every request follows an event of its user. Events are stored in between, when no
             request is counted.
@@ -195,6 +195,10 @@ class Load:
                 await self._store_events()
                 await self._measured(lambda: self._one_after_another(self._each_once()))
         else:
+            if plan.users:
+                # Everybody was answered before: what is measured is asking again.
+                await self._one_after_another(iter(self._names))
+                self._outcome = Outcome()
             await self._measured(lambda: self._one_after_another(self._for_a_while()))
         return self._outcome
 
