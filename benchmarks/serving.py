@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import signal
 import sqlite3
@@ -129,7 +130,13 @@ def peer(kind: str, home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     command += ["--home", str(home), "--port", str(port)]
     # A session of its own: an interrupted benchmark still stops it in order.
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # One thread, as our replicas have: more of them wait for each other by spinning.
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
     )
     try:
         end = time.monotonic() + START_SECONDS
