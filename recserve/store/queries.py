@@ -53,68 +53,14 @@ EVENT_CHANGES = pa.schema(
 _ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
 
 
-def histories_query(postgres: bool) -> Select[Any]:
-    """Newest events of a batch of users, oldest first.
-
-    The text of the statement does not depend on the number of users, so it is compiled and prepared
-    once. For each user the index (user_hash, timestamp, seq) is read from its newest end, ``limit``
-    entries and no more, however long the history is.
-
-    Parameters of the query: ``hashes``, user hashes as a list (PostgreSQL) or as a JSON array
-    (SQLite), and ``limit``.
-
-    Returns:
-        A query of the fields of an event, in the order of :class:`recserve.Event`.
-    """
-    return _histories_lateral() if postgres else _histories_by_row_number()
-
-
-def _histories_lateral() -> Select[Any]:
-    asked = (
-        func.unnest(bindparam("hashes", type_=ARRAY(BigInteger)))
-        .table_valued("hash")
-        .render_derived()
-        .render_derived()
-    )
-    recent = (
-        select(*events.c["seq", *_HISTORY])
-        .where(events.c.user_hash == asked.c.hash)
-        .order_by(events.c.timestamp.desc(), events.c.seq.desc())
-        .limit(bindparam("limit"))
-        .lateral("recent")
-    )
-    return (
-        select(*recent.c[_HISTORY])
-        .select_from(asked.join(recent, true()))
-        .order_by(recent.c.timestamp, recent.c.seq)
-    )
-
-
-def _histories_by_row_number() -> Select[Any]:
-    # SQLite has no LATERAL, but finds rows by a list of row numbers as quickly.
-    asked = func.json_each(bindparam("hashes")).table_valued(column("value", BigInteger))
-    indexed = events.alias("indexed")
-    newest = (
-        select(indexed.c.seq)
-        .where(indexed.c.user_hash == asked.c.value)
-        .order_by(indexed.c.timestamp.desc(), indexed.c.seq.desc())
-        .limit(bindparam("limit"))
-        .correlate(asked)
-    )
-    return (
-        select(*events.c[_HISTORY])
-        .select_from(asked.join(events, events.c.seq.in_(newest)))
-        .order_by(events.c.timestamp, events.c.seq)
-    )
-
-
 def overview_query(postgres: bool) -> CompoundSelect[Any]:
     """The counters, and marks (see :class:`recserve.store.History`) and profiles of a batch of users.
 
     One statement, because a batch of one request does little else. Marks come from the index alone.
 
-    Parameters of the query: ``hashes`` and ``limit`` as of :func:`histories_query`, and ``keys`` of the
-    users in the same order, as a list (PostgreSQL) or one after the other (JSON knows no bytes).
+    Parameters of the query: ``limit`` newest events of a user that count; ``hashes``, user hashes as a list
+    (PostgreSQL) or as a JSON array (SQLite); and ``keys`` of the users in the same order, as a list
+    (PostgreSQL) or one after the other (JSON knows no bytes).
 
     Returns:
         A query of (name of a counter, value, NULL), of (NULL, user hash, mark), and of (user id, NULL,
@@ -155,6 +101,10 @@ def overview_query(postgres: bool) -> CompoundSelect[Any]:
 def newer_query(postgres: bool) -> Select[Any]:
     """Events of a batch of users that are numbered above a number of each, oldest first.
 
+    The text of the statement does not depend on the number of users, so it is compiled and prepared
+    once. For each user the index (user_hash, timestamp, seq) is read from its newest end, ``limit``
+    matching entries and no more.
+
     Parameters of the query: ``limit`` events of a user at most, the newest; user hashes and numbers as the
     lists ``hashes`` and ``after`` (PostgreSQL), or as the JSON array ``pairs`` of pairs (SQLite).
 
@@ -173,6 +123,7 @@ def newer_query(postgres: bool) -> Select[Any]:
         )
         found = select(*recent.c["seq", *_HISTORY]).select_from(asked.join(recent, true()))
         return found.order_by(recent.c.timestamp, recent.c.seq)
+    # SQLite has no LATERAL, but finds rows by a list of row numbers as quickly.
     pairs = func.json_each(bindparam("pairs")).table_valued(column("value", Text))
     indexed = events.alias("indexed")
     newest = (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import Connection, func, select
@@ -14,22 +12,17 @@ from recserve.store import schema
 from recserve.store.counters import exclude_people, share_people
 from recserve.store.database import Database
 from recserve.store.parts.part import Part
-from recserve.store.queries import histories_query, read_events
-from recserve.store.rows import Row, check_id, event_rows
+from recserve.store.queries import read_events
+from recserve.store.rows import Row, event_rows
 from recserve.store.schema import events
 from recserve.store.statements import insert_new
-from recserve.store.writer import Writer
 
 # Newest events looked at for each user wanted; people do several things in a row.
 _EVENTS_A_USER = 100
 
 
 class EventPart(Part):
-    """:class:`recserve.store.base.EventStore` over one database."""
-
-    def __init__(self, database: Database, writer: Writer) -> None:
-        super().__init__(database, writer)
-        self._histories = histories_query(database.is_postgres)
+    """:class:`recserve.store.base.EventStore` over one database, but for histories."""
 
     def add_events(self, events: Sequence[Event]) -> int:
         """See :meth:`EventStore.add_events`."""
@@ -37,24 +30,6 @@ class EventPart(Part):
             return 0
         rows = event_rows(events)
         return self._writer.run(lambda connection: insert_events(connection, rows), len(rows))
-
-    def histories(self, user_ids: Sequence[str], limit: int) -> dict[str, list[Event]]:
-        """See :meth:`EventStore.histories`."""
-        found: dict[str, list[Event]] = {user: [] for user in user_ids}
-        for user in found:
-            check_id(user, "user_id")
-        if not found or limit < 1:
-            return found
-        hashes: Any = list({schema.hash_of(user) for user in found})
-        if not self._database.is_postgres:
-            hashes = json.dumps(hashes)
-        parameters = {"hashes": hashes, "limit": limit}
-        rows = self._database.read(lambda c: c.execute(self._histories, parameters).all())
-        for row in rows:
-            own = found.get(row[0])
-            if own is not None:  # else: another user whose hash is the same
-                own.append(Event(*row))
-        return found
 
     def recent_users(self, limit: int) -> list[str]:
         """See :meth:`EventStore.recent_users`."""

@@ -9,31 +9,37 @@ from typing import Any
 from sqlalchemy import Connection
 
 from recserve.domain import Event, User
+from recserve.store import schema
 from recserve.store.counters import pulse_of
 from recserve.store.database import Database
 from recserve.store.parts.part import Part
 from recserve.store.queries import newer_query, overview_query
 from recserve.store.records import History, People
 from recserve.store.rows import check_id
-from recserve.store.schema import hash_of, key_of
 from recserve.store.writer import Writer
 
 
 class PeoplePart(Part):
-    """:meth:`recserve.store.base.Store.people` over one database."""
+    """:meth:`recserve.store.base.Store.people`, and histories, over one database."""
 
     def __init__(self, database: Database, writer: Writer) -> None:
         super().__init__(database, writer)
         self._overview = overview_query(database.is_postgres)
         self._newer = newer_query(database.is_postgres)
 
+    def histories(self, user_ids: Sequence[str], limit: int) -> dict[str, list[Event]]:
+        """See :meth:`EventStore.histories`."""
+        hashes = _hashes(user_ids)
+        if limit < 1:
+            return {user_id: [] for user_id in hashes}
+        found = self._database.read(lambda connection: self._since(connection, hashes, {}, limit))
+        return {user_id: list(history.events) for user_id, history in found.items()}
+
     def people(
         self, user_ids: Sequence[str], limit: int, known: Mapping[str, History] | None = None
     ) -> People:
         """See :meth:`Store.people`."""
-        for user_id in user_ids:
-            check_id(user_id, "user_id")
-        hashes = {user_id: hash_of(user_id) for user_id in user_ids}
+        hashes = _hashes(user_ids)
         parameters = {"limit": limit, **self._asked(hashes)}
         known = known or {}
 
@@ -71,24 +77,33 @@ class PeoplePart(Part):
         """Histories that are known, with the events that were stored after them."""
         if not hashes:
             return {}
-        found: dict[str, list[tuple[int, Event]]] = {user_id: [] for user_id in hashes}
-        after = [[number, known[user].newest if user in known else 0] for user, number in hashes.items()]
+        newest = {user_id: known[user_id].newest if user_id in known else 0 for user_id in hashes}
+        after: dict[int, int] = {}  # users whose hashes are the same are read together
+        for user_id, hashed in hashes.items():
+            after[hashed] = min(newest[user_id], after.get(hashed, newest[user_id]))
         parameters: dict[str, Any] = {"limit": limit}
         if self._database.is_postgres:
-            parameters |= {"hashes": [one[0] for one in after], "after": [one[1] for one in after]}
+            parameters |= {"hashes": list(after), "after": list(after.values())}
         else:
-            parameters |= {"pairs": json.dumps(after)}
+            parameters |= {"pairs": json.dumps(list(after.items()))}
+        found: dict[str, list[tuple[int, Event]]] = {user_id: [] for user_id in hashes}
         for number, *fields in connection.execute(self._newer, parameters):
-            own = found.get(fields[0])
-            if own is not None:  # else: another user whose hash is the same
-                own.append((number, Event(*fields)))
+            user_id = fields[0]
+            if user_id in found and number > newest[user_id]:
+                found[user_id].append((number, Event(*fields)))
         return {
             user_id: known[user_id].grown(new, limit) if user_id in known else History.of(new)
             for user_id, new in found.items()
         }
 
     def _asked(self, hashes: Mapping[str, int]) -> dict[str, Any]:
-        numbers, keys = list(hashes.values()), [key_of(user_id) for user_id in hashes]
+        numbers, keys = list(hashes.values()), [schema.key_of(user_id) for user_id in hashes]
         if self._database.is_postgres:
             return {"hashes": numbers, "keys": keys}
         return {"hashes": json.dumps(numbers), "keys": b"".join(keys)}
+
+
+def _hashes(user_ids: Sequence[str]) -> dict[str, int]:
+    for user_id in user_ids:
+        check_id(user_id, "user_id")
+    return {user_id: schema.hash_of(user_id) for user_id in user_ids}

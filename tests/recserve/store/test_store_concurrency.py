@@ -242,14 +242,13 @@ def test_sqlite_is_set_up_for_durability(tmp_path: Path) -> None:
 
 
 def test_histories_read_only_the_newest_entries_of_the_index(tmp_path: Path) -> None:
-    from recserve.store.queries import histories_query
+    from recserve.store.queries import newer_query
 
     with open_store(None, tmp_path):
         database = Database(parse_url(None, tmp_path))
-        sql = str(histories_query(postgres=False).compile(compile_kwargs={"literal_binds": False}))
-        plan = database.read(
-            lambda c: c.execute(text(f"EXPLAIN QUERY PLAN {sql}"), {"hashes": "[1]", "limit": 5}).all()
-        )
+        sql = newer_query(postgres=False).compile()
+        parameters = {**sql.params, "pairs": "[[1, 0]]", "limit": 5}
+        plan = database.read(lambda c: c.execute(text(f"EXPLAIN QUERY PLAN {sql}"), parameters).all())
         database.close()
     steps = [row[-1] for row in plan]
     assert any("COVERING INDEX ix_events_user_hash_timestamp_seq (user_hash=?)" in one for one in steps)

@@ -84,6 +84,20 @@ def test_an_id_that_no_store_can_hold_is_refused(store: Store) -> None:
         store.people([""], LIMIT)
 
 
+def test_users_whose_hashes_collide_are_kept_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("rows", "schema"):
+        monkeypatch.setattr(f"recserve.store.{module}.hash_of", lambda external: 7)
+    store.add_events([event("u", "a", 1)])
+    known = store.people(["u"], 100).histories
+    store.add_events([event("v", "b", 2), event("u", "c", 3), event("v", "d", 4)])
+    found = store.people(["u", "v", "w"], 100, known).histories
+    assert {user: items(history) for user, history in found.items()} == {
+        "u": ["a", "c"],
+        "v": ["b", "d"],
+        "w": [],
+    }
+
+
 Step = tuple[str, str, int]
 steps = st.lists(
     st.one_of(
