@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recserve.catalogue import Catalogue
@@ -11,7 +12,7 @@ from recserve.live import LiveView
 from recserve.lru import Lru
 from recserve.repeats import Repeats
 from recserve.steps import Steps
-from recserve.store import History, key_of
+from recserve.store import Changes, History, Position, key_of
 
 REMEMBERED_EVENTS = 200_000
 """Events of recently served users that are remembered."""
@@ -29,6 +30,7 @@ class Person:
     history: History = field(default_factory=History)
     user: User | None = None
     _made: _Made | None = field(default=None, repr=False)
+    _held: int = field(default=0, repr=False, compare=False)  # generation it is current in, 0 for none
 
     def now(self, history: History, user: User | None) -> Person:
         """The same person a moment later; what was looked up stays where events only came on top."""
@@ -79,12 +81,54 @@ class LastKnown:
     def __init__(self, repeats: Repeats | None = None, budget: int = REMEMBERED_EVENTS) -> None:
         self.repeats = repeats or Repeats()
         self._people: Lru[bytes, Person] = Lru(budget, lambda person: 1 + len(person.history.events))
+        self._lock = threading.Lock()
+        self._position: Position | None = None
+        self._generation = 1
         self.deletions: int | None = None
         """Number of the last deletion that was followed."""
 
-    def put(self, user_id: str, person: Person) -> None:
-        """Remember a user; whoever was not served for longest is forgotten in return."""
-        self._people.put(key_of(user_id), person)
+    @property
+    def position(self) -> Position | None:
+        """Up to where changes were followed."""
+        return self._position
+
+    def follow(self, changes: Changes) -> None:
+        """Take note of whose history or profile may no longer be what is known of it.
+
+        Args:
+            changes: Since :attr:`position`, or since an earlier one.
+        """
+        with self._lock:
+            if changes.users is None:
+                self._generation += 1
+            else:
+                for user_id in changes.users:
+                    self.get(user_id)._held = 0
+            self._position = max(changes.position, self._position or changes.position)
+
+    def current(self, user_ids: Sequence[str]) -> dict[str, Person]:
+        """Those of whom all is known that had happened at :attr:`position`."""
+        people = {user_id: self.get(user_id) for user_id in user_ids}
+        return {
+            user_id: person
+            for user_id, person in people.items()
+            if person._held == self._generation and person is not STRANGER
+        }
+
+    def put(self, user_id: str, person: Person, position: Position | None = None) -> None:
+        """Remember a user; whoever was not served for longest is forgotten in return.
+
+        Args:
+            user_id: The user.
+            person: What was read.
+            position: Up to where, at least; None if that is not known.
+        """
+        with self._lock:
+            if person is STRANGER:
+                person = Person()
+            # If others followed further meanwhile, this one may be among those who changed.
+            person._held = self._generation if position is not None and position == self._position else 0
+            self._people.put(key_of(user_id), person)
 
     def get(self, user_id: str) -> Person:
         """What is known of a user."""

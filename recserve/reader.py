@@ -20,7 +20,7 @@ from recserve.domain import Int64Array
 from recserve.errors import StoreError
 from recserve.known import STRANGER, LastKnown, Person
 from recserve.live import LiveItems, LiveView
-from recserve.store import EventStore, History, ItemStore, People, UserStore
+from recserve.store import Changes, EventStore, History, ItemStore, People, Position, Pulse, UserStore
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,14 @@ class ServingStore(EventStore, ItemStore, UserStore, Protocol):
         self, user_ids: Sequence[str], limit: int, known: Mapping[str, History] | None = None
     ) -> People:
         """See :meth:`recserve.store.Store.people`."""
+        ...
+
+    def version(self) -> int | None:
+        """See :meth:`recserve.store.Store.version`."""
+        ...
+
+    def changes(self, since: Position | None = None) -> Changes | None:
+        """See :meth:`recserve.store.Store.changes`."""
         ...
 
     def ping(self) -> None:
@@ -112,6 +120,7 @@ class StoreReader:
         # Threads of its own: a store that hangs must not take those that stages need.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-reader")
         self._trials: tuple[float, TrialCounts] = (0.0, TrialCounts.none(0))
+        self._version: int | None = None
         self._probe: asyncio.Task[None] | None = None
 
     @property
@@ -127,6 +136,8 @@ class StoreReader:
             trials: Also the trials of new items.
         """
         if not self.down:
+            if not trials and (at_hand := self._at_hand(user_ids)) is not None:
+                return at_hand
             loop = asyncio.get_running_loop()
             work = loop.run_in_executor(self._threads, self._read, user_ids, trials)
             try:
@@ -138,21 +149,43 @@ class StoreReader:
         remembered = {user_id: self.known.get(user_id) for user_id in user_ids}
         return Reading(remembered, self._trials[1], lost=True)
 
+    def _at_hand(self, user_ids: Sequence[str]) -> Reading | None:
+        """What is known, if nothing was committed since it was read: no thread and no query is needed."""
+        if self._version is None or self._version != self.store.version():
+            return None
+        people = self.known.current(user_ids)
+        return Reading(people, TrialCounts.none(0)) if len(people) == len(user_ids) else None
+
     def _read(self, user_ids: Sequence[str], trials: bool) -> Reading:
-        known = {user_id: self.known.get(user_id) for user_id in user_ids}
-        histories = {user_id: person.history for user_id, person in known.items()}
-        found = self.store.people(user_ids, self._limit, histories)
-        self._follow_deletions(found.pulse.deletions)
-        view = self.live.at_least(found.pulse.catalogue)
-        people = {
-            user_id: known[user_id].now(history, found.users.get(user_id))
-            for user_id, history in found.histories.items()
-        }
-        # Otherwise somebody was deleted meanwhile, possibly one of these.
-        if self.known.deletions == found.pulse.deletions:
-            for user_id, person in people.items():
-                self.known.put(user_id, person)
+        version = self.store.version()  # before the reads: they see all of it, and possibly more
+        changes = self.store.changes(self.known.position)
+        people: dict[str, Person] = {}
+        view = self.live.view
+        if changes is not None:
+            self.known.follow(changes)
+            view = self._follow(changes.pulse)
+            people = self.known.current(user_ids)
+        if others := [user_id for user_id in user_ids if user_id not in people]:
+            known = {user_id: self.known.get(user_id) for user_id in others}
+            histories = {user_id: person.history for user_id, person in known.items()}
+            found = self.store.people(others, self._limit, histories)
+            view = self._follow(found.pulse)
+            read = {
+                user_id: known[user_id].now(history, found.users.get(user_id))
+                for user_id, history in found.histories.items()
+            }
+            people |= read
+            # Otherwise somebody was deleted meanwhile, possibly one of these.
+            if self.known.deletions == found.pulse.deletions:
+                for user_id, person in read.items():
+                    self.known.put(user_id, person, None if changes is None else changes.position)
+        self._version = version
         return Reading(people, self._read_trials(view) if trials else TrialCounts.none(0))
+
+    def _follow(self, pulse: Pulse) -> LiveView:
+        """Forget whom the store has forgotten, and catch up with the catalogue."""
+        self._follow_deletions(pulse.deletions)
+        return self.live.at_least(pulse.catalogue)
 
     def _follow_deletions(self, number: int) -> None:
         known = self.known

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from recserve.bundle import Bundle, BundleRepository, open_newest
 from recserve.errors import NotReadyError, RecserveError
+from recserve_deployments.garbage import settle
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class BundleHost(Generic[P]):
             return Held(bundle, self._load(bundle))
 
         self._current = await asyncio.to_thread(load)
+        settle()
         logger.info("serving bundle %s", self._current.bundle.id)
 
     async def get(self, bundle_id: str) -> P:
@@ -139,6 +141,7 @@ class BundleHost(Generic[P]):
             await self._announce(wanted)
         if wanted != self.current.bundle.id:
             self._previous, self._current = self._current, held
+            settle()  # of the bundle before the previous one nothing is left
         logger.info("now serving bundle %s", wanted)
 
     async def _fetch(self, bundle_id: str) -> Held[P]:

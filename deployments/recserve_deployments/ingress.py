@@ -26,6 +26,7 @@ from recserve.serving import LiveEncoder, Loader, LocalClient, reader_of
 from recserve_deployments.backend import GraphBackend
 from recserve_deployments.bundles import BundleHost
 from recserve_deployments.client import ServeStageClient
+from recserve_deployments.garbage import settle
 from recserve_deployments.guard import open_keyring
 from recserve_deployments.parts import ReplicaSpec
 from recserve_deployments.warm import WARM_TEXT
@@ -88,7 +89,9 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve after the constructor."""
-        return create_app(self.backend, ApiSettings.of(self._opened.config), self._keyring, self.metrics)
+        app = create_app(self.backend, ApiSettings.of(self._opened.config), self._keyring, self.metrics)
+        settle()
+        return app
 
     def _load(self, bundle: Bundle) -> Pipeline:
         loader = Loader(bundle, self._opened.resolved)

@@ -16,7 +16,6 @@ from recserve.requests import Recommendation, Request
 from recserve.store import (
     AuditEntry,
     DeletionReceipt,
-    ExposedItem,
     Exposure,
     ItemPatch,
     ItemState,
@@ -242,5 +241,5 @@ def _exposure(request: Request, answer: Recommendation, asked: int) -> Exposure:
         bundle=answer.bundle,
         scenario=answer.scenario,
         timestamp=asked,
-        items=tuple(ExposedItem(item.item_id, item.score, item.sources) for item in answer.items),
+        items=answer.items,
     )

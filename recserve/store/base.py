@@ -23,6 +23,7 @@ from recserve.store.records import (
     ApiKey,
     AuditEntry,
     BundleRecord,
+    Changes,
     Counts,
     Deletion,
     DeletionReceipt,
@@ -32,6 +33,7 @@ from recserve.store.records import (
     ItemState,
     ItemVectors,
     People,
+    Position,
     Pulse,
     Trials,
     UserPatch,
@@ -305,6 +307,25 @@ class Store(EventStore, ItemStore, UserStore, BundleStore, ExposureStore, Access
             user_ids: The users.
             limit: Newest events of each that count.
             known: Histories of an earlier call with the same limit; only what has happened since is read.
+        """
+        ...
+
+    def version(self) -> int | None:
+        """A number that has changed if anything was committed by any process since it was read before.
+
+        It is read without a transaction, in microseconds, so an event loop may ask. None where the engine
+        has no such thing, or cannot be read now.
+        """
+        ...
+
+    def changes(self, since: Position | None = None) -> Changes | None:
+        """Whose history or profile has changed since an earlier position, everything acknowledged included.
+
+        Args:
+            since: The position; None for any.
+
+        Returns:
+            None where the engine cannot say: then everybody's may have.
         """
         ...
 

@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, text, update
 
 from recserve.store.records import Pulse
 from recserve.store.schema import counters
 
 CounterName = Literal["catalogue", "deletions", "keys"]
+
+CHANGES = "people"
+"""Name of the counter of :func:`count_change`; its row appears with the first change."""
+
+_COUNT_CHANGE = text(
+    f"INSERT INTO counters (name, value) VALUES ('{CHANGES}', 1) "
+    "ON CONFLICT (name) DO UPDATE SET value = value + 1"
+)
 
 COUNTERS: tuple[CounterName, ...] = ("catalogue", "deletions", "keys")
 
@@ -52,6 +60,16 @@ def raise_counter(connection: Connection, name: CounterName) -> int:
         .returning(counters.c.value)
     )
     return int(connection.execute(change).scalar_one())
+
+
+def count_change(connection: Connection) -> None:
+    """Count a change of people other than new events: of a profile, or of whose events are whose.
+
+    Only SQLite's readers go by it. On PostgreSQL everybody who changes a profile would wait for everybody
+    else's commit.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.execute(_COUNT_CHANGE)
 
 
 def share_people(connection: Connection) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,42 @@ _NOBODYS_FAULT = (OperationalError, InterfaceError, PoolTimeout)
 _SCHEMA_LOCK = 7_261_873_411_029_455_123  # any fixed number that no other application uses
 
 
+class _Watch:
+    """Sees that something was committed to an SQLite file, at the price of a glance at shared memory.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    def version(self) -> int | None:
+        """See :meth:`Database.version`."""
+        with self._lock:
+            try:
+                if self._connection is None:
+                    # Nothing is ever written over it: commits of its own would not count.
+                    self._connection = sqlite3.connect(
+                        f"{Path(self._path).absolute().as_uri()}?mode=ro",
+                        uri=True,
+                        timeout=0,
+                        isolation_level=None,
+                        check_same_thread=False,
+                    )
+                return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:
+                return None
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+
+
 class DatabaseUnavailableError(StoreError):
     """The database itself is out of reach or busy: not the fault of what it was asked to do."""
 
@@ -58,11 +95,19 @@ class Database:
             _postgres_engine(url) if url.get_backend_name() == "postgresql" else _sqlite_engine(url)
         )
         self._closed = False
+        self._watch = None if self.is_postgres else _Watch(str(url.database))
 
     @property
     def is_postgres(self) -> bool:
         """Whether the engine is PostgreSQL; it is SQLite otherwise."""
         return self._engine.dialect.name == "postgresql"
+
+    def version(self) -> int | None:
+        """A number that differs from before if anything was committed meanwhile, whoever did.
+
+        Takes microseconds and waits for nobody. None on PostgreSQL, or if it cannot be read now.
+        """
+        return None if self._watch is None or self._closed else self._watch.version()
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a reading transaction; it sees one state of the database throughout.
@@ -114,6 +159,8 @@ class Database:
     def close(self) -> None:
         """Close all connections; nothing can be read or written afterwards."""
         self._closed = True
+        if self._watch is not None:
+            self._watch.close()
         self._engine.dispose()
 
     def _transact(self, work: Callable[[Connection], T], *, writing: bool) -> T:

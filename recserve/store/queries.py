@@ -98,6 +98,28 @@ def overview_query(postgres: bool) -> CompoundSelect[Any]:
     )
 
 
+def changes_query() -> CompoundSelect[Any]:
+    """The counters, the number of the newest event, and whose events are numbered above a number (SQLite).
+
+    Parameters of the query: the number ``after``, and ``limit``, the most events that are looked at.
+
+    Returns:
+        A query of (name of a counter, value, NULL), of (NULL, number, NULL), and of (NULL, NULL, user id).
+    """
+    later = (
+        select(events.c.user_id)
+        .where(events.c.seq > bindparam("after"))
+        .order_by(events.c.seq)
+        .limit(bindparam("limit"))
+        .subquery()
+    )
+    return union_all(
+        select(counters.c.name, counters.c.value, cast(null(), Text)),
+        select(cast(null(), Text), func.coalesce(func.max(events.c.seq), 0), cast(null(), Text)),
+        select(cast(null(), Text), cast(null(), BigInteger), later.c.user_id),
+    )
+
+
 def newer_query(postgres: bool) -> Select[Any]:
     """Events of a batch of users that are numbered above a number of each, oldest first.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 from recserve.domain import Event, FloatArray, Item, User
 
@@ -38,6 +38,25 @@ class BundleRecord:
     bundle_id: str
     created_ms: int
     summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Shown(Protocol):
+    """What an exposure says of an item; the items of an answer say it too."""
+
+    @property
+    def item_id(self) -> str:
+        """External item id."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """The score it was shown with."""
+        ...
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the retrievers that proposed it, strongest first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +92,7 @@ class Exposure:
     bundle: str
     scenario: str
     timestamp: int
-    items: tuple[ExposedItem, ...]
+    items: tuple[Shown, ...]
 
 
 class Pulse(NamedTuple):
@@ -88,6 +107,33 @@ class Pulse(NamedTuple):
     catalogue: int = 0
     deletions: int = 0
     keys: int = 0
+
+
+class Position(NamedTuple):
+    """A moment in the life of a store, as far as people are concerned; later ones are greater.
+
+    Attributes:
+        people: Changes of people other than new events: profiles, merging, deletions.
+        event: Number of the newest event.
+    """
+
+    people: int = 0
+    event: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of people since an earlier position.
+
+    Attributes:
+        position: The present one.
+        pulse: The counters.
+        users: Whose history or profile may have changed; None if it may be anyone's.
+    """
+
+    position: Position
+    pulse: Pulse
+    users: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)

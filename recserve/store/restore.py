@@ -22,7 +22,7 @@ from recserve.store.archive import (
     read_batches,
     read_manifest,
 )
-from recserve.store.counters import exclude_people, hold
+from recserve.store.counters import CHANGES, count_change, exclude_people, hold
 from recserve.store.database import Database
 from recserve.store.numbering import go_on_from
 from recserve.store.rows import Row
@@ -120,8 +120,11 @@ class _Restore:
         self._deletions = highest + len(numbered)
 
     def _merge_counters(self) -> None:
+        count_change(self._connection)
         for row in self._read(counters):
             name = row["name"]
+            if name == CHANGES:
+                continue  # who follows this store knows nothing of the other one
             value = max(row["value"], hold(self._connection, name))
             if name == "deletions":
                 value = max(value, self._deletions)

@@ -13,7 +13,7 @@ from recserve.domain import DEFAULT_EVENT_TYPES, User
 from recserve.known import STRANGER, LastKnown, Person
 from recserve.live import LiveView
 from recserve.steps import Steps
-from recserve.store import History, key_of
+from recserve.store import Changes, History, Position, Pulse, key_of
 
 CATALOGUE = Catalogue.of([Item(f"i{n}") for n in range(5)])
 VIEW = LiveView.of(CATALOGUE)
@@ -75,3 +75,19 @@ def test_a_new_profile_is_a_new_person_with_the_same_steps() -> None:
     assert later is not person
     assert later.steps(VIEW, DEFAULT_EVENT_TYPES) is steps
     assert later.now(later.history, User("u", {"interests": "chess"})) is later
+
+
+def test_only_what_was_read_at_the_latest_position_is_current() -> None:
+    known, pulse = LastKnown(), Pulse()
+    known.follow(Changes(Position(0, 5), pulse, None))
+    known.put("early", Person(), Position(0, 4))
+    known.put("late", Person(), Position(0, 5))
+    known.put("unsure", Person())
+    assert set(known.current(["early", "late", "unsure", "unknown"])) == {"late"}
+    known.follow(Changes(Position(0, 4), pulse, frozenset()))
+    assert known.position == Position(0, 5), "another thread that read earlier comes late"
+    known.follow(Changes(Position(0, 6), pulse, frozenset({"late", "unknown"})))
+    assert not known.current(["late"])
+    known.put("late", Person(), Position(0, 6))
+    known.follow(Changes(Position(1, 6), pulse, None))
+    assert not known.current(["late"])

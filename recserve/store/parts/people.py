@@ -10,22 +10,55 @@ from sqlalchemy import Connection
 
 from recserve.domain import Event, User
 from recserve.store import schema
-from recserve.store.counters import pulse_of
+from recserve.store.counters import CHANGES, pulse_of
 from recserve.store.database import Database
 from recserve.store.parts.part import Part
-from recserve.store.queries import newer_query, overview_query
-from recserve.store.records import History, People
+from recserve.store.queries import changes_query, newer_query, overview_query
+from recserve.store.records import Changes, History, People, Position
 from recserve.store.rows import check_id
 from recserve.store.writer import Writer
 
+_MOST_EVENTS = 1000
+"""New events that are looked through for whose they are; after more, they may be anyone's."""
+
 
 class PeoplePart(Part):
-    """:meth:`recserve.store.base.Store.people`, and histories, over one database."""
+    """:meth:`recserve.store.base.Store.people`, what has changed, and histories, over one database."""
 
     def __init__(self, database: Database, writer: Writer) -> None:
         super().__init__(database, writer)
         self._overview = overview_query(database.is_postgres)
         self._newer = newer_query(database.is_postgres)
+        self._changes = changes_query()
+
+    def version(self) -> int | None:
+        """See :meth:`Store.version`."""
+        return self._database.version()
+
+    def changes(self, since: Position | None = None) -> Changes | None:
+        """See :meth:`Store.changes`."""
+        if self._database.is_postgres:
+            # Numbers are given out before transactions commit, so a lower one may appear after a higher one.
+            return None
+        after = Position() if since is None else since
+        parameters = {"after": after.event, "limit": 0 if since is None else _MOST_EVENTS + 1}
+        rows = self._database.read(
+            lambda connection: connection.execute(self._changes, parameters).fetchall()
+        )
+        counters: dict[str, int] = {}
+        users: list[str] = []
+        newest = 0
+        for name, number, user_id in rows:
+            if name is not None:
+                counters[name] = number
+            elif user_id is None:
+                newest = number
+            else:
+                users.append(user_id)
+        pulse = pulse_of(counters)
+        position = Position(counters.get(CHANGES, 0) + pulse.deletions, newest)
+        known = since is not None and since.people == position.people and len(users) <= _MOST_EVENTS
+        return Changes(position, pulse, frozenset(users) if known else None)
 
     def histories(self, user_ids: Sequence[str], limit: int) -> dict[str, list[Event]]:
         """See :meth:`EventStore.histories`."""

@@ -10,7 +10,13 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from recserve.domain import User, now_ms
 from recserve.store import schema
-from recserve.store.counters import exclude_people, raise_counter, read_pulse, share_people
+from recserve.store.counters import (
+    count_change,
+    exclude_people,
+    raise_counter,
+    read_pulse,
+    share_people,
+)
 from recserve.store.parts.part import Part, by_key, chunks
 from recserve.store.records import Deletion, DeletionReceipt, UserPatch
 from recserve.store.rows import Row, Stored, check_id, dump_json, user_of, user_row
@@ -27,6 +33,7 @@ class UserPart(Part):
 
         def work(connection: Connection) -> None:
             share_people(connection)
+            count_change(connection)
             stored = _stored(connection, [row["user_key"] for row in rows])
             now = read_pulse(connection).deletions
             upsert(
@@ -56,6 +63,7 @@ class UserPart(Part):
                 else:
                     missing.append(one.user_id)
             if changed:
+                count_change(connection)
                 upsert(connection, schema.users, list(changed.values()))
             return missing
 
@@ -92,6 +100,7 @@ class UserPart(Part):
 
         def work(connection: Connection) -> int:
             share_people(connection)
+            count_change(connection)
             _merge_profile(connection, source, target)
             _merge_exposures(connection, source, target)
             return _merge_events(connection, source, target)

@@ -57,6 +57,8 @@ class Side:
                 ]
                 for table in metadata.sorted_tables
             }
+            # What followers of a store go by is its own.
+            found["counters"] = [row for row in found["counters"] if row["name"] in COUNTERS]
             found["numbers"] = [{"events": last_number(connection, events)}]
             return found
 
