@@ -87,10 +87,10 @@ class Writer:
         job = _Job(work, rows)
         with self._changed:
             self._refuse_if_closed()
-            if not self._patient:
-                self._due = time.monotonic() + _LINGER_SECONDS
             self._patient.append(job)
-            self._changed.notify()
+            if len(self._patient) == 1:
+                self._due = time.monotonic() + _LINGER_SECONDS
+                self._changed.notify()  # of later ones the thread need not know before that
         return job.result
 
     def flush(self) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from recserve.errors import StoreError
 from recserve.store import schema
 from recserve.store.counters import share_people
 from recserve.store.database import Database
-from recserve.store.parts.part import Part, by_key, chunks, log
+from recserve.store.parts.part import Part, chunks, log
 from recserve.store.parts.users import deleted_at
 from recserve.store.records import Exposure, Trials
 from recserve.store.rows import Row, check_id, exposure_of, exposure_row
@@ -29,12 +30,12 @@ class BackgroundPart(Part):
 
     def __init__(self, database: Database, writer: Writer) -> None:
         super().__init__(database, writer)
-        self._exposure_queue = _Queue(writer, "exposures")
-        self._trial_queue = _Queue(writer, "trials")
+        self._exposure_queue = _Queue(writer, "exposures", _insert_exposures)
+        self._trial_queue = _Queue(writer, "trials", _count_trials)
 
     def add_exposures(self, exposures: Sequence[Exposure]) -> None:
         """See :meth:`ExposureStore.add_exposures`."""
-        self._exposure_queue.add([exposure_row(one) for one in exposures], _insert_exposures)
+        self._exposure_queue.add([exposure_row(one) for one in exposures])
 
     def exposures(self, recommendation_id: str) -> Exposure | None:
         """See :meth:`ExposureStore.exposures`."""
@@ -58,7 +59,7 @@ class BackgroundPart(Part):
                 "shown": int(shown.get(item_id, 0)),
                 "clicked": int(clicked.get(item_id, 0)),
             }
-        self._trial_queue.add(by_key(rows, "item_key"), _count_trials)
+        self._trial_queue.add(list(rows.values()))
 
     def trials(self, item_ids: Sequence[str]) -> dict[str, Trials]:
         """See :meth:`ItemStore.trials`."""
@@ -78,31 +79,62 @@ class BackgroundPart(Part):
 
 
 class _Queue:
-    """Bounds the rows of one kind that wait for the database; what is beyond is dropped."""
+    """Rows of one kind that wait for the database, written together; what is beyond a bound is dropped.
 
-    def __init__(self, writer: Writer, what: str) -> None:
+    Args:
+        writer: Writes them.
+        what: What a warning calls them.
+        work: Writes rows in a transaction.
+    """
+
+    def __init__(self, writer: Writer, what: str, work: Callable[[Connection, list[Row]], None]) -> None:
         self._writer = writer
         self._what = what
+        self._work = work
         self._waiting = 0
+        self._open: list[Row] | None = None
         self._lock = threading.Lock()
 
-    def add(self, rows: list[Row], work: Callable[[Connection, list[Row]], None]) -> None:
-        """Write rows soon."""
+    def add(self, rows: list[Row]) -> None:
+        """Write rows soon, with all that come before the writing begins."""
         with self._lock:
             room = _MAX_WAITING - self._waiting
-            self._waiting += min(len(rows), room)
-        if len(rows) > room:
-            log.warning("%d %s dropped: the store is not keeping up", len(rows) - room, self._what)
-            rows = rows[:room]
-        if rows:
-            future = self._writer.defer(lambda connection: work(connection, rows), len(rows))
-            future.add_done_callback(lambda result: self._done(len(rows), result))
+            kept = rows[:room]
+            self._waiting += len(kept)
+            begun = None
+            if self._open is not None:
+                self._open.extend(kept)
+            elif kept:
+                begun = self._open = kept
+        if len(kept) < len(rows):
+            log.warning("%d %s dropped: the store is not keeping up", len(rows) - len(kept), self._what)
+        if begun is not None:
+            self._hand_over(begun)
 
-    def _done(self, count: int, result: Future[Any]) -> None:
+    def _hand_over(self, rows: list[Row]) -> None:
+        try:
+            written = self._writer.defer(lambda connection: self._write(connection, rows), len(rows))
+        except StoreError:
+            self._close(rows)
+            raise
+        written.add_done_callback(lambda result: self._done(rows, result))
+
+    def _write(self, connection: Connection, rows: list[Row]) -> None:
+        self._close(rows)
+        self._work(connection, rows)
+
+    def _close(self, rows: list[Row]) -> None:
+        """From now on others are written apart: this may run again, and must then have the same effect."""
         with self._lock:
-            self._waiting -= count
+            if self._open is rows:
+                self._open = None
+
+    def _done(self, rows: list[Row], result: Future[Any]) -> None:
+        self._close(rows)  # if the database was not even reached
+        with self._lock:
+            self._waiting -= len(rows)
         if (error := result.exception()) is not None:
-            log.warning("%d %s were not stored: %s", count, self._what, error)
+            log.warning("%d %s were not stored: %s", len(rows), self._what, error)
 
 
 def _insert_exposures(connection: Connection, rows: list[Row]) -> None:
@@ -120,7 +152,9 @@ def _insert_exposures(connection: Connection, rows: list[Row]) -> None:
 
 
 def _count_trials(connection: Connection, rows: list[Row]) -> None:
-    add_up(connection, schema.trials, rows, ("shown", "clicked"))
+    # A fixed order: two processes that write the same rows cannot block each other for good.
+    ordered = sorted(rows, key=lambda row: bytes(row["item_key"]))
+    add_up(connection, schema.trials, ordered, ("shown", "clicked"))
 
 
 _NEVER = -(2**63) - 1
