@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -285,6 +286,22 @@ def request(method: str, path: str, body: object = None) -> bytes:
         f"Content-Length: {len(content)}\r\n\r\n"
     )
     return head.encode() + content
+
+
+def arguments(doc: str | None, seconds: float, repeats: int) -> argparse.ArgumentParser:
+    """A parser with the options of every benchmark that loads a server.
+
+    Args:
+        doc: The module's docstring, which is its help.
+        seconds: How long a measurement takes unless told otherwise.
+        repeats: How many there are of each.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="A trained home, made if missing.")
+    parser.add_argument("--seconds", type=float, default=seconds, help="Of one measurement.")
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--json", type=Path, help="Write all figures here.")
+    return parser
 
 
 def write_json(path: Path | None, content: Mapping[str, Any]) -> None:

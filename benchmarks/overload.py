@@ -10,27 +10,27 @@ are refused (503 or 429); and that nobody waits in vain. All requests of the pea
 repeats: nothing new happens, which is when a server answers most and refusing costs the largest share.
 ``--fresh`` makes them dearer instead: the server then keeps no answers.
 
-The load is on the same machine and takes twice as much of it at twice the rate: its CPU time is listed.
+The load is on the same machine and takes twice as much of it at twice the rate: its CPU time is listed. The
+generator in Python drives the peak, too, so that its share is in both; ``benchmarks.serving`` shows higher
+rates where it uses wrk.
 
 Exit status 1: something timed out, or was answered neither 200 nor 503 nor 429.
 """
 
 from __future__ import annotations
 
-import argparse
 import signal
 import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import (
-    DEFAULT_HOME,
+    arguments,
     machine,
     quantile,
     scratch_home,
@@ -140,15 +140,9 @@ def show(found: Sequence[Overload], console: Console) -> None:
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="A trained home, made if missing.")
+    parser = arguments(__doc__, seconds=10.0, repeats=3)
     parser.add_argument("--factor", type=float, default=2.0)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--fresh", action="store_true", help="The server keeps no answers.")
-    parser.add_argument("--json", type=Path, help="Write everything here.")
     options = parser.parse_args()
     console = Console(width=140)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops what was started, too

@@ -1,7 +1,7 @@
 """Requests a second and latency of ``/v1/recommend``, beside what else could have been built.
 
     python -m benchmarks.serving [--home DIR] [--seconds 4] [--repeats 3] [--connections 1 16 64 256]
-                                 [--peers plain naive] [--json OUT]
+                                 [--peers plain naive] [--generator wrk] [--json OUT]
 
 The sample data is loaded and trained in ``--home`` once; every server runs in a copy of it. Real users of the
 sample are asked for ten recommendations, in two ways that must be told apart:
@@ -17,11 +17,14 @@ examples teach, a deployment for each model and a call for each request, on a Ra
 are up at the same time and measured in turn, several times over; the table has medians and ranges. The load
 is a process of its own on the same machine and takes its share of it, so compare ratios; its CPU time, and
 that of every process of the server, is listed as milliseconds a request.
+
+The no-op and *repeat* are driven by ``wrk`` where it is installed, as it takes least of the machine. *Fresh*,
+of the peers too, needs events in between and is driven by a generator in Python; as that takes more, its
+ratios are to "no-op, python", the no-op driven by the same generator. ``--generator python`` uses no wrk.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import re
@@ -32,8 +35,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -41,20 +45,21 @@ from recserve_deployments.state import read_state
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import serving_load, serving_wrk
 from benchmarks.common import (
-    DEFAULT_HOME,
+    arguments,
     free_port,
     machine,
-    quantile,
     scratch_home,
     serving,
     train_once,
     write_json,
 )
-from benchmarks.serving_load import ROOT, Plan, run
+from benchmarks.serving_load import ROOT, Plan, Summary
 
 CONNECTIONS = (1, 16, 64, 256)
 PEERS = ("plain", "naive")
+WRK, PYTHON = "wrk", "python"
 LIMIT = "no-op"
 START_SECONDS = 180.0
 USERS = [str(user) for user in range(1, 672)]
@@ -71,6 +76,7 @@ class Target:
         fresh: See :class:`benchmarks.serving_load.Plan`.
         explain: Likewise.
         most: No more connections than this are tried.
+        generator: What drives it: ``wrk`` or ``python``.
     """
 
     name: str
@@ -79,6 +85,12 @@ class Target:
     fresh: bool = False
     explain: bool = False
     most: int = 1_000_000
+    generator: str = PYTHON
+
+    @property
+    def limit(self) -> bool:
+        """Whether it is what others are compared with."""
+        return self.name.startswith(LIMIT)
 
 
 @dataclass
@@ -88,22 +100,17 @@ class Run:
     Attributes:
         target: What was asked.
         connections: Keep-alive connections.
-        rate: Answers 200 a second.
-        p50, p95, p99: Their latency, milliseconds.
-        failed: Other answers.
-        degraded: Answers that lacked a stage.
-        cpu: CPU milliseconds a request, by process.
+        found: The figures.
     """
 
-    target: str
+    target: Target
     connections: int
-    rate: float
-    p50: float
-    p95: float
-    p99: float
-    failed: int
-    degraded: int
-    cpu: dict[str, float]
+    found: Summary
+
+    def flat(self) -> dict[str, Any]:
+        """For a file."""
+        named = {"target": self.target.name, "generator": self.target.generator}
+        return {**named, "connections": self.connections, **asdict(self.found)}
 
 
 def processes_of(found: Sequence[psutil.Process]) -> dict[str, list[int]]:
@@ -175,63 +182,79 @@ def measure(
 ) -> Run:
     """Load one target."""
     asking = target.path == "/v1/recommend"
-    outcome = run(
-        Plan(
-            target.port,
-            target.path,
-            connections,
-            seconds,
-            users=USERS if asking else (),
-            items=items,
-            fresh=target.fresh,
-            explain=target.explain,
-            seed=seed,
-            processes=named,
+    plan = Plan(
+        target.port,
+        target.path,
+        connections,
+        seconds,
+        users=USERS if asking else (),
+        items=items,
+        fresh=target.fresh,
+        explain=target.explain,
+        seed=seed,
+        processes=named,
+    )
+    found = serving_wrk.run(plan) if target.generator == WRK else serving_load.run(plan).summary()
+    return Run(target, connections, found)
+
+
+def driven(targets: Sequence[Target], generator: str) -> list[Target]:
+    """Have closed loops driven by a generator, and the limit by each that is in use."""
+    found: list[Target] = []
+    for target in targets:
+        found.append(target if target.fresh else replace(target, generator=generator))
+        if target.limit and generator != PYTHON and any(one.fresh for one in targets):
+            found.append(replace(target, name=f"{target.name}, {PYTHON}"))
+    return found
+
+
+class Row:
+    """Medians of the runs of one target with one number of connections."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.target = runs[0].target
+        self.rates = sorted(one.found.rate for one in runs)
+        self.rate = statistics.median(self.rates)
+        self.p50, self.p95, self.p99 = (
+            statistics.median(getattr(one.found, q) for one in runs) for q in ("p50", "p95", "p99")
         )
-    )
-    good, count = outcome.latencies(), max(len(outcome.answers), 1)
-    return Run(
-        target=target.name,
-        connections=connections,
-        rate=len(good) / outcome.seconds,
-        p50=quantile(good, 0.5),
-        p95=quantile(good, 0.95),
-        p99=quantile(good, 0.99),
-        failed=len(outcome.answers) - len(good),
-        degraded=outcome.degraded,
-        cpu={name: 1000 * spent / count for name, spent in outcome.cpu.items()},
-    )
+        self.bad = sum(one.found.failed + one.found.degraded for one in runs)
+        self.cpu = {
+            process: statistics.median(one.found.cpu.get(process, 0.0) for one in runs)
+            for process in runs[0].found.cpu
+        }
 
 
-def show(runs: Sequence[Run], console: Console) -> None:
+def show(targets: Sequence[Target], runs: Sequence[Run], console: Console) -> None:
     """Medians and ranges over the repeats, ratios, and where the CPU time goes."""
     table = Table(
-        "connections", "asked", "requests/s (range)", "p50 ms", "p95 ms", "p99 ms", "of no-op", "bad"
+        *("conns", "asked", "requests/s (range)", "p50 ms", "p95 ms", "p99 ms", "p99/p50"),
+        *("of no-op", "p50 of no-op", "bad"),
     )
     costs: list[str] = []
     for n in sorted({one.connections for one in runs}):
         here = [one for one in runs if one.connections == n]
-        limit = statistics.median(one.rate for one in here if one.target == LIMIT)
-        for name in dict.fromkeys(one.target for one in here):
-            mine = [one for one in here if one.target == name]
-            rates = sorted(one.rate for one in mine)
-            rate = statistics.median(rates)
+        measured = {one.target for one in here}
+        rows = [
+            Row([one for one in here if one.target == target]) for target in targets if target in measured
+        ]
+        limits = {row.target.generator: row for row in rows if row.target.limit}
+        for row in rows:
+            limit = limits[row.target.generator]
             table.add_row(
                 str(n),
-                name,
-                f"{rate:.0f} ({rates[0]:.0f}-{rates[-1]:.0f})",
-                *(f"{statistics.median(getattr(one, q) for one in mine):.1f}" for q in ("p50", "p95", "p99")),
-                f"{rate / limit:.2f}",
-                str(sum(one.failed + one.degraded for one in mine) or ""),
+                row.target.name,
+                f"{row.rate:.0f} ({row.rates[0]:.0f}-{row.rates[-1]:.0f})",
+                *(f"{value:.{1 if value >= 10 else 2}f}" for value in (row.p50, row.p95, row.p99)),
+                f"{row.p99 / row.p50:.1f}",
+                f"{row.rate / limit.rate:.2f}",
+                # With more connections it is little but the inverse of the rates.
+                f"{row.p50 / limit.p50:.1f}" if n == 1 else "",
+                str(row.bad or ""),
             )
-            cpu = {
-                process: statistics.median(one.cpu.get(process, 0.0) for one in mine)
-                for process in mine[0].cpu
-            }
-            parts = [
-                f"{process} {spent:.2f}" for process, spent in sorted(cpu.items(), key=lambda one: -one[1])
-            ]
-            costs.append(f"{n:>4} {name}: " + ", ".join(part for part in parts if not part.endswith(" 0.00")))
+            spent = sorted(row.cpu.items(), key=lambda one: -one[1])
+            parts = [f"{name} {used:.2f}" for name, used in spent if used >= 0.005]
+            costs.append(f"{n:>4} {row.target.name}: " + ", ".join(parts))
     console.print(table)
     console.print("CPU milliseconds a request, by process (load: the load generator):")
     for line in costs:
@@ -240,16 +263,18 @@ def show(runs: Sequence[Run], console: Console) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="A trained home, made if missing.")
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = arguments(__doc__, seconds=4.0, repeats=3)
     parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
-    parser.add_argument("--json", type=Path, help="Write all runs here.")
+    parser.add_argument(
+        "--generator",
+        choices=(WRK, PYTHON),
+        default=WRK if serving_wrk.available() else PYTHON,
+        help="Of loads without events in between; wrk where it is installed.",
+    )
     options = parser.parse_args()
+    if options.generator == WRK and not serving_wrk.available():
+        parser.error("wrk is not on the PATH; install it, or use --generator python")
     console = Console(width=130)
     train_once(options.home)
     # Stopping the benchmark stops what it started.
@@ -276,6 +301,7 @@ def main() -> None:
                 Target(f"{kind}, fresh", port, fresh=True, most=64 if kind == "naive" else 1_000_000)
             )
             named[port] = processes_of([process, *process.children(recursive=True)])
+        targets = driven(targets, options.generator)
         runs: list[Run] = []
         for repeat in range(options.repeats + 1):
             for n in options.connections:
@@ -289,8 +315,8 @@ def main() -> None:
                     if repeat:  # the first round warms up
                         runs.append(found)
         console.print(machine())
-        show(runs, console)
-        write_json(options.json, {"machine": machine(), "runs": [asdict(one) for one in runs]})
+        show(targets, runs, console)
+        write_json(options.json, {"machine": machine(), "runs": [one.flat() for one in runs]})
 
 
 if __name__ == "__main__":

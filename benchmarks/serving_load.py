@@ -2,9 +2,10 @@
 
     python -m benchmarks.serving_load < plan.json > outcome.json
 
-Requests are written ahead of time and answers are parsed no further than their status and length, so that the
-load takes little of the machine. It measures the CPU time of the processes that it is told of, and its own,
-over exactly the time in which requests were counted.
+Requests are written ahead of time and answers are parsed no further than their status and length, on uvloop
+where it is installed, so that the load takes little of the machine. It measures the CPU time of the processes
+that it is told of, and its own, over exactly the time in which requests were counted. ``wrk`` takes less, but
+can neither store events in between nor send at a rate: see :mod:`benchmarks.serving_wrk`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,21 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psutil
 
-from benchmarks.common import request
+from benchmarks.common import quantile, request
+from benchmarks.serving_line import Line, connect
 
 ROOT = Path(__file__).resolve().parents[1]
 WAIT_SECONDS = 30.0
+TICK_SECONDS = 0.001
+"""An open loop sends together what became due within it: a sleep for each request would cost more than it."""
+Result = TypeVar("Result")
 LOAD = "load"
 """What the load's own CPU time is called."""
 
@@ -63,6 +69,28 @@ class Plan:
     processes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What came of it, whoever asked.
+
+    Attributes:
+        rate: Answers 200 a second.
+        p50, p95, p99, longest: Their latency, milliseconds.
+        failed: Requests that were answered otherwise or not at all.
+        degraded: Answers that say that something was left out.
+        cpu: CPU milliseconds a request by process name, ``load`` included.
+    """
+
+    rate: float
+    p50: float
+    p95: float
+    p99: float
+    longest: float
+    failed: int
+    degraded: int
+    cpu: dict[str, float]
+
+
 @dataclass
 class Outcome:
     """What came of it.
@@ -78,7 +106,7 @@ class Outcome:
     """
 
     seconds: float = 0.0
-    answers: list[tuple[int, float]] = field(default_factory=list)
+    answers: list[tuple[int, float]] = field(default_factory=list, repr=False)
     degraded: int = 0
     cpu: dict[str, float] = field(default_factory=dict)
     late: float = 0.0
@@ -87,6 +115,22 @@ class Outcome:
     def latencies(self, good: bool = True) -> list[float]:
         """Milliseconds of the answers that were 200, or of the others."""
         return [spent for status, spent in self.answers if (status == 200) == good]
+
+    def summary(self) -> Summary:
+        """The figures that are shown."""
+        good = self.latencies()
+        p50, p95, p99, longest = (quantile(good, q) for q in (0.5, 0.95, 0.99, 1.0))
+        count = max(len(self.answers), 1)
+        return Summary(
+            rate=len(good) / self.seconds,
+            p50=p50,
+            p95=p95,
+            p99=p99,
+            longest=longest,
+            failed=len(self.answers) - len(good),
+            degraded=self.degraded,
+            cpu={name: 1000 * spent / count for name, spent in self.cpu.items()},
+        )
 
 
 def run(plan: Plan) -> Outcome:
@@ -106,78 +150,22 @@ def run(plan: Plan) -> Outcome:
     return outcome
 
 
-class Line(asyncio.Protocol):
-    """One keep-alive connection: send a request, have a function called with the answer's status and body."""
-
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
-        self._told: Callable[[int, bytes], None] | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether a request can be sent."""
-        return self._transport is not None and not self._transport.is_closing()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def send(self, raw: bytes, told: Callable[[int, bytes], None]) -> None:
-        """Send a whole request; ``told`` is called once."""
-        self._told = told
-        if self._transport is None or self._transport.is_closing():
-            self._tell(0, b"")
-        else:
-            self._transport.write(raw)
-
-    def data_received(self, data: bytes) -> None:
-        """Called by asyncio."""
-        self._buffer += data
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        head = bytes(self._buffer[:end]).lower()
-        place = head.find(b"content-length:")
-        length = 0 if place < 0 else int(head[place + 15 :].split(b"\r\n", 1)[0])
-        if len(self._buffer) < end + 4 + length:
-            return
-        body = bytes(self._buffer[end + 4 : end + 4 + length])
-        self._buffer.clear()
-        if b"connection: close" in head:
-            self.close()
-        self._tell(int(head[9:12]), body)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Called by asyncio."""
-        self._transport = None
-        self._tell(0, b"")
-
-    def close(self) -> None:
-        """Close it."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def _tell(self, status: int, body: bytes) -> None:
-        told, self._told = self._told, None
-        if told is not None:
-            told(status, body)
-
-
 class Load:
     """Carries a plan out.
 
     Args:
         plan: The plan.
+
+    Attributes:
+        requests: Whole requests by user; one of user "" where there are no users.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._chooser = random.Random(plan.seed)
         self._outcome = Outcome()
-        self._raw = {user: self._ask_for(user) for user in plan.users or ("",)}
-        self._names = list(self._raw)
+        self.requests = {user: self._ask_for(user) for user in plan.users or ("",)}
+        self._names = list(self.requests)
 
     def _ask_for(self, user: str) -> bytes:
         if not user:
@@ -189,18 +177,24 @@ class Load:
         """Do it."""
         plan = self._plan
         if plan.rate:
-            await self._measured(self._at_a_rate)
+            await self._measured(OpenLoop(plan, self._chooser, self._draw, self._note, self._outcome).go)
         elif plan.fresh:
             while self._outcome.seconds < plan.seconds:
                 await self._store_events()
                 await self._measured(lambda: self._one_after_another(self._each_once()))
         else:
-            if plan.users:
-                # Everybody was answered before: what is measured is asking again.
-                await self._one_after_another(iter(self._names))
-                self._outcome = Outcome()
+            await self.ask_everybody()
             await self._measured(lambda: self._one_after_another(self._for_a_while()))
         return self._outcome
+
+    async def ask_everybody(self) -> None:
+        """Have all users answered once, uncounted: what is measured afterwards is asking again."""
+        if self._plan.users:
+            await self._one_after_another(iter(self._names))
+            self._outcome = Outcome()
+
+    def _draw(self) -> bytes:
+        return self.requests[self._chooser.choice(self._names)]
 
     def _for_a_while(self) -> Iterator[str]:
         end = time.perf_counter() + self._plan.seconds
@@ -215,10 +209,10 @@ class Load:
                 return
             yield user
 
-    async def _measured(self, work: Callable[[], object]) -> None:
+    async def _measured(self, work: Callable[[], Awaitable[None]]) -> None:
         processes = {**self._plan.processes, LOAD: [psutil.Process().pid]}
         before, started = cpu_seconds(processes), time.perf_counter()
-        await work()  # type: ignore[misc]
+        await work()
         self._outcome.seconds += time.perf_counter() - started
         for name, spent in cpu_seconds(processes).items():
             self._outcome.cpu[name] = self._outcome.cpu.get(name, 0.0) + spent - before[name]
@@ -228,7 +222,7 @@ class Load:
         await asyncio.gather(*(self._ask_on(users) for _ in range(self._plan.connections)))
 
     async def _ask_on(self, users: Iterator[str]) -> None:
-        while not await self._ask_over(await self._connect(), users):
+        while not await self._ask_over(await connect(self._plan.port), users):
             pass  # the server closed the connection, as it may after a refusal
 
     async def _ask_over(self, line: Line, users: Iterator[str]) -> bool:
@@ -239,17 +233,15 @@ class Load:
             user = next(users, None)
             if user is None:
                 finished.set_result(True)
-                return
-            started = time.perf_counter()
+            else:
+                line.send(self.requests[user], told)
 
-            def told(status: int, body: bytes) -> None:
-                self._note(status, body, started)
-                if line.open:
-                    ask()
-                elif not finished.done():
-                    finished.set_result(False)
-
-            line.send(self._raw[user], told)
+        def told(line: Line, status: int, body: bytes) -> None:
+            self._note(status, body, line.sent)
+            if line.open:
+                ask()
+            elif not finished.done():
+                finished.set_result(False)
 
         ask()
         done = await finished
@@ -258,63 +250,13 @@ class Load:
 
     def _note(self, status: int, body: bytes, since: float) -> None:
         self._outcome.answers.append((status, (time.perf_counter() - since) * 1000))
-        if b'"degraded":[' in body and b'"degraded":[]' not in body:
+        place = body.find(b'"degraded":[')
+        if place >= 0 and not body.startswith(b"]", place + 12):
             self._outcome.degraded += 1
-
-    async def _connect(self) -> Line:
-        _, line = await asyncio.get_running_loop().create_connection(Line, "127.0.0.1", self._plan.port)
-        return line
-
-    async def _at_a_rate(self) -> None:
-        """Send when it is due, over any idle connection, over a new one if there is none."""
-        idle: list[Line] = [await self._connect() for _ in range(min(64, self._plan.connections))]
-        waiting: set[asyncio.Task[None]] = set()
-        busy = 0
-
-        async def one(due: float) -> None:
-            nonlocal busy
-            self._outcome.late = max(self._outcome.late, (time.perf_counter() - due) * 1000)
-            busy += 1
-            self._outcome.most = max(self._outcome.most, busy)
-            answered: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
-            line: Line | None = None
-            since = time.perf_counter()
-            try:
-                if busy > self._plan.connections:
-                    raise OSError("no connection is left")
-                while idle and not (line := idle.pop()).open:
-                    pass
-                if line is None or not line.open:
-                    line = await asyncio.wait_for(self._connect(), WAIT_SECONDS)
-
-                def told(status: int, body: bytes) -> None:
-                    if not answered.done():
-                        answered.set_result((status, body))
-
-                # From when it is sent: that the load itself was late is told apart.
-                since = time.perf_counter()
-                line.send(self._raw[self._chooser.choice(self._names)], told)
-                status, body = await asyncio.wait_for(answered, WAIT_SECONDS)
-                idle.append(line)
-            except (OSError, TimeoutError):
-                status, body = 0, b""
-                if line is not None:
-                    line.close()
-            busy -= 1
-            self._note(status, body, since)
-
-        start = due = time.perf_counter()
-        while (due := due + self._chooser.expovariate(self._plan.rate)) < start + self._plan.seconds:
-            if (pause := due - time.perf_counter()) > 0:
-                await asyncio.sleep(pause)
-            task = asyncio.create_task(one(due))
-            waiting.add(task)
-            task.add_done_callback(waiting.discard)
-        await asyncio.gather(*waiting)
 
     async def _store_events(self) -> None:
         """A new event of every user, in requests of their own that are not counted."""
-        line = await self._connect()
+        line = await connect(self._plan.port)
         events = [
             {
                 "user_id": user,
@@ -326,11 +268,111 @@ class Load:
         ]
         answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         raw = request("POST", "/v1/events", {"events": events})
-        line.send(raw, lambda status, body: answered.set_result(status))
+        line.send(raw, lambda _, status, body: answered.set_result(status))
         status = await asyncio.wait_for(answered, WAIT_SECONDS)
         line.close()
         if not 200 <= status < 300:
             raise SystemExit(f"events were answered with {status}")
+
+
+class OpenLoop:
+    """Sends requests when they are due, over any idle connection, over a new one if there is none.
+
+    No request has a task or a timer of its own: at twice the peak rate they would take from the server what
+    is measured.
+
+    Args:
+        plan: With a rate.
+        chooser: Of the moments.
+        draw: The next request.
+        note: Is told of each answer: status, body, when it was asked for.
+        outcome: Where it is noted how late and how busy the load was.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        chooser: random.Random,
+        draw: Callable[[], bytes],
+        note: Callable[[int, bytes, float], None],
+        outcome: Outcome,
+    ) -> None:
+        self._plan = plan
+        self._chooser = chooser
+        self._draw = draw
+        self._note = note
+        self._outcome = outcome
+        self._idle: list[Line] = []
+        self._waiting: dict[Line, None] = {}  # in the order in which they were sent
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    async def go(self) -> None:
+        """Send for as long as the plan says, and wait for all answers."""
+        plan, late = self._plan, 0.0
+        self._idle += [await connect(plan.port) for _ in range(min(64, plan.connections))]
+        start = time.perf_counter()
+        due = start + self._chooser.expovariate(plan.rate)
+        while due < start + plan.seconds:
+            now = time.perf_counter()
+            while due < min(now, start + plan.seconds):
+                late = max(late, now - due)
+                self._send()
+                due += self._chooser.expovariate(plan.rate)
+            self._give_up(now)
+            await asyncio.sleep(max(due - time.perf_counter(), TICK_SECONDS))
+        while self._waiting or self._connecting:
+            await asyncio.sleep(TICK_SECONDS)
+            self._give_up(time.perf_counter())
+        self._outcome.late = late * 1000
+
+    def _send(self) -> None:
+        busy = len(self._waiting) + len(self._connecting) + 1
+        self._outcome.most = max(self._outcome.most, busy)
+        if busy > self._plan.connections:
+            self._note(0, b"", time.perf_counter())  # no connection is left
+            return
+        while self._idle:
+            line = self._idle.pop()
+            if line.open:
+                self._send_over(line)
+                return
+        task = asyncio.create_task(self._send_over_another())
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _send_over_another(self) -> None:
+        since = time.perf_counter()
+        try:
+            line = await asyncio.wait_for(connect(self._plan.port), WAIT_SECONDS)
+        except (OSError, TimeoutError):
+            self._note(0, b"", since)
+        else:
+            self._send_over(line)
+
+    def _send_over(self, line: Line) -> None:
+        self._waiting[line] = None
+        line.send(self._draw(), self._told)
+
+    def _told(self, line: Line, status: int, body: bytes) -> None:
+        del self._waiting[line]
+        # From when it was sent: that the load itself was late is told apart.
+        self._note(status, body, line.sent)
+        if line.open:
+            self._idle.append(line)
+
+    def _give_up(self, now: float) -> None:
+        """Wait no longer for what was sent too long ago."""
+        while self._waiting and (line := next(iter(self._waiting))).sent < now - WAIT_SECONDS:
+            line.give_up()
+
+
+def in_a_loop(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in the fastest loop there is."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 def cpu_seconds(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
@@ -350,7 +392,7 @@ def cpu_seconds(processes: Mapping[str, Sequence[int]]) -> dict[str, float]:
 def main() -> None:
     """Carry out the plan on standard input."""
     plan = Plan(**json.load(sys.stdin))
-    json.dump(asdict(asyncio.run(Load(plan).go())), sys.stdout)
+    json.dump(asdict(in_a_loop(Load(plan).go())), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from benchmarks import serving_load
-from benchmarks.serving_load import LOAD, Load, Plan
+from benchmarks.serving_line import connect
+from benchmarks.serving_load import LOAD, Load, Outcome, Plan
 
 
 class Api:
@@ -114,6 +115,67 @@ def test_an_open_loop_survives_refusals_that_close_the_connection(api: Api) -> N
     outcome = asyncio.run(Load(plan).go())
     assert {status for status, _ in outcome.answers} == {503}
     assert len(outcome.answers) == api.asked["refused"]
+
+
+def test_an_open_loop_gives_up_on_what_is_never_answered(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving_load, "WAIT_SECONDS", 0.1)
+    plan = Plan(api.port, "/v1/recommend", 500, 0.5, rate=100, users=["slow"])
+    outcome = asyncio.run(Load(plan).go())
+    assert {status for status, _ in outcome.answers} == {0}
+    assert len(outcome.answers) == api.asked["slow"] > 10
+    assert outcome.latencies(good=False)[0] >= 100
+
+
+def test_an_open_loop_without_a_connection_left_fails_at_once(api: Api) -> None:
+    plan = Plan(api.port, "/v1/recommend", 2, 0.5, rate=200, users=["slow"])
+    outcome = asyncio.run(Load(plan).go())
+    assert outcome.most == 3
+    # Two at a time are asked, all others count as not answered.
+    assert len(outcome.latencies()) == api.asked["slow"]
+    assert len(outcome.latencies(good=False)) == len(outcome.answers) - api.asked["slow"] > 10
+
+
+def test_the_figures_of_an_outcome() -> None:
+    answers = [(200, 2.0)] * 98 + [(200, 8.0), (200, 9.0), (503, 0.1), (0, 30_000.0)]
+    found = Outcome(seconds=2.0, answers=answers, degraded=1, cpu={LOAD: 0.204}).summary()
+    assert (found.rate, found.p50, found.p95, found.p99, found.longest) == (50.0, 2.0, 2.0, 8.0, 9.0)
+    assert (found.failed, found.degraded) == (2, 1)
+    assert found.cpu == pytest.approx({LOAD: 2.0})
+
+
+class Pieces(asyncio.Protocol):
+    """Answers each request in pieces of some size, which arrive one by one."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        raw = b'HTTP/1.1 503 Busy\r\nContent-length: 14\r\nX: y\r\n\r\n{"degraded":1}'
+        pieces = [raw[place : place + self._size] for place in range(0, len(raw), self._size)]
+        for number, piece in enumerate(pieces):
+            asyncio.get_running_loop().call_later(0.002 * number, self._transport.write, piece)
+
+
+@pytest.mark.parametrize("size", [3, 40, 1000])
+def test_an_answer_may_come_in_pieces(size: int) -> None:
+    async def ask_twice() -> list[tuple[int, bytes]]:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Pieces(size), "127.0.0.1", 0)
+        line = await connect(server.sockets[0].getsockname()[1])
+        told: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        answers = []
+        for _ in range(2):
+            line.send(b"?", lambda _, status, body: told.put_nowait((status, body)))
+            answers.append(await asyncio.wait_for(told.get(), 10))
+        line.close()
+        server.close()
+        return answers
+
+    assert asyncio.run(ask_twice()) == [(503, b'{"degraded":1}')] * 2
 
 
 def test_nobody_there_is_an_answer_too() -> None:
