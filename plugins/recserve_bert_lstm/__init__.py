@@ -68,9 +68,15 @@ class BertLstmParams(NoParams):
     in_batch: int = Field(
         256, ge=0, description="Targets of the batch that serve as negatives as well, at most."
     )
-    epochs: int = Field(40, ge=1, description="At most; early stopping usually ends sooner.")
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Epochs over which the learning rate falls to nothing; default by number of events, "
+        "12 to 40. Early stopping may end sooner.",
+    )
     patience: int = Field(
-        3, ge=1, description="Epochs without a better validation nDCG@10 before training stops."
+        6, ge=1, description="Epochs without a better validation nDCG@10 before training stops."
     )
     learning_rate: float = Field(0.005, gt=0, json_schema_extra=search(low=5e-4, high=0.02, log=True))
     weight_decay: float = Field(0.01, ge=0, json_schema_extra=search(low=1e-4, high=0.3, log=True))

@@ -84,15 +84,15 @@ class NegativeSampler:
         return Pool(items, np.log(expected / counts).astype(np.float32))
 
 
-def softmax_loss(positive: torch.Tensor, negative: torch.Tensor, log_expected: torch.Tensor) -> torch.Tensor:
+def softmax_loss(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
     """Mean negative log-likelihood of the targets.
 
     Args:
         positive: float, shape (P,); logits of the targets.
-        negative: float, shape (P, M); logits of the pool, MASKED where the item is the target.
-        log_expected: float, shape (M,); see :class:`Pool`.
+        negative: float, shape (P, M); logits of the pool less their ``log_expected`` (see :class:`Pool`),
+            MASKED where the item is the target.
     """
-    others = torch.logsumexp(negative - log_expected, dim=1)
+    others = torch.logsumexp(negative, dim=1)
     return (torch.logaddexp(positive, others) - positive).mean()
 
 

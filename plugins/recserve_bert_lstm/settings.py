@@ -13,8 +13,24 @@ from recserve_bert_lstm.windows import IntArray
 
 LARGE = 200_000
 """Positive events from which a wider network pays."""
+STEPS = 1200
+"""Steps of the optimiser over which the learning rate falls to nothing, as whole epochs within EPOCHS."""
+EPOCHS = (12, 40)
 WINDOWS = (50, 200)
 """Least and greatest window that is chosen; between them, the length of an active user's history."""
+
+
+def schedule(params: BertLstmParams, batches: int, prior: Mapping[str, Any] | None) -> int:
+    """Epochs over which the learning rate falls to nothing.
+
+    Args:
+        params: What the user asked for; None leaves the choice to us.
+        batches: Of one epoch.
+        prior: Facts of an earlier fit, whose schedule is to be kept.
+    """
+    if params.epochs is not None:
+        return params.epochs
+    return int((prior or {}).get("schedule", np.clip(round(STEPS / max(batches, 1)), *EPOCHS)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,14 @@ from recserve import Dataset, FitContext
 from recserve_bert_lstm import BertLstmParams
 from recserve_bert_lstm.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
 from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic
-from recserve_bert_lstm.settings import Settings
+from recserve_bert_lstm.settings import Settings, schedule
 from recserve_bert_lstm.validation import HeldOut, hold_out, ndcg
 from recserve_bert_lstm.windows import Batch, IntArray, TrainingWindows, shuffle_ties
 
 CLIP_NORM = 5.0
 AVERAGING = 0.98
+LEAST_RATE = 0.02
+"""Share of the learning rate that is left at the end of the schedule."""
 VALIDATION_EVENTS = 2000
 UNVALIDATED_EPOCHS = 10
 _PRINCIPAL_SAMPLE = 20_000
@@ -89,18 +91,20 @@ class Trainer:
 
     def run(self) -> Fitted:
         """Train and return the averaged weights of the best epoch."""
-        epochs, held_out = self._params.epochs, None
+        prior, held_out = self._context.prior, None
         histories = shuffle_ties(self._data.histories, self._random)
-        if self._context.prior is not None:
-            epochs = int(self._context.prior["epochs"])
-        else:
+        if prior is None:
             histories, held_out = hold_out(histories, VALIDATION_EVENTS, self._random)
-            if len(held_out) == 0:
-                epochs, held_out = min(epochs, UNVALIDATED_EPOCHS), None
         windows = TrainingWindows(histories, self._settings.window)
+        span = schedule(self._params, windows.n_batches(self._params.batch_events), prior)
+        epochs = span
+        if prior is not None:
+            epochs = int(prior["epochs"])
+        elif held_out is not None and len(held_out) == 0:
+            epochs, held_out = min(span, UNVALIDATED_EPOCHS), None
         network, learnt = self._network, {"epochs": 0}
         if windows.n_targets:
-            network, learnt = self._optimise(windows, epochs, held_out)
+            network, learnt = self._optimise(windows, epochs, span, held_out)
         matrix = self._item_matrix(network).cpu().numpy()
         network.items.ids = None
         facts = {
@@ -134,14 +138,18 @@ class Trainer:
         return network.to(self._device)
 
     def _optimise(
-        self, windows: TrainingWindows, epochs: int, held_out: HeldOut | None
+        self, windows: TrainingWindows, epochs: int, span: int, held_out: HeldOut | None
     ) -> tuple[Network, dict[str, Any]]:
+        """Train for ``epochs`` of the ``span`` epochs over which the learning rate falls to nothing."""
         parameters = list(self._network.parameters())
         optimiser = torch.optim.AdamW(
             parameters,
             lr=self._params.learning_rate,
             weight_decay=self._params.weight_decay,
             fused=True,
+        )
+        falling = torch.optim.lr_scheduler.LinearLR(
+            optimiser, 1.0, LEAST_RATE, span * windows.n_batches(self._params.batch_events)
         )
         sampler = NegativeSampler(self._data.item_counts, self._settings.negatives, self._settings.in_batch)
         average = copy.deepcopy(self._network)
@@ -159,6 +167,7 @@ class Trainer:
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
                 optimiser.step()
+                falling.step()
                 steps += 1
                 _average(average, parameters, min(AVERAGING, steps / (9 + steps)))
                 total, batches = total + float(loss.detach()), batches + 1
@@ -174,7 +183,7 @@ class Trainer:
             elif epoch - best_epoch >= self._params.patience:
                 break
         self._context.progress("bert_lstm: epochs", epochs, epochs)
-        facts: dict[str, Any] = {"epochs": best_epoch, "losses": losses}
+        facts: dict[str, Any] = {"epochs": best_epoch, "schedule": span, "losses": losses}
         if held_out is not None:
             average.load_state_dict(best)
             facts |= {"validation_events": len(held_out), "validation_ndcg@10": scores}
@@ -198,20 +207,20 @@ class Trainer:
             self._tensor(np.flatnonzero(batch.learn)), states.reshape(-1, states.shape[-1])
         )
         positive = (states * pick(targets)).sum(dim=1)
-        negative = states @ pick(pool.items).T
-        negative = self._mask_targets(negative, targets, pool.items)
-        if self._settings.bce:
-            return bce_loss(positive, negative)
-        return softmax_loss(positive, negative, self._tensor(pool.log_expected))
+        # The largest tensor by far: corrected as it is made, and masked in place.
+        correction = -self._tensor(pool.log_expected) * (not self._settings.bce)
+        negative = torch.addmm(correction, states, pick(pool.items).T)
+        self._mask_targets(negative, targets, pool.items)
+        return bce_loss(positive, negative) if self._settings.bce else softmax_loss(positive, negative)
 
-    def _mask_targets(self, negative: torch.Tensor, targets: IntArray, pool: IntArray) -> torch.Tensor:
+    def _mask_targets(self, negative: torch.Tensor, targets: IntArray, pool: IntArray) -> None:
         """Take each position's own target out of its negatives (accidental hits)."""
         self._pooled[pool] = np.arange(len(pool))
         column = self._pooled[targets]
         self._pooled[pool] = -1
         hits = np.flatnonzero(column >= 0)
         where = (self._tensor(hits), self._tensor(column[hits]))
-        return negative.index_put(where, negative.new_tensor(MASKED))
+        negative.index_put_(where, negative.new_tensor(MASKED))
 
     def _item_vectors(self, network: Network, rows: IntArray, hide: float = 0.0) -> torch.Tensor:
         slots = self._slots[rows]

@@ -185,6 +185,10 @@ class TrainingWindows:
             total += int(batch.learn.sum())
         return total
 
+    def n_batches(self, budget: int) -> int:
+        """Batches of one epoch."""
+        return len(self._groups(np.argsort(self._lengths, kind="stable"), budget))
+
     def epoch(self, random: np.random.Generator, budget: int) -> Iterator[Batch]:
         """All windows once, in random order, in batches of about ``budget`` padded events.
 
@@ -199,16 +203,20 @@ class TrainingWindows:
     def _batches(
         self, order: IntArray, budget: int, random: np.random.Generator | None = None
     ) -> Iterator[Batch]:
+        groups = self._groups(order, budget)
+        if random is not None:
+            groups = [groups[index] for index in random.permutation(len(groups))]
+        for group in groups:
+            yield self._batch(group)
+
+    def _groups(self, order: IntArray, budget: int) -> list[IntArray]:
         groups: list[IntArray] = []
         end = len(order)
         while end > 0:
             size = max(budget // int(self._lengths[order[end - 1]]), 1)
             groups.append(order[max(end - size, 0) : end])
             end -= size
-        if random is not None:
-            groups = [groups[index] for index in random.permutation(len(groups))]
-        for group in groups:
-            yield self._batch(group)
+        return groups
 
     def _batch(self, windows: IntArray) -> Batch:
         starts, lengths = self._starts[windows], self._lengths[windows]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from recserve_bert_lstm import BertLstmParams, register_rankers, register_retrievers
 from recserve_bert_lstm.model import BertLstm
 from recserve_bert_lstm.network import DECAYS, NO_DROPOUT, RECENT, Taste
-from recserve_bert_lstm.settings import Settings
-from recserve_bert_lstm.windows import last_events
+from recserve_bert_lstm.settings import Settings, schedule
+from recserve_bert_lstm.windows import TrainingWindows, last_events
 from safetensors.torch import load_file, save_file
 
 from recserve import (
@@ -239,6 +239,24 @@ def test_fit_leaves_global_torch_state_alone():
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
 
 
+@pytest.mark.parametrize(("batches", "epochs"), [(0, 40), (5, 40), (40, 30), (68, 18), (10_000, 12)])
+def test_the_schedule_is_longer_where_an_epoch_has_few_steps(batches: int, epochs: int) -> None:
+    assert schedule(BertLstmParams(), batches, None) == epochs
+    assert schedule(BertLstmParams(), batches, {"schedule": 21}) == 21
+    assert schedule(BertLstmParams(epochs=5), batches, {"schedule": 21}) == 5
+
+
+@given(st.lists(st.integers(0, 60), max_size=30), st.integers(1, 200), st.integers(1, 100))
+def test_batches_are_as_many_as_are_counted(lengths: list[int], window: int, budget: int) -> None:
+    items = np.zeros(sum(lengths), dtype=np.int32)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    histories = Histories(
+        offsets, items, items.astype(np.int16), np.ones(len(items), np.float32), items.astype(np.int64)
+    )
+    windows = TrainingWindows(histories, window)
+    assert windows.n_batches(budget) == len(list(windows.epoch(np.random.default_rng(0), budget)))
+
+
 def test_prior_trains_its_epochs_on_everything():
     data = dataset(catalogue(), cycles(users=30))
     first = fitted(params(epochs=4), data)
@@ -246,6 +264,7 @@ def test_prior_trains_its_epochs_on_everything():
     prior = {**first.facts, "epochs": 2}
     final = fitted(params(), data, prior=prior)
     assert final.facts["epochs"] == 2
+    assert first.facts["schedule"] == 4
     assert len(final.facts["losses"]) == 2
     assert final.facts["targets"] == 30 * (12 - 1)
     assert "validation_ndcg@10" not in final.facts
