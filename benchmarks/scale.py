@@ -38,10 +38,11 @@ import recserve
 from benchmarks.common import machine, write_json
 from benchmarks.scale_replica import CONFIG, QUERIES
 from recserve.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
-from recserve.catalogue import Catalogue, Vocabulary
+from recserve.catalogue import Catalogue
 from recserve.config import parse_config
 from recserve.dataset import Dataset
 from recserve.stages import FitContext
+from recserve.vocabulary import Vocabulary
 
 ITEMS = (10_000, 100_000, 1_000_000)
 EVENTS_A_USER = 40

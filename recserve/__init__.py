@@ -4,7 +4,7 @@ The names re-exported here are the public contract: plugins need nothing else.
 """
 
 from recserve.ann import CellIndex
-from recserve.catalogue import Catalogue, Vocabulary
+from recserve.catalogue import Catalogue
 from recserve.dataset import Dataset
 from recserve.domain import (
     Candidates,
@@ -50,6 +50,7 @@ from recserve.stages import (
 )
 from recserve.tastes import best_contributors, in_parts, taste_vectors
 from recserve.topk import mask_columns, mask_scores, top_k
+from recserve.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 

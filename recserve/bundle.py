@@ -33,6 +33,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recserve.catalogue import Catalogue
 from recserve.errors import BundleError
 from recserve.files import sha256_of, sync
+from recserve.texts import Texts
+from recserve.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 VECTORS = "item_vectors.npy"
 ALLOWED_SUFFIXES = frozenset({".safetensors", ".npy", ".parquet", ".json"})
+# Rows of the items file that are read at a time.
+_PART = 65_536
 
 
 class FileEntry(BaseModel):
@@ -124,7 +128,7 @@ class Bundle:
         Attributes are read when they are first asked for: most retrievers never do.
         """
         path = self.directory / ITEMS
-        ids = pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()
+        ids = Vocabulary(_read(path, "item_id"))
         vectors = None
         if VECTORS in self.manifest.files:
             vectors = np.load(self.directory / VECTORS, mmap_mode="r", allow_pickle=False)
@@ -186,9 +190,8 @@ class _Attributes(Sequence[str]):
         self._size = size
 
     @cached_property
-    def _texts(self) -> list[str]:
-        texts: list[str] = pq.read_table(self._path, columns=["attributes"])["attributes"].to_pylist()
-        return texts
+    def _texts(self) -> Texts:
+        return _read(self._path, "attributes")
 
     def __len__(self) -> int:
         return self._size
@@ -204,6 +207,22 @@ class _Attributes(Sequence[str]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._texts)
+
+    def __arrow_array__(self, type: Any = None) -> Any:
+        return self._texts.__arrow_array__(type)
+
+
+def _read(path: Path, column: str) -> Texts:
+    """A column of text.
+
+    In small parts and by one thread: reading a whole column at once takes several times its size, and Arrow
+    keeps memory for each of its threads.
+    """
+    with pq.ParquetFile(path) as file:
+        batches = file.iter_batches(_PART, columns=[column], use_threads=False)
+        texts = Texts(pa.chunked_array([batch.column(0) for batch in batches], pa.string()))
+    pa.default_memory_pool().release_unused()
+    return texts
 
 
 def _verify(directory: Path, name: str, entry: FileEntry) -> None:

@@ -10,43 +10,9 @@ from typing import Any
 import numpy as np
 
 from recserve.domain import FloatArray, Int32Array, Item
+from recserve.vocabulary import Vocabulary
 
 PARSED_ITEMS = 50_000
-
-
-class Vocabulary:
-    """A fixed two-way map between external ids and dense int32 rows.
-
-    Args:
-        ids: Distinct ids; the row of an id is its position.
-
-    Raises:
-        ValueError: An id occurs twice.
-    """
-
-    def __init__(self, ids: Iterable[str]) -> None:
-        self.ids: tuple[str, ...] = tuple(ids)
-        self._rows = {external: row for row, external in enumerate(self.ids)}
-        if len(self._rows) != len(self.ids):
-            raise ValueError("a vocabulary cannot hold the same id twice")
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.ids)
-
-    def __contains__(self, external: object) -> bool:
-        return external in self._rows
-
-    def row(self, external: str) -> int:
-        """The row of an id, -1 if unknown."""
-        return self._rows.get(external, -1)
-
-    def rows(self, externals: Iterable[str]) -> Int32Array:
-        """Rows of many ids, int32, -1 where unknown."""
-        get = self._rows.get
-        return np.fromiter((get(external, -1) for external in externals), dtype=np.int32)
 
 
 class Catalogue:
@@ -114,7 +80,10 @@ class Catalogue:
 
     def items(self) -> Iterator[Item]:
         """All items in row order."""
-        return (Item(self.ids.ids[row], json.loads(self._json[row])) for row in range(len(self)))
+        return (
+            Item(external, json.loads(attributes))
+            for external, attributes in zip(self.ids, self._json, strict=True)
+        )
 
     @cached_property
     def attribute_names(self) -> frozenset[str]:

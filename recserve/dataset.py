@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recserve.catalogue import Catalogue, Vocabulary
+from recserve.catalogue import Catalogue
 from recserve.domain import (
     BoolArray,
     EventType,
@@ -28,6 +29,7 @@ from recserve.domain import (
     Int64Array,
 )
 from recserve.errors import DataError
+from recserve.vocabulary import Vocabulary
 
 
 class Dataset:
@@ -212,7 +214,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """sha256 over all events and the catalogue, hexadecimal; equal data gives an equal value."""
         digest = hashlib.sha256()
-        for external in (*self.user_ids, "\x00", *self.catalogue.ids, "\x00"):
+        for external in chain(self.user_ids, ["\x00"], self.catalogue.ids, ["\x00"]):
             digest.update(external.encode())
             digest.update(b"\x00")
         for text in self.catalogue.attributes_json:

@@ -22,10 +22,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from recserve.catalogue import Catalogue, Vocabulary
+from recserve.catalogue import Catalogue
 from recserve.domain import BoolArray, FloatArray, Int32Array, Int64Array, Item, Queries
 from recserve.errors import StoreError
 from recserve.store import ItemState
+from recserve.texts import Amended
+from recserve.vocabulary import ExtendedVocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -44,35 +46,6 @@ class ItemSource(Protocol):
     def item_changes(self, since: int, *, barred: bool = False) -> Sequence[ItemState]:
         """See :meth:`recserve.store.Store.item_changes`."""
         ...
-
-
-class LiveVocabulary(Vocabulary):
-    """A bundle's vocabulary and the ids behind it, without copying the bundle's map.
-
-    Args:
-        base: The bundle's.
-        new: Further ids, none of them in ``base``.
-    """
-
-    def __init__(self, base: Vocabulary, new: Sequence[str]) -> None:
-        super().__init__(new)
-        self._base = base
-        self.ids = (*base.ids, *new)
-
-    def __contains__(self, external: object) -> bool:
-        return external in self._base or external in self._rows
-
-    def row(self, external: str) -> int:
-        """The row of an id, -1 if unknown."""
-        row = self._base.row(external)
-        if row < 0:
-            behind = self._rows.get(external, -1)
-            row = behind if behind < 0 else len(self._base) + behind
-        return row
-
-    def rows(self, externals: Iterable[str]) -> Int32Array:
-        """Rows of many ids, int32, -1 where unknown."""
-        return np.fromiter((self.row(external) for external in externals), dtype=np.int32)
 
 
 class LiveCatalogue(Catalogue):
@@ -96,10 +69,12 @@ class LiveCatalogue(Catalogue):
         changed_vectors: Mapping[int, FloatArray],
         new_vectors: FloatArray,
     ) -> None:
-        attributes = [*base.attributes_json, *(_json(item) for item in new)]
-        for row, item in changed.items():
-            attributes[row] = _json(item)
-        super().__init__(LiveVocabulary(base.ids, [item.item_id for item in new]), attributes)
+        attributes = Amended(
+            base.attributes_json,
+            [_json(item) for item in new],
+            {row: _json(item) for row, item in changed.items()},
+        )
+        super().__init__(ExtendedVocabulary(base.ids, [item.item_id for item in new]), attributes)
         self.vectors = base.vectors
         self._base = base
         self._overridden = frozenset(changed)

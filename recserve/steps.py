@@ -47,11 +47,11 @@ class Steps:
             types: Configured event types by name, in code order.
         """
         codes = {name: code for code, name in enumerate(types)}
-        row = catalogue.ids.row
+        found = catalogue.ids.rows(event.item_id for event in events).tolist()
         known = [
-            (found, codes[event.event], event.value, event.timestamp)
-            for event in events
-            if event.event in codes and (found := row(event.item_id)) >= 0
+            (row, codes[event.event], event.value, event.timestamp)
+            for row, event in zip(found, events, strict=True)
+            if row >= 0 and event.event in codes
         ]
         rows, kinds, values, timestamps = zip(*known, strict=True) if known else ((), (), (), ())
         numbers = np.array(values, dtype=np.float64)  # None becomes NaN

@@ -77,16 +77,16 @@ class PopularityRetriever:
         """
         order = _read(directory / ORDER_FILE, np.dtype(np.int32), self._n_items)
         scores = _read(directory / SCORES_FILE, np.dtype(np.float32), self._n_items)
-        if not np.array_equal(np.sort(order), np.arange(self._n_items)):
+        if not _is_ranking(order):
             raise BundleError(f"{directory / ORDER_FILE} is not a ranking of all items")
-        if not np.isfinite(scores).all() or (np.diff(scores) > 0).any():
+        if not np.isfinite(scores).all() or (scores[1:] > scores[:-1]).any():
             raise BundleError(f"{directory / SCORES_FILE} does not hold falling scores")
         self._use(order, scores)
 
     def _use(self, order: Order, scores: Scores) -> None:
         self._order, self._scores = order, scores
-        self._places = np.empty(self._n_items, dtype=np.int64)
-        self._places[order] = np.arange(self._n_items)
+        self._places = np.empty(self._n_items, dtype=np.int32)
+        self._places[order] = np.arange(self._n_items, dtype=np.int32)
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
         """The ``k`` best allowed items for each query."""
@@ -99,7 +99,7 @@ class PopularityRetriever:
             scores[row, : len(places)] = self._scores[places]
         return Retrieved.of(items, scores)
 
-    def _walk(self, queries: Queries, row: int, k: int) -> NDArray[np.int64]:
+    def _walk(self, queries: Queries, row: int, k: int) -> NDArray[np.intp]:
         """Places in the ranking of the first ``k`` items that query ``row`` may get."""
         banned = np.append(queries.excluded[row], queries.anchors[row])
         allowed = queries.allowed[row] if queries.allowed else None
@@ -138,13 +138,24 @@ def _log2_sums(items: NDArray[np.int64], logs: NDArray[np.float64], n_items: int
     return top
 
 
+def _is_ranking(order: Order) -> bool:
+    """Whether every row occurs once."""
+    if len(order) and not (order.min() >= 0 and order.max() < len(order)):
+        return False
+    ranked = np.zeros(len(order), dtype=np.bool_)
+    ranked[order] = True
+    return bool(ranked.all())
+
+
 def _read(path: Path, dtype: np.dtype[Any], n_items: int) -> NDArray[Any]:
+    """A memory-mapped array, so that processes share one copy."""
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
         raise BundleError(f"{path} does not hold a list of {dtype}")
     if len(array) != n_items:
         raise BundleError(f"{path} was made for {len(array)} items, but the catalogue has {n_items}")
-    return array
+    # A plain array: slices of `np.memmap` cost more.
+    return array.view(np.ndarray)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recserve.catalogue import Catalogue, Vocabulary
+from recserve.catalogue import Catalogue
 from recserve.dataset import Dataset
 from recserve.domain import (
     DEFAULT_EVENT_TYPES,
@@ -19,6 +19,7 @@ from recserve.domain import (
     Retrieved,
 )
 from recserve.graph import merge
+from recserve.vocabulary import Vocabulary
 
 TOPICS = ("space", "cooking", "gardens", "trains")
 DIMENSION = 16

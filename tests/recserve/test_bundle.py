@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recserve import BundleError, Catalogue, Item
-from recserve.bundle import Bundle, BundleRepository, DataEntry, open_newest
+from recserve.bundle import Bundle, BundleRepository, BundleWriter, DataEntry, open_newest
+from recserve.texts import Texts
+from recserve.vocabulary import COMPACT_FROM
 
 
 def build(repository: BundleRepository, seed: int = 0) -> Bundle:
@@ -23,16 +25,20 @@ def build(repository: BundleRepository, seed: int = 0) -> Bundle:
         writer.write_catalogue(catalogue)
         folder = writer.component_directory("retriever.test")
         np.save(folder / "state.npy", np.arange(seed, seed + 6))
-        return writer.finish(
-            recserve_version="0",
-            config={"x": 0.1},
-            config_hash="h",
-            seed=seed,
-            data=DataEntry(fingerprint="f", users=1, items=2, events=3, until=1_476_640_644_000),
-            encoder_fingerprint=None,
-            components={},
-            metrics={"ndcg@10": {"mean": 1 / 3, "ci95": [0.1, 0.2]}},
-        )
+        return finish(writer, seed)
+
+
+def finish(writer: BundleWriter, seed: int = 0) -> Bundle:
+    return writer.finish(
+        recserve_version="0",
+        config={"x": 0.1},
+        config_hash="h",
+        seed=seed,
+        data=DataEntry(fingerprint="f", users=1, items=2, events=3, until=1_476_640_644_000),
+        encoder_fingerprint=None,
+        components={},
+        metrics={"ndcg@10": {"mean": 1 / 3, "ci95": [0.1, 0.2]}},
+    )
 
 
 def test_equal_content_gives_equal_ids_and_bytes(tmp_path: Path) -> None:
@@ -51,6 +57,25 @@ def test_round_trip_and_memory_mapping(tmp_path: Path) -> None:
     assert opened.catalogue.item(0).title == "A “quoted” 标题"
     assert isinstance(opened.catalogue.vectors, np.memmap)
     assert repository.ids() == [opened.id]
+
+
+def test_a_large_catalogue_is_kept_as_it_is_in_the_file(tmp_path: Path) -> None:
+    ids = [f"é{row}" for row in range(COMPACT_FROM)]
+    attributes = [f'{{"title": "Number {row}"}}' for row in range(COMPACT_FROM)]
+    # From a catalogue of strings, and from what was read from such a bundle.
+    written: list[Bundle] = []
+    for catalogue in (Catalogue(ids, attributes), None):
+        with BundleRepository(tmp_path / str(len(written))).writer() as writer:
+            writer.write_catalogue(written[0].catalogue if catalogue is None else catalogue)
+            written.append(finish(writer))
+    assert written[0].id == written[1].id
+    opened = BundleRepository(tmp_path / "1").open(written[1].id).catalogue
+    assert isinstance(opened.ids.ids, Texts)
+    assert list(opened.ids) == ids
+    assert list(opened.attributes_json) == attributes
+    assert opened.ids.row("é99999") == 99_999
+    assert opened.item(70_000) == Item("é70000", {"title": "Number 70000"})
+    assert opened.column("title")[-1] == "Number 99999"
 
 
 def test_building_the_same_bundle_again_is_harmless(tmp_path: Path) -> None:

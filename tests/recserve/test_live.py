@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recserve import Catalogue, Item
+from recserve import Catalogue, Item, Vocabulary
 from recserve.errors import StoreError
 from recserve.live import LiveCatalogue, LiveItems
 from recserve.store import ItemPatch, ItemVectors, Store, open_store
+from recserve.texts import Texts
 
 BASE = [Item(f"b{n}", {"title": f"Base {n}"}) for n in range(6)]
 NOW = 1_700_000_000_000
@@ -24,11 +25,14 @@ def vector(number: int) -> np.ndarray:
     return np.eye(8, dtype=np.float32)[number % 8]
 
 
-def trained(store: Store) -> tuple[Catalogue, int]:
+def trained(store: Store, compact: bool = False) -> tuple[Catalogue, int]:
     """A bundle's catalogue and the version it was trained on."""
     store.upsert_items(BASE)
     vectors = np.stack([vector(n) for n in range(6)])
-    return Catalogue.of(BASE, vectors), store.pulse().catalogue
+    made = Catalogue.of(BASE, vectors)
+    if compact:
+        made = Catalogue(Vocabulary(made.ids, compact=True), Texts.of(made.attributes_json), vectors)
+    return made, store.pulse().catalogue
 
 
 @pytest.fixture
@@ -43,8 +47,9 @@ def follow(live: LiveItems, store: Store) -> Any:
     return live.at_least(store.pulse().catalogue)
 
 
-def test_new_items_have_the_rows_behind_the_bundle(store: Store) -> None:
-    catalogue, since = trained(store)
+@pytest.mark.parametrize("compact", [False, True])
+def test_new_items_have_the_rows_behind_the_bundle(store: Store, compact: bool) -> None:
+    catalogue, since = trained(store, compact)
     live = LiveItems(catalogue, store, since, "f")
     view = follow(live, store)
     assert view.catalogue is catalogue, "nothing happened: no other catalogue is made"
@@ -65,8 +70,9 @@ def test_new_items_have_the_rows_behind_the_bundle(store: Store) -> None:
     )
 
 
-def test_changed_items_keep_their_row(store: Store) -> None:
-    catalogue, since = trained(store)
+@pytest.mark.parametrize("compact", [False, True])
+def test_changed_items_keep_their_row(store: Store, compact: bool) -> None:
+    catalogue, since = trained(store, compact)
     live = LiveItems(catalogue, store, since, "f")
     store.upsert_items([Item("b3", {"title": "Other"})], ItemVectors("f", {"b3": vector(7)}))
     view = follow(live, store)
@@ -102,8 +108,9 @@ def test_what_is_barred_takes_effect_without_a_new_catalogue(store: Store) -> No
     assert live.at_least(store.pulse().catalogue).bars.served(NOW) is None
 
 
-def test_a_bundle_of_unknown_origin_is_compared_with_the_store(store: Store) -> None:
-    catalogue, _ = trained(store)
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_bundle_of_unknown_origin_is_compared_with_the_store(store: Store, compact: bool) -> None:
+    catalogue, _ = trained(store, compact)
     store.upsert_items([Item("b4", {"title": "Other"}), Item("new", {}), Item("b5", {}, hidden=True)])
     view = follow(LiveItems(catalogue, store, -1, "f"), store)
     assert list(view.catalogue.ids)[6:] == ["new"]

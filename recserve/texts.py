@@ -1,0 +1,125 @@
+"""Sequences of text that take less memory than a list of strings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import index as whole
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+
+from recserve.domain import Int32Array
+
+PART = 8192
+"""How many texts to have as strings at a time."""
+
+# What one Arrow array of text holds with offsets of 32 bits.
+_LARGEST = 2**31 - 1
+
+
+class Texts(Sequence[str]):
+    """Texts in the memory of Arrow; an entry becomes a string each time it is asked for.
+
+    Args:
+        values: An Arrow array of text, in one piece or several.
+    """
+
+    def __init__(self, values: Any) -> None:
+        if isinstance(values, pa.ChunkedArray):
+            # In one piece, because pieces would have to be searched for each entry.
+            values = values.cast(pa.large_string()) if values.nbytes > _LARGEST else values
+            values = values.combine_chunks()
+        self._values = values
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Texts:
+        """Texts that are strings now.
+
+        Raises:
+            ValueError: One of them cannot be written as UTF-8.
+        """
+        return texts if isinstance(texts, Texts) else cls(pa.array(texts, pa.string()))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Texts: ...
+
+    def __getitem__(self, index: int | slice) -> str | Texts:
+        if isinstance(index, slice):
+            return Texts(self._values[index])
+        text: str = self._values[index].as_py()
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        for part in self.parts():
+            yield from part
+
+    def parts(self) -> Iterator[list[str]]:
+        """All of them, some thousands at a time."""
+        for start in range(0, len(self), PART):
+            yield self._values.slice(start, PART).to_pylist()
+
+    def take(self, places: Int32Array) -> list[str]:
+        """Those at some places."""
+        # Not `pa.array`: that imports pandas where it is installed, and it takes 30 MB.
+        memory = pa.py_buffer(np.ascontiguousarray(places, dtype=np.int32))
+        wanted = pa.Array.from_buffers(pa.int32(), len(places), [None, memory])
+        taken: list[str] = self._values.take(wanted).to_pylist()
+        return taken
+
+    def __arrow_array__(self, type: Any = None) -> Any:
+        return self._values if type is None else self._values.cast(type)
+
+
+class Amended(Sequence[str]):
+    """Another sequence with some entries replaced and further ones behind it, without a copy of it.
+
+    Args:
+        base: The other sequence.
+        behind: The further entries.
+        replaced: Other entries by place in ``base``.
+    """
+
+    def __init__(
+        self, base: Sequence[str], behind: Sequence[str], replaced: Mapping[int, str] | None = None
+    ) -> None:
+        self._base = base
+        self._behind = behind
+        self._replaced = replaced or {}
+
+    def __len__(self) -> int:
+        return len(self._base) + len(self._behind)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = whole(index)
+        if place < 0:
+            place += len(self)
+        if not 0 <= place < len(self):
+            raise IndexError(f"no entry {index} among {len(self)}")
+        if place >= len(self._base):
+            return self._behind[place - len(self._base)]
+        replaced = self._replaced.get(place)
+        return self._base[place] if replaced is None else replaced
+
+    def __iter__(self) -> Iterator[str]:
+        if self._replaced:
+            get = self._replaced.get
+            for place, text in enumerate(self._base):
+                yield get(place, text)
+        else:
+            yield from self._base
+        yield from self._behind
