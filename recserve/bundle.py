@@ -21,6 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, overload
 
@@ -33,8 +34,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recserve.catalogue import Catalogue
 from recserve.errors import BundleError
 from recserve.files import sha256_of, sync
-from recserve.texts import Texts
-from recserve.vocabulary import Vocabulary
+from recserve.memory import give_back
+from recserve.texts import PackedTexts, Texts
+from recserve.vocabulary import COMPACT_FROM, Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ ITEMS = "items.parquet"
 VECTORS = "item_vectors.npy"
 ALLOWED_SUFFIXES = frozenset({".safetensors", ".npy", ".parquet", ".json"})
 # Rows of the items file that are read at a time.
-_PART = 65_536
+_PART = 16_384
 
 
 class FileEntry(BaseModel):
@@ -128,10 +130,11 @@ class Bundle:
         Attributes are read when they are first asked for: most retrievers never do.
         """
         path = self.directory / ITEMS
-        ids = Vocabulary(_read(path, "item_id"))
+        ids = Vocabulary(Texts(pa.chunked_array(_batches(path, "item_id"), pa.string())))
         vectors = None
         if VECTORS in self.manifest.files:
             vectors = np.load(self.directory / VECTORS, mmap_mode="r", allow_pickle=False)
+        give_back()
         return Catalogue(ids, _Attributes(path, len(ids)), vectors)
 
     def component_directory(self, key: str) -> Path:
@@ -190,8 +193,14 @@ class _Attributes(Sequence[str]):
         self._size = size
 
     @cached_property
-    def _texts(self) -> Texts:
-        return _read(self._path, "attributes")
+    def _texts(self) -> Sequence[str]:
+        texts = chain.from_iterable(batch.to_pylist() for batch in _batches(self._path, "attributes"))
+        try:
+            found = PackedTexts(texts) if self._size >= COMPACT_FROM else list(texts)
+        except ValueError:
+            raise BundleError(f"{self._path} holds attributes that are no JSON") from None
+        give_back()
+        return found
 
     def __len__(self) -> int:
         return self._size
@@ -208,21 +217,16 @@ class _Attributes(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._texts)
 
-    def __arrow_array__(self, type: Any = None) -> Any:
-        return self._texts.__arrow_array__(type)
 
-
-def _read(path: Path, column: str) -> Texts:
-    """A column of text.
+def _batches(path: Path, column: str) -> Iterator[Any]:
+    """A column of text, as Arrow arrays.
 
     In small parts and by one thread: reading a whole column at once takes several times its size, and Arrow
     keeps memory for each of its threads.
     """
     with pq.ParquetFile(path) as file:
-        batches = file.iter_batches(_PART, columns=[column], use_threads=False)
-        texts = Texts(pa.chunked_array([batch.column(0) for batch in batches], pa.string()))
-    pa.default_memory_pool().release_unused()
-    return texts
+        for batch in file.iter_batches(_PART, columns=[column], use_threads=False):
+            yield batch.column(0)
 
 
 def _verify(directory: Path, name: str, entry: FileEntry) -> None:

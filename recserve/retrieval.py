@@ -31,6 +31,11 @@ NEW_ITEMS = 10
 
 NEW_ITEM_SOURCE = "new"
 
+# Of a million items a mask takes a megabyte.
+_MOST_MASKS = 256
+_FEWEST_MASKS = 16
+_MASK_BYTES = 32_000_000
+
 
 @dataclass(frozen=True)
 class RetrievalResult:
@@ -57,7 +62,7 @@ class FilterMasks:
     def __init__(self, scenarios: Mapping[str, Scenario], size: int | None = None) -> None:
         self._scenarios = scenarios
         self._size = size
-        self._mask = lru_cache(maxsize=256)(self._compute)
+        self._mask = lru_cache(maxsize=kept_masks(size or 0))(self._compute)
 
     def allowed(self, scenario: str, arguments: Mapping[str, Any]) -> BoolArray | None:
         """Which items every filter of the scenario allows, bool (n_items,); None for all.
@@ -98,6 +103,11 @@ class FilterMasks:
         if mask is None or self._size is None or len(mask) == self._size:
             return mask
         return np.pad(mask, (0, self._size - len(mask)))
+
+
+def kept_masks(size: int) -> int:
+    """How many masks of so many items a scenario's filters keep."""
+    return min(_MOST_MASKS, max(_FEWEST_MASKS, _MASK_BYTES // max(size, 1)))
 
 
 class RetrievalStage:

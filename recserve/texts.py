@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import index as whole
 from typing import Any, overload
 
@@ -14,6 +15,9 @@ from recserve.domain import Int32Array
 PART = 8192
 """How many texts to have as strings at a time."""
 
+# Larger blocks are a little smaller together, and take longer to unpack.
+_BLOCK = 64
+_NUL = "\0"
 # What one Arrow array of text holds with offsets of 32 bits.
 _LARGEST = 2**31 - 1
 
@@ -77,6 +81,58 @@ class Texts(Sequence[str]):
         return self._values if type is None else self._values.cast(type)
 
 
+class PackedTexts(Sequence[str]):
+    """Texts in compressed blocks; reading one unpacks its block, which takes some microseconds.
+
+    Args:
+        texts: Texts that hold no NUL, as no JSON does.
+
+    Raises:
+        ValueError: One holds a NUL, or cannot be written as UTF-8.
+    """
+
+    # One call each, without a state that threads would have to share.
+    _codec = pa.Codec("lz4_raw")
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._blocks: list[tuple[bytes, int]] = []
+        self._size = 0
+        self._latest: tuple[int, list[str]] = (-1, [])
+        rest = iter(texts)
+        while block := list(islice(rest, _BLOCK)):
+            raw = _NUL.join(block).encode()
+            if raw.count(0) != len(block) - 1:
+                raise ValueError("a text holds a NUL")
+            self._blocks.append((self._codec.compress(raw, asbytes=True), len(raw)))
+            self._size += len(block)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(self._size))]
+        number, place = divmod(_place(index, self._size), _BLOCK)
+        latest = self._latest
+        if latest[0] != number:
+            latest = self._latest = (number, self._unpacked(number))
+        return latest[1][place]
+
+    def __iter__(self) -> Iterator[str]:
+        for number in range(len(self._blocks)):
+            yield from self._unpacked(number)
+
+    def _unpacked(self, number: int) -> list[str]:
+        packed, size = self._blocks[number]
+        return str(self._codec.decompress(packed, size), "utf-8").split(_NUL)
+
+
 class Amended(Sequence[str]):
     """Another sequence with some entries replaced and further ones behind it, without a copy of it.
 
@@ -105,11 +161,7 @@ class Amended(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        place = whole(index)
-        if place < 0:
-            place += len(self)
-        if not 0 <= place < len(self):
-            raise IndexError(f"no entry {index} among {len(self)}")
+        place = _place(index, len(self))
         if place >= len(self._base):
             return self._behind[place - len(self._base)]
         replaced = self._replaced.get(place)
@@ -123,3 +175,13 @@ class Amended(Sequence[str]):
         else:
             yield from self._base
         yield from self._behind
+
+
+def _place(index: int, size: int) -> int:
+    """An index as a list takes it, counted from the front."""
+    place = whole(index)
+    if place < 0:
+        place += size
+    if not 0 <= place < size:
+        raise IndexError(f"no entry {index} among {size}")
+    return place

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import gc
 
+from recserve.memory import give_back
+
 THRESHOLDS = (50_000, 20, 20)
 """New objects before the youngest are looked through, and how often that is before older ones are."""
 
@@ -17,9 +19,12 @@ THRESHOLDS = (50_000, 20, 20)
 def settle() -> None:
     """Take everything there is now for permanent, but for garbage, and look for new garbage seldom.
 
+    Memory that is free then goes back to the system.
+
     Call it when a replica has loaded what it keeps, and again when it has replaced some of it.
     """
     gc.set_threshold(*THRESHOLDS)
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    give_back()

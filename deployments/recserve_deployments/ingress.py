@@ -97,6 +97,9 @@ class Ingress:
         loader = Loader(bundle, self._opened.resolved)
         store, server = self._opened.store, self._opened.config.server
         reader = reader_of(store, loader.follow(store), server, self._known)
+        if len(bundle.catalogue):
+            # Answers need attributes; without this the first one would wait until all are read.
+            bundle.catalogue.item(0)
         if self._client is not None:
             return Pipeline(loader.edge, reader, self._client)
         pipeline = Pipeline(loader.edge, reader, LocalClient(loader, self._encoder))

@@ -16,7 +16,7 @@ from recserve.config import PipelineConfig, RetrieverConfig
 from recserve.domain import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError
 from recserve.graph import Scenario, merge, rank_order, rerank, top_up
-from recserve.retrieval import FilterMasks, RetrievalStage
+from recserve.retrieval import FilterMasks, RetrievalStage, kept_masks
 from recserve.topk import mask_scores, top_k
 
 N_ITEMS = 30
@@ -138,6 +138,21 @@ def test_masks_are_cached_by_argument_and_refusals_reach_the_caller() -> None:
     assert even.calls == 2
     with pytest.raises(InvalidRequestError, match="not offered"):
         masks.allowed("home", {"even": "odd"})
+
+
+def test_of_many_items_fewer_masks_are_kept() -> None:
+    config = PipelineConfig(retrievers=(RetrieverConfig(use="a"),))
+    for size, kept in ((30, 256), (1_000_000, 32), (100_000_000, 16)):
+        assert kept_masks(size) == kept
+    even = Even()
+    masks = FilterMasks({"home": Scenario(config, {}, {"even": even})}, 1_000_000)
+    for _ in range(2):
+        for limit in range(32):
+            masks.allowed("home", {"even": limit})
+    assert even.calls == 32
+    masks.allowed("home", {"even": 100})
+    masks.allowed("home", {"even": 0})
+    assert even.calls == 34
 
 
 def test_failing_retriever_is_left_out_and_named() -> None:

@@ -35,7 +35,7 @@ def by_length(external: str) -> int:
 
 
 @given(ids, asked, st.slices(40))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_both_ways_of_keeping_a_vocabulary_agree(known: list[str], wanted: list[str], part: slice) -> None:
     plain, compact = Vocabulary(known, compact=False), Vocabulary(known, compact=True)
     assert isinstance(plain.ids, tuple)
@@ -56,6 +56,7 @@ def test_both_ways_of_keeping_a_vocabulary_agree(known: list[str], wanted: list[
 
 @pytest.mark.parametrize("hashed", [same, by_length])
 @given(known=ids, wanted=asked)
+@settings(deadline=None)
 def test_ids_of_one_hash_are_told_apart(hashed: object, known: list[str], wanted: list[str]) -> None:
     plain, compact = DictIndex(known), HashIndex(Texts.of(known), hashed)  # type: ignore[arg-type]
     for external in [*known, *wanted]:
@@ -66,6 +67,7 @@ def test_ids_of_one_hash_are_told_apart(hashed: object, known: list[str], wanted
 
 @pytest.mark.parametrize("hashed", [hash, same, by_length])
 @given(known=ids.filter(bool), data=st.data())
+@settings(deadline=None)
 def test_an_id_cannot_occur_twice(hashed: object, known: list[str], data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(known)))
     twice = [*known[:place], data.draw(st.sampled_from(known)), *known[place:]]
@@ -139,6 +141,7 @@ def test_it_finds_ids_in_another_process_and_in_a_copy(tmp_path: Path) -> None:
 
 
 @given(ids, asked, st.integers(0, 40), st.booleans())
+@settings(deadline=None)
 def test_an_extended_vocabulary_is_one_of_all_ids(
     known: list[str], wanted: list[str], place: int, compact: bool
 ) -> None:
