@@ -100,17 +100,27 @@ class Catalogue:
         """Several attributes of all items, read in one pass; those that were read before cost nothing."""
         wanted = list(dict.fromkeys(names))
         missing = [name for name in wanted if name not in self._columns]
-        if missing or self._names is None:
-            found: set[str] = set()
-            values: dict[str, list[Any]] = {name: [] for name in missing}
-            for item in self.items():
-                found.update(item.attributes)
-                for name, listed in values.items():
-                    listed.append(item.attributes.get(name))
-            # Threads that read the same column at once each read it, and any of the results will do.
-            self._columns.update({name: tuple(listed) for name, listed in values.items()})
-            self._names = frozenset(found)
-        return {name: self._columns[name] for name in wanted}
+        if self._names is None or not self._names.isdisjoint(missing):
+            self._read_columns(missing)
+        return {name: self._columns.get(name, self._nothing) for name in wanted}
+
+    def _read_columns(self, names: Sequence[str]) -> None:
+        found: set[str] = set()
+        values: dict[str, list[Any]] = {name: [] for name in names}
+        # Equal strings are one object: a million items have few categories.
+        known: dict[str, str] = {}
+        for item in self.items():
+            found.update(item.attributes)
+            for name, listed in values.items():
+                listed.append(_shared(item.attributes.get(name), known))
+        # Threads that read the same column at once each read it, and any of the results will do.
+        self._columns.update({name: tuple(listed) for name, listed in values.items() if name in found})
+        self._names = frozenset(found)
+
+    @cached_property
+    def _nothing(self) -> tuple[None, ...]:
+        """The column of an attribute that no item has."""
+        return (None,) * len(self)
 
     def with_vectors(self, vectors: FloatArray) -> Catalogue:
         """The same items with other vectors."""
@@ -139,3 +149,12 @@ class Catalogue:
             live = (rows >= n_items) & (rows < n_items + len(extra))
             out[live] = extra[rows[live] - n_items]
         return out
+
+
+def _shared(value: Any, known: dict[str, str]) -> Any:
+    """A JSON value whose strings, alone or in a list, are those that are known by now."""
+    if isinstance(value, str):
+        return known.setdefault(value, value)
+    if isinstance(value, list):
+        return [known.setdefault(one, one) if isinstance(one, str) else one for one in value]
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -48,10 +49,10 @@ class Column:
         self.numbers: NDArray[np.float64] = np.full(count, np.nan)
         self.flags: NDArray[np.int8] = np.full(count, -1, dtype=np.int8)
         self.is_list: BoolArray = np.zeros(count, dtype=np.bool_)
-        self._texts: dict[int, str] = {}
+        self._text_codes: NDArray[np.int32] = np.full(count, -1, dtype=np.int32)
         self._codes: dict[tuple[Kind, Scalar], int] = {}
-        lengths = [0] * count
-        flat: list[int] = []
+        lengths = np.zeros(count, dtype=np.int64)
+        flat = array("i")
         for row, value in enumerate(values):
             if value is None or value != value:
                 continue
@@ -62,18 +63,19 @@ class Column:
                 flat.extend(codes)
                 lengths[row] = len(codes)
             elif _is_scalar(value):
-                self._set_scalar(row, value)
-                flat.append(self._encode(value))
+                code = self._encode(value)
+                self._set_scalar(row, value, code)
+                flat.append(code)
                 lengths[row] = 1
         self.offsets: IntArray = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self.members: IntArray = np.array(flat, dtype=np.int64)
+        self.members: NDArray[np.int32] = np.array(flat, dtype=np.int32)
 
     def _encode(self, value: Scalar) -> int:
         return self._codes.setdefault((kind_of(value), value), len(self._codes))
 
-    def _set_scalar(self, row: int, value: Scalar) -> None:
+    def _set_scalar(self, row: int, value: Scalar, code: int) -> None:
         if isinstance(value, str):
-            self._texts[row] = value
+            self._text_codes[row] = code
         elif isinstance(value, bool):
             self.flags[row] = value
         else:
@@ -92,7 +94,7 @@ class Column:
     def scalar_kinds(self) -> frozenset[Kind]:
         """Kinds of value that occur outside of lists."""
         occurs: dict[Kind, bool] = {
-            "text": bool(self._texts),
+            "text": bool((self._text_codes >= 0).any()),
             "numbers": not bool(np.isnan(self.numbers).all()),
             "booleans": bool((self.flags >= 0).any()),
         }
@@ -101,12 +103,16 @@ class Column:
     @cached_property
     def _sorted_texts(self) -> tuple[list[str], NDArray[np.int64]]:
         """Distinct strings in order, and the place of each item's, -1 where it has none."""
-        distinct = sorted(set(self._texts.values()))
-        place = {text: index for index, text in enumerate(distinct)}
-        places = np.full(len(self), -1, dtype=np.int64)
-        for row, text in self._texts.items():
-            places[row] = place[text]
-        return distinct, places
+        used = frozenset(np.unique(self._text_codes).tolist())
+        texts = sorted(
+            (value, code)
+            for (_, value), code in self._codes.items()
+            if code in used and isinstance(value, str)
+        )
+        # The last entry is that of items without a string.
+        places = np.full(len(self._codes) + 1, -1, dtype=np.int64)
+        places[[code for _, code in texts]] = np.arange(len(texts))
+        return [text for text, _ in texts], places[self._text_codes]
 
     def compare_text(self, text: str) -> tuple[NDArray[np.int8], BoolArray]:
         """How each item's string sorts against ``text``.
@@ -153,7 +159,7 @@ class Column:
         width = max(1, int(lengths.max(initial=0)))
         spread = np.arange(width)
         index = np.minimum(offsets[safe][..., None] + spread, max(len(self.members) - 1, 0))
-        codes = self.members[index] if len(self.members) else np.zeros_like(index)
+        codes = self.members[index].astype(np.int64) if len(self.members) else np.zeros_like(index)
         return np.where(spread < lengths[..., None], codes, -1)
 
 
