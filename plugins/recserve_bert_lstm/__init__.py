@@ -60,7 +60,7 @@ class BertLstmParams(NoParams):
         description="A catalogue smaller than the pool of negatives takes the full softmax anyway.",
     )
     negatives: int = Field(
-        512,
+        1024,
         ge=1,
         description="Negatives drawn for each batch.",
         json_schema_extra=search(low=128, high=4096, log=True),
@@ -76,7 +76,7 @@ class BertLstmParams(NoParams):
         "12 to 40. Early stopping may end sooner.",
     )
     patience: int = Field(
-        6, ge=1, description="Epochs without a better validation nDCG@10 before training stops."
+        6, ge=1, description="Epochs with a worse validation nDCG@10 than before after which training stops."
     )
     learning_rate: float = Field(0.005, gt=0, json_schema_extra=search(low=5e-4, high=0.02, log=True))
     weight_decay: float = Field(0.01, ge=0, json_schema_extra=search(low=1e-4, high=0.3, log=True))

@@ -24,6 +24,9 @@ AVERAGING = 0.98
 LEAST_RATE = 0.02
 """Share of the learning rate that is left at the end of the schedule."""
 VALIDATION_EVENTS = 2000
+AS_GOOD = 0.98
+"""Of the epochs with this share of the best validation nDCG@10 the last one is kept: vectors of rare items
+are learnt last, and validation hardly sees them."""
 UNVALIDATED_EPOCHS = 10
 _PRINCIPAL_SAMPLE = 20_000
 _BLOCK = 65_536
@@ -90,7 +93,7 @@ class Trainer:
         self._dropout = Dropout(self._params.dropout, masks)
 
     def run(self) -> Fitted:
-        """Train and return the averaged weights of the best epoch."""
+        """Train and return averaged weights: of the last epoch, or of one before it got worse."""
         prior, held_out = self._context.prior, None
         histories = shuffle_ties(self._data.histories, self._random)
         if prior is None:
@@ -153,7 +156,7 @@ class Trainer:
         )
         sampler = NegativeSampler(self._data.item_counts, self._settings.negatives, self._settings.in_batch)
         average = copy.deepcopy(self._network)
-        best, best_score, best_epoch, steps = average.state_dict(), -1.0, 0, 0
+        kept, kept_epoch, steps = average.state_dict(), 0, 0
         losses: list[float] = []
         scores: list[float] = []
         for epoch in range(1, epochs + 1):
@@ -173,19 +176,19 @@ class Trainer:
                 total, batches = total + float(loss.detach()), batches + 1
             losses.append(round(total / batches, 6))
             if held_out is None:
-                best_epoch = epoch
+                kept_epoch = epoch
                 continue
             matrix = self._item_matrix(average)
             scores.append(round(ndcg(average, matrix, held_out, self._settings.window), 6))
             self._context.validated(epoch, scores[-1])
-            if scores[-1] > best_score:
-                best, best_score, best_epoch = _copy(average), scores[-1], epoch
-            elif epoch - best_epoch >= self._params.patience:
+            if scores[-1] >= AS_GOOD * max(scores):
+                kept, kept_epoch = _copy(average), epoch
+            elif epoch - kept_epoch >= self._params.patience:
                 break
         self._context.progress("bert_lstm: epochs", epochs, epochs)
-        facts: dict[str, Any] = {"epochs": best_epoch, "schedule": span, "losses": losses}
+        facts: dict[str, Any] = {"epochs": kept_epoch, "schedule": span, "losses": losses}
         if held_out is not None:
-            average.load_state_dict(best)
+            average.load_state_dict(kept)
             facts |= {"validation_events": len(held_out), "validation_ndcg@10": scores}
         return average, facts
 
