@@ -45,15 +45,14 @@ class Line(asyncio.Protocol):
             data = self._buffer + data
         end = data.find(b"\r\n\r\n")
         head = data[: max(end, 0)].lower()
-        place = head.find(b"content-length:")
-        length = 0 if place < 0 else int(head[place + 15 :].split(b"\r\n", 1)[0])
-        if end < 0 or len(data) < end + 4 + length:
+        body = _body(head, data[end + 4 :]) if end >= 0 else None
+        if body is None:
             self._buffer = data
             return
         self._buffer = b""
         if b"connection: close" in head:
             self.close()
-        self._tell(int(head[9:12]), data[end + 4 : end + 4 + length])
+        self._tell(int(head[9:12]), body)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by the loop."""
@@ -75,6 +74,17 @@ class Line(asyncio.Protocol):
         told, self._told = self._told, None
         if told is not None:
             told(self, status, body)
+
+
+def _body(head: bytes, rest: bytes) -> bytes | None:
+    """The body after a head in lower case, in its chunks where it has any; None until all of it is there."""
+    place = head.find(b"content-length:")
+    if place >= 0:
+        length = int(head[place + 15 :].split(b"\r\n", 1)[0])
+        return rest[:length] if len(rest) >= length else None
+    if b"transfer-encoding: chunked" in head:
+        return rest if rest.endswith(b"\r\n0\r\n\r\n") or rest == b"0\r\n\r\n" else None
+    return b""
 
 
 Told = Callable[[Line, int, bytes], None]

@@ -144,9 +144,10 @@ def test_the_figures_of_an_outcome() -> None:
 
 
 class Pieces(asyncio.Protocol):
-    """Answers each request in pieces of some size, which arrive one by one."""
+    """Answers each request the same, in pieces of some size, which arrive one by one."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, raw: bytes, size: int) -> None:
+        self._raw = raw
         self._size = size
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -154,17 +155,28 @@ class Pieces(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        raw = b'HTTP/1.1 503 Busy\r\nContent-length: 14\r\nX: y\r\n\r\n{"degraded":1}'
+        raw = self._raw
         pieces = [raw[place : place + self._size] for place in range(0, len(raw), self._size)]
         for number, piece in enumerate(pieces):
             asyncio.get_running_loop().call_later(0.002 * number, self._transport.write, piece)
 
 
 @pytest.mark.parametrize("size", [3, 40, 1000])
-def test_an_answer_may_come_in_pieces(size: int) -> None:
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"Content-length: 14", b'{"degraded":1}'),
+        (b"Transfer-Encoding: chunked", b'6\r\n{"degr\r\n8\r\naded":1}\r\n0\r\n\r\n'),
+        (b"transfer-encoding: chunked", b"0\r\n\r\n"),
+        (b"Content-Length: 0", b""),
+    ],
+)
+def test_an_answer_may_come_in_pieces(size: int, head: bytes, body: bytes) -> None:
+    raw = b"HTTP/1.1 503 Busy\r\n" + head + b"\r\nX: y\r\n\r\n" + body
+
     async def ask_twice() -> list[tuple[int, bytes]]:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Pieces(size), "127.0.0.1", 0)
+        server = await loop.create_server(lambda: Pieces(raw, size), "127.0.0.1", 0)
         line = await connect(server.sockets[0].getsockname()[1])
         told: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         answers = []
@@ -175,7 +187,7 @@ def test_an_answer_may_come_in_pieces(size: int) -> None:
         server.close()
         return answers
 
-    assert asyncio.run(ask_twice()) == [(503, b'{"degraded":1}')] * 2
+    assert asyncio.run(ask_twice()) == [(503, body)] * 2
 
 
 def test_nobody_there_is_an_answer_too() -> None:
