@@ -165,7 +165,8 @@ class StoreReader:
             self.known.follow(changes)
             view = self._follow(changes.pulse)
             people = self.known.current(user_ids)
-        if others := [user_id for user_id in user_ids if user_id not in people]:
+        others = [user_id for user_id in user_ids if user_id not in people]
+        if others or changes is None:
             known = {user_id: self.known.get(user_id) for user_id in others}
             histories = {user_id: person.history for user_id, person in known.items()}
             found = self.store.people(others, self._limit, histories)

@@ -8,6 +8,7 @@ catalogue, has it made anew.
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 Key = tuple[str | None, Hashable]
 """The user of a request, and everything that its answer depends on."""
+
+
+_SOONEST = 0.5
+"""Share of the time after which an answer may end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,8 @@ class Repeats:
         if self._kept is None or key is None or view is not self._view:
             return
         expiries = view.bars.expiries
-        until = now + int(self._lasting(scenario) * 1000)
+        # Not all at the same moment: what was made at once would have to be made anew at once.
+        until = now + int(self._lasting(scenario) * 1000 * random.uniform(_SOONEST, 1.0))
         until = min([until, *expiries[expiries > now].tolist()])
         self._kept.put(key, Answered(answer.items, answer.left_out, until))
 

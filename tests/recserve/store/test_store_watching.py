@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recserve import Catalogue, Event
+from recserve import Catalogue, Event, Item
 from recserve.domain import User
 from recserve.live import LiveItems
 from recserve.reader import StoreReader
-from recserve.store import Exposure, Position, Store, UserPatch
+from recserve.store import Exposure, ItemPatch, Position, Store, UserPatch
 
 USERS = ("u", "v", "w")
 LIMIT = 5
@@ -160,3 +160,14 @@ def test_nothing_is_read_while_nothing_is_committed(store: Store, monkeypatch: p
     store.add_events([event("v", "c")])
     monkeypatch.setattr(store, "people", refuse)
     assert asyncio.run(reader.read(["u"])).person("u") is read.person("u"), "only v has something new"
+
+
+def test_a_reading_for_nobody_follows_the_catalogue_too(store: Store) -> None:
+    reader = StoreReader(store, LiveItems(Catalogue(), store, -1, None), LIMIT, 10.0)
+    store.upsert_items([Item("i")])
+    asyncio.run(reader.read([]))
+    assert reader.live.view.catalogue.ids.row("i") == 0
+    for hidden in (True, False, True):
+        store.patch_items([ItemPatch("i", hidden=hidden)])
+        asyncio.run(reader.read([]))
+        assert reader.live.view.bars.barred.tolist() == [hidden]
