@@ -35,9 +35,12 @@ def fused(server: Any) -> Any:
 
 def test_a_fused_server_beside_the_other_one_ends_with_ctrl_c(server: Any, new_server: NewServer) -> None:
     other = fused(new_server())
+    # Shells have what they start in the background ignore Ctrl-C, these tests and their children included.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         other.command("serve", "--port", str(other.port)), stdout=subprocess.PIPE, text=True
     )
+    signal.signal(signal.SIGINT, usual)
     assert process.stdout is not None
     first = process.stdout.readline()
     assert other.url in first
