@@ -81,7 +81,31 @@ class Texts(Sequence[str]):
         return self._values if type is None else self._values.cast(type)
 
 
-class PackedTexts(Sequence[str]):
+class _Entries(Sequence[str]):
+    """Entries that are asked for by place, as a list's are."""
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self._at(place) for place in range(*index.indices(len(self)))]
+        place = whole(index)
+        if place < 0:
+            place += len(self)
+        if not 0 <= place < len(self):
+            raise IndexError(f"no entry {index} among {len(self)}")
+        return self._at(place)
+
+    def _at(self, place: int) -> str:
+        """The entry of a place from 0 on that there is."""
+        raise NotImplementedError
+
+
+class PackedTexts(_Entries):
     """Texts in compressed blocks; reading one unpacks its block, which takes some microseconds.
 
     Args:
@@ -109,16 +133,8 @@ class PackedTexts(Sequence[str]):
     def __len__(self) -> int:
         return self._size
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(self._size))]
-        number, place = divmod(_place(index, self._size), _BLOCK)
+    def _at(self, place: int) -> str:
+        number, place = divmod(place, _BLOCK)
         latest = self._latest
         if latest[0] != number:
             latest = self._latest = (number, self._unpacked(number))
@@ -133,7 +149,7 @@ class PackedTexts(Sequence[str]):
         return str(self._codec.decompress(packed, size), "utf-8").split(_NUL)
 
 
-class Amended(Sequence[str]):
+class Amended(_Entries):
     """Another sequence with some entries replaced and further ones behind it, without a copy of it.
 
     Args:
@@ -152,16 +168,7 @@ class Amended(Sequence[str]):
     def __len__(self) -> int:
         return len(self._base) + len(self._behind)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = _place(index, len(self))
+    def _at(self, place: int) -> str:
         if place >= len(self._base):
             return self._behind[place - len(self._base)]
         replaced = self._replaced.get(place)
@@ -175,13 +182,3 @@ class Amended(Sequence[str]):
         else:
             yield from self._base
         yield from self._behind
-
-
-def _place(index: int, size: int) -> int:
-    """An index as a list takes it, counted from the front."""
-    place = whole(index)
-    if place < 0:
-        place += size
-    if not 0 <= place < size:
-        raise IndexError(f"no entry {index} among {size}")
-    return place

@@ -96,7 +96,7 @@ class BundleHost(Generic[P]):
             return Held(bundle, self._load(bundle))
 
         self._current = await asyncio.to_thread(load)
-        settle()
+        await asyncio.to_thread(settle)
         logger.info("serving bundle %s", self._current.bundle.id)
 
     async def get(self, bundle_id: str) -> P:
@@ -141,7 +141,7 @@ class BundleHost(Generic[P]):
             await self._announce(wanted)
         if wanted != self.current.bundle.id:
             self._previous, self._current = self._current, held
-            settle()  # of the bundle before the previous one nothing is left
+            await asyncio.to_thread(settle)  # of the bundle before the previous one nothing is left
         logger.info("now serving bundle %s", wanted)
 
     async def _fetch(self, bundle_id: str) -> Held[P]:
