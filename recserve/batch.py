@@ -18,13 +18,12 @@ from recserve.domain import Candidates, FloatArray, Queries, now_ms
 from recserve.errors import NotFoundError, RecserveError
 from recserve.exploration import explore, with_new
 from recserve.graph import drop, rank_order, rerank, top_up
-from recserve.reader import Reading
-from recserve.requests import Recommendation, Request
+from recserve.requests import Recommendation
 from recserve.retrieval import RetrievalResult
 from recserve.stages import Reranker
 
 if TYPE_CHECKING:
-    from recserve.pipeline import Current, Pipeline
+    from recserve.pipeline import Asked, Current, Pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +61,10 @@ class Clock:
         self._started = time.perf_counter()
         self._timings: dict[str, float] = {}
 
-    def fork(self) -> Clock:
-        """A clock that goes on by itself from here."""
+    def resumed(self) -> Clock:
+        """A clock that goes on by itself from here, at the present moment."""
         other = copy.copy(self)
+        other.now = now_ms()
         other._timings = dict(self._timings)
         return other
 
@@ -91,35 +91,28 @@ class Batch:
 
     Args:
         pipeline: Its pipeline.
-        scenario: Name of the scenario.
-        requests: All with the same ``rules``; either all or none bring ``items``.
-        reading: What the store knows.
+        asked: All of one scenario and with the same ``rules``; either all or none bring ``items``, and the
+            store was lost to all or to none. Oldest first.
         current: What to serve with.
-        clock: Started when the requests came.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        scenario: str,
-        requests: Sequence[Request],
-        reading: Reading,
-        current: Current,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, asked: Sequence[Asked], current: Current) -> None:
+        first, newest = asked[0], asked[-1]
         self._pipeline = pipeline
         self._client = pipeline.client
-        self._name = scenario
-        self._requests = requests
-        self._reading = reading
+        self._name = first.scenario
+        self._requests = requests = [one.request for one in asked]
+        self._people = [one.person for one in asked]
+        self._trials = newest.moment.reading.trials
         self._current = current
-        self._clock = clock
+        self._clock = first.moment.clock.resumed()
+        self.now = self._clock.now
         self._edge, self._view = current.edge, current.view
-        self._config = self._edge.scenarios[scenario].config
-        self._served = self._view.bars.served(clock.now)
+        self._config = self._edge.scenarios[self._name].config
+        self._served = self._view.bars.served(self.now)
         self._counts = np.array([request.n for request in requests], dtype=np.int64)
         self._n = int(self._counts.max())
-        self._degraded = ["store"] if reading.lost else []
+        self._degraded = ["store"] if first.moment.reading.lost else []
         self._left_out: list[tuple[str, ...]] = [()] * len(requests)
 
     async def run(self) -> list[Recommendation | RecserveError]:
@@ -131,9 +124,9 @@ class Batch:
             self._requests,
             self._view,
             self._edge.event_types,
-            [self._reading.person(request.user_id) for request in self._requests],
+            self._people,
             self._edge.cold_start,
-            now=self._clock.now,
+            now=self.now,
             seen=self._seen,
         )
         queries = await self._encode(assembled)
@@ -254,7 +247,7 @@ class Batch:
             page if page is ranked else with_new(page, ranked, self._view.known),
             self._counts,
             self._view.known,
-            self._reading.trials.over(len(self._view.encoded)),
+            self._trials.over(len(self._view.encoded)),
             self._pipeline.rng,
         )
 

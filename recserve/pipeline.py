@@ -24,10 +24,11 @@ from recserve.catalogue import Catalogue
 from recserve.domain import Event, FloatArray, Item
 from recserve.edge import Edge
 from recserve.errors import InvalidRequestError, NotFoundError, RecserveError, StageError
+from recserve.known import Person
 from recserve.live import LiveItems, LiveView
 from recserve.reader import Reading, ServingStore, StoreReader
-from recserve.repeats import Key
-from recserve.requests import Recommendation, Request, new_id
+from recserve.repeats import Key, Repeats
+from recserve.requests import Recommendation, Request
 from recserve.retrieval import FilterMasks
 from recserve.store import ItemVectors
 
@@ -54,40 +55,61 @@ class Current:
     view: LiveView
 
 
-@dataclass(slots=True)
-class Asked:
-    """A request that may be answered.
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What was at hand when some requests came.
 
     Attributes:
-        index: Its place in the batch.
-        request: The request.
-        scenario: Name of its scenario.
-        key: See :meth:`recserve.repeats.Repeats.key`.
+        reading: What the store knew.
+        view: The catalogue.
+        forgotten: :attr:`recserve.repeats.Repeats.forgotten` of before the store was read.
+        clock: Started when the requests came.
     """
 
-    index: int
+    reading: Reading
+    view: LiveView
+    forgotten: int
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A request whose answer has to be made.
+
+    Attributes:
+        request: The request.
+        scenario: Name of its scenario.
+        person: Who asks.
+        key: See :meth:`recserve.repeats.Repeats.key`.
+        moment: When it came.
+    """
+
     request: Request
     scenario: str
-    key: Key | None = None
+    person: Person
+    key: Key | None
+    moment: Moment
 
-
-def _together(asked: Sequence[Asked]) -> list[list[list[Asked]]]:
-    """What shares a call of the stages, and within that who asks the same and so gets the same at once."""
-    groups: dict[tuple[str, str, bool], dict[Hashable, list[Asked]]] = {}
-    for one in asked:
-        request = one.request
-        # Rerankers must be shared, and candidates brought along or needed by all.
-        shared = (one.scenario, json.dumps(request.rules), request.items is not None)
-        same = one.index if one.key is None else one.key
-        groups.setdefault(shared, {}).setdefault(same, []).append(one)
-    return [list(group.values()) for group in groups.values()]
+    @property
+    def same(self) -> Hashable | None:
+        """Equal for those who get the same answer; None if nobody else does."""
+        return None if self.key is None else (self.key, id(self.moment.view))
 
 
 def _again(answer: Recommendation | RecserveError) -> Recommendation | RecserveError:
     """The same answer to somebody else who asked the same."""
-    if isinstance(answer, Recommendation):
-        return replace(answer, recommendation_id=new_id())
-    return answer
+    return answer.again() if isinstance(answer, Recommendation) else answer
+
+
+def _together(asked: Sequence[Asked]) -> list[list[list[Asked]]]:
+    """What shares a call of the stages, and within that who asks the same and so gets the same at once."""
+    groups: dict[Hashable, dict[Hashable, list[Asked]]] = {}
+    for one in asked:
+        request = one.request
+        # Rerankers must be shared, and candidates brought along or needed by all.
+        shared = (one.scenario, json.dumps(request.rules), request.items is not None, one.moment.reading.lost)
+        groups.setdefault(shared, {}).setdefault(one.same or one, []).append(one)
+    return [list(group.values()) for group in groups.values()]
 
 
 class Pipeline:
@@ -119,6 +141,10 @@ class Pipeline:
     def store(self) -> ServingStore:
         """The store that is read."""
         return self.reader.store
+
+    @property
+    def _repeats(self) -> Repeats:
+        return self.reader.known.repeats
 
     @property
     def live(self) -> LiveItems:
@@ -170,65 +196,81 @@ class Pipeline:
 
         Never raises for a dependency: a failed stage is named in ``degraded``.
         """
-        clock = Clock()
-        answers: list[Recommendation | RecserveError | None] = [None] * len(requests)
-        asked: list[Asked] = []
-        for index, request in enumerate(requests):
-            try:
-                asked.append(Asked(index, request, self._check(request)))
-            except RecserveError as error:
-                answers[index] = error
-        if asked:
-            with clock.stage("history"):
-                reading = await self._read(asked)
-            for one, answer in await self._answered(asked, reading, clock):
-                answers[one.index] = answer
-        return [answer for answer in answers if answer is not None]
+        known = await self.recall(requests)
+        made = iter(await self.make([one for one in known if isinstance(one, Asked)]))
+        return [next(made) if isinstance(one, Asked) else one for one in known]
 
-    async def _read(self, asked: Sequence[Asked]) -> Reading:
+    async def recall(self, requests: Sequence[Request]) -> list[Recommendation | RecserveError | Asked]:
+        """The first half of :meth:`recommend`: read what is known, and answer what needs no stage.
+
+        Returns:
+            For each request its answer from memory if nothing has changed since, its error if it is wrong,
+            or else what :meth:`make` answers.
+        """
+        clock, forgotten = Clock(), self._repeats.forgotten
+        checked: list[str | RecserveError] = []
+        for request in requests:
+            try:
+                checked.append(self._check(request))
+            except RecserveError as error:
+                checked.append(error)
+        if not any(isinstance(one, str) for one in checked):
+            return [one for one in checked if not isinstance(one, str)]
+        with clock.stage("history"):
+            reading = await self._read(requests, checked)
+        current = await self.current()
+        moment = Moment(reading, current.view, forgotten, clock)
+        return [
+            one if isinstance(one, RecserveError) else self._recalled(request, one, current, moment)
+            for request, one in zip(requests, checked, strict=True)
+        ]
+
+    async def _read(self, requests: Sequence[Request], checked: Sequence[str | RecserveError]) -> Reading:
         """Histories and profiles of all users at once, and the catalogue as it is now."""
-        users = dict.fromkeys(one.request.user_id for one in asked if one.request.user_id is not None)
-        exploring = any(self.edge.scenarios[one.scenario].config.explore is not None for one in asked)
+        asked = [
+            (request.user_id, scenario)
+            for request, scenario in zip(requests, checked, strict=True)
+            if isinstance(scenario, str)
+        ]
+        users = dict.fromkeys(user_id for user_id, _ in asked if user_id is not None)
+        exploring = any(self.edge.scenarios[scenario].config.explore is not None for _, scenario in asked)
         return await self.reader.read(list(users), trials=exploring)
 
-    async def _answered(
-        self, asked: Sequence[Asked], reading: Reading, clock: Clock
-    ) -> list[tuple[Asked, Recommendation | RecserveError]]:
-        """Answers from memory where nothing has changed since, the others from the stages."""
-        current, repeats = await self.current(), self.reader.known.repeats
-        bundle, scenarios = current.edge.bundle, current.edge.scenarios
-        done: list[tuple[Asked, Recommendation | RecserveError]] = []
-        waiting: list[Asked] = []
-        for one in asked:
-            if not reading.lost:
-                person = reading.person(one.request.user_id)
-                one.key = repeats.key(bundle, one.scenario, scenarios[one.scenario], one.request, person)
-            known = repeats.get(one.key, current.view, clock.now)
-            if known is None:
-                waiting.append(one)
-                continue
-            given = (one.scenario, known.items, bundle, (), clock.stop(), known.left_out)
-            done.append((one, Recommendation.of(*given)))
-        groups = _together(waiting)
-        batches = [
-            Batch(
-                self,
-                group[0][0].scenario,
-                [same[0].request for same in group],
-                reading,
-                current,
-                clock.fork(),
-            )
-            for group in groups
-        ]
+    def _recalled(
+        self, request: Request, scenario: str, current: Current, moment: Moment
+    ) -> Recommendation | Asked:
+        """The answer that was given before, if it still holds."""
+        person, key, edge = moment.reading.person(request.user_id), None, current.edge
+        if not moment.reading.lost:
+            key = self._repeats.key(edge.bundle, scenario, edge.scenarios[scenario], request, person)
+        known = self._repeats.get(key, current.view, moment.clock.now)
+        if known is None:
+            return Asked(request, scenario, person, key, moment)
+        given = (scenario, known.items, edge.bundle, (), moment.clock.stop(), known.left_out)
+        return Recommendation.of(*given)
+
+    async def make(self, asked: Sequence[Asked]) -> list[Recommendation | RecserveError]:
+        """The second half of :meth:`recommend`: have the stages answer, and remember what they said.
+
+        Args:
+            asked: What :meth:`recall` of this pipeline could not answer, in one batch or in several.
+        """
+        if not asked:
+            return []
+        current = await self.current()
+        groups = _together(asked)
+        batches = [Batch(self, [same[0] for same in group], current) for group in groups]
         made = await asyncio.gather(*(batch.run() for batch in batches))
-        for group, answers in zip(groups, made, strict=True):
+        found: dict[Asked, Recommendation | RecserveError] = {}
+        for group, batch, answers in zip(groups, batches, made, strict=True):
             for (first, *others), answer in zip(group, answers, strict=True):
                 if isinstance(answer, Recommendation) and not answer.degraded:
-                    repeats.put(first.key, current.view, clock.now, scenarios[first.scenario], answer)
-                done.append((first, answer))
-                done.extend((one, _again(answer)) for one in others)
-        return done
+                    scenario = current.edge.scenarios[first.scenario]
+                    kept = (first.key, current.view, batch.now, scenario, answer, first.moment.forgotten)
+                    self._repeats.put(*kept)
+                found[first] = answer
+                found.update((one, _again(answer)) for one in others)
+        return [found[one] for one in asked]
 
     def _check(self, request: Request) -> str:
         """Validate what needs no store; returns the scenario's name."""
@@ -349,9 +391,10 @@ async def with_deadline(work: Awaitable[T], seconds: float, stage: str) -> T:
         StageError: It is late.
     """
     try:
-        return await asyncio.wait_for(work, seconds)
+        async with asyncio.timeout(seconds):
+            return await work
     except TimeoutError:
         raise StageError(f"{stage} took longer than {seconds:g} s") from None
 
 
-__all__ = ["Edge", "Pipeline", "StageClient", "with_deadline"]
+__all__ = ["Asked", "Edge", "Pipeline", "StageClient", "with_deadline"]

@@ -141,7 +141,8 @@ class StoreReader:
             loop = asyncio.get_running_loop()
             work = loop.run_in_executor(self._threads, self._read, user_ids, trials)
             try:
-                return await asyncio.wait_for(work, self._deadline)
+                async with asyncio.timeout(self._deadline):
+                    return await work
             except StoreError as error:
                 self._mark_down(error.message)
             except TimeoutError:

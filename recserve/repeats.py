@@ -58,6 +58,8 @@ class Repeats:
         self._seconds = seconds
         self._kept: Lru[Key, Answered] | None = Lru(size) if size else None
         self._view: LiveView | None = None
+        self.forgotten = 0
+        """How often somebody was forgotten: an answer that was begun before may be about that person."""
 
     def key(self, bundle: str, name: str, scenario: Scenario, request: Request, person: Person) -> Key | None:
         """What the answer depends on beside the catalogue; None if it must be made anew each time.
@@ -113,9 +115,19 @@ class Repeats:
         now: int,
         scenario: Scenario,
         answer: Recommendation,
+        forgotten: int,
     ) -> None:
-        """Keep an answer that was made on a catalogue; ``now`` is when its making began."""
-        if self._kept is None or key is None or view is not self._view:
+        """Keep an answer, unless somebody was forgotten meanwhile.
+
+        Args:
+            key: See :meth:`key`.
+            view: The catalogue that it was made on.
+            now: When its making began, milliseconds since the epoch.
+            scenario: The scenario.
+            answer: The answer.
+            forgotten: :attr:`forgotten` of when its user's history was at hand.
+        """
+        if self._kept is None or key is None or view is not self._view or forgotten != self.forgotten:
             return
         expiries = view.bars.expiries
         # Not all at the same moment: what was made at once would have to be made anew at once.
@@ -125,6 +137,7 @@ class Repeats:
 
     def forget(self, user_key: bytes) -> None:
         """Forget a user, given as the digest of the id."""
+        self.forgotten += 1
         if self._kept is not None:
             self._kept.drop_where(lambda key: key[0] is not None and key_of(key[0]) == user_key)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 CALL_HEADER = "x-recserve-call"
 """HTTP header with the name that our proxy gives to each call; a repeated call has the same one."""
@@ -117,3 +117,7 @@ class Recommendation:
         return cls(new_id(), scenario, items, bundle, degraded, timings, left_out)
 
     left_out: tuple[str, ...] = ()
+
+    def again(self) -> Self:
+        """The same answer to somebody else who asked the same, or asked twice."""
+        return replace(self, recommendation_id=new_id())

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from recserve.api import Readiness
 from recserve.api.stored import StoredBackend
-from recserve.domain import Event, now_ms
+from recserve.domain import Event
 from recserve.errors import NotReadyError, StoreError
 from recserve.pipeline import Pipeline
 from recserve.registry import PluginInfo, Registry
 from recserve.requests import Recommendation, Request
-from recserve_deployments.batcher import MicroBatcher
+from recserve_deployments.answers import Answers
 from recserve_deployments.bundles import BundleHost
 from recserve_deployments.client import StageHandle
 from recserve_deployments.observers import Observers
@@ -37,40 +37,26 @@ class GraphBackend(StoredBackend):
         self, opened: Opened, bundles: BundleHost[Pipeline], stages: Mapping[str, StageHandle]
     ) -> None:
         super().__init__(opened.store, lambda: bundles.current.part)
-        server = opened.config.server
         self._bundles = bundles
         self._stages = stages
         self._observers = Observers(opened.registry)
-        self._batcher: MicroBatcher[Request, Recommendation] = MicroBatcher(
-            self._answer,
-            server.max_batch,
-            server.batches_in_flight,
-            server.max_queue,
-            server.max_wait_ms / 1000,
-        )
+        self._answers = Answers(opened.config.server, lambda: bundles.current.part, self._given)
         self._plugins: Sequence[PluginInfo] | None = None
 
     @property
     def waiting(self) -> int:
         """Requests that wait for a batch."""
-        return len(self._batcher)
+        return len(self._answers)
 
     async def recommend(self, request: Request) -> Recommendation:
         """See :meth:`recserve.api.Backend.recommend`."""
-        return await self._batcher.submit(request)
+        return await self._answers.answer(request)
 
-    async def _answer(self, requests: list[Request]) -> Sequence[Recommendation | Exception]:
-        # The whole batch is pinned to the bundle that is current now.
-        pipeline, asked = self._bundles.current.part, now_ms()
-        answers = await pipeline.recommend(requests)
-        served = [
-            (request, answer)
-            for request, answer in zip(requests, answers, strict=True)
-            if isinstance(answer, Recommendation)
-        ]
+    def _given(
+        self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: int
+    ) -> None:
         self.log_answers(pipeline, served, asked)
         self._observers.recommended([answer for _, answer in served])
-        return answers
 
     async def add_events(self, events: Sequence[Event]) -> int:
         """See :meth:`recserve.api.Backend.add_events`."""
@@ -119,6 +105,6 @@ class GraphBackend(StoredBackend):
 
     async def close(self) -> None:
         """Finish the batches in flight and write what is waiting."""
-        await self._batcher.close()
+        await self._answers.close()
         await asyncio.to_thread(self._observers.close)
         await asyncio.to_thread(self._store.close)

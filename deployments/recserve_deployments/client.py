@@ -76,7 +76,8 @@ class StageHandle:
     async def _attempt(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
         response = getattr(self._handle, method).remote(*arguments)
         try:
-            return await asyncio.wait_for(_result(response), max(end - time.monotonic(), 0.001))
+            async with asyncio.timeout(max(end - time.monotonic(), 0.001)):
+                return await response
         except (RayActorError, TimeoutError):
             raise
         except Exception as error:
@@ -102,7 +103,8 @@ class StageHandle:
         """Whether a replica answers within ``timeout`` seconds."""
         try:
             response = self._handle.ping.remote()
-            return bool(await asyncio.wait_for(_result(response), timeout))
+            async with asyncio.timeout(timeout):
+                return bool(await response)
         except Exception:  # whatever it is, the stage does not answer
             return False
 
@@ -118,10 +120,6 @@ class StageHandle:
         for answer in loaded:
             if isinstance(answer, BaseException):
                 logger.warning("%s cannot load bundle %s: %s", self._name, bundle, answer)
-
-
-async def _result(response: Any) -> Any:
-    return await response
 
 
 class ServeStageClient:

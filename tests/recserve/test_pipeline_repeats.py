@@ -153,6 +153,8 @@ def test_a_deleted_user_is_forgotten_here_too(lab: Lab) -> None:
     assert lab.reader.known.repeats.users() == {"u"}
     lab.store.delete_user("u")
     lab.one(user_id="somebody else")
+    assert "u" not in lab.reader.known.repeats.users()
+    lab.one(user_id="somebody else")
     assert lab.reader.known.repeats.users() == {"somebody else"}
 
 
