@@ -156,6 +156,9 @@ def server_environment(
         "RAY_worker_niceness": "0",
         # A log line a request, read back by Python, is a third of what a small server can do.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        # Nobody reads Ray's own metrics here (ours are at /v1/metrics), and Ray's agent replays every request
+        # one by one into its histograms: a whole core for a second, some times a minute, on a busy server.
+        "RAY_enable_metrics_collection": "0",
         # How long a stopping ingress waits for proxies on other machines, of which there are none.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     }
