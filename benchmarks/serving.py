@@ -4,10 +4,11 @@
                                  [--peers plain naive] [--generator wrk] [--json OUT]
 
 The sample data is loaded and trained in ``--home`` once; every server runs in a copy of it. Real users of the
-sample are asked for ten recommendations, in two ways that must be told apart:
+sample are asked for ten recommendations, in ways that must be told apart:
 
 - *repeat*: users at random, all of whom were answered once before, and nothing new happens: what is
   remembered of an earlier answer may help;
+- *mixed*: the same, but one request in ten is one that nobody has asked before;
 - *fresh*: every request follows a new event of its user, so nothing remembered of that user is valid. Events
   are stored in between; only recommendations are timed and counted.
 
@@ -19,8 +20,9 @@ is a process of its own on the same machine and takes its share of it, so compar
 that of every process of the server, is listed as milliseconds a request.
 
 The no-op and *repeat* are driven by ``wrk`` where it is installed, as it takes least of the machine. *Fresh*,
-of the peers too, needs events in between and is driven by a generator in Python; as that takes more, its
-ratios are to "no-op, python", the no-op driven by the same generator. ``--generator python`` uses no wrk.
+of the peers too, needs events in between, and *mixed* new requests all the time: a generator in Python drives
+them. As that takes more, their ratios are to "no-op, python", the no-op driven by the same generator.
+``--generator python`` uses no wrk.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ PEERS = ("plain", "naive")
 WRK, PYTHON = "wrk", "python"
 LIMIT = "no-op"
 START_SECONDS = 180.0
+NOVEL = 0.1
 USERS = [str(user) for user in range(1, 672)]
 
 
@@ -74,6 +77,7 @@ class Target:
         port: Of its server.
         path: What is asked.
         fresh: See :class:`benchmarks.serving_load.Plan`.
+        novel: Likewise.
         explain: Likewise.
         most: No more connections than this are tried.
         generator: What drives it: ``wrk`` or ``python``.
@@ -83,6 +87,7 @@ class Target:
     port: int
     path: str = "/v1/recommend"
     fresh: bool = False
+    novel: float = 0.0
     explain: bool = False
     most: int = 1_000_000
     generator: str = PYTHON
@@ -190,6 +195,7 @@ def measure(
         users=USERS if asking else (),
         items=items,
         fresh=target.fresh,
+        novel=target.novel,
         explain=target.explain,
         seed=seed,
         processes=named,
@@ -202,8 +208,8 @@ def driven(targets: Sequence[Target], generator: str) -> list[Target]:
     """Have closed loops driven by a generator, and the limit by each that is in use."""
     found: list[Target] = []
     for target in targets:
-        found.append(target if target.fresh else replace(target, generator=generator))
-        if target.limit and generator != PYTHON and any(one.fresh for one in targets):
+        found.append(target if target.fresh or target.novel else replace(target, generator=generator))
+        if target.limit and generator != PYTHON and any(one.fresh or one.novel for one in targets):
             found.append(replace(target, name=f"{target.name}, {PYTHON}"))
     return found
 
@@ -288,6 +294,7 @@ def main() -> None:
             Target(LIMIT, server.port, "/v1/health/live"),
             Target("repeat", server.port),
             Target("repeat, explained", server.port, explain=True),
+            Target("mixed", server.port, novel=NOVEL),
             Target("fresh", server.port, fresh=True),
             Target("fresh, explained", server.port, fresh=True, explain=True),
         ]

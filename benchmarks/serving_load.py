@@ -51,6 +51,7 @@ class Plan:
         items: Items that events are about.
         fresh: Whether every request follows an event of its user. Events are stored in between, when no
             request is counted.
+        novel: Share of requests that nobody has asked before: they leave out two items of their own.
         explain: Whether explanations are asked for.
         seed: Of the random choices.
         processes: Name -> ids of processes whose CPU time is measured.
@@ -64,6 +65,7 @@ class Plan:
     users: Sequence[str] = ()
     items: Sequence[str] = ()
     fresh: bool = False
+    novel: float = 0.0
     explain: bool = False
     seed: int = 0
     processes: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -166,11 +168,20 @@ class Load:
         self._outcome = Outcome()
         self.requests = {user: self._ask_for(user) for user in plan.users or ("",)}
         self._names = list(self.requests)
+        self._novel = 0.0  # until everybody has been asked
 
     def _ask_for(self, user: str) -> bytes:
         if not user:
             return request("GET", self._plan.path)
-        body = {"user_id": user, "n": 10, "explain": self._plan.explain}
+        return request("POST", self._plan.path, self._body(user))
+
+    def _body(self, user: str) -> dict[str, Any]:
+        return {"user_id": user, "n": 10, "explain": self._plan.explain}
+
+    def _next_of(self, user: str) -> bytes:
+        if self._chooser.random() >= self._novel:
+            return self.requests[user]
+        body = {**self._body(user), "exclude": self._chooser.sample(self._plan.items, 2)}
         return request("POST", self._plan.path, body)
 
     async def go(self) -> Outcome:
@@ -184,6 +195,7 @@ class Load:
                 await self._measured(lambda: self._one_after_another(self._each_once()))
         else:
             await self.ask_everybody()
+            self._novel = plan.novel
             await self._measured(lambda: self._one_after_another(self._for_a_while()))
         return self._outcome
 
@@ -234,7 +246,7 @@ class Load:
             if user is None:
                 finished.set_result(True)
             else:
-                line.send(self.requests[user], told)
+                line.send(self._next_of(user), told)
 
         def told(line: Line, status: int, body: bytes) -> None:
             self._note(status, body, line.sent)

@@ -36,8 +36,8 @@ def run(plan: Plan) -> Summary:
     Raises:
         SystemExit: wrk failed, or does not count as it is known to.
     """
-    if plan.fresh or plan.rate:
-        raise SystemExit("wrk drives closed loops without events only")
+    if plan.fresh or plan.rate or plan.novel:
+        raise SystemExit("wrk drives closed loops without events and with requests of before only")
     load = Load(plan)
     in_a_loop(load.ask_everybody())
     with tempfile.NamedTemporaryFile(prefix="recserve-wrk-") as requests:

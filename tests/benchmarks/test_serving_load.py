@@ -27,12 +27,14 @@ class Api:
         self.asked: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
         self.early: list[str] = []
+        self.left_out: list[tuple[str, ...]] = []
         self.port = 0
 
     async def recommend(self, request: Request) -> Response:
         body = await request.json()
         user = body["user_id"]
         self.asked[user] += 1
+        self.left_out.append(tuple(body.get("exclude", ())))
         if self.asked[user] > self.events[user]:
             self.early.append(user)
         if user == "slow":
@@ -99,6 +101,17 @@ def test_a_fresh_load_stores_an_event_before_each_request(api: Api) -> None:
     assert api.early == []
     (rounds,) = set(api.events.values())
     assert set(api.asked.values()) <= {rounds, rounds - 1}
+
+
+def test_a_mixed_load_asks_what_nobody_has_asked_before(api: Api) -> None:
+    users, items = ["a", "b"], [f"i{n}" for n in range(500)]
+    plan = Plan(api.port, "/v1/recommend", 4, 0.5, users=users, items=items, novel=0.5)
+    outcome = serving_load.run(plan)
+    usual, others = api.left_out.count(()), [one for one in api.left_out if one]
+    assert len(outcome.answers) + len(users) == len(api.left_out)
+    assert 0.2 < len(others) / len(outcome.answers) < 0.8
+    assert len({frozenset(one) for one in others}) > 0.9 * len(others)
+    assert usual > len(users)
 
 
 def test_an_open_loop_does_not_wait_for_answers(api: Api) -> None:
