@@ -96,8 +96,9 @@ def reserved_cpus(args: AppArgs) -> int:
 
 
 def _ingress_calls(server: ServerConfig) -> int:
-    """Requests an ingress replica may hold: beyond queue and batches there is room for events and health."""
-    return server.max_queue + server.max_batch * server.batches_in_flight + 256
+    """Requests an ingress replica may hold: beyond queues and batches there is room for events and health."""
+    # Two of each, see recserve_deployments.answers.
+    return 2 * (server.max_queue + server.max_batch * server.batches_in_flight) + 256
 
 
 def _stage_calls(server: ServerConfig) -> int:
