@@ -97,6 +97,11 @@ class Target:
         """Whether it is what others are compared with."""
         return self.name.startswith(LIMIT)
 
+    @property
+    def anew(self) -> bool:
+        """Whether it takes events in between or new requests, which only the generator in Python makes."""
+        return self.fresh or self.novel > 0
+
 
 @dataclass
 class Run:
@@ -208,8 +213,8 @@ def driven(targets: Sequence[Target], generator: str) -> list[Target]:
     """Have closed loops driven by a generator, and the limit by each that is in use."""
     found: list[Target] = []
     for target in targets:
-        found.append(target if target.fresh or target.novel else replace(target, generator=generator))
-        if target.limit and generator != PYTHON and any(one.fresh or one.novel for one in targets):
+        found.append(target if target.anew else replace(target, generator=generator))
+        if target.limit and generator != PYTHON and any(one.anew for one in targets):
             found.append(replace(target, name=f"{target.name}, {PYTHON}"))
     return found
 

@@ -214,10 +214,15 @@ class Pipeline:
                 checked.append(self._check(request))
             except RecserveError as error:
                 checked.append(error)
-        if not any(isinstance(one, str) for one in checked):
-            return [one for one in checked if not isinstance(one, str)]
+        asked = [
+            (request.user_id, one)
+            for request, one in zip(requests, checked, strict=True)
+            if not isinstance(one, RecserveError)
+        ]
+        if not asked:
+            return [one for one in checked if isinstance(one, RecserveError)]
         with clock.stage("history"):
-            reading = await self._read(requests, checked)
+            reading = await self._read(asked)
         current = await self.current()
         moment = Moment(reading, current.view, forgotten, clock)
         return [
@@ -225,13 +230,12 @@ class Pipeline:
             for request, one in zip(requests, checked, strict=True)
         ]
 
-    async def _read(self, requests: Sequence[Request], checked: Sequence[str | RecserveError]) -> Reading:
-        """Histories and profiles of all users at once, and the catalogue as it is now."""
-        asked = [
-            (request.user_id, scenario)
-            for request, scenario in zip(requests, checked, strict=True)
-            if isinstance(scenario, str)
-        ]
+    async def _read(self, asked: Sequence[tuple[str | None, str]]) -> Reading:
+        """Histories and profiles of all users at once, and the catalogue as it is now.
+
+        Args:
+            asked: Users, and the names of the scenarios that they ask.
+        """
         users = dict.fromkeys(user_id for user_id, _ in asked if user_id is not None)
         exploring = any(self.edge.scenarios[scenario].config.explore is not None for _, scenario in asked)
         return await self.reader.read(list(users), trials=exploring)
