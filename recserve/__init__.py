@@ -5,6 +5,7 @@ The names re-exported here are the public contract: plugins need nothing else.
 
 from recserve.ann import CellIndex
 from recserve.catalogue import Catalogue
+from recserve.columns import AttributeColumn
 from recserve.dataset import Dataset
 from recserve.domain import (
     Candidates,
@@ -55,6 +56,7 @@ from recserve.vocabulary import Vocabulary
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttributeColumn",
     "BundleError",
     "Candidates",
     "Catalogue",

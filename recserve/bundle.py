@@ -194,13 +194,15 @@ class _Attributes(Sequence[str]):
 
     @cached_property
     def _texts(self) -> Sequence[str]:
-        texts = chain.from_iterable(batch.to_pylist() for batch in _batches(self._path, "attributes"))
         try:
-            found = PackedTexts(texts) if self._size >= COMPACT_FROM else list(texts)
+            found = PackedTexts(self._read()) if self._size >= COMPACT_FROM else list(self._read())
         except ValueError:
             raise BundleError(f"{self._path} holds attributes that are no JSON") from None
         give_back()
         return found
+
+    def _read(self) -> Iterator[str]:
+        return chain.from_iterable(batch.to_pylist() for batch in _batches(self._path, "attributes"))
 
     def __len__(self) -> int:
         return self._size
@@ -215,7 +217,10 @@ class _Attributes(Sequence[str]):
         return self._texts[index]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._texts)
+        # Who reads them all, as for a column, may never ask for a single one: then they need not be kept.
+        return (
+            self._read() if self._size >= COMPACT_FROM and "_texts" not in vars(self) else iter(self._texts)
+        )
 
 
 def _batches(path: Path, column: str) -> Iterator[Any]:

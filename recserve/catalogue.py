@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from recserve.columns import AttributeColumn, ColumnBuilder
 from recserve.domain import FloatArray, Int32Array, Item
-from recserve.vocabulary import Vocabulary
+from recserve.memory import give_back
+from recserve.vocabulary import COMPACT_FROM, Vocabulary
 
 PARSED_ITEMS = 50_000
 
@@ -38,7 +39,7 @@ class Catalogue:
         self._json = ["{}"] * len(self.ids) if attributes_json is None else attributes_json
         self.vectors = vectors
         self._parsed: dict[int, Item] = {}
-        self._columns: dict[str, tuple[Any, ...]] = {}
+        self._columns: dict[str, AttributeColumn] = {}
         self._names: frozenset[str] | None = None
         if len(self._json) != len(self.ids):
             raise ValueError(f"{len(self.ids)} ids but {len(self._json)} attribute objects")
@@ -92,35 +93,32 @@ class Catalogue:
         assert self._names is not None
         return self._names
 
-    def column(self, name: str) -> Sequence[Any]:
+    def column(self, name: str) -> AttributeColumn:
         """One attribute of all items, None where an item lacks it."""
         return self.columns((name,))[name]
 
-    def columns(self, names: Iterable[str]) -> dict[str, Sequence[Any]]:
+    def columns(self, names: Iterable[str]) -> dict[str, AttributeColumn]:
         """Several attributes of all items, read in one pass; those that were read before cost nothing."""
         wanted = list(dict.fromkeys(names))
         missing = [name for name in wanted if name not in self._columns]
         if self._names is None or not self._names.isdisjoint(missing):
             self._read_columns(missing)
-        return {name: self._columns.get(name, self._nothing) for name in wanted}
+        nothing = AttributeColumn.missing(len(self))
+        return {name: self._columns.get(name, nothing) for name in wanted}
 
     def _read_columns(self, names: Sequence[str]) -> None:
         found: set[str] = set()
-        values: dict[str, list[Any]] = {name: [] for name in names}
-        # Equal strings are one object: a million items have few categories.
-        known: dict[str, str] = {}
-        for item in self.items():
-            found.update(item.attributes)
-            for name, listed in values.items():
-                listed.append(_shared(item.attributes.get(name), known))
+        builders = {name: ColumnBuilder() for name in names}
+        for text in self._json:
+            attributes = json.loads(text)
+            found.update(attributes)
+            for name, builder in builders.items():
+                builder.append(attributes.get(name))
         # Threads that read the same column at once each read it, and any of the results will do.
-        self._columns.update({name: tuple(listed) for name, listed in values.items() if name in found})
+        self._columns.update({name: built.column() for name, built in builders.items() if name in found})
         self._names = frozenset(found)
-
-    @cached_property
-    def _nothing(self) -> tuple[None, ...]:
-        """The column of an attribute that no item has."""
-        return (None,) * len(self)
+        if len(self) >= COMPACT_FROM:
+            give_back()
 
     def with_vectors(self, vectors: FloatArray) -> Catalogue:
         """The same items with other vectors."""
@@ -149,12 +147,3 @@ class Catalogue:
             live = (rows >= n_items) & (rows < n_items + len(extra))
             out[live] = extra[rows[live] - n_items]
         return out
-
-
-def _shared(value: Any, known: dict[str, str]) -> Any:
-    """A JSON value whose strings, alone or in a list, are those that are known by now."""
-    if isinstance(value, str):
-        return known.setdefault(value, value)
-    if isinstance(value, list):
-        return [known.setdefault(one, one) if isinstance(one, str) else one for one in value]
-    return value

@@ -18,11 +18,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from recserve.catalogue import Catalogue
+from recserve.columns import AttributeColumn
 from recserve.domain import BoolArray, FloatArray, Int32Array, Int64Array, Item, Queries
 from recserve.errors import StoreError
 from recserve.store import ItemState
@@ -96,16 +97,13 @@ class LiveCatalogue(Catalogue):
         """Every attribute name that occurs, those that only older versions of items had included."""
         return self._base.attribute_names.union(*(self.item(row).attributes for row in self._own_rows()))
 
-    def columns(self, names: Iterable[str]) -> dict[str, Sequence[Any]]:
+    def columns(self, names: Iterable[str]) -> dict[str, AttributeColumn]:
         """Several attributes of all items: the bundle's, which are read once, and what is different now."""
-        own = [(row, self.item(row).attributes) for row in self._own_rows()]
-        found: dict[str, Sequence[Any]] = {}
-        for name, column in self._base.columns(names).items():
-            values = [*column, *[None] * (len(self) - len(column))]
-            for row, attributes in own:
-                values[row] = attributes.get(name)
-            found[name] = values
-        return found
+        own = {row: self.item(row).attributes for row in self._own_rows()}
+        return {
+            name: column.amended({row: has.get(name) for row, has in own.items()}, len(self))
+            for name, column in self._base.columns(names).items()
+        }
 
     def _own_rows(self) -> Iterable[int]:
         return (*self._overridden, *range(len(self._base), len(self)))

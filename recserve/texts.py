@@ -119,7 +119,8 @@ class PackedTexts(_Entries):
     _codec = pa.Codec("lz4_raw")
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._blocks: list[tuple[bytes, int]] = []
+        blocks: list[bytes] = []
+        lengths: list[int] = []
         self._size = 0
         self._latest: tuple[int, list[str]] = (-1, [])
         rest = iter(texts)
@@ -127,8 +128,13 @@ class PackedTexts(_Entries):
             raw = _NUL.join(block).encode()
             if raw.count(0) != len(block) - 1:
                 raise ValueError("a text holds a NUL")
-            self._blocks.append((self._codec.compress(raw, asbytes=True), len(raw)))
+            blocks.append(self._codec.compress(raw, asbytes=True))
+            lengths.append(len(raw))
             self._size += len(block)
+        # One piece: thousands of small ones leave holes between them.
+        self._packed = memoryview(b"".join(blocks))
+        self._ends = np.cumsum([0, *map(len, blocks)])
+        self._lengths = np.array(lengths, dtype=np.int64)
 
     def __len__(self) -> int:
         return self._size
@@ -141,12 +147,13 @@ class PackedTexts(_Entries):
         return latest[1][place]
 
     def __iter__(self) -> Iterator[str]:
-        for number in range(len(self._blocks)):
+        for number in range(len(self._lengths)):
             yield from self._unpacked(number)
 
     def _unpacked(self, number: int) -> list[str]:
-        packed, size = self._blocks[number]
-        return str(self._codec.decompress(packed, size), "utf-8").split(_NUL)
+        packed = self._packed[self._ends[number] : self._ends[number + 1]]
+        raw = self._codec.decompress(packed, int(self._lengths[number]))
+        return str(raw, "utf-8").split(_NUL)
 
 
 class Amended(_Entries):

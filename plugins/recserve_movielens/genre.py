@@ -24,13 +24,14 @@ class GenreFilter:
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._n_items = len(catalogue)
+        self._column = catalogue.column("genres")
         self._names: dict[str, str] = {}
-        self._rows: dict[str, list[int]] = {}
-        for row, genres in enumerate(catalogue.column("genres")):
+        # Films have few different lists of genres: each is looked at once.
+        self._places: dict[str, list[int]] = {}
+        for place, genres in enumerate(self._column.values):
             for name in [genres] if isinstance(genres, str) else genres or ():
                 self._names.setdefault(name.casefold(), name)
-                self._rows.setdefault(name.casefold(), []).append(row)
+                self._places.setdefault(name.casefold(), []).append(place)
 
     def allowed(self, argument: Any) -> NDArray[np.bool_] | None:
         """The films that a request's ``genre`` allows.
@@ -47,19 +48,19 @@ class GenreFilter:
         choice = _choice(argument)
         if not choice.any and not choice.none:
             return None
-        mask = self._having(choice.any) if choice.any else np.ones(self._n_items, dtype=np.bool_)
+        mask = self._having(choice.any) if choice.any else np.ones(len(self._column), dtype=np.bool_)
         return mask & ~self._having(choice.none)
 
     def _having(self, names: tuple[str, ...]) -> NDArray[np.bool_]:
         """Films with at least one of these genres."""
-        mask = np.zeros(self._n_items, dtype=np.bool_)
+        having = np.zeros(len(self._column.values), dtype=np.bool_)
         for name in names:
-            mask[self._rows[self._known(name)]] = True
-        return mask
+            having[self._places[self._known(name)]] = True
+        return having[self._column.codes]
 
     def _known(self, name: str) -> str:
         folded = name.strip().casefold()
-        if folded in self._rows:
+        if folded in self._places:
             return folded
         near = difflib.get_close_matches(folded, self._names, n=1, cutoff=0.5)
         hint = f"; did you mean {self._names[near[0]]!r}?" if near else ""

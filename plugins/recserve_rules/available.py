@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from bisect import bisect_right
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
@@ -38,17 +37,22 @@ class AvailableFilter:
         self, params: AvailableParams, catalogue: Catalogue, clock: Callable[[], float] = time.time
     ) -> None:
         self._clock = clock
-        self._starts = np.full(len(catalogue), -np.inf)
-        self._ends = np.full(len(catalogue), np.inf)
-        zone = ZoneInfo(params.timezone)
-        for name, end in ((params.start, False), (params.end, True), (params.expiry, True)):
-            if name is None:
-                continue
-            read, unreadable = moments(catalogue.column(name), zone, end=end)
+        bounds = [(params.start, False), (params.end, True), (params.expiry, True)]
+        columns = catalogue.columns(name for name, _ in bounds if name is not None)
+        self._warn_of_slips(params, catalogue)
+        named = [
+            (name, end) for name, end in bounds if name is not None and name in catalogue.attribute_names
+        ]
+        # Where no item names a moment there is nothing to keep of each.
+        size = len(catalogue) if named else 0
+        self._starts = np.full(size, -np.inf)
+        self._ends = np.full(size, np.inf)
+        for name, end in named:
+            read, unreadable = moments(columns[name], ZoneInfo(params.timezone), end=end)
             self._narrow(read, end)
-            if unreadable:
+            if len(unreadable):
                 self._ends[unreadable] = -np.inf
-                first = catalogue.item(unreadable[0])
+                first = catalogue.item(int(unreadable[0]))
                 logger.warning(
                     "filter 'available': %d items are withheld because their %r is no moment, the first is "
                     "%r with %r",
@@ -57,10 +61,9 @@ class AvailableFilter:
                     first.item_id,
                     first.attributes[name],
                 )
-        self._warn_of_slips(params, catalogue)
-        named = np.concatenate([self._starts, self._ends])
-        self._changes: list[float] = np.unique(named[np.isfinite(named)]).tolist()
-        self._always = not self._changes and bool((self._ends > self._starts).all())
+        moments_named = np.concatenate([self._starts, self._ends])
+        self._changes = np.unique(moments_named[np.isfinite(moments_named)])
+        self._always = not len(self._changes) and bool((self._ends > self._starts).all())
         self._current: tuple[int, BoolArray] | None = None
 
     def allowed(self, argument: None) -> BoolArray | None:
@@ -72,7 +75,7 @@ class AvailableFilter:
         if self._always:
             return None
         now = self._clock() * 1000.0
-        interval = bisect_right(self._changes, now)
+        interval = int(np.searchsorted(self._changes, now, side="right"))
         current = self._current
         if current is None or current[0] != interval:
             current = self._current = (interval, (self._starts <= now) & (now < self._ends))

@@ -6,7 +6,7 @@ import difflib
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from threading import RLock
 from typing import Any, ClassVar, Literal
@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Catalogue, ConfigError
+from recserve import AttributeColumn, Catalogue, ConfigError
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -35,60 +35,71 @@ class Column:
     """One attribute of all items.
 
     Strings, numbers (NaN counts as missing), booleans and lists of these are understood; an object or a list
-    inside a list is present but equals nothing.
+    inside a list is present but equals nothing. What can be asked is worked out for each distinct value, V of
+    them; :meth:`of_items` makes it one entry an item.
 
     Args:
         name: Name of the attribute.
-        values: The JSON value of each item, None where it has none.
+        column: What the catalogue says of it.
+
+    Attributes:
+        present: bool, shape (V,).
+        numbers: float64, shape (V,); NaN for what is no number.
+        flags: int8, shape (V,); 1 for true, 0 for false, -1 for what is no boolean.
     """
 
-    def __init__(self, name: str, values: Sequence[Any]) -> None:
-        count = len(values)
+    def __init__(self, name: str, column: AttributeColumn) -> None:
+        count = len(column.values)
         self.name = name
+        self._codes = column.codes
         self.present: BoolArray = np.zeros(count, dtype=np.bool_)
         self.numbers: NDArray[np.float64] = np.full(count, np.nan)
         self.flags: NDArray[np.int8] = np.full(count, -1, dtype=np.int8)
-        self.is_list: BoolArray = np.zeros(count, dtype=np.bool_)
+        self._lists = False
         self._text_codes: NDArray[np.int32] = np.full(count, -1, dtype=np.int32)
-        self._codes: dict[tuple[Kind, Scalar], int] = {}
+        self._categories: dict[tuple[Kind, Scalar], int] = {}
         lengths = np.zeros(count, dtype=np.int64)
         flat = array("i")
-        for row, value in enumerate(values):
+        for place, value in enumerate(column.values):
             if value is None or value != value:
                 continue
-            self.present[row] = True
+            self.present[place] = True
             if isinstance(value, list):
-                self.is_list[row] = True
-                codes = dict.fromkeys(self._encode(one) for one in value if _is_scalar(one))
-                flat.extend(codes)
-                lengths[row] = len(codes)
+                self._lists = True
+                members = dict.fromkeys(self._encode(one) for one in value if _is_scalar(one))
+                flat.extend(members)
+                lengths[place] = len(members)
             elif _is_scalar(value):
-                code = self._encode(value)
-                self._set_scalar(row, value, code)
-                flat.append(code)
-                lengths[row] = 1
-        self.offsets: IntArray = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self.members: NDArray[np.int32] = np.array(flat, dtype=np.int32)
+                category = self._encode(value)
+                self._set_scalar(place, value, category)
+                flat.append(category)
+                lengths[place] = 1
+        self._offsets: IntArray = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self._members: NDArray[np.int32] = np.array(flat, dtype=np.int32)
+
+    def of_items(self, worked_out: NDArray[Any]) -> NDArray[Any]:
+        """What was worked out for each value, shape (V,), for each item, shape (n,)."""
+        return worked_out[self._codes]
 
     def _encode(self, value: Scalar) -> int:
-        return self._codes.setdefault((kind_of(value), value), len(self._codes))
+        return self._categories.setdefault((kind_of(value), value), len(self._categories))
 
-    def _set_scalar(self, row: int, value: Scalar, code: int) -> None:
+    def _set_scalar(self, place: int, value: Scalar, category: int) -> None:
         if isinstance(value, str):
-            self._text_codes[row] = code
+            self._text_codes[place] = category
         elif isinstance(value, bool):
-            self.flags[row] = value
+            self.flags[place] = value
         else:
-            self.numbers[row] = _as_float(value)
+            self.numbers[place] = _as_float(value)
 
     def __len__(self) -> int:
-        return len(self.present)
+        return len(self._codes)
 
     @cached_property
     def kinds(self) -> frozenset[Kind]:
         """Kinds of value that occur, of an item or inside its list."""
-        found: set[Kind] = {kind for kind, _ in self._codes}
-        return frozenset(found | {"lists"}) if self.is_list.any() else frozenset(found)
+        found: set[Kind] = {kind for kind, _ in self._categories}
+        return frozenset(found | {"lists"}) if self._lists else frozenset(found)
 
     @cached_property
     def scalar_kinds(self) -> frozenset[Kind]:
@@ -102,24 +113,24 @@ class Column:
 
     @cached_property
     def _sorted_texts(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Distinct strings in order, and the place of each item's, -1 where it has none."""
+        """Distinct strings in order, and the place of each value among them, -1 where it is none."""
         used = frozenset(np.unique(self._text_codes).tolist())
         texts = sorted(
-            (value, code)
-            for (_, value), code in self._codes.items()
-            if code in used and isinstance(value, str)
+            (value, category)
+            for (_, value), category in self._categories.items()
+            if category in used and isinstance(value, str)
         )
-        # The last entry is that of items without a string.
-        places = np.full(len(self._codes) + 1, -1, dtype=np.int64)
-        places[[code for _, code in texts]] = np.arange(len(texts))
+        # The last entry is that of values that are no string.
+        places = np.full(len(self._categories) + 1, -1, dtype=np.int64)
+        places[[category for _, category in texts]] = np.arange(len(texts))
         return [text for text, _ in texts], places[self._text_codes]
 
     def compare_text(self, text: str) -> tuple[NDArray[np.int8], BoolArray]:
-        """How each item's string sorts against ``text``.
+        """How each value sorts against ``text``.
 
         Returns:
-            int8, shape (n,): negative if it sorts before, 0 if equal, positive if after; and whether the
-            item has a string at all, bool, shape (n,).
+            int8, shape (V,): negative if it sorts before, 0 if equal, positive if after; and whether it is
+            a string at all, bool, shape (V,).
         """
         distinct, places = self._sorted_texts
         place = bisect_left(distinct, text)
@@ -130,17 +141,17 @@ class Column:
     @property
     def categories(self) -> int:
         """How many distinct values there are, list elements counted one by one."""
-        return len(self._codes)
+        return len(self._categories)
 
     def code(self, value: Scalar) -> int:
-        """Code of a value in :attr:`members`, -1 if no item has it."""
-        return self._codes.get((kind_of(value), value), -1)
+        """Code of a value in :meth:`padded`, -1 if no item has it."""
+        return self._categories.get((kind_of(value), value), -1)
 
     def having(self, values: Iterable[Scalar]) -> BoolArray:
-        """Items that equal one of these values or hold one in their list, bool, shape (n,)."""
+        """Which values equal one of these or hold one in their list, bool, shape (V,)."""
         codes = [code for code in map(self.code, values) if code >= 0]
-        hits = np.concatenate([[0], np.cumsum(np.isin(self.members, codes))])
-        return np.asarray(hits[self.offsets[1:]] > hits[self.offsets[:-1]])
+        hits = np.concatenate([[0], np.cumsum(np.isin(self._members, codes))])
+        return np.asarray(hits[self._offsets[1:]] > hits[self._offsets[:-1]])
 
     def padded(self, rows: NDArray[np.int32]) -> IntArray:
         """Codes of the values of many items.
@@ -149,17 +160,18 @@ class Column:
             rows: int32, any shape; rows outside of the catalogue have no values.
 
         Returns:
-            int64, shape ``rows.shape + (V,)`` where V is the most values one of them has (at least 1);
+            int64, shape ``rows.shape + (W,)`` where W is the most values one of them has (at least 1);
             -1 pads.
         """
         inside = (rows >= 0) & (rows < len(self))
-        safe = np.where(inside, rows, 0) if len(self) else np.zeros_like(rows)
-        offsets = self.offsets if len(self) else np.zeros(2, dtype=np.int64)
-        lengths = np.where(inside, offsets[safe + 1] - offsets[safe], 0)
+        # The first value is that of items without one.
+        places = np.where(inside, self._codes[np.where(inside, rows, 0)], 0) if len(self) else 0 * rows
+        starts = self._offsets[places]
+        lengths = self._offsets[places + 1] - starts
         width = max(1, int(lengths.max(initial=0)))
         spread = np.arange(width)
-        index = np.minimum(offsets[safe][..., None] + spread, max(len(self.members) - 1, 0))
-        codes = self.members[index].astype(np.int64) if len(self.members) else np.zeros_like(index)
+        index = np.minimum(starts[..., None] + spread, max(len(self._members) - 1, 0))
+        codes = self._members[index].astype(np.int64) if len(self._members) else np.zeros_like(index)
         return np.where(spread < lengths[..., None], codes, -1)
 
 
@@ -214,7 +226,7 @@ class Columns:
             wanted = [name for name in dict.fromkeys(names) if name not in self._columns]
             if wanted:
                 read = self._read().columns(wanted)
-                self._columns.update({name: Column(name, values) for name, values in read.items()})
+                self._columns.update({name: Column(name, column) for name, column in read.items()})
 
     def _read(self) -> Catalogue:
         catalogue = self._catalogue()

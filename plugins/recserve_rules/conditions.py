@@ -48,7 +48,12 @@ _MIRRORED: Mapping[Operator, Operator] = {"==": "==", "!=": "!=", "<": ">", "<="
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What holds for each item: ``yes`` and ``no`` are bool, shape (n,), never both; neither is unknown."""
+    """What holds of each item, or of each value of an attribute.
+
+    Attributes:
+        yes: bool; where it is true.
+        no: bool; where it is false, never where it is true. Neither is unknown.
+    """
 
     yes: BoolArray
     no: BoolArray
@@ -113,10 +118,10 @@ class _Evaluation:
             return self._compare(node)
         column = self._column(node.name)
         if isinstance(node, Missing):
-            return Truth(~column.present, column.present)
+            return _of_items(column, Truth(~column.present, column.present))
         if isinstance(node, Flag):
-            return self._flag(column, node)
-        return self._member(column, node)
+            return _of_items(column, self._flag(column, node))
+        return _of_items(column, self._member(column, node))
 
     def _column(self, name: Name) -> Column:
         # An empty catalogue has no names to check against, and nothing to match.
@@ -157,7 +162,7 @@ class _Evaluation:
                     "can be compared",
                     name.position,
                 )
-        one, other = (column.numbers for column in columns)
+        one, other = (column.of_items(column.numbers) for column in columns)
         return Truth.of(_COMPARE[sign](one, other), ~np.isnan(one) & ~np.isnan(other))
 
     def _compare_value(self, name: Name, sign: Operator, literal: Value) -> Truth:
@@ -167,11 +172,18 @@ class _Evaluation:
         if isinstance(value, bool):
             if sign not in ("==", "!="):
                 raise ExpressionError("booleans have no order; use == or !=", name.position)
-            return Truth.of(_COMPARE[sign](column.flags, int(value)), column.flags >= 0)
-        if isinstance(value, str):
+            truth = Truth.of(_COMPARE[sign](column.flags, int(value)), column.flags >= 0)
+        elif isinstance(value, str):
             order, known = column.compare_text(value)
-            return Truth.of(_COMPARE[sign](order, 0), known)
-        return Truth.of(_COMPARE[sign](column.numbers, value), ~np.isnan(column.numbers))
+            truth = Truth.of(_COMPARE[sign](order, 0), known)
+        else:
+            truth = Truth.of(_COMPARE[sign](column.numbers, value), ~np.isnan(column.numbers))
+        return _of_items(column, truth)
+
+
+def _of_items(column: Column, truth: Truth) -> Truth:
+    """What holds of each item, from what holds of each value."""
+    return Truth(column.of_items(truth.yes), column.of_items(truth.no))
 
 
 def _check_kind(column: Column, value: Value, kinds: frozenset[Kind]) -> None:

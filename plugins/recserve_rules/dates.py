@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recserve import AttributeColumn
+
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 _DAY = timedelta(days=1)
 _YEAR_OR_MONTH = re.compile(r"(?P<year>\d{4})(?:-(?P<month>\d{2}))?")
@@ -18,7 +20,7 @@ _YEAR_OR_MONTH = re.compile(r"(?P<year>\d{4})(?:-(?P<month>\d{2}))?")
 _MILLISECONDS_FROM = 1e11
 
 
-def moments(values: Iterable[Any], zone: tzinfo, *, end: bool) -> tuple[FloatArray, Sequence[int]]:
+def moments(column: AttributeColumn, zone: tzinfo, *, end: bool) -> tuple[FloatArray, IntArray]:
     """Read a column of moments.
 
     Understood are ISO 8601 dates and times (without an offset they are in ``zone``), seconds or milliseconds
@@ -26,25 +28,24 @@ def moments(values: Iterable[Any], zone: tzinfo, *, end: bool) -> tuple[FloatArr
     moment it starts, or, with ``end``, the moment it is over: "until 2024-12-31" includes that day.
 
     Args:
-        values: The JSON value of each item, None where there is none.
+        column: The JSON value of each item, None where there is none.
         zone: Time zone of values that name none.
         end: Whether a whole day, month or year counts to its end.
 
     Returns:
-        float64, shape (n,): milliseconds, NaN where there is none; and the rows that could not be read.
+        float64, shape (n,): milliseconds, NaN where there is none; and the rows that could not be read,
+        int64, in order.
     """
-    read: list[float] = []
-    unreadable: list[int] = []
-    for row, value in enumerate(values):
+    read = np.full(len(column.values), np.nan)
+    unreadable = np.zeros(len(read), dtype=np.bool_)
+    for place, value in enumerate(column.values):
         if value is None or value == "" or value != value:
-            read.append(np.nan)
             continue
         try:
-            read.append(_moment(value, zone, end))
+            read[place] = _moment(value, zone, end)
         except (ValueError, OverflowError):
-            unreadable.append(row)
-            read.append(np.nan)
-    return np.array(read, dtype=np.float64), unreadable
+            unreadable[place] = True
+    return read[column.codes], np.flatnonzero(unreadable[column.codes])
 
 
 def _moment(value: Any, zone: tzinfo, end: bool) -> float:

@@ -85,7 +85,7 @@ class FreshReranker:
                 f"{nearest(params.attribute, known)}"
             )
         dates, unreadable = moments(values, ZoneInfo(params.timezone), end=False)
-        if unreadable:
+        if len(unreadable):
             example = f"{values[unreadable[0]]!r}"[:60]
             if np.isnan(dates).all():
                 raise ConfigError(
