@@ -73,10 +73,10 @@ class Measured:
     def figure(self, metric: str, part: str | None = None) -> Mapping[str, Any]:
         """Mean and interval of a metric, of all users or of a slice that begins so; {} if there is none."""
         if part is None:
-            return self.report["metrics"].get(metric, {})
+            return dict(self.report["metrics"].get(metric, {}))
         for one in self.report["slices"]:
             if one["slice"].startswith(part):
-                return one["metrics"].get(metric, {})
+                return dict(one["metrics"].get(metric, {}))
         return {}
 
     def values(self, metric: str, part: str | None = None) -> np.ndarray:
@@ -88,7 +88,7 @@ class Measured:
         if part is not None:
             metric = f"{metric} | {self._slice(part)}"
         column = pq.read_table(self.folder / "per_user.parquet", columns=[metric])[metric]
-        return column.to_numpy(zero_copy_only=False).astype(np.float64)
+        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
     def _slice(self, part: str) -> str:
         for one in self.report["slices"]:

@@ -10,6 +10,9 @@ Processes then load the bundle like the retrieval replicas of a server (without 
 - the share of what scoring every item finds that the index finds, with seen items left out;
 - what a replica holds in memory beside the bundle's mapped files, and what several replicas hold together.
 
+Then a server of each catalogue, with rules that read three attributes, answers people and is told of
+another price.
+
 Sizes take turns, and medians over the turns are shown with their range.
 """
 
@@ -21,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -29,14 +32,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 from recserve_mf import MfParams
 from recserve_mf.retriever import MfRetriever
+from recserve_popular import PopularParams
+from recserve_popular.retriever import PopularityRetriever
 from rich.console import Console
 from rich.table import Table
 
 import recserve
 from benchmarks.common import machine, write_json
 from benchmarks.scale_replica import CONFIG, QUERIES
+from benchmarks.scale_served import DEPLOYMENTS, Served, attributes, serve
 from recserve.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
 from recserve.catalogue import Catalogue
 from recserve.config import parse_config
@@ -102,7 +109,7 @@ def some_data(n_items: int, n_users: int, seed: int = 0) -> Dataset:
     users, items = some_likes(n_items, n_users, seed)
     catalogue = Catalogue(
         [f"item-{row:07d}" for row in range(n_items)],
-        [f'{{"title": "Item number {row}"}}' for row in range(n_items)],
+        [json.dumps(attributes(row)) for row in range(n_items)],
     )
     return Dataset(
         catalogue,
@@ -127,6 +134,10 @@ def train(home: Path, n_items: int, params: MfParams, threads: int = 0) -> Train
     with BundleRepository(home).writer() as writer:
         writer.write_catalogue(data.catalogue)
         retriever.save(writer.component_directory("retriever.mf"))
+        # What a server falls back on.
+        popular = PopularityRetriever(data.catalogue, distinct_users=False)
+        popular_facts = popular.fit(data, FitContext(device="cpu", threads=threads))
+        popular.save(writer.component_directory("retriever.popular"))
         bundle = writer.finish(
             recserve_version=recserve.__version__,
             config=config.model_dump(mode="json"),
@@ -141,14 +152,8 @@ def train(home: Path, n_items: int, params: MfParams, threads: int = 0) -> Train
             ),
             encoder_fingerprint=None,
             components={
-                "retriever.mf": ComponentEntry(
-                    plugin="mf",
-                    distribution="recserve",
-                    version=recserve.__version__,
-                    params=params.model_dump(mode="json"),
-                    facts=dict(facts),
-                    saved=True,
-                )
+                "retriever.mf": _entry("mf", params, facts),
+                "retriever.popular": _entry("popular", PopularParams(), popular_facts),
             },
             metrics={},
         )
@@ -161,6 +166,17 @@ def train(home: Path, n_items: int, params: MfParams, threads: int = 0) -> Train
         facts.get("index"),
         _megabytes(bundle),
         bundle.directory,
+    )
+
+
+def _entry(plugin: str, params: BaseModel, facts: Mapping[str, Any]) -> ComponentEntry:
+    return ComponentEntry(
+        plugin=plugin,
+        distribution="recserve",
+        version=recserve.__version__,
+        params=params.model_dump(mode="json"),
+        facts=dict(facts),
+        saved=True,
     )
 
 
@@ -247,9 +263,10 @@ def show(
     trained: Sequence[Trained],
     timed: dict[int, list[dict[str, Any]]],
     memory: dict[int, dict[str, Any]],
+    served: Sequence[Served],
     console: Console,
 ) -> None:
-    """Two tables."""
+    """Three tables."""
     latency = Table("items", "batch", "ms (range)", "times the smallest", "scoring all ms", "recall", "read")
     smallest = timed[trained[0].items]
     for one in trained:
@@ -292,6 +309,15 @@ def show(
         "replicas together; 'beside mapped': the largest of these replicas without those files.",
         highlight=False,
     )
+    if not served:
+        return
+    replicas = Table(
+        "served with rules", *(f"{name} MB" for name in DEPLOYMENTS), "request ms", "changed price s"
+    )
+    for server in served:
+        beside = [f"{server.beside_mb[name]:,.0f}" for name in DEPLOYMENTS]
+        replicas.add_row(f"{server.items:,}", *beside, f"{server.median_ms:.1f}", f"{server.change_s:.2f}")
+    console.print(replicas)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -306,6 +332,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=40, help="Batches timed in each turn.")
     parser.add_argument("--rounds", type=int, default=3, help="Turns.")
     parser.add_argument("--replicas", type=int, default=REPLICAS, help="Processes that share a bundle.")
+    parser.add_argument("--people", type=int, default=300, help="Who a server is asked for.")
+    parser.add_argument("--requests", type=int, default=600, help="How often; 0 starts no server.")
     parser.add_argument("--approximate-above", type=int, help="Parameter of `mf`; default: its own.")
     parser.add_argument("--keep", type=Path, help="Keep bundles here, and use those that are there.")
     parser.add_argument("--quick", action="store_true", help="Small sizes: does it work?")
@@ -313,6 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.quick:
         options.items, options.repeats, options.rounds = (2_000, 20_000), 5, 1
+        options.people, options.requests = min(options.people, 20), min(options.requests, 40)
         options.approximate_above = options.approximate_above or 10_000
     params = MfParams(
         dimension=options.dimension,
@@ -326,11 +355,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         trained = [_trained(homes / f"{size}-{options.dimension}", size, params) for size in options.items]
         timed = measure(trained, options.k, options.repeats, options.rounds)
         memory = {one.items: measure_memory(one, options.replicas) for one in trained}
+        served = [
+            serve(one.path.parents[1], one.path.name, one.items, options.people, options.requests)
+            for one in trained
+            if options.requests
+        ]
     console = Console(width=140)
     console.print(
         f"{machine()}; one thread, {options.k} items of {options.dimension} numbers", highlight=False
     )
-    show(trained, timed, memory, console)
+    show(trained, timed, memory, served, console)
     write_json(
         options.json,
         {
@@ -338,6 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "trained": [asdict(one) | {"path": one.path.name} for one in trained],
             "timed": timed,
             "memory": memory,
+            "served": [asdict(one) for one in served],
         },
     )
 

@@ -91,11 +91,11 @@ def recall(stage: RetrievalStage, asked: Queries, k: int, people: int = 200) -> 
     return float(np.mean(shares))
 
 
-def memory(home: Path) -> dict[str, Any]:
-    """Megabytes that this process holds, by what they are."""
+def memory(home: Path, process: int | str = "self") -> dict[str, Any]:
+    """Megabytes that a process holds, by what they are; ``torch`` is of this one."""
     mapped = share = 0
     inside = False
-    for line in Path("/proc/self/smaps").read_text("utf-8").splitlines():
+    for line in Path(f"/proc/{process}/smaps").read_text("utf-8").splitlines():
         name, _, value = line.partition(":")
         if "-" in name.split(" ")[0]:
             inside = str(home) in line
@@ -104,7 +104,7 @@ def memory(home: Path) -> dict[str, Any]:
             mapped += kilobytes if name == "Rss" else 0
             share += kilobytes if name == "Pss" else 0
     rollup = {}
-    for line in Path("/proc/self/smaps_rollup").read_text("utf-8").splitlines()[1:]:
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text("utf-8").splitlines()[1:]:
         name, _, value = line.partition(":")
         rollup[name] = int(value.split()[0])
     return {

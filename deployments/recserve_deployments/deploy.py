@@ -17,6 +17,7 @@ from recserve_deployments.app import AppArgs, build
 from recserve_deployments.guard import serve_address
 
 APP_NAME = "recserve"
+_FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 
 Report = Callable[[str], None]
 
@@ -59,7 +60,11 @@ def deploy(args: AppArgs, report: Report) -> None:
                 logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
             )
         except RuntimeError as error:
-            raise RuntimeEnvironmentError(_reason(str(error))) from None
+            # Serve names the deployments that failed; why is said where it reports on each of them.
+            told = [
+                f"{one.name}: {one.message}" for one in deployments() if one.status in _FAILED and one.message
+            ]
+            raise RuntimeEnvironmentError("; ".join(told) or _reason(str(error))) from None
 
 
 def undeploy() -> None:

@@ -50,6 +50,7 @@ def test_small_sizes_run_through(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "2",
     ]
     arguments += ["--rounds", "1", "--replicas", "2", "--approximate-above", "1000"]
+    arguments += ["--people", "4", "--requests", "8"]
     main([*arguments, "--keep", str(tmp_path / "homes"), "--json", str(figures)])
     found = json.loads(figures.read_text("utf-8"))
     small, large = found["trained"]
@@ -63,6 +64,9 @@ def test_small_sizes_run_through(tmp_path: Path, capsys: pytest.CaptureFixture[s
         # What two replicas map counts once.
         assert one["mapped_node_mb"] < 1.5 * one["mapped_mb"]
         assert one["private_mb"] <= one["beside_mb"] + one["mapped_mb"]
+    for served in found["served"]:
+        assert min(served["beside_mb"].values()) > 50
+        assert 0 <= served["change_s"] < 60
     printed = capsys.readouterr().out
     assert "3,000" in printed
     assert "times the smallest" in printed

@@ -153,6 +153,15 @@ def test_a_home_without_a_bundle_is_one_line(tmp_path: Path, new_server: NewServ
     assert "recserve train" in error_line(other.run("serve", "--detach", check=False))
 
 
+def test_what_the_bundle_lacks_is_one_line(new_server: NewServer) -> None:
+    other = fused(new_server())
+    config = {"server": {"topology": "fused"}, "scenarios": {"home": {"retrievers": [{"use": "item_knn"}]}}}
+    (other.home / "recserve.yaml").write_text(yaml.safe_dump(config))
+    line = error_line(other.run("serve", "--detach", "--port", str(other.port), check=False))
+    assert "has no trained retriever.item_knn; run `recserve train`" in line
+    assert read_state(other.home) is None
+
+
 def test_a_missing_plugin_is_one_line(new_server: NewServer) -> None:
     other = fused(new_server())
     (other.home / "recserve.yaml").write_text("scenarios: {home: {retrievers: [{use: populr}]}}")

@@ -75,7 +75,10 @@ def test_a_large_catalogue_is_kept_as_it_is_in_the_file(tmp_path: Path) -> None:
     assert list(opened.attributes_json) == attributes
     assert opened.ids.row("é99999") == 99_999
     assert opened.item(70_000) == Item("é70000", {"title": "Number 70000"})
-    assert opened.column("title")[-1] == "Number 99999"
+    again = BundleRepository(tmp_path / "1").open(written[1].id).catalogue
+    assert again.column("title")[-1] == "Number 99999"
+    assert "_texts" not in vars(again.attributes_json), "who only reads columns keeps no attributes"
+    assert again.item(99_999).title == "Number 99999"
 
 
 def test_building_the_same_bundle_again_is_harmless(tmp_path: Path) -> None:
