@@ -220,7 +220,9 @@ def test_the_proxy_script_has_no_final_answer_while_nothing_runs(tmp_path: Path)
     script = environment._proxy_script(tmp_path)
     config = tmp_path / "haproxy.cfg"
     config.write_text(
-        "defaults\n    mode http\n    errorfile 503 /nowhere\n    timeout client 1s\n    timeout connect 1s\n"
+        "global\n    log 127.0.0.1:514 local0 info\n"
+        "defaults\n    log global\n    option httplog\n    mode http\n"
+        "    errorfile 503 /nowhere\n    timeout client 1s\n    timeout connect 1s\n"
         "    timeout server 1s\nfrontend http_frontend\n    bind 127.0.0.1:8000\n"
         "    default_backend default_backend\nbackend default_backend\n"
         '    http-request return status 404 content-type text/plain lf-string "Path not found."\n'
@@ -232,6 +234,7 @@ def test_the_proxy_script_has_no_final_answer_while_nothing_runs(tmp_path: Path)
         assert "return status 503 content-type text/plain lf-string" in text
         assert "hdr Retry-After 1" in text
         assert "errorfile" not in text
+        assert ":514" not in text, "who asks for what is nobody's business"
         assert text.count("set-header x-recserve-call %[uuid]") == 1
         assert text.count("set-status 503 if { status 500 }") == 1
 
