@@ -95,15 +95,18 @@ def _explain(
 def _sources(ranked: Candidates, counts: Sequence[int]) -> list[list[tuple[str, ...]]]:
     """Retrievers behind the first items of each query, the one that ranked an item highest first."""
     most = max(counts, default=0)
-    scores = np.where(np.isnan(ranked.source_scores), np.float32(-np.inf), ranked.source_scores)
-    listed = scores[:, :most]
+    known = np.where(np.isnan(ranked.source_scores), np.float32(-np.inf), ranked.source_scores)
+    # A retriever's scores side by side, which is how they are compared.
+    scores = np.ascontiguousarray(known.transpose(0, 2, 1))
+    listed = scores[:, :, :most]
     # How many items each retriever put before this one, an item at a time to stay within the cache.
     places = np.empty(listed.shape, dtype=np.int64)
-    for position in range(listed.shape[1]):
-        places[:, position] = (scores > listed[:, position, None]).sum(axis=1)
-    places[np.isneginf(listed)] = scores.shape[1]
+    for position in range(listed.shape[2]):
+        places[:, :, position] = np.count_nonzero(scores > listed[:, :, position, None], axis=2)
+    places[np.isneginf(listed)] = scores.shape[2]
+    places = places.transpose(0, 2, 1)
     order = np.argsort(places, axis=2, kind="stable").tolist()
-    present = (places < scores.shape[1]).sum(axis=2).tolist()
+    present = (places < scores.shape[2]).sum(axis=2).tolist()
     return [
         [
             tuple(ranked.sources[source] for source in order[index][position][: present[index][position]])

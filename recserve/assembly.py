@@ -95,6 +95,7 @@ def assemble(
             filters=tuple(request.filter for request in requests),
             contexts=tuple(request.context for request in requests),
             live_version=view.version,
+            wants_seeds=any(request.explain for request in requests),
         ),
         interests=tuple(interests),
         missing=tuple(

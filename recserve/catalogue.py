@@ -147,3 +147,23 @@ class Catalogue:
             live = (rows >= n_items) & (rows < n_items + len(extra))
             out[live] = extra[rows[live] - n_items]
         return out
+
+    def products(
+        self, rows: Int32Array, directions: FloatArray, extra: FloatArray | None = None
+    ) -> FloatArray:
+        """Inner products of vectors of rows with one direction a query.
+
+        Args:
+            rows: int32, shape (B, K); read as :meth:`gather` does.
+            directions: float32, shape (B, d).
+            extra: As for :meth:`gather`.
+
+        Returns:
+            float32, shape (B, K).
+        """
+        vectors = self.vectors
+        if vectors is not None and rows.size >= len(self) and rows.max(initial=-1) < len(self):
+            # One product with every item reads less than so many rows, and in their order.
+            found = np.take_along_axis(directions @ vectors.T, np.maximum(rows, 0), axis=1)
+            return np.where(rows >= 0, found, np.float32(0))
+        return np.asarray(np.matmul(self.gather(rows, extra), directions[:, :, None])[:, :, 0], np.float32)

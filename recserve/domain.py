@@ -274,6 +274,8 @@ class Queries:
         contexts: The ``context`` object of each request.
         live_version: Catalogue version of the store that rows beyond the bundle's are numbered by, -1
             where there are none; see :mod:`recserve.live`.
+        wants_seeds: Whether anybody will be told why. Otherwise retrievers may leave seeds out, which take
+            an eighth of the time; training never wants them, so rankers must not read them.
     """
 
     user_ids: tuple[str | None, ...]
@@ -288,6 +290,7 @@ class Queries:
     filters: tuple[Mapping[str, Any], ...] = ()
     contexts: tuple[Mapping[str, Any], ...] = ()
     live_version: int = -1
+    wants_seeds: bool = True
 
     @classmethod
     def of(
@@ -298,6 +301,7 @@ class Queries:
         anchors: Int32Array | None = None,
         excluded: Ragged | None = None,
         text_vectors: FloatArray | None = None,
+        wants_seeds: bool = True,
     ) -> Queries:
         """Build a plain batch from histories, as training and evaluation do."""
         batch = len(histories)
@@ -312,6 +316,7 @@ class Queries:
             allowed=(None,) * batch,
             filters=({},) * batch,
             contexts=({},) * batch,
+            wants_seeds=wants_seeds,
         )
 
     def __len__(self) -> int:
@@ -347,7 +352,8 @@ class Retrieved:
     Attributes:
         items: int32, shape (B, K); catalogue rows, -1 pads short rows (always at the end).
         scores: float32, shape (B, K); higher is better, -inf at pads. Scales differ by retriever.
-        seeds: int32, shape (B, K); the history row that led to each item, -1 where there is none.
+        seeds: int32, shape (B, K); the history row that led to each item, -1 where there is none or where
+            the batch does not want to know.
     """
 
     items: Int32Array

@@ -80,12 +80,13 @@ def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budg
     # The seed of the retriever that contributed most, among those that name one: written last wins.
     seeds = np.full(len(keys), -1, dtype=np.int32)
     seed = np.concatenate(seed_parts)
-    ascending = np.argsort(gain, kind="stable")
-    ascending = ascending[seed[ascending] >= 0]
+    named = np.flatnonzero(seed >= 0)
+    ascending = named[np.argsort(gain[named], kind="stable")]
     seeds[slot[ascending]] = seed[ascending]
 
     owner, row = keys // stride, keys % stride
-    order = np.lexsort((row, -fused, owner))
+    # Equals stay in the order of the keys, which is that of the rows.
+    order = np.lexsort((-fused, owner))
     owner = owner[order]
     starts = np.searchsorted(owner, np.arange(batch))
     column = np.arange(len(owner)) - starts[owner]

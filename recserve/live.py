@@ -117,6 +117,13 @@ class LiveCatalogue(Catalogue):
             out[hit] = self._changed_vectors[place[hit]]
         return out
 
+    def products(
+        self, rows: Int32Array, directions: FloatArray, extra: FloatArray | None = None
+    ) -> FloatArray:
+        """Inner products of vectors of rows with one direction a query, float32, shape (B, K)."""
+        # Those of all items at once would be the bundle's.
+        return np.asarray(np.matmul(self.gather(rows, extra), directions[:, :, None])[:, :, 0], np.float32)
+
 
 def _json(item: Item) -> str:
     return json.dumps(dict(item.attributes), ensure_ascii=False)

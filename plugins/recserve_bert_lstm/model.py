@@ -148,7 +148,7 @@ class BertLstm:
         scores = mask_scores(server.score_all(states), queries)
         scores[~(known & stored.ready)] = -np.inf
         items, best = top_k(scores, k)
-        return Retrieved.of(items, best, server.seeds(items, queries))
+        return Retrieved.of(items, best, server.seeds(items, queries) if queries.wants_seeds else None)
 
     def _signals(self, queries: Queries, candidates: Candidates) -> Signals:
         stored, server = self._fitted()

@@ -131,6 +131,8 @@ class ContentRetriever:
         anchored = self._similar(model, scores, queries)
         scores[~(spoken | anchored)] = -np.inf
         items, best = top_k(mask_scores(scores, queries), k)
+        if not queries.wants_seeds:
+            return Retrieved.of(items, best)
         seeds = self._seeds(model, profile, items)
         seeds[anchored] = -1
         return Retrieved(items, best, seeds)
@@ -149,9 +151,12 @@ class ContentRetriever:
         anchored = self._similar(model, scores, queries, features)
         scores[~(spoken | anchored)] = -np.inf
         places, best = top_k(mask_columns(scores, rows, queries), k)
+        items = np.where(places < 0, np.int32(-1), rows[places])
+        if not queries.wants_seeds:
+            return Retrieved.of(items, best)
         seeds = self._seeds(model, profile, places, features)
         seeds[anchored] = -1
-        return Retrieved(np.where(places < 0, np.int32(-1), rows[places]), best, seeds)
+        return Retrieved(items, best, seeds)
 
     def profile(self, model: Model, queries: Queries) -> Profile:
         """Turn the histories into interests and an affinity.
@@ -233,17 +238,15 @@ class ContentRetriever:
         items = model.items if features is None else features
         interests = profile.interest_rows() * np.float32(model.blend)
         batch, count, rank = interests.shape
-        stacked = np.zeros((batch, 1 + count, rank + 1), dtype=np.float32)
-        stacked[:, 0] = profile.affinity
-        stacked[:, 1:, :rank] = interests
-        flat = stacked.reshape(-1, rank + 1)
+        # The best interest plus the affinity is the best of interests that have the affinity added.
+        towards = np.repeat(profile.affinity[:, None, :], count, axis=1)
+        towards[:, :, :rank] += interests
+        flat = towards.reshape(-1, rank + 1)
         scores = np.empty((batch, len(items)), dtype=np.float32)
         for start in range(0, len(items), _BLOCK):
             block = items[start : start + _BLOCK]
-            part = (flat @ block.T).reshape(batch, 1 + count, len(block))
-            out = scores[:, start : start + len(block)]
-            np.max(part[:, 1:], axis=1, out=out)
-            out += part[:, 0]
+            part = (flat @ block.T).reshape(batch, count, len(block))
+            np.max(part, axis=1, out=scores[:, start : start + len(block)])
         scores -= profile.offset
         return scores
 

@@ -108,7 +108,7 @@ class EaseRetriever:
         )
         scores = self._model.scores(taste)
         items, best = top_k(mask_scores(scores, queries), k)
-        return Retrieved(items, best, self._seeds(taste, items))
+        return Retrieved.of(items, best, self._seeds(taste, items) if queries.wants_seeds else None)
 
     def _seeds(self, taste: csr_array, items: Int32Array) -> Int32Array:
         seeds = np.full(items.shape, -1, dtype=np.int32)

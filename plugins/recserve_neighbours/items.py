@@ -113,6 +113,8 @@ class ItemKnnRetriever:
             similar[query] = (rows, values)
         scores[scores <= 0] = -np.inf
         items, best = top_k(mask_scores(scores, queries), k)
+        if not queries.wants_seeds:
+            return Retrieved.of(items, best)
         return Retrieved(items, best, self._seeds(taste, items, queries.anchors, similar))
 
     def _only_near_the_anchor(self, anchor: int) -> tuple[Int32Array, FloatArray]:

@@ -137,6 +137,8 @@ class UserKnnRetriever:
         scores = self._scores(near, say)
         scores[scores <= 0] = -np.inf
         items, best = top_k(mask_scores(scores, queries), k)
+        if not queries.wants_seeds:
+            return Retrieved.of(items, best)
         return Retrieved(items, best, self._seeds(taste, near, nearness, denominators, items))
 
     def _scores(self, near: Int32Array, say: FloatArray) -> FloatArray:

@@ -125,7 +125,7 @@ class Split:
             timeline.timestamps[index],
         )
         excluded = Ragged(seen_offsets, timeline.items[seen])
-        return Queries.of(histories, self.times[chosen], excluded=excluded)
+        return Queries.of(histories, self.times[chosen], excluded=excluded, wants_seeds=False)
 
 
 def temporal(
