@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,11 @@ def check_retriever(name: str, **params: Any) -> None:
     with ThreadPoolExecutor(4) as pool:
         for other in pool.map(lambda _: retriever.retrieve(queries, 10), range(8)):
             _assert_equal(found, other)
+    unexplained = retriever.retrieve(replace(queries, wants_seeds=False), 10)
+    _check_retrieved(unexplained, queries, 10, data.n_items)
+    np.testing.assert_array_equal(
+        unexplained.items, found.items, err_msg="other items are found where nobody wants to know why"
+    )
     if isinstance(retriever, RetrievesNewItems):
         _check_new_items(retriever, data, queries)
 

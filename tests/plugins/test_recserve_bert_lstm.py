@@ -283,6 +283,15 @@ def test_score_does_not_depend_on_the_rest_of_the_batch(cycle_model, asked, alon
     np.testing.assert_allclose(together[alone], single[0], atol=1e-4)
 
 
+def test_few_candidates_score_as_they_do_among_many(cycle_model):
+    everything = np.arange(N_ITEMS, dtype=np.int32)[None, :]
+    few = np.array([[7, 2, -1]], dtype=np.int32)
+    server, asked = cycle_model._server, queries([[3, 4, 5]])
+    states, _ = server.states(asked)
+    whole, part = (server.score(states, items.astype(np.int64), asked) for items in (everything, few))
+    np.testing.assert_allclose(part[0], [whole[0, 7], whole[0, 2], 0.0], atol=1e-5)
+
+
 def test_state_can_be_advanced_one_event_at_a_time(cycle_model):
     network, matrix = cycle_model._stored.network, torch.from_numpy(cycle_model._stored.matrix)
     rows = torch.tensor([[3, 4, 5, 6]])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recserve import Catalogue
 from recserve.texts import PackedTexts
@@ -58,3 +61,20 @@ def test_attributes_are_read_once_and_not_at_all_for_what_no_item_has() -> None:
 def test_an_empty_catalogue_has_no_attributes() -> None:
     assert list(Catalogue().column("kind")) == []
     assert Catalogue().attribute_names == frozenset()
+
+
+@given(st.data())
+def test_products_are_those_of_the_vectors_however_many_are_asked_for(data: st.DataObject) -> None:
+    n_items, batch, width = (data.draw(st.integers(1, most)) for most in (6, 3, 9))
+    generator = np.random.default_rng(data.draw(st.integers(0, 99)))
+    vectors = generator.standard_normal((n_items, 4)).astype(np.float32)
+    extra = generator.standard_normal((2, 4)).astype(np.float32)
+    catalogue = Catalogue([f"i{row}" for row in range(n_items)], vectors=vectors)
+    directions = generator.standard_normal((batch, 4)).astype(np.float32)
+    # -1 pads, and rows beyond the catalogue are live-encoded items or unknown.
+    highest = n_items + data.draw(st.sampled_from([-1, 2]))
+    rows = generator.integers(-1, highest + 1, (batch, width)).astype(np.int32)
+    found = catalogue.products(rows, directions, extra)
+    assert found.dtype == np.float32
+    expected = np.einsum("bkd,bd->bk", catalogue.gather(rows, extra), directions)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

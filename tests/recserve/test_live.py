@@ -85,6 +85,9 @@ def test_changed_items_keep_their_row(store: Store, compact: bool) -> None:
     np.testing.assert_array_equal(
         view.catalogue.gather(np.array([2, 3], dtype=np.int32)), [vector(2), vector(7)]
     )
+    # So many that a product with the bundle's vectors would be cheaper, and wrong.
+    many = np.tile(np.array([2, 3], dtype=np.int32), 8)[None, :]
+    np.testing.assert_array_equal(view.catalogue.products(many, vector(7)[None, :]), [[0.0, 1.0] * 8])
 
 
 def test_what_is_barred_takes_effect_without_a_new_catalogue(store: Store) -> None:

@@ -367,6 +367,21 @@ class Broken:
         raise ValueError("no")
 
 
+def test_seeds_are_wanted_where_somebody_asks_why(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[bool] = []
+    retrieve = Nearest.retrieve
+
+    def watched(self: Nearest, queries: Queries, k: int) -> Retrieved:
+        wanted.append(queries.wants_seeds)
+        return retrieve(self, queries, k)
+
+    monkeypatch.setattr(Nearest, "retrieve", watched)
+    silent, told = Request(user_id="a", n=3, explain=False), Request(user_id="b", n=3)
+    lab.ask(silent, replace(silent, user_id="c"))
+    lab.ask(silent, told)
+    assert wanted == [False, True]
+
+
 def test_lost_reranking_and_explaining_keep_the_ranked_list(store: Store) -> None:
     lab = Lab(store, rerankers=[Broken()], explainer=Broken())
     answer = lab.one(n=2)
