@@ -275,7 +275,7 @@ class Queries:
         live_version: Catalogue version of the store that rows beyond the bundle's are numbered by, -1
             where there are none; see :mod:`recserve.live`.
         wants_seeds: Whether anybody will be told why. Otherwise retrievers may leave seeds out, which take
-            an eighth of the time; training never wants them, so rankers must not read them.
+            a seventh of the time; training never wants them, so rankers must not read them.
     """
 
     user_ids: tuple[str | None, ...]
