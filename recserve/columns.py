@@ -23,7 +23,8 @@ class AttributeColumn(Sequence[Any]):
 
     Attributes:
         codes: int32, shape (n,): where in ``values`` the value of each item is; 0 for items without one.
-        values: Values that occur, None first. Most equal ones are one entry, but not all need be.
+        values: Values that occur, None first. Where items have changed since the bundle was trained, equal
+            values may be two entries, and an entry may be what no item has any more.
     """
 
     def __init__(self, codes: Int32Array, values: Sequence[Any]) -> None:
