@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.common import CONFIG_NAME, Server, scratch_home, serving
+from benchmarks.common import Server, scratch_home, serving
 from benchmarks.scale_replica import CONFIG, memory
 from recserve.domain import now_ms
 from recserve.store import open_store
@@ -64,7 +64,6 @@ class Served:
 
 def serve(home: Path, bundle: str, items: int, people: int, requests: int) -> Served:
     """Serve a bundle with rules, ask, and look at the processes."""
-    home.joinpath(CONFIG_NAME).unlink(missing_ok=True)
     scenario = {**CONFIG["scenarios"]["home"], **RULES}
     with scratch_home(home, {**CONFIG, "scenarios": {"home": scenario}}) as scratch:
         with open_store(None, scratch) as store:

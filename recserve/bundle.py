@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,7 @@ from recserve.catalogue import Catalogue
 from recserve.errors import BundleError
 from recserve.files import sha256_of, sync
 from recserve.memory import give_back
-from recserve.texts import PackedTexts, Texts
+from recserve.texts import Entries, PackedTexts, Texts
 from recserve.vocabulary import COMPACT_FROM, Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class Bundle:
         return cls(directory, manifest)
 
 
-class _Attributes(Sequence[str]):
+class _Attributes(Entries[str]):
     """The attributes of a bundle's items, read from its file at the first access.
 
     Args:
@@ -207,14 +207,8 @@ class _Attributes(Sequence[str]):
     def __len__(self) -> int:
         return self._size
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        return self._texts[index]
+    def _at(self, place: int) -> str:
+        return self._texts[place]
 
     def __iter__(self) -> Iterator[str]:
         # Who reads them all, as for a column, may never ask for a single one: then they need not be kept.

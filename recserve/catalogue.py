@@ -166,4 +166,9 @@ class Catalogue:
             # One product with every item reads less than so many rows, and in their order.
             found = np.take_along_axis(directions @ vectors.T, np.maximum(rows, 0), axis=1)
             return np.where(rows >= 0, found, np.float32(0))
+        return self._products_one_by_one(rows, directions, extra)
+
+    def _products_one_by_one(
+        self, rows: Int32Array, directions: FloatArray, extra: FloatArray | None
+    ) -> FloatArray:
         return np.asarray(np.matmul(self.gather(rows, extra), directions[:, :, None])[:, :, 0], np.float32)

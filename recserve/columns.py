@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from recserve.domain import Int32Array
-from recserve.texts import Amended, PackedTexts
+from recserve.texts import Amended, Entries, PackedTexts
 from recserve.vocabulary import COMPACT_FROM
 
 
-class AttributeColumn(Sequence[Any]):
+class AttributeColumn(Entries[Any]):
     """One attribute of all items, dictionary-encoded as in Arrow: a sequence of JSON values.
 
     A million items have few categories, tags or prices. What is worked out for each entry of :attr:`values`
@@ -63,16 +63,8 @@ class AttributeColumn(Sequence[Any]):
     def __len__(self) -> int:
         return len(self.codes)
 
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self.values[code] for code in self.codes[index].tolist()]
-        return self.values[int(self.codes[index])]
+    def _at(self, place: int) -> Any:
+        return self.values[int(self.codes[place])]
 
     def __iter__(self) -> Iterator[Any]:
         return map(list(self.values).__getitem__, self.codes.tolist())
@@ -102,7 +94,7 @@ class ColumnBuilder:
         )
 
 
-class _Packed(Sequence[Any]):
+class _Packed(Entries[Any]):
     """Very many values, such as a moment of each item: parsed each time one is asked for.
 
     Args:
@@ -115,16 +107,8 @@ class _Packed(Sequence[Any]):
     def __len__(self) -> int:
         return len(self.texts)
 
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return list(map(json.loads, self.texts[index]))
-        return json.loads(self.texts[index])
+    def _at(self, place: int) -> Any:
+        return json.loads(self.texts[place])
 
     def __iter__(self) -> Iterator[Any]:
         return map(json.loads, self.texts)

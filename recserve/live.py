@@ -122,7 +122,7 @@ class LiveCatalogue(Catalogue):
     ) -> FloatArray:
         """Inner products of vectors of rows with one direction a query, float32, shape (B, K)."""
         # Those of all items at once would be the bundle's.
-        return np.asarray(np.matmul(self.gather(rows, extra), directions[:, :, None])[:, :, 0], np.float32)
+        return self._products_one_by_one(rows, directions, extra)
 
 
 def _json(item: Item) -> str:

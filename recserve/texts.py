@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import index as whole
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
 
 from recserve.domain import Int32Array
+
+T = TypeVar("T")
 
 PART = 8192
 """How many texts to have as strings at a time."""
@@ -81,16 +83,16 @@ class Texts(Sequence[str]):
         return self._values if type is None else self._values.cast(type)
 
 
-class _Entries(Sequence[str]):
-    """Entries that are asked for by place, as a list's are."""
+class Entries(Sequence[T]):
+    """Entries that are asked for by place, as a list's are; who inherits says what is at one."""
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: int) -> T: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: slice) -> list[T]: ...
 
-    def __getitem__(self, index: int | slice) -> str | list[str]:
+    def __getitem__(self, index: int | slice) -> T | list[T]:
         if isinstance(index, slice):
             return [self._at(place) for place in range(*index.indices(len(self)))]
         place = whole(index)
@@ -100,12 +102,12 @@ class _Entries(Sequence[str]):
             raise IndexError(f"no entry {index} among {len(self)}")
         return self._at(place)
 
-    def _at(self, place: int) -> str:
+    def _at(self, place: int) -> T:
         """The entry of a place from 0 on that there is."""
         raise NotImplementedError
 
 
-class PackedTexts(_Entries):
+class PackedTexts(Entries[str]):
     """Texts in compressed blocks; reading one unpacks its block, which takes some microseconds.
 
     Args:
@@ -156,7 +158,7 @@ class PackedTexts(_Entries):
         return str(raw, "utf-8").split(_NUL)
 
 
-class Amended(_Entries):
+class Amended(Entries[str]):
     """Another sequence with some entries replaced and further ones behind it, without a copy of it.
 
     Args:
