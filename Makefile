@@ -7,12 +7,14 @@ HOME_DIR ?= .recserve/demo
 .PHONY: demo test lint types contracts format bench chaos freshness ingest scale encoding quality docs clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recserve needs Python 3.11 or newer; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "Installing recserve and what it needs (a few minutes the first time) ..."
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,postgres,onnx]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+	    --editable '.[standard,dev,postgres,onnx]' $(patsubst %/pyproject.toml,--editable ./%,$(wildcard plugins/*/pyproject.toml))
 	@touch $@
 
 demo: $(VENV)/.installed

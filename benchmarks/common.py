@@ -23,8 +23,8 @@ from typing import Any
 import httpx
 import psutil
 import yaml
-from recserve_deployments.environment import run_directory
-from recserve_deployments.state import read_state
+from recserve_deployments.local_server.environment import run_directory
+from recserve_deployments.local_server.state_file import read_state
 
 from recserve.store import open_store
 

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from recserve_movielens.formats import FORMATS, read_folder
 
 from recserve.config import Config
-from recserve.importing import read_events, read_items
+from recserve.store.ingest import read_events, read_items
 
 TEMPORAL = "temporal"
 LEAVE_ONE_OUT = "leave-one-out"

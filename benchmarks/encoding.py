@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recserve_bert import BertParams
+from recserve_bert.parameters import BertParams
 from recserve_bert.probes import LEAST_COSINE
 from recserve_bert.sources import locate
 from recserve_movielens.sources import MovieLensSmall
@@ -43,8 +43,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import SAMPLE, machine, write_json
-from recserve.builtins import FieldsParams, FieldsText
-from recserve.fitting import catalogue_of
+from recserve.plugin.builtins import FieldsParams, FieldsText
+from recserve.training.fitting import catalogue_of
 
 PEER = "sentence-transformers"
 _QUERIES = 500

@@ -24,8 +24,8 @@ Encode = Callable[[list[str]], Any]
 def with_recserve(job: dict[str, Any]) -> Encode:
     """The encoder ``bert``."""
     import torch
-    from recserve_bert import BertParams
     from recserve_bert.encoder import BertEncoder
+    from recserve_bert.parameters import BertParams
 
     torch.set_num_threads(job["threads"])
     cache = None if job["cache"] is None else Path(job["cache"])

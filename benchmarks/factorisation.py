@@ -19,9 +19,9 @@ from recserve_mf.ials import FloatArray, Int64Array, Objective, Problem, initial
 from scipy.sparse import csr_array
 
 from benchmarks.datasets import Data
-from recserve.domain import Ragged
-from recserve.evaluation.metrics import accuracy
-from recserve.topk import top_k
+from recserve.data.batches import Ragged
+from recserve.evaluation.metrics.accuracy import accuracy
+from recserve.plugin.toolkit.topk import top_k
 
 OURS = "recserve"
 PEERS = ("implicit", "irspack")

@@ -44,7 +44,7 @@ from benchmarks.common import (
     write_json,
 )
 from benchmarks.tables import ENGINES, Send, count_rows, filled, fresh, rows_of, sender, some_events
-from recserve.domain import Event
+from recserve.data.entities import Event
 from recserve.store import open_store
 
 T = TypeVar("T")

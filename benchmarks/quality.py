@@ -33,8 +33,8 @@ from benchmarks.common import CONFIG_NAME, SAMPLE, machine, write_json
 from benchmarks.datasets import GIVEN, LEAVE_ONE_OUT, TEMPORAL, Data
 from benchmarks.variants import Variant
 from recserve.evaluation import Interval, paired_difference
-from recserve.registry import Registry
-from recserve.stages import Stage
+from recserve.plugin.protocols import Stage
+from recserve.plugin.registry import Registry
 
 PIPELINE = "pipeline"
 # In this order; those that are not installed are left out.

@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from recserve_mf import MfParams
+from recserve_mf.parameters import MfParams
 from recserve_mf.retriever import MfRetriever
-from recserve_popular import PopularParams
+from recserve_popular.parameters import PopularParams
 from recserve_popular.retriever import PopularityRetriever
 from rich.console import Console
 from rich.table import Table
@@ -44,12 +44,12 @@ import recserve
 from benchmarks.common import machine, write_json
 from benchmarks.scale_replica import CONFIG, QUERIES
 from benchmarks.scale_served import DEPLOYMENTS, Served, attributes, serve
-from recserve.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
-from recserve.catalogue import Catalogue
+from recserve.bundles.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
 from recserve.config import parse_config
-from recserve.dataset import Dataset
-from recserve.stages import FitContext
-from recserve.vocabulary import Vocabulary
+from recserve.data.catalogue import Catalogue
+from recserve.data.dataset import Dataset
+from recserve.data.vocabulary import Vocabulary
+from recserve.plugin.protocols import FitContext
 
 ITEMS = (10_000, 100_000, 1_000_000)
 EVENTS_A_USER = 40

@@ -19,12 +19,12 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from recserve_deployments.parts import Part, ReplicaSpec
+from recserve_deployments.replica_spec import Part, ReplicaSpec
 from recserve_mf.retriever import MfRetriever
 
-from recserve.domain import Histories, Queries, Ragged
-from recserve.retrieval import RetrievalStage
-from recserve.serving import Loader
+from recserve.data.batches import Histories, Queries, Ragged
+from recserve.serving.loader import Loader
+from recserve.serving.retrieval import RetrievalStage
 
 CONFIG: dict[str, Any] = {"encoder": None, "scenarios": {"home": {"retrievers": [{"use": "mf"}]}}}
 QUERIES = "queries.npz"

@@ -19,7 +19,7 @@ import httpx
 
 from benchmarks.common import Server, scratch_home, serving
 from benchmarks.scale_replica import CONFIG, memory
-from recserve.domain import now_ms
+from recserve.data.entities import now_ms
 from recserve.store import open_store
 
 RULES: dict[str, Any] = {

@@ -43,7 +43,7 @@ from typing import Any
 
 import httpx
 import psutil
-from recserve_deployments.state import read_state
+from recserve_deployments.local_server.state_file import read_state
 from rich.console import Console
 from rich.table import Table
 

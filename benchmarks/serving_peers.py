@@ -26,15 +26,16 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from recserve.bundle import Bundle, BundleRepository, open_newest
+from recserve.bundles.bundle import Bundle, BundleRepository, open_newest
 from recserve.config import Config, load_config
-from recserve.domain import Candidates, Event, Queries, Ragged, now_ms
-from recserve.graph import merge
-from recserve.registry import Registry, ResolvedPipeline
-from recserve.serving import Loader
-from recserve.steps import Steps, pack
+from recserve.data.batches import Candidates, Queries, Ragged
+from recserve.data.entities import Event, now_ms
+from recserve.plugin.registry import Registry, ResolvedPipeline
+from recserve.serving.fusion import merge
+from recserve.serving.loader import Loader
+from recserve.serving.state.user_events import Steps, pack
 from recserve.store import Store, open_store
-from recserve.store.schema import hash_of
+from recserve.store.sql.schema import hash_of
 
 CONFIG_NAME = "recserve.yaml"
 _HISTORY = (

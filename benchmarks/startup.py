@@ -30,7 +30,7 @@ from pathlib import Path
 
 import httpx
 import psutil
-from recserve_deployments import ports
+from recserve_deployments.local_server import ports
 from rich.console import Console
 from rich.table import Table
 

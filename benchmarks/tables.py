@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import create_engine
 
-from recserve.domain import Event
-from recserve.store import open_store, parse_url, schema
-from recserve.store.rows import event_rows
+from recserve.data.entities import Event
+from recserve.store import open_store, parse_url
+from recserve.store.sql import schema
+from recserve.store.sql.queries.rows import event_rows
 
 T = TypeVar("T")
 Send = Callable[[T], None]

@@ -24,8 +24,8 @@ from recserve.config import (
     TrainConfig,
     TuneConfig,
 )
-from recserve.domain import DEFAULT_EVENT_TYPES, EventType
-from recserve.registry import Registry
+from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
+from recserve.plugin.registry import Registry
 
 HERE = Path(__file__).parent / "reference"
 

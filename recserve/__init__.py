@@ -3,22 +3,12 @@
 The names re-exported here are the public contract: plugins need nothing else.
 """
 
-from recserve.ann import CellIndex
-from recserve.catalogue import Catalogue
-from recserve.columns import AttributeColumn
-from recserve.dataset import Dataset
-from recserve.domain import (
-    Candidates,
-    Event,
-    EventType,
-    Histories,
-    Item,
-    Queries,
-    Ragged,
-    Reason,
-    Retrieved,
-    User,
-)
+from recserve.data.attributes import AttributeColumn
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrieved
+from recserve.data.catalogue import Catalogue
+from recserve.data.dataset import Dataset, Tables
+from recserve.data.entities import Event, EventType, Item, Reason, User
+from recserve.data.vocabulary import Vocabulary
 from recserve.errors import (
     BundleError,
     ConfigError,
@@ -28,9 +18,8 @@ from recserve.errors import (
     PluginError,
     RecserveError,
 )
-from recserve.hookspecs import hookimpl
-from recserve.selection import climb, hold_out_newest, ndcg_of
-from recserve.stages import (
+from recserve.plugin.hookspecs import hookimpl
+from recserve.plugin.protocols import (
     Component,
     DataSource,
     Encoder,
@@ -45,22 +34,24 @@ from recserve.stages import (
     Reranker,
     Retriever,
     RetrievesNewItems,
-    Tables,
     Trainable,
     search,
 )
-from recserve.tastes import best_contributors, in_parts, taste_vectors
-from recserve.topk import mask_columns, mask_scores, top_k
-from recserve.vocabulary import Vocabulary
+from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
+from recserve.plugin.toolkit.model_selection import climb, hold_out_newest, ndcg_of
+from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 
 __version__ = "0.1.0"
 
+from recserve.config import nearest
+from recserve.data.arrays import BoolArray, FloatArray, Int16Array, Int32Array, Int64Array
+
 __all__ = [
     "AttributeColumn",
+    "BoolArray",
     "BundleError",
     "Candidates",
     "Catalogue",
-    "CellIndex",
     "Component",
     "ConfigError",
     "DataError",
@@ -72,7 +63,11 @@ __all__ = [
     "Explainer",
     "Filter",
     "FitContext",
+    "FloatArray",
     "Histories",
+    "Int16Array",
+    "Int32Array",
+    "Int64Array",
     "InvalidRequestError",
     "Item",
     "ItemText",
@@ -103,6 +98,7 @@ __all__ = [
     "mask_columns",
     "mask_scores",
     "ndcg_of",
+    "nearest",
     "search",
     "taste_vectors",
     "top_k",

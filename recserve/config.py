@@ -2,7 +2,7 @@
 
 A file (``recserve.yaml`` in the home folder, or ``--config``) is layered over the defaults here.
 Whether the named components exist and accept their parameters is checked by
-:func:`recserve.registry.Registry.resolve`, before anything trains or starts.
+:func:`recserve.plugin.registry.Registry.resolve`, before anything trains or starts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from recserve.domain import DEFAULT_EVENT_TYPES, EventType
+from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.errors import ConfigError
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from recserve.config import ServerConfig
-from recserve.domain import now_ms
-from recserve.pipeline import Asked, Pipeline
-from recserve.requests import Recommendation, Request
-from recserve_deployments.batcher import MicroBatcher
+from recserve.data.entities import now_ms
+from recserve.serving.pending import Asked
+from recserve.serving.pipeline import Pipeline
+from recserve.serving.request import Recommendation, Request
+from recserve_deployments.batching import MicroBatcher
 
 Note = Callable[[Pipeline, Sequence[tuple[Request, Recommendation]], int], None]
 """Told of answers: by which pipeline, to which requests, when they were asked for (ms since the epoch)."""
@@ -25,7 +26,7 @@ class _Waiting:
 
 
 class Answers:
-    """Both halves of :meth:`recserve.pipeline.Pipeline.recommend`, each with a queue of its own.
+    """Both halves of :meth:`recserve.serving.pipeline.Pipeline.recommend`, each with a queue of its own.
 
     An answer from memory takes a fraction of a millisecond, one that stages make takes hundreds of them on a
     busy machine: in one batch all would wait for the slowest. And an answer that many ask for is made once:

@@ -13,13 +13,13 @@ from ray.serve import Application, Deployment
 
 from recserve.config import Config, ServerConfig, StageConfig, load_config, parse_config
 from recserve.errors import ConfigError
-from recserve.registry import Registry
-from recserve.serving import Needs
+from recserve.plugin.registry import Registry
+from recserve.serving.loader import Needs
 from recserve_deployments.encoding import Encoding
 from recserve_deployments.ingress import Ingress
 from recserve_deployments.observers import observing_plugins
-from recserve_deployments.parts import Part, ReplicaSpec
 from recserve_deployments.ranking import Ranking
+from recserve_deployments.replica_spec import Part, ReplicaSpec
 from recserve_deployments.retrieval import Retrieval
 
 CONFIG_NAME = "recserve.yaml"

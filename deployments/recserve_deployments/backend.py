@@ -7,17 +7,17 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from recserve.api import Readiness
-from recserve.api.stored import StoredBackend
-from recserve.domain import Event
+from recserve.api.backends.store_backed import StoredBackend
+from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
-from recserve.pipeline import Pipeline
-from recserve.registry import PluginInfo, Registry
-from recserve.requests import Recommendation, Request
+from recserve.plugin.registry import PluginInfo, Registry
+from recserve.serving.pipeline import Pipeline
+from recserve.serving.request import Recommendation, Request
 from recserve_deployments.answers import Answers
-from recserve_deployments.bundles import BundleHost
+from recserve_deployments.bundle_watcher import BundleHost
 from recserve_deployments.client import StageHandle
 from recserve_deployments.observers import Observers
-from recserve_deployments.parts import Opened
+from recserve_deployments.replica_spec import Opened
 
 logger = logging.getLogger(__name__)
 

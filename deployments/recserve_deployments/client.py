@@ -12,9 +12,10 @@ from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
 from recserve.config import ServerConfig
-from recserve.domain import Candidates, FloatArray, Queries
+from recserve.data.arrays import FloatArray
+from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError, StageError
-from recserve.retrieval import RetrievalResult
+from recserve.serving.retrieval import RetrievalResult
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class StageHandle:
 
 
 class ServeStageClient:
-    """:class:`recserve.pipeline.StageClient` over Serve handles.
+    """:class:`recserve.serving.pipeline.StageClient` over Serve handles.
 
     Args:
         retrieval: Handle of the deployment Retrieval.
@@ -153,17 +154,17 @@ class ServeStageClient:
         return {name: stage for name, stage in found.items() if stage is not None}
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
-        """See :class:`recserve.pipeline.StageClient`."""
+        """See :class:`recserve.serving.pipeline.StageClient`."""
         result: RetrievalResult = await self._retrieval.call("retrieve", bundle, scenario, queries, n)
         return result
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
-        """See :class:`recserve.pipeline.StageClient`."""
+        """See :class:`recserve.serving.pipeline.StageClient`."""
         scores: FloatArray = await self._ranking.call("rank", bundle, scenario, queries, candidates)
         return scores
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
-        """See :class:`recserve.pipeline.StageClient`."""
+        """See :class:`recserve.serving.pipeline.StageClient`."""
         if self._encoding is None:
             raise StageError("no text encoder is configured")
         vectors: FloatArray = await self._encoding.call("encode", bundle, list(texts))

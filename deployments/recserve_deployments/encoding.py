@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from ray import serve
 
-from recserve.bundle import Bundle
-from recserve.domain import FloatArray
-from recserve.serving import LiveEncoder
-from recserve_deployments.parts import ReplicaSpec
-from recserve_deployments.replica import StageReplica
-from recserve_deployments.warm import WARM_TEXT
+from recserve.bundles.bundle import Bundle
+from recserve.data.arrays import FloatArray
+from recserve.serving.live_encoder import LiveEncoder
+from recserve_deployments.replica_spec import ReplicaSpec
+from recserve_deployments.stages import StageReplica
+from recserve_deployments.warmup import WARM_TEXT
 
 
 @serve.deployment
@@ -36,6 +36,6 @@ class Encoding(StageReplica[Bundle]):
         return bundle
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
-        """See :meth:`recserve.serving.LiveEncoder.encode`."""
+        """See :meth:`recserve.serving.live_encoder.LiveEncoder.encode`."""
         opened = await self.bundles.get(bundle)
         return await self.call(self._encoder.encode, opened, texts)

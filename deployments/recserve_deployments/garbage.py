@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 
-from recserve.memory import give_back
+from recserve.data.memory import give_back
 
 THRESHOLDS = (50_000, 20, 20)
 """New objects before the youngest are looked through, and how often that is before older ones are."""

@@ -15,21 +15,23 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from recserve.api import ApiSettings, create_app
-from recserve.api.metrics import Metrics
-from recserve.bundle import Bundle
+from recserve.api.middleware.metrics import Metrics
+from recserve.bundles.bundle import Bundle
 from recserve.errors import RecserveError
-from recserve.known import LastKnown
-from recserve.pipeline import Pipeline
-from recserve.repeats import Repeats
-from recserve.requests import Request, SessionEvent
-from recserve.serving import LiveEncoder, Loader, LocalClient, reader_of
+from recserve.serving.live_encoder import LiveEncoder
+from recserve.serving.loader import Loader
+from recserve.serving.local import LocalClient, reader_of
+from recserve.serving.pipeline import Pipeline
+from recserve.serving.request import Request, SessionEvent
+from recserve.serving.state.result_cache import Repeats
+from recserve.serving.state.user_cache import LastKnown
 from recserve_deployments.backend import GraphBackend
-from recserve_deployments.bundles import BundleHost
+from recserve_deployments.bundle_watcher import BundleHost
 from recserve_deployments.client import ServeStageClient
+from recserve_deployments.exposure import open_keyring
 from recserve_deployments.garbage import settle
-from recserve_deployments.guard import open_keyring
-from recserve_deployments.parts import ReplicaSpec
-from recserve_deployments.warm import WARM_TEXT
+from recserve_deployments.replica_spec import ReplicaSpec
+from recserve_deployments.warmup import WARM_TEXT
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from recserve.domain import Event
-from recserve.registry import Registry
-from recserve.requests import Recommendation
+from recserve.data.entities import Event
+from recserve.plugin.registry import Registry
+from recserve.serving.request import Recommendation
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,14 @@ import logging
 
 from ray import serve
 
-from recserve.bundle import Bundle
-from recserve.domain import Candidates, FloatArray, Queries
-from recserve.graph import RankingStage
-from recserve.serving import Loader
-from recserve_deployments.parts import ReplicaSpec
-from recserve_deployments.replica import StageReplica
-from recserve_deployments.warm import warm_candidates, warm_queries
+from recserve.bundles.bundle import Bundle
+from recserve.data.arrays import FloatArray
+from recserve.data.batches import Candidates, Queries
+from recserve.serving.loader import Loader
+from recserve.serving.ranking import RankingStage
+from recserve_deployments.replica_spec import ReplicaSpec
+from recserve_deployments.stages import StageReplica
+from recserve_deployments.warmup import warm_candidates, warm_queries
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,6 @@ class Ranking(StageReplica[RankingStage]):
         return stage
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
-        """See :meth:`recserve.graph.RankingStage.score`."""
+        """See :meth:`recserve.serving.ranking.RankingStage.score`."""
         stage = await self.bundles.get(bundle)
         return await self.call(stage.score, scenario, queries, candidates)

@@ -6,14 +6,14 @@ import logging
 
 from ray import serve
 
-from recserve.bundle import Bundle
-from recserve.domain import Queries
+from recserve.bundles.bundle import Bundle
+from recserve.data.batches import Queries
 from recserve.errors import RecserveError
-from recserve.retrieval import RetrievalResult, RetrievalStage
-from recserve.serving import Loader
-from recserve_deployments.parts import ReplicaSpec
-from recserve_deployments.replica import StageReplica
-from recserve_deployments.warm import warm_queries
+from recserve.serving.loader import Loader
+from recserve.serving.retrieval import RetrievalResult, RetrievalStage
+from recserve_deployments.replica_spec import ReplicaSpec
+from recserve_deployments.stages import StageReplica
+from recserve_deployments.warmup import warm_queries
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,6 @@ class Retrieval(StageReplica[RetrievalStage]):
         return stage
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
-        """See :meth:`recserve.graph.RetrievalStage.retrieve`."""
+        """See :meth:`recserve.serving.ranking.RetrievalStage.retrieve`."""
         stage = await self.bundles.get(bundle)
         return await self.call(stage.retrieve, scenario, queries, n)

@@ -7,12 +7,15 @@ from typing import Any
 from fastapi import FastAPI
 
 import recserve
-from recserve.access import Keyring
-from recserve.api import errors, openapi, pages, paths, security
-from recserve.api.backend import Backend
-from recserve.api.fastlane import FastLane
-from recserve.api.metrics import Metrics
+from recserve.api import openapi
+from recserve.api.backends.protocol import Backend
+from recserve.api.middleware import errors, security
+from recserve.api.middleware.fast_path import FastLane
+from recserve.api.middleware.metrics import Metrics
+from recserve.api.routes import pages
+from recserve.api.routes import table as paths
 from recserve.api.settings import ApiSettings
+from recserve.auth import Keyring
 
 _DESCRIPTION = """
 Recommendations that follow what users do: post events, and the very next answer counts them.

@@ -9,9 +9,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from recserve.api import models, writes
-from recserve.api.answers import ErrorAnswer
-from recserve.api.security import is_public
+from recserve.api.middleware.security import is_public
+from recserve.api.schemas import recommend_request as models
+from recserve.api.schemas import write_request as writes
+from recserve.api.schemas.responses import ErrorAnswer
 from recserve.api.settings import ApiSettings
 
 # The dialect of the bundled Swagger UI and of most client generators; pydantic writes that of 3.1.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from recserve.config import DEFAULT_SCENARIO, Config, nearest
-from recserve.domain import DEFAULT_EVENT_TYPES, EventType
+from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.errors import InvalidRequestError
 
 SIMILAR_SCENARIO = "similar"

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from recserve.bundle import Bundle, BundleRepository
+    from recserve.bundles.bundle import Bundle, BundleRepository
     from recserve.config import Config
-    from recserve.importing import RowProblem
-    from recserve.registry import Registry, ResolvedConfig
+    from recserve.plugin.registry import Registry, ResolvedConfig
     from recserve.store import Store
+    from recserve.store.ingest import RowProblem
 
 CONFIG_NAME = "recserve.yaml"
 SHOWN_PROBLEMS = 10
@@ -64,7 +64,7 @@ class State:
     @cached_property
     def registry(self) -> Registry:
         """All installed plugins."""
-        from recserve.registry import Registry
+        from recserve.plugin.registry import Registry
 
         return Registry.discover()
 
@@ -84,7 +84,7 @@ class State:
     @cached_property
     def repository(self) -> BundleRepository:
         """Where bundles live."""
-        from recserve.bundle import BundleRepository
+        from recserve.bundles.bundle import BundleRepository
 
         return BundleRepository(self.home, self.config.bundles)
 
@@ -94,7 +94,7 @@ class State:
         Raises:
             BundleError: There is none.
         """
-        from recserve.bundle import open_newest
+        from recserve.bundles.bundle import open_newest
 
         return open_newest(self.repository, self.store.bundle_history())
 
@@ -144,7 +144,7 @@ def record(store: Store, action: str, target: str, detail: Mapping[str, Any], at
         detail: JSON-like facts.
         at: When, milliseconds since the epoch; None for now.
     """
-    from recserve.domain import now_ms
+    from recserve.data.entities import now_ms
     from recserve.store import AuditEntry
 
     try:

@@ -21,8 +21,8 @@ from recserve.cli.common import (
 from recserve.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from recserve.importing import RowProblem
-    from recserve.stages import Tables
+    from recserve.data.dataset import Tables
+    from recserve.store.ingest import RowProblem
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +51,7 @@ def import_command(
 
     A bad row is reported with file, line and reason; the good ones load unless --strict is given.
     """
-    from recserve.importing import import_tables
+    from recserve.store.ingest import import_tables
 
     state = State(home, config)
     if (dataset is None) == (events is None and items is None):
@@ -74,8 +74,8 @@ def import_command(
 def _read_files(
     state: State, events: Path | None, items: Path | None, strict: bool
 ) -> tuple[Tables, list[RowProblem]]:
-    from recserve.importing import empty_tables, read_events, read_items
-    from recserve.stages import Tables
+    from recserve.data.dataset import Tables
+    from recserve.store.ingest import empty_tables, read_events, read_items
 
     tables, problems = empty_tables(), []
     if items is not None:
@@ -90,9 +90,9 @@ def _read_files(
 
 
 def _read_dataset(state: State, name: str, assignments: list[str]) -> Tables:
-    from recserve.catalogue import Catalogue
     from recserve.config import ComponentConfig
-    from recserve.stages import DataSource, Stage
+    from recserve.data.catalogue import Catalogue
+    from recserve.plugin.protocols import DataSource, Stage
 
     params: dict[str, Any] = {}
     for assignment in assignments:

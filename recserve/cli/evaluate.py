@@ -29,11 +29,11 @@ from recserve.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from recserve.catalogue import Catalogue
     from recserve.cli.common import ProgressCallback
-    from recserve.dataset import Dataset
+    from recserve.data.catalogue import Catalogue
+    from recserve.data.dataset import Dataset
     from recserve.evaluation import Findings, Recommender, Report, Split
-    from recserve.registry import Registry, Resolved, ResolvedConfig, ResolvedPipeline
+    from recserve.plugin.registry import Registry, Resolved, ResolvedConfig, ResolvedPipeline
 
 PIPELINE = "pipeline"
 BASELINES = ("popular", "trending", "item_knn", "user_knn", "ease")
@@ -228,7 +228,7 @@ def choose_models(
             needs vectors while no encoder is configured.
     """
     from recserve.config import ComponentConfig, nearest
-    from recserve.stages import Stage
+    from recserve.plugin.protocols import Stage
 
     pipeline = resolved.scenarios[resolved.config.default_scenario]
     known = registry.names(Stage.RETRIEVER)
@@ -279,8 +279,8 @@ class Bench:
 
     def dataset(self, catalogue: Catalogue, events: pa.Table, needs_vectors: bool) -> Dataset:
         """Events over a catalogue, which is encoded if a model needs it."""
-        from recserve.dataset import Dataset
-        from recserve.fitting import encode_catalogue
+        from recserve.data.dataset import Dataset
+        from recserve.training.fitting import encode_catalogue
 
         data = Dataset.from_tables(catalogue, events, self._resolved.config.event_types)
         if not needs_vectors:
@@ -324,8 +324,8 @@ class Bench:
 
     def _fit(self, model: Model, training: Dataset) -> Recommender:
         from recserve.evaluation import RetrieverRecommender
-        from recserve.fitting import fit_component, fit_pipeline
-        from recserve.stages import FitContext
+        from recserve.plugin.protocols import FitContext
+        from recserve.training.fitting import fit_component, fit_pipeline
 
         config = self._resolved.config
         context = FitContext(

@@ -22,7 +22,7 @@ def plugins_command(
     schemas: Annotated[bool, typer.Option("--schemas", help="Print every parameter as JSON schema.")] = False,
 ) -> None:
     """List plugins, the distributions they come from, and their components."""
-    from recserve.registry import Registry
+    from recserve.plugin.registry import Registry
 
     registry = Registry.discover()
     if schemas:

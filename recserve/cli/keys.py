@@ -47,8 +47,8 @@ def create_command(
     config: ConfigOption = None,
 ) -> None:
     """Make an API key and print it, once. From the first key on, every call of the API needs one."""
-    from recserve.access import SCOPES, create_key
-    from recserve.domain import now_ms
+    from recserve.auth import SCOPES, create_key
+    from recserve.data.entities import now_ms
 
     state = State(home, config)
     scopes = [one for one in SCOPES if one in scope]
@@ -89,7 +89,7 @@ def revoke_command(
     config: ConfigOption = None,
 ) -> None:
     """Revoke a key. Running servers refuse it within about a second."""
-    from recserve.domain import now_ms
+    from recserve.data.entities import now_ms
 
     now = now_ms()
     with State(home, config).store as store:

@@ -10,9 +10,9 @@ from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, o
 from recserve.errors import BundleError, NotFoundError
 
 if TYPE_CHECKING:
-    from recserve.bundle import Bundle
-    from recserve.promotion import Verdict
+    from recserve.bundles.bundle import Bundle
     from recserve.store import Store
+    from recserve.training.promotion import Verdict
 
 
 def register(app: typer.Typer) -> None:
@@ -91,7 +91,7 @@ def rollback_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = Non
 
 
 def _compare(state: State, store: Store, current: str, candidate: Bundle) -> Verdict:
-    from recserve.promotion import compare
+    from recserve.training.promotion import compare
 
     with progress_display() as progress:
         verdict = compare(

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out
 from recserve.errors import InvalidRequestError, RecserveError
-from recserve.requests import Recommendation, Request
+from recserve.serving.request import Recommendation, Request
 
 if TYPE_CHECKING:
-    from recserve.pipeline import Pipeline
+    from recserve.serving.pipeline import Pipeline
 
 CountOption = Annotated[int, typer.Option("--n", "-n", min=1, max=1000, help="How many.")]
 ScenarioOption = Annotated[str | None, typer.Option("--scenario", help="A configured scenario.")]
@@ -71,7 +71,7 @@ def _parse_filters(assignments: list[str]) -> dict[str, Any]:
 
 
 def _answer(state: State, request: Request, as_json: bool) -> None:
-    from recserve.serving import local_pipeline
+    from recserve.serving.local import local_pipeline
 
     pipeline = local_pipeline(state.resolved, state.current_bundle(), state.store)
     answer = asyncio.run(_ask(pipeline, request))

@@ -15,7 +15,7 @@ from rich.table import Table
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out
 from recserve.errors import RuntimeEnvironmentError
 
-_RUNTIME = "recserve_deployments.runtime"
+_RUNTIME = "recserve_deployments.local_server.control"
 
 AddressOption = Annotated[
     str | None,

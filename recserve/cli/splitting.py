@@ -14,9 +14,9 @@ from recserve.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from recserve.catalogue import Catalogue
-    from recserve.dataset import Dataset
-    from recserve.domain import Int64Array
+    from recserve.data.arrays import Int64Array
+    from recserve.data.catalogue import Catalogue
+    from recserve.data.dataset import Dataset
     from recserve.evaluation import LeakCheck, Split
 
 Build = Callable[["Catalogue", "pa.Table"], "Dataset"]
@@ -109,7 +109,7 @@ class Source:
         return lambda data: evaluation.temporal(data, window, history=history, queries_per_user=cap)
 
     def _events(self, path: Path, state: State) -> pa.Table:
-        from recserve.importing import read_events
+        from recserve.store.ingest import read_events
 
         timed = self.test is None and self.name is SplitName.TEMPORAL
         table, problems = read_events(path, state.config.event_types, strict=False, require_timestamp=timed)
@@ -119,7 +119,7 @@ class Source:
         return table
 
     def _items(self, path: Path) -> pa.Table:
-        from recserve.importing import read_items
+        from recserve.store.ingest import read_items
 
         table, problems = read_items(path, strict=False)
         show_problems(problems)
@@ -155,7 +155,7 @@ def _of_users(events: pa.Table, data: Dataset) -> pa.Table:
 
 def _catalogue(items: pa.Table | None, more: Iterable[str]) -> Catalogue:
     """The items of a table and those that only events name, in the order of their ids."""
-    from recserve.catalogue import Catalogue
+    from recserve.data.catalogue import Catalogue
 
     attributes = dict.fromkeys(more, "{}")
     if items is not None:

@@ -12,8 +12,8 @@ import typer
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, record
 
 if TYPE_CHECKING:
-    from recserve.forgetting import Verification
-    from recserve.store.database import Database
+    from recserve.bundles.verify_deletion import Verification
+    from recserve.store.sql.database import Database
 
 store_app = typer.Typer(help="Version of the store: check it, upgrade it.", no_args_is_help=True)
 deletions_app = typer.Typer(help="People who were deleted, by receipt.", no_args_is_help=True)
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 @store_app.command("upgrade")
 def upgrade_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None) -> None:
     """Bring the tables to this version of recserve, all or nothing. Make a backup first."""
-    from recserve.store.versions import upgrade
+    from recserve.store.sql.versions import upgrade
 
     with _database(State(home, config)) as database:
         before, now = upgrade(database)
@@ -47,8 +47,8 @@ def upgrade_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None
 @store_app.command("status")
 def status_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None) -> None:
     """Show where the store is, its version and how much it holds."""
-    from recserve.store.schema import SCHEMA_VERSION
-    from recserve.store.versions import stored_version
+    from recserve.store.sql.schema import SCHEMA_VERSION
+    from recserve.store.sql.versions import stored_version
 
     state = State(home, config)
     with _database(state) as database:
@@ -73,7 +73,7 @@ def export_command(
     config: ConfigOption = None,
 ) -> None:
     """Write everything in the store as Parquet, one file a table, as it is at one moment."""
-    from recserve.store.export import export_events, export_everything
+    from recserve.store.transfer.export import export_events, export_everything
 
     state = State(home, config)
     with progress_display() as progress:
@@ -95,7 +95,7 @@ def restore_command(
     config: ConfigOption = None,
 ) -> None:
     """Restore an export of everything into an empty store; deleted people do not come back."""
-    from recserve.store.restore import restore
+    from recserve.store.transfer.restore import restore
 
     with _database(State(home, config), prepared=True) as database:
         with progress_display() as progress:
@@ -131,7 +131,7 @@ def verify_command(
     config: ConfigOption = None,
 ) -> None:
     """Look for what is left of a deleted person in the store and in every bundle; 1 if there is any."""
-    from recserve.forgetting import verify_deletion
+    from recserve.bundles.verify_deletion import verify_deletion
 
     state = State(home, config)
     with state.store as store, progress_display() as progress:
@@ -187,8 +187,8 @@ def _show(verification: Verification) -> None:
 def _database(state: State, *, prepared: bool = False) -> Iterator[Database]:
     """The database itself; with ``prepared`` its tables are made or checked first."""
     from recserve.store import parse_url
-    from recserve.store.database import Database
-    from recserve.store.versions import prepare
+    from recserve.store.sql.database import Database
+    from recserve.store.sql.versions import prepare
 
     database = Database(parse_url(state.config.store.url, state.home))
     try:

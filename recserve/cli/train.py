@@ -40,9 +40,9 @@ def train_command(
             update={"train": state.config.train.model_copy(update={"seed": seed})}
         )
         resolved = state.registry.resolve(changed)
-    from recserve.domain import now_ms
-    from recserve.promotion import keep_measurement
-    from recserve.training import Trainer
+    from recserve.data.entities import now_ms
+    from recserve.training.promotion import keep_measurement
+    from recserve.training.trainer import Trainer
 
     started = time.perf_counter()
     with progress_display() as progress:
@@ -54,7 +54,7 @@ def train_command(
     summary = {
         "metrics": dict(result.metrics),
         "seconds": dict(result.seconds),
-        # Servers follow the catalogue from here on; see recserve.live.
+        # Servers follow the catalogue from here on; see recserve.serving.state.live_catalogue.
         "catalogue_version": tables.version,
     }
     state.store.record_bundle(bundle.id, now_ms(), summary)

@@ -16,7 +16,7 @@ from rich.table import Table
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out, progress_display
 
 if TYPE_CHECKING:
-    from recserve.tuning import Place, Result, TrialRecord
+    from recserve.training.tuning import Place, Result, TrialRecord
 
 _SHOWN = 12
 _VALUES = 9
@@ -84,7 +84,7 @@ def tune_command(
 
     Writes best.yaml (the configuration with the best values), report.html, trials.csv and trials.json.
     """
-    from recserve.tuning import BEST, REPORT, Needs, Study, StudyFolder, choose_target
+    from recserve.training.tuning import BEST, REPORT, Needs, Study, StudyFolder, choose_target
 
     state = State(home, config)
     folder = StudyFolder(storage or state.home / "tuning" / target)
@@ -140,7 +140,7 @@ def tune_command(
 
 
 def _summary(result: Result) -> None:
-    from recserve.tuning.report import verdict
+    from recserve.training.tuning.report import verdict
 
     trial = f"trial {result.challenger.number}"
     table = Table("window", "configured", trial, "difference", "95% interval", title="nDCG@10")

@@ -5,16 +5,22 @@
 """
 
 from recserve.evaluation.bootstrap import Interval, mean_intervals, paired_difference
+from recserve.evaluation.checks.leaks import (
+    LeakCheck,
+    LeakError,
+    check_attributes,
+    check_leaks,
+    check_vocabulary,
+)
+from recserve.evaluation.checks.shuffled_labels import check_shuffled, shuffled
 from recserve.evaluation.comparison import Difference, differences, over_best_part
 from recserve.evaluation.html import Findings, write_report
-from recserve.evaluation.leaks import LeakCheck, LeakError, check_attributes, check_leaks, check_vocabulary
-from recserve.evaluation.profiles import choose_attribute
+from recserve.evaluation.metrics.by_stage import StagedRecommender, StageFigure, Stages
+from recserve.evaluation.metrics.calibration import choose_attribute
+from recserve.evaluation.metrics.slices import SliceFigures
 from recserve.evaluation.report import Report, comparison_table
 from recserve.evaluation.runner import DEFAULT_KS, Recommender, RetrieverRecommender, evaluate
-from recserve.evaluation.shuffling import check_shuffled, shuffled
-from recserve.evaluation.slices import SliceFigures
 from recserve.evaluation.splits import Split, given, leave_one_out, temporal
-from recserve.evaluation.stagewise import StagedRecommender, StageFigure, Stages
 
 __all__ = [
     "DEFAULT_KS",

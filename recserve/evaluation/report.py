@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from recserve.evaluation.bootstrap import Interval, paired_difference
-from recserve.evaluation.leaks import LeakCheck
-from recserve.evaluation.metrics import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
-from recserve.evaluation.slices import SliceFigures
-from recserve.evaluation.stagewise import StageFigure
+from recserve.evaluation.checks.leaks import LeakCheck
+from recserve.evaluation.metrics.accuracy import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
+from recserve.evaluation.metrics.by_stage import StageFigure
+from recserve.evaluation.metrics.slices import SliceFigures
 
 Float64Array = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 from scipy.sparse import csr_array
 
-from recserve.domain import FloatArray, Int32Array, Queries, Ragged
+from recserve.data.arrays import FloatArray, Int32Array
+from recserve.data.batches import Queries, Ragged
 from recserve.errors import PluginError
-from recserve.evaluation import metrics, profiles
 from recserve.evaluation.bootstrap import (
     Interval,
     centred_interval,
@@ -20,13 +20,15 @@ from recserve.evaluation.bootstrap import (
     mean_intervals,
     resampled,
 )
-from recserve.evaluation.leaks import check_leaks, check_vocabulary
-from recserve.evaluation.metrics import Float64Array
+from recserve.evaluation.checks.leaks import check_leaks, check_vocabulary
+from recserve.evaluation.metrics import accuracy as metrics
+from recserve.evaluation.metrics import calibration as profiles
+from recserve.evaluation.metrics.accuracy import Float64Array
+from recserve.evaluation.metrics.by_stage import StagedRecommender, StageMeasure
+from recserve.evaluation.metrics.slices import SliceFigures, group_mean, measure_slices
 from recserve.evaluation.report import Report
-from recserve.evaluation.slices import SliceFigures, group_mean, measure_slices
 from recserve.evaluation.splits import Split
-from recserve.evaluation.stagewise import StagedRecommender, StageMeasure
-from recserve.stages import Retriever
+from recserve.plugin.protocols import Retriever
 
 DEFAULT_KS = (10, 20)
 BATCH = 256
@@ -92,11 +94,11 @@ def evaluate(
         attribute: Item attribute whose mix is compared with the user's (``calibration``); None for none.
         detailed: Measure slices, and the stages of a model that shows them.
         reads_content: The model reads what items are about. For one that does not,
-            :func:`recserve.evaluation.leaks.check_vocabulary` looks for knowledge of new items.
+            :func:`recserve.evaluation.checks.leaks.check_vocabulary` looks for knowledge of new items.
         progress: Called with (description, queries done, queries in all).
 
     Raises:
-        LeakError: The split leaks; see :func:`recserve.evaluation.leaks.check_leaks`.
+        LeakError: The split leaks; see :func:`recserve.evaluation.checks.leaks.check_leaks`.
         PluginError: The model broke the contract: an item twice in one list, an excluded item, or a
             row outside the catalogue.
         ConfigError: No item has the attribute.

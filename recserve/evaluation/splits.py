@@ -20,9 +20,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from recserve.catalogue import Catalogue
-from recserve.dataset import Dataset
-from recserve.domain import BoolArray, EventType, Histories, Int32Array, Int64Array, Queries, Ragged
+from recserve.data.arrays import BoolArray, Int32Array, Int64Array
+from recserve.data.batches import Histories, Queries, Ragged
+from recserve.data.catalogue import Catalogue
+from recserve.data.dataset import Dataset
+from recserve.data.entities import EventType
 from recserve.errors import DataError
 
 TEMPORAL = "temporal"

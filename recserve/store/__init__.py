@@ -11,8 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from recserve.errors import ConfigError
-from recserve.store.base import BundleStore, EventStore, ItemStore, Store, UserStore
-from recserve.store.database import Database
+from recserve.store.protocol import BundleStore, EventStore, ItemStore, Store, UserStore
 from recserve.store.records import (
     KEEP,
     ApiKey,
@@ -35,8 +34,9 @@ from recserve.store.records import (
     Trials,
     UserPatch,
 )
-from recserve.store.schema import hash_of, key_of
-from recserve.store.sql import SqlStore
+from recserve.store.sql.database import Database
+from recserve.store.sql.schema import hash_of, key_of
+from recserve.store.sql.store import SqlStore
 
 DEFAULT_FILE = "recserve.db"
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
-from recserve.domain import Event, FloatArray, Item, User
+from recserve.data.arrays import FloatArray
+from recserve.data.entities import Event, Item, User
 
 
 @dataclass(frozen=True, slots=True)

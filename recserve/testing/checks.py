@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from recserve.bundle import ALLOWED_SUFFIXES
+from recserve.bundles.bundle import ALLOWED_SUFFIXES
 from recserve.config import ComponentConfig
-from recserve.dataset import Dataset
-from recserve.domain import BoolArray, Candidates, Item, Queries, Reason, Retrieved
-from recserve.registry import Registry
-from recserve.stages import FitContext, RetrievesNewItems, Stage, Trainable
+from recserve.data.arrays import BoolArray
+from recserve.data.batches import Candidates, Queries, Retrieved
+from recserve.data.dataset import Dataset
+from recserve.data.entities import Item, Reason
+from recserve.plugin.protocols import FitContext, RetrievesNewItems, Stage, Trainable
+from recserve.plugin.registry import Registry
 from recserve.testing.examples import example_candidates, example_dataset, example_queries, one_query
 
 

@@ -6,20 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recserve.catalogue import Catalogue
-from recserve.dataset import Dataset
-from recserve.domain import (
-    DEFAULT_EVENT_TYPES,
-    BoolArray,
-    Candidates,
-    Histories,
-    Item,
-    Queries,
-    Ragged,
-    Retrieved,
-)
-from recserve.graph import merge
-from recserve.vocabulary import Vocabulary
+from recserve.data.arrays import BoolArray
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrieved
+from recserve.data.catalogue import Catalogue
+from recserve.data.dataset import Dataset
+from recserve.data.entities import DEFAULT_EVENT_TYPES, Item
+from recserve.data.vocabulary import Vocabulary
+from recserve.serving.fusion import merge
 
 TOPICS = ("space", "cooking", "gardens", "trains")
 DIMENSION = 16

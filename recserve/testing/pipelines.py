@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from recserve.catalogue import Catalogue
-from recserve.live import LiveItems
-from recserve.pipeline import Edge, Pipeline, StageClient
-from recserve.reader import ServingStore, StoreReader
+from recserve.data.catalogue import Catalogue
+from recserve.serving.pipeline import Edge, Pipeline, StageClient
+from recserve.serving.state.history_reader import ServingStore, StoreReader
+from recserve.serving.state.live_catalogue import LiveItems
 
 
 def pipeline_over(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recserve_mf import MfParams
+from recserve_mf.parameters import MfParams
 
 from benchmarks.scale import _trained, main, some_data, some_likes
 

@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from recserve_deployments.environment import run_directory
-from recserve_deployments.state import ServerState, read_state
+from recserve_deployments.local_server.environment import run_directory
+from recserve_deployments.local_server.state_file import ServerState, read_state
 
 START_SECONDS = 400
 

@@ -12,14 +12,14 @@ import pytest
 from recserve_deployments.answers import Answers
 
 from recserve.config import ServerConfig
-from recserve.domain import Queries
+from recserve.data.batches import Queries
 from recserve.errors import NotFoundError, OverloadedError, RecserveError
-from recserve.pipeline import Pipeline
-from recserve.repeats import Repeats
-from recserve.requests import Recommendation, Request
-from recserve.retrieval import RetrievalResult
+from recserve.serving.pipeline import Pipeline
+from recserve.serving.request import Recommendation, Request
+from recserve.serving.retrieval import RetrievalResult
+from recserve.serving.state.result_cache import Repeats
 from recserve.store import Store, key_of, open_store
-from tests.recserve.test_pipeline import ITEMS, Lab, view
+from tests.support.pipelines import ITEMS, Lab, view
 
 
 class Desk:

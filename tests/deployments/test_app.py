@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from recserve_deployments.app import AppArgs, build, reserved_cpus
-from recserve_deployments.parts import Part, ReplicaSpec, resolve_part
+from recserve_deployments.replica_spec import Part, ReplicaSpec, resolve_part
 
-from recserve.catalogue import Catalogue
 from recserve.config import Config, StageConfig
+from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, PluginError
-from recserve.registry import Registry
-from recserve.serving import Needs
-from recserve.stages import Stage
+from recserve.plugin.protocols import Stage
+from recserve.plugin.registry import Registry
+from recserve.serving.loader import Needs
 
 
 def test_arguments_are_typed_and_strict() -> None:
@@ -109,5 +109,7 @@ def test_a_replica_opens_what_its_spec_names(trained_home: Path) -> None:
 def test_importing_the_runtime_does_not_import_ray() -> None:
     import subprocess
 
-    code = "import recserve_deployments.runtime, recserve.cli, sys; assert 'ray' not in sys.modules"
+    code = (
+        "import recserve_deployments.local_server.control, recserve.cli, sys; assert 'ray' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

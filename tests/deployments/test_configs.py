@@ -17,8 +17,8 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.serve.schema import ServeDeploySchema
 from recserve_deployments.app import AppArgs
 from recserve_deployments.encoding import Encoding
-from recserve_deployments.environment import SERVE_FLAGS
 from recserve_deployments.ingress import Ingress
+from recserve_deployments.local_server.environment import SERVE_FLAGS
 from recserve_deployments.ranking import Ranking
 from recserve_deployments.retrieval import Retrieval
 

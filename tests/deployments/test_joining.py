@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from recserve_deployments.environment import run_directory, server_environment
-from recserve_deployments.ports import choose_ports
-from recserve_deployments.state import read_state
+from recserve_deployments.local_server.environment import run_directory, server_environment
+from recserve_deployments.local_server.ports import choose_ports
+from recserve_deployments.local_server.state_file import read_state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 

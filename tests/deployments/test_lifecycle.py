@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from recserve_deployments.environment import run_directory
-from recserve_deployments.state import read_state
+from recserve_deployments.local_server.environment import run_directory
+from recserve_deployments.local_server.state_file import read_state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 

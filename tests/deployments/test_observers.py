@@ -11,8 +11,8 @@ import pytest
 from recserve_deployments.observers import Observers, observing_plugins
 
 from recserve import Event, hookimpl
-from recserve.registry import Registry
-from recserve.requests import Recommendation, RecommendedItem
+from recserve.plugin.registry import Registry
+from recserve.serving.request import Recommendation, RecommendedItem
 
 ANSWER = Recommendation(
     "id-1", "home", (RecommendedItem("i1", 1.0, 1, ("mf",), None, {"title": "T"}),), "b", (), {"total": 1.0}

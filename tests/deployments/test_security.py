@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from recserve_deployments import ports
-from recserve_deployments.environment import run_directory, server_environment
+from recserve_deployments.local_server import ports
+from recserve_deployments.local_server.environment import run_directory, server_environment
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -114,7 +114,7 @@ def test_torch_is_loaded_only_where_it_is_used(server: Server) -> None:
 def test_only_token_protected_sockets_leave_the_loopback(server: Server) -> None:
     import grpc
     from ray.serve.generated import serve_pb2, serve_pb2_grpc
-    from recserve_deployments.ports import listeners
+    from recserve_deployments.local_server.ports import listeners
 
     listening = listeners(server.state.processes())
     assert any(one.port == server.port and one.loopback for one in listening)
@@ -244,7 +244,7 @@ def test_a_new_bundle_is_swapped_in_under_load(server: Server) -> None:
 
 
 def test_a_damaged_bundle_is_refused_by_name_and_the_current_one_goes_on(server: Server) -> None:
-    from recserve.bundle import MANIFEST, VECTORS, Manifest
+    from recserve.bundles.bundle import MANIFEST, VECTORS, Manifest
     from recserve.store import open_store
 
     current = server.get("/v1/health/ready")["bundle"]

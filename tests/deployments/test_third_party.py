@@ -15,7 +15,7 @@ import yaml
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
-SOURCE = Path(__file__).parents[1] / "fixtures" / "recserve-decades"
+SOURCE = Path(__file__).parents[2] / "examples" / "recserve-decades"
 
 
 @pytest.fixture(scope="module")

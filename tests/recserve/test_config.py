@@ -8,7 +8,7 @@ import pytest
 
 from recserve.config import Config, load_config, parse_config
 from recserve.errors import ConfigError
-from recserve.registry import Registry
+from recserve.plugin.registry import Registry
 
 
 def refused(raw: object) -> str:

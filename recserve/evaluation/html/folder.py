@@ -4,80 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recserve.evaluation.comparison import Difference, differences, over_best_part
-from recserve.evaluation.leaks import LeakCheck
+from recserve.evaluation.findings import Findings
 from recserve.evaluation.report import Report
 
 HTML = "report.html"
 JSON = "report.json"
 PER_USER = "per_user.parquet"
-
-
-@dataclass(frozen=True)
-class Findings:
-    """Everything that one evaluation found.
-
-    Attributes:
-        reports: Of every model, all of one split, at least one.
-        checks: Leak checks of the split.
-        command: What was typed, to be shown; None leaves it out.
-    """
-
-    reports: Sequence[Report]
-    checks: Sequence[LeakCheck] = ()
-    command: str | None = None
-
-    @property
-    def metric(self) -> str:
-        """The headline metric: nDCG at the first cut-off."""
-        return f"ndcg@{self.reports[0].ks[0]}"
-
-    @cached_property
-    def differences(self) -> list[Difference]:
-        """All pairs of models in the headline metric."""
-        return differences(self.reports, self.metric)
-
-    @cached_property
-    def slice_differences(self) -> list[Difference]:
-        """All pairs of models in the headline metric on each slice."""
-        parts = [part.name for part in self.reports[0].slices]
-        return [one for part in parts for one in differences(self.reports, self.metric, part)]
-
-    @cached_property
-    def over_best_part(self) -> Difference | None:
-        """The pipeline over its best part in the headline metric."""
-        return over_best_part(self.reports, self.metric)
-
-    @property
-    def all_checks(self) -> list[LeakCheck]:
-        """Of the split and of the models."""
-        return [*self.checks, *(check for report in self.reports for check in report.checks)]
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; the models as :meth:`Report.to_json` gives them."""
-        first, best = self.reports[0], self.over_best_part
-        return {
-            "split": first.split,
-            "note": first.note,
-            "users": first.users,
-            "queries": first.queries,
-            "items": first.items,
-            "command": self.command,
-            "leak_checks": [asdict(one) for one in self.all_checks],
-            "pipeline_over_best_part": None if best is None else best.to_json(),
-            "differences": [one.to_json() for one in self.differences],
-            "slice_differences": [one.to_json() for one in self.slice_differences],
-            "models": [report.to_json() for report in self.reports],
-        }
 
 
 def write_report(folder: Path, findings: Findings) -> None:

@@ -8,7 +8,7 @@ from html import escape
 from importlib import resources
 
 from recserve.evaluation.bootstrap import Interval
-from recserve.evaluation.html.folder import Findings
+from recserve.evaluation.findings import Findings
 from recserve.evaluation.html.plots import COLOURS, Mark, Row, bars, intervals, scatter
 from recserve.evaluation.html.tables import (
     accuracy_table,
@@ -20,8 +20,8 @@ from recserve.evaluation.html.tables import (
     span,
     stage_table,
 )
+from recserve.evaluation.metrics.by_stage import ALONE, END_TO_END, RANKING, RETRIEVAL, StageFigure
 from recserve.evaluation.report import HEADINGS, Report
-from recserve.evaluation.stagewise import ALONE, END_TO_END, RANKING, RETRIEVAL, StageFigure
 
 _GROUPS = {
     "users": "Cold and warm users",

@@ -8,7 +8,7 @@ from html import escape
 
 from recserve.evaluation.bootstrap import Interval
 from recserve.evaluation.comparison import Difference
-from recserve.evaluation.metrics import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
+from recserve.evaluation.metrics.accuracy import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
 from recserve.evaluation.report import HEADINGS, Report
 
 

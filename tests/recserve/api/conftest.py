@@ -22,21 +22,22 @@ from pydantic import TypeAdapter
 
 from recserve import Candidates, Catalogue, Item, Queries, Retrieved, mask_columns, mask_scores, top_k
 from recserve.api import ApiSettings, LocalBackend, create_app
-from recserve.batch import GIVEN
-from recserve.builtins import FieldsParams, FieldsText, TemplateExplainer
 from recserve.cli.common import State
 from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig
-from recserve.domain import DEFAULT_EVENT_TYPES, BoolArray, FloatArray, Int32Array
-from recserve.edge import Edge, RequestRules
+from recserve.data.arrays import BoolArray, FloatArray, Int32Array
+from recserve.data.entities import DEFAULT_EVENT_TYPES
 from recserve.errors import StageError
-from recserve.graph import RankingStage, Scenario
-from recserve.live import LiveItems
-from recserve.pipeline import Pipeline
-from recserve.reader import StoreReader
-from recserve.registry import Registry
-from recserve.retrieval import RetrievalResult, RetrievalStage
-from recserve.serving import local_pipeline
-from recserve.stages import Retriever
+from recserve.plugin.builtins import FieldsParams, FieldsText, TemplateExplainer
+from recserve.plugin.protocols import Retriever
+from recserve.plugin.registry import Registry
+from recserve.serving.batch import GIVEN
+from recserve.serving.local import local_pipeline
+from recserve.serving.pipeline import Pipeline
+from recserve.serving.ranking import RankingStage
+from recserve.serving.retrieval import RetrievalResult, RetrievalStage
+from recserve.serving.scenario import Edge, RequestRules, Scenario
+from recserve.serving.state.history_reader import StoreReader
+from recserve.serving.state.live_catalogue import LiveItems
 from recserve.store import Store, open_store
 
 MOVIES = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recserve.store import Store, open_store, parse_url
-from recserve.store.database import Database
+from recserve.store.sql.database import Database
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

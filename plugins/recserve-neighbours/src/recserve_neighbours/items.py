@@ -1,0 +1,194 @@
+"""The retriever ``item_knn``: the most similar items of each item, by who likes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from recserve import (
+    BundleError,
+    Catalogue,
+    Dataset,
+    FitContext,
+    Queries,
+    Retrieved,
+    in_parts,
+    mask_scores,
+    taste_vectors,
+    top_k,
+)
+from recserve_neighbours.parameters import ItemKnnParams
+from recserve_neighbours.storage import read_lists
+from recserve_neighbours.weighting import Weighting, norms
+
+NEIGHBOURS_FILE = "neighbours.npy"
+SIMILARITIES_FILE = "similarities.npy"
+
+# Dense numbers (float32) held at a time, while fitting and while scoring: 32 MB.
+NUMBERS_AT_A_TIME = 8_000_000
+
+Int32Array = NDArray[np.int32]
+FloatArray = NDArray[np.float32]
+
+
+class ItemKnnRetriever:
+    """Items whose neighbours the user likes: ``score(i) = sum of taste(j) * similarity(i, j)``.
+
+    The sum is over the history's items that are among the nearest of *i*. Seeds are the items that added
+    most. Where similar items are asked for, those that are among the nearest of the given one count as
+    well. An item without a similarity to anything in the query is not returned.
+
+    Args:
+        params: Parameters.
+        catalogue: The items.
+    """
+
+    def __init__(self, params: ItemKnnParams, catalogue: Catalogue) -> None:
+        self._params = params
+        self._n_items = len(catalogue)
+        shape = (self._n_items, 0)
+        self._use(np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.float32))
+
+    def fit(self, data: Dataset, context: FitContext) -> Mapping[str, Any]:
+        """Compare every item with every other one, a block at a time."""
+        neighbours, similarities = nearest_items(data, self._params, context)
+        self._use(neighbours, similarities)
+        return {"items_with_neighbours": int((neighbours >= 0).any(axis=1).sum())}
+
+    def save(self, directory: Path) -> None:
+        """Write the neighbours of each item and their similarities; nothing of any user."""
+        np.save(directory / NEIGHBOURS_FILE, self._neighbours, allow_pickle=False)
+        np.save(directory / SIMILARITIES_FILE, self._similarities, allow_pickle=False)
+
+    def load(self, directory: Path) -> None:
+        """Restore what :meth:`save` wrote.
+
+        Raises:
+            BundleError: A file is missing, damaged, or made for another catalogue.
+        """
+        rows, values = read_lists(directory, NEIGHBOURS_FILE, SIMILARITIES_FILE, self._n_items)
+        if len(rows) != self._n_items:
+            raise BundleError(
+                f"{directory / NEIGHBOURS_FILE} was made for {len(rows)} items, "
+                f"but the catalogue has {self._n_items}"
+            )
+        self._use(rows, values)
+
+    def retrieve(self, queries: Queries, k: int) -> Retrieved:
+        """Up to ``k`` items for each query, best first, with the items they rest on."""
+        size = max(1, NUMBERS_AT_A_TIME // max(self._n_items, 1))
+        return in_parts(queries, size, lambda part: self._retrieve(part, k))
+
+    def _use(self, neighbours: Int32Array, similarities: FloatArray) -> None:
+        self._neighbours, self._similarities = neighbours, similarities
+        targets, places = np.nonzero(neighbours >= 0)
+        by_item = csr_array(
+            (similarities[targets, places], (neighbours[targets, places], targets)),
+            shape=(self._n_items, self._n_items),
+        )
+        by_item.sort_indices()
+        self._by_item = by_item
+
+    def _retrieve(self, queries: Queries, k: int) -> Retrieved:
+        params = self._params
+        taste = taste_vectors(
+            queries,
+            self._n_items,
+            power=params.confidence_power,
+            half_life_events=params.half_life_events,
+            personal_share=params.personal_share,
+        )
+        scores = (taste @ self._by_item).toarray()
+        similar: dict[int, tuple[Int32Array, FloatArray]] = {}
+        for query in np.flatnonzero((queries.anchors >= 0) & (queries.anchors < self._n_items)).tolist():
+            anchor = int(queries.anchors[query])
+            rows, values = self._only_near_the_anchor(anchor)
+            values = values * _weight_of(anchor, taste, query)
+            scores[query, rows] += values
+            similar[query] = (rows, values)
+        scores[scores <= 0] = -np.inf
+        items, best = top_k(mask_scores(scores, queries), k)
+        if not queries.wants_seeds:
+            return Retrieved.of(items, best)
+        return Retrieved(items, best, self._seeds(taste, items, queries.anchors, similar))
+
+    def _only_near_the_anchor(self, anchor: int) -> tuple[Int32Array, FloatArray]:
+        """Near items of the anchor that do not have it among their own nearest, and their similarity."""
+        own = self._neighbours[anchor]
+        by_item = self._by_item
+        counted = by_item.indices[by_item.indptr[anchor] : by_item.indptr[anchor + 1]]
+        chosen = (own >= 0) & ~np.isin(own, counted)
+        return own[chosen], self._similarities[anchor][chosen]
+
+    def _seeds(
+        self,
+        taste: csr_array,
+        items: Int32Array,
+        anchors: Int32Array,
+        similar: Mapping[int, tuple[Int32Array, FloatArray]],
+    ) -> Int32Array:
+        """The item behind each returned one: whose similarity times taste is the largest."""
+        seeds = np.full(items.shape, -1, dtype=np.int32)
+        if not self._neighbours.shape[1]:
+            return seeds
+        liked = np.zeros(self._n_items, dtype=np.float32)
+        for query in range(len(items)):
+            found = items[query][items[query] >= 0]
+            span = slice(taste.indptr[query], taste.indptr[query + 1])
+            liked[taste.indices[span]] = taste.data[span]
+            neighbours = self._neighbours[found]
+            added = liked[neighbours] * self._similarities[found]
+            place = added.argmax(axis=1)[:, None]
+            most = np.take_along_axis(added, place, axis=1)[:, 0]
+            chosen = np.take_along_axis(neighbours, place, axis=1)[:, 0]
+            chosen[most <= 0] = -1
+            if query in similar:
+                rows, values = similar[query]
+                near = np.zeros(self._n_items, dtype=np.float32)
+                near[rows] = values
+                chosen[near[found] > most] = anchors[query]
+            seeds[query, : len(found)] = chosen
+            liked[taste.indices[span]] = 0.0
+        return seeds
+
+
+def _weight_of(item: int, taste: csr_array, query: int) -> np.float32:
+    span = slice(taste.indptr[query], taste.indptr[query + 1])
+    return np.float32(taste.data[span][taste.indices[span] == item].sum())
+
+
+def nearest_items(data: Dataset, params: ItemKnnParams, context: FitContext) -> tuple[Int32Array, FloatArray]:
+    """The most similar items of each item, by shrunk cosine of who likes them.
+
+    Returns:
+        Rows, int32 (n_items, n), -1 pads, and similarities, float32, 0 at pads; best first, n <= neighbours.
+    """
+    n_items = data.n_items
+    matrix = data.matrix()
+    matrix.data **= np.float32(params.confidence_power)
+    by_item = csr_array(matrix.T.tocsr())
+    by_item = Weighting(params.weighting, by_item)(by_item)
+    by_user = csr_array(by_item.T.tocsr())
+    lengths = norms(by_item)
+    width = min(params.neighbours, max(n_items - 1, 0))
+    neighbours = np.full((n_items, width), -1, dtype=np.int32)
+    similarities = np.zeros((n_items, width), dtype=np.float32)
+    block = max(1, NUMBERS_AT_A_TIME // max(n_items, 1))
+    for start in range(0, n_items if width else 0, block):
+        rows = np.arange(start, min(start + block, n_items))
+        products = (by_item[rows] @ by_user).toarray()
+        with np.errstate(invalid="ignore"):
+            products /= lengths[rows][:, None] * lengths[None, :] + np.float32(params.shrink)
+        products[np.arange(len(rows)), rows] = 0.0
+        # NaN stands for two items that nobody likes; neither is similar to anything.
+        products[~(products > 0)] = -np.inf
+        found, values = top_k(products, width)
+        neighbours[rows], similarities[rows] = found, np.where(found >= 0, values, np.float32(0))
+        context.progress("comparing items", int(rows[-1]) + 1, n_items)
+    used = int((neighbours >= 0).sum(axis=1).max(initial=0))
+    return np.ascontiguousarray(neighbours[:, :used]), np.ascontiguousarray(similarities[:, :used])

@@ -1,0 +1,1 @@
+"""What the routes are answered by: the protocol and its implementations."""

@@ -1,0 +1,68 @@
+"""A backend in one process, without Ray: for the command line, tests, benchmarks and embedding."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from recserve.api.backends.protocol import Readiness
+from recserve.api.backends.store_backed import StoredBackend
+from recserve.data.entities import now_ms
+from recserve.errors import RecserveError
+from recserve.plugin.registry import PluginInfo
+from recserve.serving.pipeline import Pipeline
+from recserve.serving.request import Recommendation, Request
+from recserve.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class LocalBackend(StoredBackend):
+    """:class:`recserve.api.Backend` over a pipeline and a store.
+
+    Args:
+        pipeline: Serves one bundle.
+        store: Events, items and exposures; not closed here.
+        plugins: What ``/v1/plugins`` lists.
+        sample_users: User ids that the page offers.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        store: Store,
+        plugins: Sequence[PluginInfo] = (),
+        sample_users: Sequence[str] = (),
+    ) -> None:
+        super().__init__(store, lambda: pipeline)
+        self._plugins = tuple(plugins)
+        self._sample_users = tuple(sample_users)
+
+    async def recommend(self, request: Request) -> Recommendation:
+        """See :meth:`recserve.api.Backend.recommend`."""
+        pipeline, asked = self._served(), now_ms()
+        (answer,) = await pipeline.recommend([request])
+        if isinstance(answer, RecserveError):
+            raise answer
+        self.log_answers(pipeline, [(request, answer)], asked)
+        return answer
+
+    async def sample_users(self, limit: int) -> Sequence[str]:
+        """See :meth:`recserve.api.Backend.sample_users`."""
+        return self._sample_users[:limit]
+
+    async def plugins(self) -> Sequence[PluginInfo]:
+        """See :meth:`recserve.api.Backend.plugins`."""
+        return self._plugins
+
+    async def ready(self) -> Readiness:
+        """Ready as soon as it exists; a store that is down only makes answers less personal."""
+        problem = await self.store_problem()
+        details = {} if problem is None else {"store": problem}
+        return Readiness(
+            ready=True, bundle=self._served().edge.bundle, store=not details, stages={}, details=details
+        )
+
+    async def live(self) -> bool:
+        """Always: this process answers."""
+        return True

@@ -1,0 +1,144 @@
+"""What the HTTP routes need from whoever hosts them: a Serve ingress, or one process (:mod:`.inprocess`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from recserve.data.entities import Event, Item, User
+from recserve.plugin.registry import PluginInfo
+from recserve.serving.request import Recommendation, Request
+from recserve.store import DeletionReceipt, ItemPatch, UserPatch
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether requests should be sent here, and if not, what is missing.
+
+    Attributes:
+        ready: The verdict. A host that can still answer, if with less, may say True although a part is down.
+        bundle: Id of the bundle in service, None while there is none.
+        store: The store answers.
+        stages: Stage name -> it answers.
+        details: Part (``bundle``, ``store``, a stage) -> one line on what is wrong with it.
+    """
+
+    ready: bool
+    bundle: str | None
+    store: bool
+    stages: Mapping[str, bool] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+class CatalogueBackend(Protocol):
+    """The items behind the routes. What a write acknowledges by returning is durable.
+
+    Every method raises StoreError when the store cannot be reached; a write then did nothing.
+    """
+
+    async def item(self, item_id: str) -> Item | None:
+        """The item of an id, from the store or, while that is down, the bundle; None if unknown."""
+        ...
+
+    async def list_items(self, after: str | None, limit: int) -> Sequence[Item]:
+        """See :meth:`recserve.store.Store.list_items`."""
+        ...
+
+    async def upsert_items(self, items: Sequence[Item]) -> tuple[int, int]:
+        """Add items or replace them.
+
+        Returns:
+            The number of distinct items, and how many of them are encoded already.
+        """
+        ...
+
+    async def patch_items(self, patches: Sequence[ItemPatch]) -> Sequence[str]:
+        """Change some fields of items; returns ids that are not there."""
+        ...
+
+    async def delete_items(self, item_ids: Sequence[str], actor: str) -> int:
+        """Delete items; returns how many were there.
+
+        Args:
+            item_ids: The items.
+            actor: Who asks, for the audit log.
+        """
+        ...
+
+
+class PeopleBackend(Protocol):
+    """The users behind the routes; as for :class:`CatalogueBackend`."""
+
+    async def history(self, user_id: str, limit: int) -> Sequence[Event]:
+        """The newest ``limit`` events of a user, oldest first; empty for an unknown user."""
+        ...
+
+    async def user(self, user_id: str) -> User | None:
+        """The profile of a user, None without one."""
+        ...
+
+    async def list_users(self, after: str | None, limit: int) -> Sequence[User]:
+        """See :meth:`recserve.store.Store.list_users`."""
+        ...
+
+    async def upsert_users(self, users: Sequence[User]) -> int:
+        """Add profiles or replace them; returns the number of distinct users."""
+        ...
+
+    async def patch_users(self, patches: Sequence[UserPatch]) -> Sequence[str]:
+        """Change some attributes of users; returns ids that have no profile."""
+        ...
+
+    async def merge_user(self, source: str, target: str) -> int:
+        """Make one user's behaviour and profile another one's; returns the events moved."""
+        ...
+
+    async def delete_user(self, user_id: str, actor: str) -> DeletionReceipt:
+        """Remove a person from store and caches.
+
+        Args:
+            user_id: The person.
+            actor: Who asks, for the audit log.
+        """
+        ...
+
+
+class Backend(CatalogueBackend, PeopleBackend, Protocol):
+    """The server behind the routes. Every method may be called concurrently and must not block the loop."""
+
+    async def recommend(self, request: Request) -> Recommendation:
+        """Answer one request; an implementation is free to micro-batch.
+
+        Raises:
+            RecserveError: The request is wrong (NotFoundError, InvalidRequestError), or it cannot be
+                served now (NotReadyError, OverloadedError, BundleError).
+        """
+        ...
+
+    async def add_events(self, events: Sequence[Event]) -> int:
+        """Store validated events; they are durable, and count in the next request, when this returns.
+
+        Returns:
+            Events stored; fewer than given when an ``event_id`` was known already.
+
+        Raises:
+            StoreError: Nothing was stored.
+        """
+        ...
+
+    async def sample_users(self, limit: int) -> Sequence[str]:
+        """A few user ids for the page to offer; may be empty where that is not cheap."""
+        ...
+
+    async def plugins(self) -> Sequence[PluginInfo]:
+        """Installed plugins, those that failed to load included."""
+        ...
+
+    async def ready(self) -> Readiness:
+        """See :class:`Readiness`. Never raises for a part that is down."""
+        ...
+
+    async def live(self) -> bool:
+        """Whether this process works at all; False asks the supervisor for a restart."""
+        ...

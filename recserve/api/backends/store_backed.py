@@ -1,0 +1,245 @@
+"""The part of a backend that only needs a store and a pipeline, the same whoever hosts it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from recserve.data.entities import Event, Item, User, now_ms
+from recserve.errors import NotReadyError, RecserveError, StoreError
+from recserve.serving.pipeline import Pipeline
+from recserve.serving.request import Recommendation, Request
+from recserve.serving.state.live_catalogue import LiveView
+from recserve.store import (
+    AuditEntry,
+    DeletionReceipt,
+    Exposure,
+    ItemPatch,
+    ItemState,
+    Store,
+    UserPatch,
+    key_of,
+)
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_AUDITED_IDS = 100
+_PING_SECONDS = 1.0
+_THREADS = 32
+
+
+class StoredBackend:
+    """Events, items and users of a store, and what a pipeline must hear of them.
+
+    Args:
+        store: The store; not closed here.
+        pipeline: The pipeline in service. Writes do without it while it raises NotReadyError.
+    """
+
+    def __init__(self, store: Store, pipeline: Callable[[], Pipeline]) -> None:
+        self._store = store
+        self._served = pipeline
+        # Threads of its own: a store that hangs must not take those that stages need. And many of them,
+        # because writes that wait together are made durable together.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-backend")
+
+    async def in_store(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Call a method of the store without blocking the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
+    def _pipeline(self) -> Pipeline | None:
+        try:
+            return self._served()
+        except NotReadyError:
+            return None
+
+    async def store_problem(self) -> str | None:
+        """What is wrong with the store in one line, None if it answers."""
+        try:
+            await asyncio.wait_for(self.in_store(self._store.ping), _PING_SECONDS)
+        except StoreError as error:
+            return error.message
+        except TimeoutError:
+            return f"no answer within {_PING_SECONDS:g} s"
+        return None
+
+    def log_answers(
+        self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: int
+    ) -> None:
+        """Note what was shown to whom; returns at once.
+
+        Args:
+            pipeline: The pipeline that answered.
+            served: Requests and their answers.
+            asked: When they were asked for, milliseconds since the epoch.
+        """
+        try:
+            self._store.add_exposures([_exposure(request, answer, asked) for request, answer in served])
+            pipeline.shown([answer for _, answer in served])
+        except RecserveError as error:
+            # A good answer is worth more than its log entry.
+            logger.warning("answers were not logged: %s", error)
+
+    async def add_events(self, events: Sequence[Event]) -> int:
+        """See :meth:`recserve.api.Backend.add_events`."""
+        stored = await self.in_store(self._store.add_events, events)
+        pipeline = self._pipeline()
+        # Of a repeated batch nobody knows which events are new: an outcome counts once or not at all.
+        if pipeline is not None and stored == len(events):
+            try:
+                pipeline.clicked([event for event in events if event.recommendation_id is not None])
+            except StoreError as error:  # the events are durable; exploration learns a little less
+                logger.warning("outcomes were not counted: %s", error)
+        return stored
+
+    async def item(self, item_id: str) -> Item | None:
+        """The store's version of an item, the bundle's where the store does not know it or is down."""
+        pipeline = self._pipeline()
+        try:
+            return await self.in_store(self._item, item_id, pipeline)
+        except StoreError:
+            known = None if pipeline is None else _item_of(pipeline.live.view, item_id)
+            if known is None:
+                raise
+            return known
+
+    def _item(self, item_id: str, pipeline: Pipeline | None) -> Item | None:
+        stored = self._store.items([item_id]).get(item_id)
+        if stored is not None or pipeline is None or pipeline.edge.catalogue.ids.row(item_id) < 0:
+            return stored
+        # Deleted, or only the bundle, which was trained elsewhere, ever knew it.
+        return _item_of(pipeline.live.at_least(self._store.pulse().catalogue), item_id)
+
+    async def list_items(self, after: str | None, limit: int) -> Sequence[Item]:
+        """See :meth:`recserve.api.Backend.list_items`."""
+        return await self.in_store(self._store.list_items, after, limit)
+
+    async def upsert_items(self, items: Sequence[Item]) -> tuple[int, int]:
+        """See :meth:`recserve.api.Backend.upsert_items`."""
+        items = list({item.item_id: item for item in items}.values())
+        pipeline = self._pipeline()
+        vectors = None if pipeline is None else await pipeline.item_vectors(items)
+        accepted = await self.in_store(self._store.upsert_items, items, vectors)
+        return accepted, 0 if vectors is None else len(vectors.by_id)
+
+    async def patch_items(self, patches: Sequence[ItemPatch]) -> Sequence[str]:
+        """See :meth:`recserve.api.Backend.patch_items`."""
+        unknown, changed = await self.in_store(self._patch, patches)
+        pipeline = self._pipeline()
+        if pipeline is not None and changed:
+            try:
+                await self._encode(pipeline, changed)
+            except StoreError as error:  # the changes are durable; what is left is made up for later
+                logger.warning("vectors of %d changed items were not stored: %s", len(changed), error)
+        return unknown
+
+    def _patch(self, patches: Sequence[ItemPatch]) -> tuple[list[str], list[ItemState]]:
+        """Unknown ids, and the items that have no vector any more."""
+        # Hidden items are not encoded; one that is shown again may have no vector.
+        touched = {patch.item_id for patch in patches if patch.attributes or patch.hidden is False}
+        before = self._store.pulse().catalogue if touched else 0
+        unknown = self._store.patch_items(patches)
+        if not touched:
+            return unknown, []
+        try:
+            changes = self._store.item_changes(before)
+        except StoreError as error:
+            logger.warning("changed items are encoded later: %s", error)
+            return unknown, []
+        return unknown, [
+            state
+            for state in changes
+            if state.item.item_id in touched and state.vector is None and not state.deleted
+        ]
+
+    async def _encode(self, pipeline: Pipeline, changed: Sequence[ItemState]) -> None:
+        vectors = await pipeline.item_vectors([state.item for state in changed])
+        if vectors is not None:
+            versions = {state.item.item_id: state.changed for state in changed}
+            await self.in_store(self._store.set_vectors, vectors, versions)
+
+    async def delete_items(self, item_ids: Sequence[str], actor: str) -> int:
+        """See :meth:`recserve.api.Backend.delete_items`."""
+        deleted = await self.in_store(self._store.delete_items, item_ids)
+        if deleted:
+            target = item_ids[0] if len(item_ids) == 1 else f"{len(item_ids)} items"
+            await self._audit(
+                actor, "item.delete", target, {"deleted": deleted, "item_ids": list(item_ids[:_AUDITED_IDS])}
+            )
+        return deleted
+
+    async def history(self, user_id: str, limit: int) -> Sequence[Event]:
+        """See :meth:`recserve.api.Backend.history`."""
+        return (await self.in_store(self._store.histories, [user_id], limit))[user_id]
+
+    async def user(self, user_id: str) -> User | None:
+        """See :meth:`recserve.api.Backend.user`."""
+        return (await self.in_store(self._store.users, [user_id])).get(user_id)
+
+    async def list_users(self, after: str | None, limit: int) -> Sequence[User]:
+        """See :meth:`recserve.api.Backend.list_users`."""
+        return await self.in_store(self._store.list_users, after, limit)
+
+    async def upsert_users(self, users: Sequence[User]) -> int:
+        """See :meth:`recserve.api.Backend.upsert_users`."""
+        return await self.in_store(self._store.upsert_users, users)
+
+    async def patch_users(self, patches: Sequence[UserPatch]) -> Sequence[str]:
+        """See :meth:`recserve.api.Backend.patch_users`."""
+        return await self.in_store(self._store.patch_users, patches)
+
+    async def merge_user(self, source: str, target: str) -> int:
+        """See :meth:`recserve.api.Backend.merge_user`."""
+        moved = await self.in_store(self._store.merge_user, source, target)
+        self._forget(source)
+        return moved
+
+    async def delete_user(self, user_id: str, actor: str) -> DeletionReceipt:
+        """See :meth:`recserve.api.Backend.delete_user`."""
+        receipt = await self.in_store(self._store.delete_user, user_id)
+        self._forget(user_id)
+        counts = {"events": receipt.events, "exposures": receipt.exposures, "profiles": receipt.profiles}
+        # The log must not be what keeps the person's id.
+        await self._audit(actor, "user.delete", receipt.receipt_id, counts)
+        return receipt
+
+    def _forget(self, user_id: str) -> None:
+        """Drop what this process remembers; other replicas follow the store."""
+        pipeline = self._pipeline()
+        if pipeline is not None:
+            pipeline.forget(key_of(user_id))
+
+    async def _audit(self, actor: str, action: str, target: str, detail: dict[str, Any]) -> None:
+        entry = AuditEntry(now_ms(), actor, action, target, detail)
+        try:
+            await self.in_store(self._store.add_audit, entry)
+        except StoreError as error:  # what was done is done, and its caller must hear so
+            logger.error("%s of %s by %s is missing in the audit log: %s", action, target, actor, error)
+
+
+def _item_of(view: LiveView, item_id: str) -> Item | None:
+    row = view.catalogue.ids.row(item_id)
+    return None if row < 0 or view.bars.barred[row] else view.catalogue.item(row)
+
+
+def _exposure(request: Request, answer: Recommendation, asked: int) -> Exposure:
+    """What an answer showed to whom, for the store's log.
+
+    Args:
+        request: The request.
+        answer: Its answer.
+        asked: When it was asked for, milliseconds since the epoch: somebody who was deleted since stays so.
+    """
+    return Exposure(
+        recommendation_id=answer.recommendation_id,
+        user_id=request.user_id,
+        bundle=answer.bundle,
+        scenario=answer.scenario,
+        timestamp=asked,
+        items=answer.items,
+    )

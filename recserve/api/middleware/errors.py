@@ -1,0 +1,194 @@
+"""Every error leaves as ``{"error": {"code", "message", "field"}}``, one line, no internals."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recserve.api.schemas.responses import dumps
+from recserve.config import nearest
+from recserve.errors import InvalidRequestError, OverloadedError, RecserveError, StoreError
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 1
+_SHOWN = 80
+
+
+class MalformedJsonError(RecserveError):
+    """The body is not JSON at all."""
+
+    code = "malformed_json"
+    status = 400
+
+
+class UnsupportedMediaTypeError(RecserveError):
+    """The body is declared as something other than plain JSON."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class BodyTooLargeError(RecserveError):
+    """The body is longer than the server accepts."""
+
+    code = "body_too_large"
+    status = 413
+
+
+def answer_error(request: Request, error: RecserveError) -> Response:
+    """Tell the client, and the log if it is not the client's mistake."""
+    # A line for each refusal would make an overload worse; metrics count them.
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, OverloadedError):
+        logger.warning("%s %s: %s: %s", request.method, request.url.path[:200], error.code, error)
+    message = error.message
+    if isinstance(error, StoreError):
+        # Where the database is, and what it said, is for the log.
+        message = "the store cannot be used now; nothing was stored, come back in a moment"
+    return envelope(error.status, error.code, message, error.field)
+
+
+def envelope(
+    status: int, code: str, message: str, field: str | None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer that is an error."""
+    body = dumps({"error": {"code": code, "message": message, "field": field}})
+    sent = dict(headers or {})
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        sent.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+    return Response(body, status, sent, "application/json")
+
+
+def invalid(errors: Sequence[Mapping[str, Any]], known: Iterable[str]) -> InvalidRequestError:
+    """Put pydantic's findings into one line about the first of them.
+
+    Args:
+        errors: As ``ValidationError.errors()`` gives them.
+        known: Valid names where the first problem is, for the one nearest to an unknown field.
+    """
+    first = errors[0]
+    field = _cut(location(first["loc"]))
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        hint = nearest(_cut(str(first["loc"][-1])), known)
+        return InvalidRequestError(f"unknown field {field!r}{hint}{more}", field=field)
+    return InvalidRequestError(f"{field or 'the body'} {_wording(first)}{more}", field=field or None)
+
+
+def location(parts: Iterable[int | str]) -> str:
+    """``("session", 0, "item_id")`` -> ``session[0].item_id``."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _wording(error: Mapping[str, Any]) -> str:
+    """What is wrong, to be read after the field's name."""
+    kind, message = error["type"], str(error["msg"])
+    if kind == "missing":
+        return "is missing"
+    if kind == "string_pattern_mismatch":
+        return "must not hold a NUL character"
+    if kind == "string_unicode":
+        return "holds half of a surrogate pair, which is not valid Unicode"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return f"must be a JSON object{_shown(error)}"
+    for start in ("Input should ", "String should ", "List should ", "Value should "):
+        if message.startswith(start):
+            return f"must {message.removeprefix(start)}{_shown(error)}"
+    return f"is wrong: {message}"
+
+
+def _shown(error: Mapping[str, Any]) -> str:
+    """The offending value, where it is short enough to help."""
+    value = error.get("input")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return f" (got {_cut(json.dumps(value, ensure_ascii=False))})"
+    return ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+class ErrorMiddleware:
+    """Last line of defence: logs what nobody expected and answers 500 without details.
+
+    Starlette's own handler would re-raise, and the host would log a second traceback or drop the connection.
+
+    Args:
+        app: The application inside.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            logger.debug("client left before its request was complete")
+        except Exception:
+            logger.exception("unhandled error in %s %s", scope["method"], scope["path"][:200])
+            if started:
+                raise
+            response = envelope(500, RecserveError.code, "internal error; see the server's log", None)
+            await response(scope, receive, send)
+
+
+async def _on_recserve_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RecserveError)
+    return answer_error(request, error)
+
+
+async def _on_parameter_error(request: Request, error: Exception) -> Response:
+    """A path or query parameter that FastAPI refused."""
+    assert isinstance(error, RequestValidationError)
+    # The first part of a location is only "query" or "path".
+    errors = [{**one, "loc": one["loc"][1:]} for one in error.errors()]
+    return answer_error(request, invalid(errors, ()))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """What the router itself answers: no such path, wrong method."""
+    assert isinstance(error, HTTPException)
+    path = _cut(request.url.path)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return envelope(404, "not_found", f"no such path {path}; see /docs", None)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "")
+        message = f"{request.method} is not possible on {path}; allowed: {allowed}"
+        return envelope(405, "method_not_allowed", message, None, error.headers)
+    return envelope(error.status_code, "http_error", str(error.detail), None, error.headers)
+
+
+def install(app: FastAPI) -> None:
+    """Map every error of an application to the envelope."""
+    app.add_exception_handler(RecserveError, _on_recserve_error)
+    app.add_exception_handler(RequestValidationError, _on_parameter_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_middleware(ErrorMiddleware)

@@ -1,0 +1,223 @@
+"""What stands in front of every route: API keys, headers that browsers obey, cross-origin calls, counting.
+
+Two ASGI middlewares. :class:`Edge` is the outermost: it adds headers and counts. :class:`Guard` is the last
+before the routes and their fast lane: it lets a call in or answers 401, 403 or 429. Between them an answer
+to a cross-origin call gets its headers, so that a browser's script can read a refusal too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as Connection
+
+from recserve.api.middleware.errors import envelope
+from recserve.api.middleware.metrics import Metrics
+from recserve.auth import ACTOR, ANONYMOUS, ForbiddenError, Keyring, RateLimitedError, UnauthorizedError
+from recserve.errors import NotReadyError, RecserveError
+from recserve.store import Scope
+
+_PUBLIC = frozenset({"/", "/docs", "/openapi.json"})
+_PUBLIC_UNDER = ("/v1/health/", "/static/", "/docs/static/")
+# Questions that are put as a POST because they are long.
+_READING_POSTS = frozenset({"/v1/recommend", "/v1/similar", "/v1/rank"})
+_USERS = "/v1/users"
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_NOT_KEPT = (b"cache-control", b"no-store")
+
+
+def is_public(path: str) -> bool:
+    """Whether a path needs no key: health, the page, the documentation, and their files."""
+    return path in _PUBLIC or path.startswith(_PUBLIC_UNDER)
+
+
+def scope_needed(method: str, path: str) -> Scope:
+    """What a key must be good for. A route that nobody thought of here counts as writing."""
+    if method in ("GET", "HEAD", "OPTIONS") or (method == "POST" and path in _READING_POSTS):
+        return "read"
+    if method == "DELETE" and path.startswith(_USERS):
+        return "admin"
+    return "write"
+
+
+def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The key that came with a request: ``Authorization: Bearer KEY``, else ``X-API-Key: KEY``."""
+    other: str | None = None
+    for name, value in headers:
+        if name == b"authorization":
+            kind, _, key = value.partition(b" ")
+            if kind.lower() == b"bearer":
+                return key.strip().decode("latin-1")
+        elif name == b"x-api-key":
+            other = value.strip().decode("latin-1")
+    return other
+
+
+def _path(connection: Connection) -> str:
+    """The path that the router sees: without the prefix that a proxy was given for the whole server."""
+    path: str = connection["path"]
+    root: str = connection.get("root_path", "").rstrip("/")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+class Guard:
+    """Lets calls in that carry a good key.
+
+    Args:
+        app: The application inside.
+        keyring: The keys.
+    """
+
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
+        self._app = app
+        self._keyring = keyring
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = _path(scope)
+        if not is_public(path):
+            try:
+                scope[ACTOR] = await self._admit(scope, scope_needed(scope["method"], path))
+                if scope[ACTOR] == ANONYMOUS:
+                    _check_host(scope["headers"])
+            except RecserveError as error:
+                await _refusal(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _admit(self, connection: Connection, needed: Scope) -> str:
+        presented = presented_key(connection["headers"])
+        try:
+            return self._keyring.admit(presented, needed)
+        except (UnauthorizedError, NotReadyError) as error:
+            if presented is None and isinstance(error, UnauthorizedError):
+                raise
+            # The key may be newer than what is known here. All refused keys take this way, whatever is
+            # wrong with them, so the time that it takes tells nothing.
+            await self._keyring.look()
+            return self._keyring.admit(presented, needed)
+
+
+def _check_host(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse calls without a key that were not meant for this machine.
+
+    A page on the web can have its own name resolve to this machine's address, and its scripts then reach a
+    server here past the browser's rules (DNS rebinding). Such calls carry the page's name.
+
+    Raises:
+        ForbiddenError: The ``Host`` header names another machine.
+    """
+    for name, value in headers:
+        if name == b"host":
+            host = value.decode("latin-1").lower()
+            host = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+            if host not in _LOCAL:
+                raise ForbiddenError(
+                    f"without API keys this server answers calls to localhost only, not to {host[:80]!r}; "
+                    "create a key with `recserve keys create`"
+                )
+
+
+def _refusal(error: RecserveError) -> ASGIApp:
+    headers: dict[str, str] = {}
+    if isinstance(error, UnauthorizedError):
+        headers["WWW-Authenticate"] = "Bearer"
+    elif isinstance(error, RateLimitedError):
+        headers["Retry-After"] = str(error.retry_after)
+    return envelope(error.status, error.code, error.message, error.field, headers)
+
+
+class Edge:
+    """Adds security headers to every answer and counts it.
+
+    Args:
+        app: The application inside.
+        metrics: Counts.
+        exact: Paths that are answered before the router names their route.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, exact: Collection[str]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._exact = frozenset(exact)
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        # A connection that breaks before an answer counts as what proxies call "client closed request".
+        status = 499
+        extra = (*_HEADERS, _NOT_KEPT) if _path(scope).startswith("/v1/") else _HEADERS
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                there = message.get("headers", ())
+                names = {name for name, _ in there}
+                added = [one for one in extra if one[0] not in names]
+                message = {**message, "headers": [*there, *added]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            self._metrics.answered(self._route(scope), status, time.perf_counter() - started)
+
+    def _route(self, scope: Connection) -> str:
+        """A name out of a small set: ids in paths would make a time series each."""
+        path = scope["path"]
+        if path in self._exact:
+            return str(path)
+        named = getattr(scope.get("route"), "path_format", None)
+        if named is not None:
+            return str(named)
+        if path in _PUBLIC:
+            return str(path)
+        return next((f"{under}*" for under in _PUBLIC_UNDER if path.startswith(under)), "none")
+
+
+def install_guard(app: FastAPI, keyring: Keyring | None) -> None:
+    """Check keys before the routes. Comes before the error handling, which then surrounds it.
+
+    Args:
+        app: The application.
+        keyring: The keys; None lets every call in, for a server that is embedded or tested.
+    """
+    if keyring is not None:
+        app.add_middleware(Guard, keyring=keyring)
+
+
+def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str], exact: Collection[str]) -> None:
+    """Add what surrounds even the error handling. Comes last.
+
+    Args:
+        app: The application.
+        metrics: Counts.
+        origins: Origins whose pages may call the API from a browser.
+        exact: See :class:`Edge`.
+    """
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After"],
+        )
+    app.add_middleware(Edge, metrics=metrics, exact=exact)

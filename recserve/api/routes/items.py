@@ -1,0 +1,82 @@
+"""Handlers of items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from recserve.api.middleware.body import read, validate
+from recserve.api.pagination import after, list_cursor
+from recserve.api.routes.recommendations import ItemId, Limit, ListCursor, backend_of
+from recserve.api.schemas import responses as answers
+from recserve.api.schemas.write_request import ItemIdsBody, ItemPatchesBody, ItemsBody
+from recserve.api.settings import ApiSettings
+from recserve.auth import actor_of
+from recserve.data.entities import Item
+from recserve.errors import NotFoundError
+from recserve.store import ItemPatch
+
+_LIST = "items"
+
+
+class ItemRoutes:
+    """The handlers.
+
+    Args:
+        settings: The API's settings.
+    """
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+
+    async def upsert_items(self, request: Request) -> Response:
+        """Answer `POST /v1/items`."""
+
+        def parse(data: Any) -> list[Item]:
+            return validate(ItemsBody, data).to_items()
+
+        items = await read(request, self._settings.max_bulk_bytes, parse)
+        accepted, encoded = await backend_of(request).upsert_items(items)
+        return answers.json_response({"accepted": accepted, "encoded": encoded})
+
+    async def patch_items(self, request: Request) -> Response:
+        """Answer `PATCH /v1/items`."""
+
+        def parse(data: Any) -> list[ItemPatch]:
+            return validate(ItemPatchesBody, data).to_patches()
+
+        patches = await read(request, self._settings.max_bulk_bytes, parse)
+        unknown = await backend_of(request).patch_items(patches)
+        return answers.json_response(answers.changed_answer({one.item_id for one in patches}, unknown))
+
+    async def delete_items(self, request: Request) -> Response:
+        """Answer `DELETE /v1/items`."""
+
+        def parse(data: Any) -> list[str]:
+            return list(dict.fromkeys(validate(ItemIdsBody, data).item_ids))
+
+        item_ids = await read(request, self._settings.max_bulk_bytes, parse)
+        deleted = await backend_of(request).delete_items(item_ids, actor_of(request))
+        return answers.json_response({"deleted": deleted})
+
+    async def delete_item(self, request: Request, item_id: ItemId) -> Response:
+        """Answer `DELETE /v1/items/{item_id}`."""
+        deleted = await backend_of(request).delete_items([item_id], actor_of(request))
+        return answers.json_response({"deleted": deleted})
+
+    async def list_items(self, request: Request, limit: Limit = 100, cursor: ListCursor = None) -> Response:
+        """Answer `GET /v1/items`."""
+        found = await backend_of(request).list_items(after(_LIST, cursor), limit + 1)
+        # One more than asked for tells whether there is another page.
+        following = list_cursor(_LIST, found[limit - 1].item_id) if len(found) > limit else None
+        listed = [answers.item_answer(item) for item in found[:limit]]
+        return answers.json_response({"items": listed, "cursor": following})
+
+    async def item(self, request: Request, item_id: ItemId) -> Response:
+        """Answer `GET /v1/items/{item_id}`."""
+        item = await backend_of(request).item(item_id)
+        if item is None:
+            raise NotFoundError(f"unknown item {item_id[:80]!r}", field="item_id")
+        return answers.json_response(answers.item_answer(item))

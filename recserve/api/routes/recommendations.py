@@ -1,0 +1,189 @@
+"""Handlers of recommendations, events and the server itself.
+
+Each reads a request, asks the backend and writes the answer; nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+import recserve
+from recserve.api.backends.protocol import Backend
+from recserve.api.middleware.body import read, validate
+from recserve.api.middleware.metrics import metrics_of
+from recserve.api.pagination import MAX_CURSOR, MAX_URL_CURSOR, Page
+from recserve.api.schemas import about
+from recserve.api.schemas import responses as answers
+from recserve.api.schemas.recommend_request import (
+    MAX_ID,
+    MAX_N,
+    QUERY_KEPT,
+    RankBody,
+    RecommendBody,
+    SimilarBody,
+)
+from recserve.api.schemas.write_request import EventBatchBody, EventBody
+from recserve.api.settings import ApiSettings
+from recserve.data.entities import Event, now_ms
+from recserve.errors import NotReadyError
+from recserve.serving.request import CALL_HEADER
+from recserve.serving.request import Request as Wanted
+
+SAMPLE_USERS = 20
+
+
+def path_id(example: str) -> Any:
+    """An id in a path."""
+    return Path(
+        min_length=1,
+        max_length=MAX_ID,
+        pattern=r"^[^\x00]+$",
+        description="Percent-encode what a path cannot hold.",
+        examples=[example],
+    )
+
+
+ItemId = Annotated[str, path_id("260")]
+UserId = Annotated[str, path_id("42")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
+ListCursor = Annotated[
+    str | None,
+    Query(min_length=1, max_length=MAX_CURSOR, description="From the answer before: what follows it."),
+]
+
+
+class Routes:
+    """The handlers.
+
+    Args:
+        settings: The API's settings.
+    """
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+
+    async def recommend(self, request: Request) -> Response:
+        """Answer `POST /v1/recommend`."""
+
+        def parse(data: Any) -> Page:
+            body = validate(RecommendBody, data)
+            return Page.of(body.request(self._settings, now_ms()), body.cursor)
+
+        return await self._page(request, await read(request, self._settings.max_body_bytes, parse))
+
+    async def similar(self, request: Request) -> Response:
+        """Answer `POST /v1/similar`."""
+
+        def parse(data: Any) -> Page:
+            body = validate(SimilarBody, data)
+            return Page.of(body.request(self._settings), body.cursor)
+
+        return await self._page(request, await read(request, self._settings.max_body_bytes, parse))
+
+    async def recommend_to_user(
+        self,
+        request: Request,
+        user_id: UserId,
+        n: Annotated[int, Query(ge=1, le=MAX_N, description="How many items.")] = 10,
+        scenario: Annotated[
+            str | None, Query(min_length=1, description="A configured pipeline; default: the server's.")
+        ] = None,
+        query: Annotated[
+            str | None, Query(max_length=QUERY_KEPT, description="Free text in any language.")
+        ] = None,
+        cursor: Annotated[
+            str | None,
+            Query(
+                min_length=1,
+                max_length=MAX_CURSOR,
+                description="From an earlier answer to the same request: its next page.",
+            ),
+        ] = None,
+        explain: Annotated[bool, Query(description="Say in words why each item is recommended.")] = True,
+    ) -> Response:
+        """Answer `GET /v1/recommend/{user_id}`."""
+        asked = {"user_id": user_id, "n": n, "scenario": scenario, "query": query, "explain": explain}
+        wanted = validate(RecommendBody, asked).request(self._settings, now_ms())
+        return await self._page(request, Page.of(wanted, cursor), MAX_URL_CURSOR)
+
+    async def _page(self, request: Request, page: Page, longest: int = MAX_CURSOR) -> Response:
+        answer = await backend_of(request).recommend(page.request)
+        metrics_of(request).degraded(answer.degraded)
+        return answers.json_response(answers.page_answer(answer, page.cursor(answer, longest)))
+
+    async def rank(self, request: Request) -> Response:
+        """Answer `POST /v1/rank`."""
+
+        def parse(data: Any) -> Wanted:
+            return validate(RankBody, data).request(self._settings, now_ms())
+
+        wanted = await read(request, self._settings.max_body_bytes, parse)
+        answer = await backend_of(request).recommend(wanted)
+        metrics_of(request).degraded(answer.degraded)
+        return answers.json_response(answers.rank_answer(answer))
+
+    async def events(self, request: Request) -> Response:
+        """Answer `POST /v1/events`."""
+        events = await read(request, self._settings.max_bulk_bytes, self._events_of)
+        call = request.headers.get(CALL_HEADER, "")
+        if call:
+            events = [_named(event, f"{call}-{index}") for index, event in enumerate(events)]
+        stored = await backend_of(request).add_events(events)
+        metrics_of(request).events_stored(stored)
+        return answers.json_response(
+            {"accepted": len(events), "stored": stored, "duplicates": len(events) - stored}
+        )
+
+    def _events_of(self, data: Any) -> list[Event]:
+        now = now_ms()
+        if isinstance(data, dict) and "events" in data:
+            return validate(EventBatchBody, data).to_events(self._settings, now)
+        return [validate(EventBody, data).to_event(self._settings, now)]
+
+    async def plugins(self, request: Request) -> Response:
+        """Answer `GET /v1/plugins`."""
+        found = await backend_of(request).plugins()
+        listed = await asyncio.to_thread(lambda: [about.plugin_answer(plugin) for plugin in found])
+        return answers.json_response({"plugins": listed})
+
+    async def about(self, request: Request) -> Response:
+        """Answer `GET /v1/about`."""
+        users = await backend_of(request).sample_users(SAMPLE_USERS)
+        return answers.json_response(about.about_answer(self._settings, recserve.__version__, list(users)))
+
+    async def live(self, request: Request) -> Response:
+        """Answer `GET /v1/health/live`."""
+        if not await backend_of(request).live():
+            raise NotReadyError("the server cannot work any more; restart it")
+        return answers.json_response({"status": "live"})
+
+    async def ready(self, request: Request) -> Response:
+        """Answer `GET /v1/health/ready`."""
+        readiness = await backend_of(request).ready()
+        if not readiness.ready:
+            missing = "; ".join(f"{part}: {what}" for part, what in readiness.details.items())
+            raise NotReadyError(missing or "the server is starting")
+        return answers.json_response(about.ready_answer(readiness))
+
+
+def _named(event: Event, event_id: str) -> Event:
+    """An event with an id, so that a call that is repeated by the proxy stores it once."""
+    return event if event.event_id else replace(event, event_id=event_id)
+
+
+def backend_of(request: Request) -> Backend:
+    """The backend that serves a request.
+
+    Raises:
+        NotReadyError: There is none yet.
+    """
+    backend: Backend | None = request.app.state.backend
+    if backend is None:
+        raise NotReadyError("the server is starting")
+    return backend

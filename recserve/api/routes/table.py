@@ -1,0 +1,371 @@
+"""Every route: its path, its handler and what the OpenAPI document says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.convertors import CONVERTOR_TYPES, StringConvertor, register_url_convertor
+from starlette.responses import Response
+
+from recserve.api import openapi
+from recserve.api.middleware.fast_path import Handler
+from recserve.api.middleware.metrics import metrics
+from recserve.api.routes.items import ItemRoutes
+from recserve.api.routes.recommendations import Routes
+from recserve.api.routes.users import UserRoutes
+from recserve.api.schemas import about
+from recserve.api.schemas import recommend_request as models
+from recserve.api.schemas import responses as answers
+from recserve.api.schemas import write_request as writes
+from recserve.api.settings import ApiSettings
+
+TAGS = [
+    {"name": "recommendations", "description": "Ask for items."},
+    {"name": "events", "description": "Tell what users do."},
+    {"name": "items", "description": "Keep the catalogue up to date. Changes count at once."},
+    {"name": "users", "description": "Profiles, histories, logging in and being forgotten."},
+    {"name": "server", "description": "Health and what is installed."},
+]
+
+
+class _AnyIdConvertor(StringConvertor):
+    """Ids in paths: unlike ``path``, line breaks are part of an id and an id is never empty."""
+
+    regex = r"[\s\S]+"
+
+
+class _Adder:
+    """Adds routes under one tag."""
+
+    def __init__(self, app: FastAPI, tag: str) -> None:
+        self._app = app
+        self._tag = tag
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        handler: Callable[..., Awaitable[Response]],
+        summary: str,
+        description: str,
+        documented: dict[int | str, dict[str, Any]],
+        *bodies: type[models.Body],
+        **examples: Any,
+    ) -> None:
+        """Add one route.
+
+        Args:
+            method: HTTP method.
+            path: Path template.
+            handler: Reads its body itself and writes its answer itself; see
+                :mod:`recserve.api.schemas.responses`.
+            summary: A few words.
+            description: What a caller must know.
+            documented: From :func:`recserve.api.openapi.responses`.
+            bodies: Model of the body, or several alternatives.
+            examples: Example bodies by name, ``_`` for a space.
+        """
+        self._app.add_api_route(
+            path,
+            handler,
+            methods=[method],
+            tags=[self._tag],
+            summary=summary,
+            description=description,
+            operation_id=handler.__name__,
+            response_model=None,
+            responses=documented,
+            openapi_extra=openapi.request_body(*bodies, examples=_named(examples)) if bodies else None,
+        )
+
+
+def _named(examples: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", " "): value for name, value in examples.items()}
+
+
+def add_routes(app: FastAPI, settings: ApiSettings) -> dict[str, Handler]:
+    """Add all routes.
+
+    Returns:
+        The busiest ones, all of them ``POST``, by path: they have a way past the framework.
+    """
+    if "anyid" not in CONVERTOR_TYPES:
+        register_url_convertor("anyid", _AnyIdConvertor())
+    routes = Routes(settings)
+    _add_recommendations(_Adder(app, "recommendations"), routes)
+    _add_events(_Adder(app, "events"), routes)
+    _add_items(_Adder(app, "items"), ItemRoutes(settings))
+    _add_users(_Adder(app, "users"), UserRoutes(settings))
+    _add_server(_Adder(app, "server"), routes)
+    return {
+        "/v1/recommend": routes.recommend,
+        "/v1/similar": routes.similar,
+        "/v1/rank": routes.rank,
+        "/v1/events": routes.events,
+    }
+
+
+def _add_recommendations(add: _Adder, routes: Routes) -> None:
+    add(
+        "POST",
+        "/v1/recommend",
+        routes.recommend,
+        "Recommend items",
+        "For a user, a session, an item, free text, or any combination; with none of them, what is popular. "
+        "If a part of the server is down the answer is less personal and `degraded` says so. `cursor` of the "
+        "answer, sent with the same body, asks for the next page; pages repeat no item.",
+        openapi.responses(answers.PageAnswer, "Recommendations, best first.", 404, body=True),
+        models.RecommendBody,
+        A_user={"user_id": "42", "n": 10},
+        An_anonymous_session={"session": ["260", {"item_id": "1196", "event": "like"}]},
+        Free_text={"query": "space opera with robots", "n": 5},
+        Everything={
+            "user_id": "42",
+            "query": "funny",
+            "exclude": ["1"],
+            "seen": "allow",
+            "explain": False,
+        },
+    )
+    add(
+        "GET",
+        "/v1/recommend/{user_id:anyid}",
+        routes.recommend_to_user,
+        "Recommend items to a user",
+        "The same by URL alone, for browsers and links. `cursor` is null where it would be too long for one.",
+        openapi.responses(answers.PageAnswer, "Recommendations, best first.", 404, 422),
+    )
+    add(
+        "POST",
+        "/v1/similar",
+        routes.similar,
+        "Similar items",
+        "Served by the scenario called `similar` if there is one, else by the default one.",
+        openapi.responses(answers.PageAnswer, "Similar items, best first.", 404, body=True),
+        models.SimilarBody,
+        Ten_similar_items={"item_id": "260", "n": 10},
+    )
+    add(
+        "POST",
+        "/v1/rank",
+        routes.rank,
+        "Rank items",
+        "Puts the caller's own list in order for a user, a session or free text, with the scenario's ranker, "
+        "filters and rerankers. What may not be returned is in `left_out`.",
+        openapi.responses(answers.RankAnswer, "The items, best first.", 404, body=True),
+        models.RankBody,
+        Search_results={"user_id": "42", "items": ["1", "260", "1196", "2571"]},
+        The_best_two={"session": ["260"], "items": ["1", "1196", "2571"], "n": 2, "explain": False},
+    )
+
+
+def _add_events(add: _Adder, routes: Routes) -> None:
+    add(
+        "POST",
+        "/v1/events",
+        routes.events,
+        "Record events",
+        "One event, or up to 10,000 in `events`: all are stored, or none. They are durable when this answers "
+        "and count in the very next recommendation.",
+        openapi.responses(answers.EventsAnswer, "Stored.", body=True),
+        writes.EventBody,
+        writes.EventBatchBody,
+        One_event={"user_id": "42", "item_id": "260", "event": "rating", "value": 5},
+        What_a_recommendation_led_to={
+            "user_id": "42",
+            "item_id": "1196",
+            "event": "click",
+            "recommendation_id": "0d8e1c6be7a24c4f8a6c2a4b7c0f9d11",
+        },
+        A_batch={
+            "events": [
+                {"user_id": "42", "item_id": "260", "event": "view", "event_id": "a1"},
+                {"user_id": "7", "item_id": "1196", "event": "like", "event_id": "a2"},
+            ]
+        },
+    )
+
+
+def _add_items(add: _Adder, routes: ItemRoutes) -> None:
+    add(
+        "GET",
+        "/v1/items",
+        routes.list_items,
+        "List items",
+        "The whole catalogue, part by part: `cursor` of each answer asks for the next part. The order is "
+        "fixed and means nothing. An item is never listed twice, even while others write.",
+        openapi.responses(answers.ItemsAnswer, "Items.", 422),
+    )
+    add(
+        "POST",
+        "/v1/items",
+        routes.upsert_items,
+        "Add or replace items",
+        "Up to 10,000 items, all or none. They are durable when this answers, and can be found by content "
+        "within seconds, without training.",
+        openapi.responses(answers.ItemsStoredAnswer, "Stored.", body=True),
+        writes.ItemsBody,
+        A_new_item={"items": [{"item_id": "t-1", "attributes": {"title": "Dune", "genres": ["Sci-Fi"]}}]},
+        For_a_while={
+            "items": [
+                {
+                    "item_id": "t-2",
+                    "attributes": {"title": "Summer special"},
+                    "expires_at": "2030-09-01T00:00:00Z",
+                }
+            ]
+        },
+    )
+    add(
+        "PATCH",
+        "/v1/items",
+        routes.patch_items,
+        "Change items",
+        "Sets some attributes (null removes one), hides items or lets them expire; what is left out stays. A "
+        "hidden or expired item is not in any answer from now on.",
+        openapi.responses(answers.ChangedAnswer, "Changed.", body=True),
+        writes.ItemPatchesBody,
+        Hide={"items": [{"item_id": "260", "hidden": True}]},
+        Correct={"items": [{"item_id": "260", "attributes": {"year": 1977, "draft": None}}]},
+        Never_expire={"items": [{"item_id": "260", "expires_at": None}]},
+    )
+    add(
+        "DELETE",
+        "/v1/items",
+        routes.delete_items,
+        "Delete items",
+        "Up to 10,000 items, all or none. No answer has them from now on. Deleting again does no harm.",
+        openapi.responses(answers.DeletedAnswer, "Deleted.", body=True),
+        writes.ItemIdsBody,
+        Two_items={"item_ids": ["t-1", "t-2"]},
+    )
+    add(
+        "GET",
+        "/v1/items/{item_id:anyid}",
+        routes.item,
+        "One item",
+        "Its id, title, attributes and state.",
+        openapi.responses(answers.ItemAnswer, "The item.", 404, 422),
+    )
+    add(
+        "DELETE",
+        "/v1/items/{item_id:anyid}",
+        routes.delete_item,
+        "Delete an item",
+        "No answer has it from now on. Deleting again does no harm.",
+        openapi.responses(answers.DeletedAnswer, "Deleted.", 422),
+    )
+
+
+def _add_users(add: _Adder, routes: UserRoutes) -> None:
+    add(
+        "GET",
+        "/v1/users",
+        routes.list_users,
+        "List users",
+        "All users with a profile, part by part, as for items.",
+        openapi.responses(answers.UsersAnswer, "Users.", 422),
+    )
+    add(
+        "POST",
+        "/v1/users",
+        routes.upsert_users,
+        "Add or replace profiles",
+        "Up to 10,000 users, all or none. A user needs no profile; stated interests help while there are few "
+        "events.",
+        openapi.responses(answers.UsersStoredAnswer, "Stored.", body=True),
+        writes.UsersBody,
+        Interests={"users": [{"user_id": "42", "attributes": {"interests": "space opera, robots"}}]},
+    )
+    add(
+        "PATCH",
+        "/v1/users",
+        routes.patch_users,
+        "Change profiles",
+        "Sets some attributes; null removes one; what is left out stays.",
+        openapi.responses(answers.ChangedAnswer, "Changed.", body=True),
+        writes.UserPatchesBody,
+        Move={"users": [{"user_id": "42", "attributes": {"country": "SE", "newsletter": None}}]},
+    )
+    # Before the profile, whose path would swallow it.
+    add(
+        "GET",
+        "/v1/users/{user_id:anyid}/history",
+        routes.history,
+        "A user's history",
+        "The newest events, newest first.",
+        openapi.responses(answers.HistoryAnswer, "The events; none for an unknown user.", 422),
+    )
+    add(
+        "POST",
+        "/v1/users/{user_id:anyid}/merge",
+        routes.merge_user,
+        "Log a session in",
+        "Events that were sent under the id of an anonymous session become this user's; attributes are added "
+        "where the user has none of that name. Merging again does no harm.",
+        openapi.responses(answers.MergedAnswer, "Merged.", body=True),
+        writes.MergeBody,
+        A_session={"from": "session-123"},
+    )
+    add(
+        "GET",
+        "/v1/users/{user_id:anyid}",
+        routes.user,
+        "A user's profile",
+        "Its attributes.",
+        openapi.responses(answers.UserAnswer, "The profile.", 404, 422),
+    )
+    add(
+        "DELETE",
+        "/v1/users/{user_id:anyid}",
+        routes.delete_user,
+        "Forget a user",
+        "Removes events, profile and logged recommendations from the store and from all caches; no bundle "
+        "that is trained from now on knows the person. The receipt does not name the person.",
+        openapi.responses(answers.ReceiptAnswer, "Deleted; also for a user who was not known.", 422),
+    )
+
+
+def _add_server(add: _Adder, routes: Routes) -> None:
+    add(
+        "GET",
+        "/v1/plugins",
+        routes.plugins,
+        "Installed plugins",
+        "Where each comes from, what it contributes, and the JSON schema of every component's parameters.",
+        openapi.responses(about.PluginsAnswer, "The plugins."),
+    )
+    add(
+        "GET",
+        "/v1/about",
+        routes.about,
+        "What this server can be asked",
+        "Scenarios, event types with their scales, and a few users to try.",
+        openapi.responses(about.AboutAnswer, "What there is."),
+    )
+    add(
+        "GET",
+        "/v1/metrics",
+        metrics,
+        "Metrics",
+        "For Prometheus, in its text format. Of the replica that answers; `replica` says which.",
+        openapi.text_responses("The metrics."),
+    )
+    add(
+        "GET",
+        "/v1/health/live",
+        routes.live,
+        "Liveness",
+        "Whether the process works; if not, restart it.",
+        openapi.responses(about.LiveAnswer, "It works.", public=True),
+    )
+    add(
+        "GET",
+        "/v1/health/ready",
+        routes.ready,
+        "Readiness",
+        "Whether requests should be sent here.",
+        openapi.responses(about.ReadyAnswer, "It is ready.", public=True),
+    )

@@ -1,0 +1,110 @@
+"""Handlers of users."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from recserve.api.middleware.body import read, validate
+from recserve.api.pagination import after, list_cursor
+from recserve.api.routes.recommendations import Limit, ListCursor, UserId, backend_of
+from recserve.api.schemas import responses as answers
+from recserve.api.schemas.write_request import MergeBody, UserPatchesBody, UsersBody
+from recserve.api.settings import ApiSettings
+from recserve.auth import actor_of
+from recserve.data.entities import User
+from recserve.errors import InvalidRequestError, NotFoundError
+from recserve.store import UserPatch
+
+_LIST = "users"
+_HISTORY = "/history"
+_MERGE = "/merge"
+
+
+class UserRoutes:
+    """The handlers.
+
+    Args:
+        settings: The API's settings.
+    """
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+
+    async def upsert_users(self, request: Request) -> Response:
+        """Answer `POST /v1/users`."""
+
+        def parse(data: Any) -> list[User]:
+            return validate(UsersBody, data).to_users()
+
+        users = await read(request, self._settings.max_bulk_bytes, parse)
+        return answers.json_response({"accepted": await backend_of(request).upsert_users(users)})
+
+    async def patch_users(self, request: Request) -> Response:
+        """Answer `PATCH /v1/users`."""
+
+        def parse(data: Any) -> list[UserPatch]:
+            return validate(UserPatchesBody, data).to_patches()
+
+        patches = await read(request, self._settings.max_bulk_bytes, parse)
+        unknown = await backend_of(request).patch_users(patches)
+        return answers.json_response(answers.changed_answer({one.user_id for one in patches}, unknown))
+
+    async def list_users(self, request: Request, limit: Limit = 100, cursor: ListCursor = None) -> Response:
+        """Answer `GET /v1/users`."""
+        found = await backend_of(request).list_users(after(_LIST, cursor), limit + 1)
+        # One more than asked for tells whether there is another page.
+        following = list_cursor(_LIST, found[limit - 1].user_id) if len(found) > limit else None
+        listed = [answers.user_answer(user) for user in found[:limit]]
+        return answers.json_response({"users": listed, "cursor": following})
+
+    async def user(self, request: Request, user_id: UserId) -> Response:
+        """Answer `GET /v1/users/{user_id}`."""
+        _refuse(request, user_id, _MERGE, "POST")
+        user = await backend_of(request).user(user_id)
+        if user is None:
+            raise NotFoundError(f"user {user_id[:80]!r} has no profile", field="user_id")
+        return answers.json_response(answers.user_answer(user))
+
+    async def history(self, request: Request, user_id: UserId, limit: Limit = 50) -> Response:
+        """Answer `GET /v1/users/{user_id}/history`."""
+        if not _ends_in(request, _HISTORY):
+            return await self.user(request, user_id + _HISTORY)
+        events = await backend_of(request).history(user_id, limit)
+        return answers.json_response(answers.history_answer(user_id, list(events)))
+
+    async def merge_user(self, request: Request, user_id: UserId) -> Response:
+        """Answer `POST /v1/users/{user_id}/merge`."""
+
+        def parse(data: Any) -> str:
+            return validate(MergeBody, data).source
+
+        if not _ends_in(request, _MERGE):  # a user called so, who cannot be posted to
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "DELETE, GET"})
+        source = await read(request, self._settings.max_body_bytes, parse)
+        if source == user_id:
+            raise InvalidRequestError("from: a user cannot become itself", field="from")
+        return answers.json_response({"moved": await backend_of(request).merge_user(source, user_id)})
+
+    async def delete_user(self, request: Request, user_id: UserId) -> Response:
+        """Answer `DELETE /v1/users/{user_id}`."""
+        _refuse(request, user_id, _HISTORY, "GET")
+        _refuse(request, user_id, _MERGE, "POST")
+        receipt = await backend_of(request).delete_user(user_id, actor_of(request))
+        return answers.json_response(answers.receipt_answer(receipt))
+
+
+def _refuse(request: Request, user_id: str, suffix: str, allowed: str) -> None:
+    """Refuse what is meant for a part of a user, lest it be done to a user whose id ends in its name."""
+    if user_id.endswith(suffix) and _ends_in(request, suffix):
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allowed})
+
+
+def _ends_in(request: Request, suffix: str) -> bool:
+    """Whether a path ends so as it was sent: a user called ``a/history`` sends ``a%2Fhistory``."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return raw.partition(b"?")[0].endswith(suffix.encode())

@@ -1,0 +1,129 @@
+"""Answers about the server itself: health, what is installed and what it can be asked."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from recserve.api.backends.protocol import Readiness
+from recserve.api.schemas.responses import Answer
+from recserve.api.settings import ApiSettings
+from recserve.plugin.protocols import Component
+from recserve.plugin.registry import PluginInfo
+
+
+class LiveAnswer(Answer):
+    """The process works."""
+
+    status: Literal["live"]
+
+
+class ReadyAnswer(Answer):
+    """What is ready."""
+
+    ready: bool
+    bundle: str | None = Field(description="The bundle in service.", examples=["4f1a09c2d7"])
+    store: bool = Field(description="The store answers.")
+    stages: dict[str, bool] = Field(description="Stage -> it answers.", examples=[{"retrieval": True}])
+    details: dict[str, str] = Field(description="Part -> what is wrong with it.", examples=[{}])
+
+
+class EventTypeAnswer(Answer):
+    """What an event type means."""
+
+    weight: float = Field(description="Signed confidence; negative for a dislike.", examples=[1.0])
+    value_range: list[float] | None = Field(description="Scale of the value.", examples=[[0.5, 5.0]])
+
+
+class AboutAnswer(Answer):
+    """What this server can be asked."""
+
+    version: str = Field(examples=["0.1.0"])
+    scenarios: list[str] = Field(examples=[["home"]])
+    default_scenario: str = Field(examples=["home"])
+    events: dict[str, EventTypeAnswer] = Field(description="Event types that may be sent.")
+    sample_users: list[str] = Field(description="A few known users to try.", examples=[["1", "42"]])
+
+
+class ComponentAnswer(Answer):
+    """One component of a plugin."""
+
+    stage: str = Field(examples=["retriever"])
+    name: str = Field(description="What configuration calls it.", examples=["mf"])
+    summary: str = Field(examples=["Implicit-feedback matrix factorisation."])
+    needs_vectors: bool = Field(description="It needs a text encoder.")
+    parameters: dict[str, Any] = Field(description="JSON schema of its parameters.")
+    argument: dict[str, Any] | None = Field(
+        description="JSON schema of a filter's argument in requests; null for other stages."
+    )
+
+
+class PluginAnswer(Answer):
+    """One installed plugin."""
+
+    name: str = Field(description="Its entry point.", examples=["mf"])
+    distribution: str = Field(examples=["recserve"])
+    version: str = Field(examples=["0.1.0"])
+    error: str | None = Field(description="Why it could not be loaded; null if it was.", examples=[None])
+    components: list[ComponentAnswer]
+
+
+class PluginsAnswer(Answer):
+    """The installed plugins."""
+
+    plugins: list[PluginAnswer]
+
+
+def ready_answer(readiness: Readiness) -> dict[str, Any]:
+    """See :class:`ReadyAnswer`."""
+    return {
+        "ready": readiness.ready,
+        "bundle": readiness.bundle,
+        "store": readiness.store,
+        "stages": readiness.stages,
+        "details": readiness.details,
+    }
+
+
+def about_answer(settings: ApiSettings, version: str, sample_users: list[str]) -> dict[str, Any]:
+    """See :class:`AboutAnswer`."""
+    return {
+        "version": version,
+        "scenarios": settings.scenarios,
+        "default_scenario": settings.default_scenario,
+        "events": {
+            name: {"weight": kind.weight, "value_range": kind.value_range}
+            for name, kind in settings.event_types.items()
+        },
+        "sample_users": sample_users,
+    }
+
+
+def plugin_answer(plugin: PluginInfo) -> dict[str, Any]:
+    """See :class:`PluginAnswer`."""
+    return {
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "error": plugin.error,
+        "components": [
+            _component(stage.value, component)
+            for stage, components in plugin.components.items()
+            for component in components
+        ],
+    }
+
+
+def _component(stage: str, component: Component) -> dict[str, Any]:
+    argument = None
+    if component.argument is not None:
+        argument = TypeAdapter(component.argument).json_schema()
+    return {
+        "stage": stage,
+        "name": component.name,
+        "summary": component.summary,
+        "needs_vectors": component.needs_vectors,
+        "parameters": component.params.model_json_schema(),
+        "argument": argument,
+    }

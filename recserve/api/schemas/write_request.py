@@ -1,0 +1,224 @@
+"""Bodies that write: events, items and users."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field
+
+from recserve.api.schemas.recommend_request import (
+    MAX_LIST,
+    Body,
+    Identifier,
+    Timestamp,
+    Value,
+    check_not_future,
+)
+from recserve.api.settings import ApiSettings
+from recserve.data.entities import Event, Item, User
+from recserve.store import KEEP, ItemPatch, UserPatch
+
+MAX_RECOMMENDATION_ID = 200
+
+
+class EventBody(Body):
+    """One thing that a user did with an item."""
+
+    user_id: Identifier = Field(description="Who; need not be known yet.", examples=["42"])
+    item_id: Identifier = Field(description="With what; need not be in the catalogue.", examples=["260"])
+    event: str = Field(min_length=1, description="A configured event type.", examples=["rating"])
+    timestamp: Timestamp = Field(
+        None,
+        description="ISO 8601, epoch seconds or milliseconds; default: now. At most a day in the future.",
+        examples=["2025-01-31T12:00:00Z"],
+    )
+    value: Value | None = Field(None, description="Rating, count or amount.", examples=[4.5])
+    event_id: Identifier | None = Field(
+        None,
+        description="Idempotency key: sending the same id again stores nothing, so retries do no harm.",
+        examples=["3f9c1a"],
+    )
+    recommendation_id: Identifier | None = Field(
+        None,
+        max_length=MAX_RECOMMENDATION_ID,
+        description="The recommendation that led to it: joins what was shown and what came of it.",
+        examples=["0d8e1c6be7a24c4f8a6c2a4b7c0f9d11"],
+    )
+
+    def to_event(self, settings: ApiSettings, now: int, place: str = "") -> Event:
+        """The domain event.
+
+        Raises:
+            InvalidRequestError: Unknown event type, value off its scale, or a time in the future.
+        """
+        settings.check_event(self.event, self.value, place)
+        check_not_future(self.timestamp, now, place)
+        return Event(
+            user_id=self.user_id,
+            item_id=self.item_id,
+            event=self.event,
+            timestamp=now if self.timestamp is None else self.timestamp,
+            value=self.value,
+            event_id=self.event_id or "",
+            recommendation_id=self.recommendation_id,
+        )
+
+
+class EventBatchBody(Body):
+    """Many events in one call: all are stored, or none."""
+
+    nested: ClassVar[dict[str, type[BaseModel]]] = {"events": EventBody}
+
+    events: list[EventBody] = Field(
+        min_length=1, max_length=MAX_LIST, description="Up to 10,000 events, in any order of time."
+    )
+
+    def to_events(self, settings: ApiSettings, now: int) -> list[Event]:
+        """The domain events; see :meth:`EventBody.to_event`."""
+        return [event.to_event(settings, now, f"events[{index}].") for index, event in enumerate(self.events)]
+
+
+_EXPIRES = "From this moment on never returned; ISO 8601, epoch seconds or milliseconds, past or future."
+
+
+class ItemBody(Body):
+    """One item."""
+
+    item_id: Identifier = Field(description="Its id.", examples=["260"])
+    attributes: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Anything that is known of it; text attributes make it retrievable by content.",
+        examples=[{"title": "Star Wars", "year": 1977, "genres": ["Action", "Sci-Fi"]}],
+    )
+    hidden: bool = Field(False, description="Kept, but never returned.", examples=[False])
+    expires_at: Timestamp = Field(
+        None, description=f"{_EXPIRES} Default: never.", examples=["2030-01-31T12:00:00Z"]
+    )
+
+    def to_item(self) -> Item:
+        """The domain item."""
+        return Item(self.item_id, self.attributes, self.hidden, self.expires_at)
+
+
+class ItemsBody(Body):
+    """Items to add or to replace."""
+
+    nested: ClassVar[dict[str, type[BaseModel]]] = {"items": ItemBody}
+
+    items: list[ItemBody] = Field(
+        min_length=1, max_length=MAX_LIST, description="Up to 10,000 items; of equal ids the last one counts."
+    )
+
+    def to_items(self) -> list[Item]:
+        """The domain items."""
+        return [item.to_item() for item in self.items]
+
+
+class ItemPatchBody(Body):
+    """What changes of one item; what is left out stays."""
+
+    item_id: Identifier = Field(description="Its id.", examples=["260"])
+    attributes: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Attributes to set; null removes one.",
+        examples=[{"year": 1977, "draft": None}],
+    )
+    hidden: bool | None = Field(None, description="Hide it, or show it again.", examples=[True])
+    expires_at: Timestamp = Field(
+        None, description=f"{_EXPIRES} null: never.", examples=["2030-01-31T12:00:00Z"]
+    )
+
+    def to_patch(self) -> ItemPatch:
+        """The store's patch."""
+        expires = self.expires_at if "expires_at" in self.model_fields_set else KEEP
+        return ItemPatch(self.item_id, self.attributes, self.hidden, expires)
+
+
+class ItemPatchesBody(Body):
+    """Changes of items."""
+
+    nested: ClassVar[dict[str, type[BaseModel]]] = {"items": ItemPatchBody}
+
+    items: list[ItemPatchBody] = Field(
+        min_length=1, max_length=MAX_LIST, description="Up to 10,000 changes, made in this order."
+    )
+
+    def to_patches(self) -> list[ItemPatch]:
+        """The store's patches."""
+        return [item.to_patch() for item in self.items]
+
+
+class ItemIdsBody(Body):
+    """Items to delete."""
+
+    item_ids: list[Identifier] = Field(
+        min_length=1, max_length=MAX_LIST, description="Up to 10,000 ids.", examples=[["260", "1196"]]
+    )
+
+
+class UserBody(Body):
+    """What is known of one person beside events."""
+
+    user_id: Identifier = Field(description="Who.", examples=["42"])
+    attributes: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The profile; stated interests, as free text, count while the user has done little.",
+        examples=[{"interests": "space opera, robots", "country": "NO"}],
+    )
+
+    def to_user(self) -> User:
+        """The domain user."""
+        return User(self.user_id, self.attributes)
+
+
+class UsersBody(Body):
+    """Profiles to add or to replace."""
+
+    nested: ClassVar[dict[str, type[BaseModel]]] = {"users": UserBody}
+
+    users: list[UserBody] = Field(
+        min_length=1, max_length=MAX_LIST, description="Up to 10,000 users; of equal ids the last one counts."
+    )
+
+    def to_users(self) -> list[User]:
+        """The domain users."""
+        return [user.to_user() for user in self.users]
+
+
+class UserPatchBody(Body):
+    """What changes of one profile; what is left out stays."""
+
+    user_id: Identifier = Field(description="Who.", examples=["42"])
+    attributes: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Attributes to set; null removes one.",
+        examples=[{"country": "SE", "newsletter": None}],
+    )
+
+    def to_patch(self) -> UserPatch:
+        """The store's patch."""
+        return UserPatch(self.user_id, self.attributes)
+
+
+class UserPatchesBody(Body):
+    """Changes of profiles."""
+
+    nested: ClassVar[dict[str, type[BaseModel]]] = {"users": UserPatchBody}
+
+    users: list[UserPatchBody] = Field(
+        min_length=1, max_length=MAX_LIST, description="Up to 10,000 changes, made in this order."
+    )
+
+    def to_patches(self) -> list[UserPatch]:
+        """The store's patches."""
+        return [user.to_patch() for user in self.users]
+
+
+class MergeBody(Body):
+    """Who turned out to be this user."""
+
+    source: Identifier = Field(
+        alias="from",
+        description="The user id under which an anonymous session's events were sent.",
+        examples=["session-123"],
+    )

@@ -1,0 +1,217 @@
+"""Checks that a person who was deleted is gone: from the store, and from every bundle.
+
+Only a digest of the person's id is known by then. So every text in a bundle is digested and compared,
+and arrays are judged by their shape: what has one row a user of the training data, but not one an item,
+may hold something about each user.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recserve.bundles.bundle import ITEMS, MANIFEST, Bundle, BundleRepository
+from recserve.errors import BundleError, NotFoundError
+from recserve.store import Deletion, Store, key_of
+
+_BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class BundleCheck:
+    """What was found in one bundle.
+
+    Attributes:
+        bundle_id: The bundle.
+        texts: Places of texts that are the person's id.
+        arrays: Arrays with one row a user, with their shapes.
+        item_ids: Places of texts that are the person's id, but an item's id as well: nothing tells
+            which of them is meant.
+        problem: Why the bundle could not be checked, empty if it was.
+    """
+
+    bundle_id: str
+    texts: tuple[str, ...] = ()
+    arrays: tuple[str, ...] = ()
+    item_ids: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether it was checked and nothing of the person was found."""
+        return not (self.texts or self.arrays or self.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether a deletion holds.
+
+    Attributes:
+        deletion: The deletion.
+        traces: Rows that still name the person, by table of the store.
+        bundles: What was found in each bundle.
+    """
+
+    deletion: Deletion
+    traces: Mapping[str, int]
+    bundles: tuple[BundleCheck, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing of the person is left."""
+        return not any(self.traces.values()) and all(one.clean for one in self.bundles)
+
+
+def verify_deletion(
+    store: Store,
+    repository: BundleRepository,
+    receipt_id: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Verification:
+    """Look for traces of a deleted person in the store and in every bundle.
+
+    Args:
+        store: The store.
+        repository: Where bundles live; the remote ones are fetched.
+        receipt_id: Of the receipt that the deletion returned.
+        progress: Called with the bundles done and the bundles there are.
+
+    Raises:
+        NotFoundError: There is no such receipt.
+        StoreError: The database failed.
+    """
+    deletion = store.deletion(receipt_id)
+    if deletion is None:
+        raise NotFoundError(
+            f"no deletion has the receipt {receipt_id[:80]!r}; list them with: recserve deletions list",
+            field="receipt_id",
+        )
+    bundle_ids = repository.ids()
+    checks = []
+    for done, bundle_id in enumerate(bundle_ids, 1):
+        checks.append(_check(repository, bundle_id, deletion.user_key))
+        progress(done, len(bundle_ids))
+    return Verification(deletion, store.traces(deletion), tuple(checks))
+
+
+def _check(repository: BundleRepository, bundle_id: str, user_key: bytes) -> BundleCheck:
+    try:
+        bundle = repository.open(bundle_id)
+    except BundleError as error:
+        return BundleCheck(bundle_id, problem=error.message)
+    names = sorted([MANIFEST, *bundle.manifest.files])
+    search = _Search(user_key)
+    for name in names:
+        search.file(bundle.directory, name)
+    is_item = f"{ITEMS}: item_id" in search.places
+    return BundleCheck(
+        bundle_id,
+        texts=() if is_item else tuple(search.places),
+        arrays=tuple(_arrays_of_users(bundle, names)),
+        item_ids=tuple(search.places) if is_item else (),
+    )
+
+
+class _Search:
+    """Collects the places where a text has one digest."""
+
+    def __init__(self, user_key: bytes) -> None:
+        self._user_key = user_key
+        self.places: dict[str, None] = {}  # in the order of finding
+
+    def file(self, folder: Path, name: str) -> None:
+        """Search one file of a bundle."""
+        path = folder / name
+        if path.suffix == ".json":
+            self._value(json.loads(path.read_bytes()), name)
+        elif path.suffix == ".parquet":
+            self._parquet(path, name)
+        elif path.suffix == ".safetensors":
+            self._value(_safetensors_header(path), name)
+
+    def _parquet(self, path: Path, name: str) -> None:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            self._value({_text(key): _text(value) for key, value in (schema.metadata or {}).items()}, name)
+            self._value(schema.names, name)
+            for batch in file.iter_batches(_BATCH_ROWS):
+                for column, values in zip(batch.schema.names, batch.columns, strict=True):
+                    if not pa.types.is_primitive(values.type):
+                        self._value(_distinct(values), f"{name}: {column}")
+
+    def _value(self, value: Any, place: str) -> None:
+        for text in _texts(value):
+            if key_of(text) == self._user_key:
+                self.places[place] = None
+
+
+def _distinct(values: pa.Array) -> list[Any]:
+    plain = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+    return list((values.unique() if plain else values).to_pylist())
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON-like value; those inside of texts that are JSON themselves, too."""
+    if isinstance(value, bytes):
+        value = _text(value)
+    if isinstance(value, str):
+        if _encodable(value):
+            yield value
+        if value[:1] in ("{", "["):
+            try:
+                inner = json.loads(value)
+            except ValueError:
+                return
+            yield from _texts(inner)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _texts(key)
+            yield from _texts(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _texts(one)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which no id has
+        return False
+    return True
+
+
+def _arrays_of_users(bundle: Bundle, names: list[str]) -> Iterator[str]:
+    users = bundle.manifest.data.users
+    items = pq.read_metadata(bundle.directory / ITEMS).num_rows
+    for name in names:
+        for array, shape in _shapes(bundle.directory / name):
+            if shape and shape[0] == users != items:
+                inside = f": {array}" if array else ""
+                yield f"{name}{inside} {'x'.join(map(str, shape))}"
+
+
+def _shapes(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if path.suffix == ".npy":
+        yield "", np.load(path, mmap_mode="r", allow_pickle=False).shape
+    elif path.suffix == ".safetensors":
+        for name, tensor in _safetensors_header(path).items():
+            if name != "__metadata__":
+                yield name, tuple(tensor["shape"])
+
+
+def _safetensors_header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+    return header

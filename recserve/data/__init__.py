@@ -1,0 +1,1 @@
+"""The field's nouns: items, users, events, catalogues, vocabularies, batches and datasets."""

@@ -1,0 +1,290 @@
+"""The small frozen types that every part of recserve speaks.
+
+Outside the graph things are named by external string ids (:class:`Item`, :class:`Event`). Inside the
+graph everything is batch-first: B queries a call, items as dense int32 rows of the bundle's
+vocabulary, times as int64 milliseconds since the epoch (UTC).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from recserve.data.arrays import BoolArray, FloatArray, Int16Array, Int32Array, Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """B lists of catalogue rows in two flat arrays.
+
+    Attributes:
+        offsets: int64, shape (B + 1,); list b is ``values[offsets[b]:offsets[b + 1]]``.
+        values: int32, shape (N,).
+    """
+
+    offsets: Int64Array
+    values: Int32Array
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[int] | Int32Array]) -> Ragged:
+        """Pack Python lists or arrays of rows."""
+        offsets = np.zeros(len(lists) + 1, dtype=np.int64)
+        np.cumsum([len(rows) for rows in lists], out=offsets[1:])
+        parts = [np.asarray(rows, dtype=np.int32) for rows in lists]
+        values = np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
+        return cls(offsets, values)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> Int32Array:
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """The recent events of B users, ragged, oldest first within each user.
+
+    Attributes:
+        offsets: int64, shape (B + 1,).
+        items: int32, shape (N,); catalogue rows. Rows >= ``n_items`` mean live-encoded items that
+            the bundle does not know: row ``n_items + j`` has the vector ``extra_vectors[j]``.
+        events: int16, shape (N,); index into the configured event types.
+        weights: float32, shape (N,); signed confidence, negative for dislikes.
+        timestamps: int64, shape (N,); milliseconds since the epoch.
+    """
+
+    offsets: Int64Array
+    items: Int32Array
+    events: Int16Array
+    weights: FloatArray
+    timestamps: Int64Array
+
+    @classmethod
+    def empty(cls, batch: int) -> Histories:
+        """Histories of ``batch`` users who have done nothing yet."""
+        return cls(
+            np.zeros(batch + 1, dtype=np.int64),
+            np.empty(0, dtype=np.int32),
+            np.empty(0, dtype=np.int16),
+            np.empty(0, dtype=np.float32),
+            np.empty(0, dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64Array:
+        """Events of each user, int64, shape (B,)."""
+        return np.diff(self.offsets)
+
+    def owners(self) -> Int64Array:
+        """The user (0..B-1) of each event, int64, shape (N,)."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
+
+    def where(self, keep: BoolArray) -> Histories:
+        """Only the events marked in ``keep`` (bool, shape (N,)), users unchanged."""
+        counts = np.bincount(self.owners()[keep], minlength=len(self))
+        offsets = np.zeros(len(self) + 1, dtype=np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        return Histories(
+            offsets, self.items[keep], self.events[keep], self.weights[keep], self.timestamps[keep]
+        )
+
+    def known(self, n_items: int) -> Histories:
+        """Only the events on items of the bundle's catalogue (rows below ``n_items``)."""
+        inside = (self.items >= 0) & (self.items < n_items)
+        return self if inside.all() else self.where(inside)
+
+    def positive(self) -> Histories:
+        """Only the events with positive confidence."""
+        liked = self.weights > 0
+        return self if liked.all() else self.where(liked)
+
+    def last(self, length: int) -> Histories:
+        """At most the last ``length`` events of each user."""
+        if len(self.items) == 0 or int(self.lengths.max()) <= length:
+            return self
+        position_from_end = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.items))
+        return self.where(position_from_end <= length)
+
+    def select(self, users: Int64Array) -> Histories:
+        """The histories of these users (int64 indices, shape (M,)), in that order."""
+        lengths = self.lengths[users]
+        offsets = np.zeros(len(users) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        index = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
+        return Histories(
+            offsets,
+            self.items[index],
+            self.events[index],
+            self.weights[index],
+            self.timestamps[index],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """A batch of B queries as the stages see them.
+
+    Attributes:
+        user_ids: External ids, None for an anonymous session; length B.
+        histories: Recent events of each user or session, oldest first.
+        times: int64, shape (B,); the moment each query is asked at, milliseconds.
+        anchors: int32, shape (B,); row of the item that similar items are asked for, -1 for none.
+        excluded: Rows that must not be returned (seen items, the caller's list).
+        texts: Free text of each query, None where there is none; length B.
+        text_vectors: float32, shape (B, d), unit length, zero rows where there is no text; None when
+            the whole batch has none.
+        extra_vectors: float32, shape (M, d); see :attr:`Histories.items`.
+        allowed: For each query a bool array of shape (n_items,) or None for "everything"; filled by
+            the retrieval stage from its filters.
+        filters: The ``filter`` object of each request, filter name -> argument.
+        contexts: The ``context`` object of each request.
+        live_version: Catalogue version of the store that rows beyond the bundle's are numbered by, -1
+            where there are none; see :mod:`recserve.serving.state.live_catalogue`.
+        wants_seeds: Whether anybody will be told why. Otherwise retrievers may leave seeds out, which take
+            a seventh of the time; training never wants them, so rankers must not read them.
+    """
+
+    user_ids: tuple[str | None, ...]
+    histories: Histories
+    times: Int64Array
+    anchors: Int32Array
+    excluded: Ragged
+    texts: tuple[str | None, ...] = ()
+    text_vectors: FloatArray | None = None
+    extra_vectors: FloatArray | None = None
+    allowed: tuple[BoolArray | None, ...] = ()
+    filters: tuple[Mapping[str, Any], ...] = ()
+    contexts: tuple[Mapping[str, Any], ...] = ()
+    live_version: int = -1
+    wants_seeds: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        histories: Histories,
+        times: Int64Array,
+        *,
+        anchors: Int32Array | None = None,
+        excluded: Ragged | None = None,
+        text_vectors: FloatArray | None = None,
+        wants_seeds: bool = True,
+    ) -> Queries:
+        """Build a plain batch from histories, as training and evaluation do."""
+        batch = len(histories)
+        return cls(
+            user_ids=(None,) * batch,
+            histories=histories,
+            times=times,
+            anchors=np.full(batch, -1, dtype=np.int32) if anchors is None else anchors,
+            excluded=Ragged.of([[]] * batch) if excluded is None else excluded,
+            texts=(None,) * batch,
+            text_vectors=text_vectors,
+            allowed=(None,) * batch,
+            filters=({},) * batch,
+            contexts=({},) * batch,
+            wants_seeds=wants_seeds,
+        )
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    def with_allowed(self, allowed: tuple[BoolArray | None, ...]) -> Queries:
+        """The same batch with the filters' masks set."""
+        return replace(self, allowed=allowed)
+
+    def part(self, start: int, stop: int) -> Queries:
+        """Queries ``start:stop`` as a batch of their own."""
+        offsets = self.excluded.offsets[start : stop + 1]
+        vectors = self.text_vectors
+        return replace(
+            self,
+            user_ids=self.user_ids[start:stop],
+            histories=self.histories.select(np.arange(start, stop, dtype=np.int64)),
+            times=self.times[start:stop],
+            anchors=self.anchors[start:stop],
+            excluded=Ragged(offsets - offsets[0], self.excluded.values[offsets[0] : offsets[-1]]),
+            texts=self.texts[start:stop],
+            text_vectors=None if vectors is None else vectors[start:stop],
+            allowed=self.allowed[start:stop],
+            filters=self.filters[start:stop],
+            contexts=self.contexts[start:stop],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What one retriever found for B queries, best first.
+
+    Attributes:
+        items: int32, shape (B, K); catalogue rows, -1 pads short rows (always at the end).
+        scores: float32, shape (B, K); higher is better, -inf at pads. Scales differ by retriever.
+        seeds: int32, shape (B, K); the history row that led to each item, -1 where there is none or where
+            the batch does not want to know.
+    """
+
+    items: Int32Array
+    scores: FloatArray
+    seeds: Int32Array
+
+    @classmethod
+    def of(cls, items: Int32Array, scores: FloatArray, seeds: Int32Array | None = None) -> Retrieved:
+        """Wrap arrays; without ``seeds`` nothing is attributed."""
+        if seeds is None:
+            seeds = np.full(items.shape, -1, dtype=np.int32)
+        return cls(items, scores, seeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Merged candidates of B queries with their provenance, best first by fused score.
+
+    Attributes:
+        items: int32, shape (B, K); -1 pads.
+        scores: float32, shape (B, K); fused retrieval score (or the ranker's, once ranked).
+        sources: Names of the R retrievers.
+        source_scores: float32, shape (B, K, R); the retriever's own score, NaN where it did not
+            return the item.
+        seeds: int32, shape (B, K); history row that explains the item, -1 for none.
+    """
+
+    items: Int32Array
+    scores: FloatArray
+    sources: tuple[str, ...]
+    source_scores: FloatArray
+    seeds: Int32Array
+
+    @classmethod
+    def empty(cls, batch: int) -> Candidates:
+        """No candidates for ``batch`` queries."""
+        return cls(
+            np.empty((batch, 0), dtype=np.int32),
+            np.empty((batch, 0), dtype=np.float32),
+            (),
+            np.empty((batch, 0, 0), dtype=np.float32),
+            np.empty((batch, 0), dtype=np.int32),
+        )
+
+    def take(self, positions: Int32Array) -> Candidates:
+        """Reorder or cut: ``positions`` is int32, shape (B, n), -1 pads.
+
+        Returns:
+            Candidates of shape (B, n); pads become item -1 with score -inf.
+        """
+        picked = np.maximum(positions, 0).astype(np.int64)
+        pad = positions < 0
+        items = np.where(pad, np.int32(-1), np.take_along_axis(self.items, picked, axis=1))
+        scores = np.take_along_axis(self.scores, picked, axis=1)
+        return Candidates(
+            items=items,
+            scores=np.where(pad, np.float32(-np.inf), scores),
+            sources=self.sources,
+            source_scores=np.take_along_axis(self.source_scores, picked[:, :, None], axis=1),
+            seeds=np.where(pad, np.int32(-1), np.take_along_axis(self.seeds, picked, axis=1)),
+        )

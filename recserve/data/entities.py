@@ -1,0 +1,155 @@
+"""Items, users and events as the outside names them, and what an event says of interest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from recserve.data.arrays import FloatArray
+
+
+def now_ms() -> int:
+    """The present, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that can be recommended.
+
+    Attributes:
+        item_id: External id, any non-empty string.
+        attributes: JSON-like attributes; text columns such as ``title`` live here too.
+        hidden: Known to training, but never returned.
+        expires_at: From this moment on never returned, milliseconds since the epoch; None for always good.
+    """
+
+    item_id: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    hidden: bool = False
+    expires_at: int | None = None
+
+    @property
+    def title(self) -> str:
+        """The attribute ``title`` (or ``name``), else the id: what a person is shown."""
+        return str(self.attributes.get("title") or self.attributes.get("name") or self.item_id)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What is known of a person beside events.
+
+    Attributes:
+        user_id: External id, any non-empty string.
+        attributes: JSON-like attributes; stated interests as free text live here too.
+    """
+
+    user_id: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing a user did with one item.
+
+    Attributes:
+        user_id: External user id.
+        item_id: External item id; need not be in the catalogue.
+        event: Name of a configured event type, such as ``view`` or ``rating``.
+        timestamp: Milliseconds since the epoch, UTC.
+        value: Rating, count or amount, where the event type has one.
+        event_id: Idempotency key; storing the same id twice stores one event.
+        recommendation_id: The recommendation that led to it, if any.
+    """
+
+    user_id: str
+    item_id: str
+    event: str
+    timestamp: int
+    value: float | None = None
+    event_id: str = ""
+    recommendation_id: str | None = None
+
+
+class EventType(BaseModel):
+    """What an event of one type says about a user's interest.
+
+    The signed confidence of an event is ``weight * factor(value)``, see :meth:`confidence`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: float = Field(1.0, description="Signed confidence; negative for dislike, skip, hide.")
+    value_range: tuple[float, float] | None = Field(
+        None, description="Lowest and highest value of a scale, such as [0.5, 5] for star ratings."
+    )
+    log_value: bool = Field(False, description="Values are counts: confidence grows with 1 + ln(value).")
+
+    @model_validator(mode="after")
+    def _range_is_ordered(self) -> EventType:
+        if self.value_range is not None and self.value_range[0] >= self.value_range[1]:
+            raise ValueError("value_range must be [low, high] with low < high")
+        return self
+
+    def confidence(self, values: NDArray[np.float64]) -> FloatArray:
+        """Signed confidence of events with these values.
+
+        On a scale the factor runs from 0.1 (lowest value) over 1 (middle) to 1.9 (highest); for
+        counts it is ``1 + ln(max(value, 1))``; a missing value (NaN) has factor 1.
+
+        Args:
+            values: Shape (N,), NaN where an event has no value.
+
+        Returns:
+            float32, shape (N,).
+        """
+        factor = np.ones(len(values), dtype=np.float64)
+        if self.value_range is not None:
+            low, high = self.value_range
+            factor = 0.1 + 1.8 * (np.clip(values, low, high) - low) / (high - low)
+        elif self.log_value:
+            factor = 1.0 + np.log(np.maximum(values, 1.0))
+        factor = np.where(np.isnan(values), 1.0, factor)
+        return (self.weight * factor).astype(np.float32)
+
+
+DEFAULT_EVENT_TYPES: Mapping[str, EventType] = {
+    "view": EventType(weight=1.0),
+    "click": EventType(weight=1.0),
+    "search": EventType(weight=0.5),
+    "play": EventType(weight=1.0, log_value=True),
+    "add_to_cart": EventType(weight=2.0),
+    "purchase": EventType(weight=3.0),
+    "rating": EventType(weight=1.0, value_range=(0.5, 5.0)),
+    "like": EventType(weight=2.0),
+    "dislike": EventType(weight=-1.0),
+    "skip": EventType(weight=-0.5),
+    "hide": EventType(weight=-1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one item was recommended: what an explainer puts into words.
+
+    Attributes:
+        item: The recommended item.
+        sources: Names of the retrievers that proposed it, strongest first.
+        seed: The item of the user's history, or the one that similar items were asked for, that led to it.
+        seed_event: What the user did with the seed (event type name), None if nothing.
+        query_text: The free text of the request, if any.
+        interests: What the user says to like, where the answer goes by that.
+    """
+
+    item: Item
+    sources: tuple[str, ...]
+    seed: Item | None = None
+    seed_event: str | None = None
+    query_text: str | None = None
+    interests: str | None = None

@@ -1,0 +1,1 @@
+"""Checks that a measurement is honest: leaks and shuffled labels."""

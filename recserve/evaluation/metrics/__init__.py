@@ -1,0 +1,1 @@
+"""Metrics of lists, of stages and of groups of users."""

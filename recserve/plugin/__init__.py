@@ -1,0 +1,1 @@
+"""The plugin contract: stage protocols, hooks, and the registry that finds plugins."""

@@ -1,0 +1,355 @@
+"""What a plugin implements: typed protocols, one a stage, and the component that registers it.
+
+Stage objects are synchronous, batch-first and know nothing of Ray or HTTP. They must be safe to call
+from several threads once loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from recserve.data.arrays import BoolArray, FloatArray, Int32Array
+from recserve.data.batches import Candidates, Queries, Retrieved
+from recserve.data.catalogue import Catalogue
+from recserve.data.dataset import Dataset, Tables
+from recserve.data.entities import Item, Reason
+
+
+class Stage(StrEnum):
+    """The fixed stages of the graph, in the order they run; the last two prepare data."""
+
+    RETRIEVER = "retriever"
+    ENCODER = "encoder"
+    RANKER = "ranker"
+    RERANKER = "reranker"
+    FILTER = "filter"
+    EXPLAINER = "explainer"
+    ITEM_TEXT = "item_text"
+    DATASET = "dataset"
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """Candidate generation: proposes items out of the whole catalogue."""
+
+    def retrieve(self, queries: Queries, k: int) -> Retrieved:
+        """Find up to ``k`` items for each of B queries.
+
+        Must honour ``queries.allowed``, ``queries.excluded`` and not return a query's anchor
+        (``recserve.mask_scores`` does all three). A query it can say nothing about gets an all-pad
+        row rather than noise.
+
+        Returns:
+            :class:`Retrieved` of shape (B, k') with k' <= k.
+        """
+        ...
+
+
+@runtime_checkable
+class RetrievesNewItems(Protocol):
+    """A retriever that can also judge items by their text vectors alone.
+
+    Items that came or changed after the bundle was trained are found through it within seconds.
+    """
+
+    def retrieve_among(self, queries: Queries, rows: Int32Array, vectors: FloatArray, k: int) -> Retrieved:
+        """Find up to ``k`` of some items for each query.
+
+        Must honour ``allowed`` (which covers new rows here), ``excluded`` and anchors, and score on the
+        scale of ``retrieve``; :func:`recserve.mask_columns` does the former.
+
+        Args:
+            queries: B queries.
+            rows: int32, shape (M,); rows of the items, distinct.
+            vectors: float32, shape (M, d); their text vectors, unit length.
+            k: At least 1.
+
+        Returns:
+            :class:`Retrieved` of shape (B, k') with k' <= min(k, M).
+        """
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns text into vectors."""
+
+    @property
+    def dimension(self) -> int:
+        """Length d of a vector."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies model, revision and settings; vectors of equal fingerprints are comparable."""
+        ...
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> FloatArray:
+        """Encode texts.
+
+        Args:
+            texts: n texts; an empty text gives some valid vector.
+            progress: Called with the number of texts just finished, for long jobs.
+
+        Returns:
+            float32, shape (n, d), rows of unit length.
+        """
+        ...
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """Scores candidates precisely."""
+
+    def score(self, queries: Queries, candidates: Candidates) -> FloatArray:
+        """Score each candidate of each query.
+
+        Returns:
+            float32, shape (B, K) like ``candidates.items``; higher is better, pads are ignored.
+        """
+        ...
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Reorders the ranked list for diversity, business rules or calibration."""
+
+    def rerank(self, queries: Queries, ranked: Candidates, n: int) -> Int32Array:
+        """Choose and order positions of ``ranked`` (which is sorted best first).
+
+        Returns:
+            int32, shape (B, m) with m >= min(n, K): positions into ``ranked``, each at most once a
+            row, -1 pads.
+        """
+        ...
+
+
+@runtime_checkable
+class Filter(Protocol):
+    """Decides which items may be returned at all.
+
+    A filter whose masks change by themselves, such as one that looks at the clock, has an attribute
+    ``ttl_seconds: float``: how long a mask may be cached, 0 for not at all.
+    """
+
+    def allowed(self, argument: Any) -> BoolArray | None:
+        """Which items are allowed.
+
+        Args:
+            argument: What the request gave under this filter's name, already validated against the
+                component's ``argument`` type; None when the request does not mention the filter.
+
+        Returns:
+            bool, shape (n_items,), or None to allow everything. Masks are cached by argument.
+
+        Raises:
+            InvalidRequestError: The argument makes no sense for this catalogue.
+        """
+        ...
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """Puts reasons into words that a user understands."""
+
+    def explain(self, reasons: Sequence[Reason]) -> list[str]:
+        """One sentence for each reason, in order."""
+        ...
+
+
+@runtime_checkable
+class ItemText(Protocol):
+    """Renders the text of an item that the encoder reads."""
+
+    def text(self, item: Item) -> str:
+        """The text; may be empty when the item has nothing to say."""
+        ...
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """Brings a whole data set, for ``recserve import --dataset NAME``."""
+
+    def read(self) -> Tables:
+        """Read everything.
+
+        Raises:
+            DataError: The source is missing, damaged or not what it claims to be.
+        """
+        ...
+
+    def suggested_config(self) -> Mapping[str, Any]:
+        """Configuration that suits this data, written to a new home that has none yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FitContext:
+    """What a component may use while it is fitted.
+
+    Attributes:
+        seed: Seed of everything random; equal data, params and seed give an equal result.
+        event_types: Configured event types in the order of their codes (``Histories.events``).
+        progress: Called with (description, done, total) during long work.
+        validated: Called with (step, score) whenever the fit has scored itself on data of its own, such
+            as after each epoch; higher is better. Tuning ends fits that fall behind.
+        prior: What an earlier ``fit`` of this component returned, when this is the final fit on all
+            data: decisions that needed validation data (epochs, blend weights) are taken from here.
+        threads: CPU threads the fit may use.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+    """
+
+    seed: int = 0
+    event_types: tuple[str, ...] = ()
+    progress: Callable[[str, int, int], None] = lambda description, done, total: None
+    validated: Callable[[int, float], None] = lambda step, score: None
+    prior: Mapping[str, Any] | None = None
+    threads: int = 0
+    device: str = "auto"
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A component that learns from data and keeps what it learnt in a bundle."""
+
+    def fit(self, data: Dataset, context: FitContext) -> Mapping[str, Any]:
+        """Learn from ``data``; validation data, if needed, must be carved out of it.
+
+        Returns:
+            JSON-like facts about the fit (epochs, losses, ...), given back as ``context.prior`` at
+            the final fit. Must be deterministic: no times, no host facts.
+        """
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Write the learnt state into an existing empty directory (safetensors, npy, parquet, json)."""
+        ...
+
+    def load(self, directory: Path) -> None:
+        """Restore what :meth:`save` wrote.
+
+        Raises:
+            BundleError: A file is missing or does not fit the catalogue.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RankingExamples:
+    """Supervised examples for a ranker: what retrieval proposed and what the user then did.
+
+    Attributes:
+        queries: B queries, each as of just before its positive event.
+        candidates: What the configured retrievers proposed, merged, shape (B, K).
+        labels: float32, shape (B, K); the confidence of the user's later event with the
+            candidate, 0 where there was none.
+        users: int32, shape (B,); dense user number of each query, for grouping.
+    """
+
+    queries: Queries
+    candidates: Candidates
+    labels: FloatArray
+    users: Int32Array
+
+
+@runtime_checkable
+class LearnsFromCandidates(Protocol):
+    """A ranker that also learns from the next window's positives among retrieved candidates."""
+
+    def fit_candidates(self, examples: RankingExamples, context: FitContext) -> Mapping[str, Any]:
+        """Learn how to combine signals; called after :meth:`Trainable.fit` on the earlier window.
+
+        Returns:
+            JSON-like facts, merged into what ``fit`` returned and given as ``prior`` at the final
+            fit (after which ``fit_candidates`` is not called again).
+        """
+        ...
+
+
+class NoParams(BaseModel):
+    """Parameters of a component that has none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def search(
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: Sequence[Any] | None = None,
+) -> dict[str, Any]:
+    """Annotate a ``Params`` field with the range that tuning searches.
+
+    Use as ``Field(64, ge=1, json_schema_extra=search(choices=[32, 64, 128]))``. The annotation shows
+    up in the component's JSON schema under ``search``.
+
+    Args:
+        low: Lower end of a numeric range, inclusive.
+        high: Upper end of a numeric range, inclusive.
+        log: Search the range on a logarithmic scale.
+        choices: A finite set instead of a range.
+    """
+    if choices is not None:
+        return {"search": {"choices": list(choices)}}
+    if low is None or high is None or low >= high:
+        raise ValueError("search() needs choices, or low < high")
+    return {"search": {"low": low, "high": high, "log": log}}
+
+
+@dataclass(frozen=True)
+class Component:
+    """One named thing that a plugin contributes to one stage.
+
+    Attributes:
+        name: What configuration calls it (``use: NAME``); lower case, unique within its stage.
+        factory: Builds the stage object from validated params and the catalogue. Data sources and
+            item texts and encoders are built before there is a catalogue and get an empty one.
+        params: pydantic model of its parameters: config schema, documentation, search space.
+        needs_vectors: The component reads ``catalogue.vectors``; configuration without an encoder is
+            then refused.
+        argument: For filters: the type of the request's argument (anything pydantic validates).
+        summary: One line for ``recserve plugins``.
+        stateless: The component learns nothing: its parameters may differ between scenarios, and a server
+            takes them from its configuration, not from the bundle.
+        not_in_bundles: Given validated params, why a bundle must not hold the component, or None if it may.
+            What holds something about single people says so here: it can be evaluated, but training refuses
+            it before anything is fitted.
+    """
+
+    name: str
+    factory: Callable[[Any, Catalogue], Any]
+    params: type[BaseModel] = NoParams
+    needs_vectors: bool = False
+    argument: Any = None
+    summary: str = ""
+    stateless: bool = False
+    not_in_bundles: Callable[[Any], str | None] | None = None
+
+
+__all__ = [
+    "Component",
+    "DataSource",
+    "Encoder",
+    "Explainer",
+    "Filter",
+    "FitContext",
+    "ItemText",
+    "LearnsFromCandidates",
+    "NoParams",
+    "Ranker",
+    "RankingExamples",
+    "Reranker",
+    "Retriever",
+    "RetrievesNewItems",
+    "Stage",
+    "Tables",
+    "Trainable",
+    "search",
+]

@@ -1,0 +1,1 @@
+"""Building blocks for plugin authors: top-k, interaction matrices, model selection."""

@@ -1,0 +1,106 @@
+"""Choosing a setting on events that are held out of the training data, for retrievers that do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recserve.data.arrays import BoolArray, FloatArray, Int64Array
+from recserve.data.dataset import Dataset
+from recserve.plugin.toolkit.topk import top_k
+
+HELD_OUT_SHARE = 0.15
+MAX_USERS = 8000
+# With fewer users than this a comparison would be noise.
+MIN_USERS = 30
+CUTOFF = 20
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Which events of a data set to learn from and which to predict.
+
+    Attributes:
+        users: int64, shape (U,); users who are tested, ascending.
+        kept: int64, shape (n_users,); events of each user to learn from, the oldest ones.
+        late: bool, shape (N,); events to predict.
+    """
+
+    users: Int64Array
+    kept: Int64Array
+    late: BoolArray
+
+
+def hold_out_newest(positive: Dataset, seed: int) -> HeldOut | None:
+    """Hold out the newest 15% of the events, at least one, of up to 8,000 users who have three.
+
+    Args:
+        positive: Positive events.
+        seed: Chooses the users where there are more.
+
+    Returns:
+        None when there are too few users to tell settings apart.
+    """
+    counts = np.bincount(positive.users, minlength=positive.n_users)
+    users = np.flatnonzero(counts >= 3)
+    if len(users) < MIN_USERS:
+        return None
+    if len(users) > MAX_USERS:
+        users = np.sort(np.random.default_rng(seed).choice(users, MAX_USERS, replace=False))
+    kept = counts.copy()
+    kept[users] -= np.maximum(1, (HELD_OUT_SHARE * counts[users]).astype(np.int64))
+    order = np.argsort(positive.users, kind="stable")
+    starts = np.cumsum(counts) - counts
+    place = np.empty(len(positive), dtype=np.int64)
+    place[order] = np.arange(len(positive)) - starts[positive.users[order]]
+    return HeldOut(users, kept, place >= kept[positive.users])
+
+
+def climb(
+    grid: Sequence[float], start: int, score: Callable[[float], float]
+) -> tuple[float, dict[float, float]]:
+    """Go from one value of a grid to its best neighbour until neither side is better.
+
+    Args:
+        grid: The values, ascending.
+        start: Where to begin.
+        score: What a value is worth, never negative; asked once a value.
+
+    Returns:
+        The best value, and what each one tried is worth, ascending.
+    """
+    scores: dict[int, float] = {}
+
+    def at(index: int) -> float:
+        if not 0 <= index < len(grid):
+            return -1.0
+        if index not in scores:
+            scores[index] = score(grid[index])
+        return scores[index]
+
+    best = start
+    step = 1 if at(best + 1) > at(best) else -1
+    while at(best + step) > at(best):
+        best += step
+    return grid[best], {grid[index]: scores[index] for index in sorted(scores)}
+
+
+def ndcg_of(scores: FloatArray, relevant: BoolArray) -> NDArray[np.float64]:
+    """nDCG@20 of a full ranking, binary relevance.
+
+    Args:
+        scores: float32, shape (B, n_items); -inf for what is not to be returned.
+        relevant: bool, shape (B, n_items).
+
+    Returns:
+        float64, shape (B,); 0 where nothing is relevant.
+    """
+    best, values = top_k(scores, CUTOFF)
+    hits = np.take_along_axis(relevant, np.maximum(best, 0), axis=1) & np.isfinite(values)
+    discount = 1.0 / np.log2(np.arange(2, CUTOFF + 2))
+    ideal = np.cumsum(discount)[np.clip(relevant.sum(axis=1), 1, CUTOFF) - 1]
+    gained = (hits * discount[: hits.shape[1]]).sum(axis=1)
+    return np.asarray(gained / ideal, dtype=np.float64)

@@ -1,0 +1,132 @@
+"""Masking and top-k selection over a score matrix, shared by all exact retrievers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recserve.data.arrays import FloatArray, Int32Array, Int64Array
+from recserve.data.batches import Queries
+
+# From this many columns on the best are looked for in groups: that reads the scores twice and copies nothing.
+_WIDE = 4096
+_GROUP = 16
+# More candidates than this many times k: half the scores are equal, and sorting them would cost more.
+_MANY = 16
+_LOWEST = np.finfo(np.float32).min
+
+
+def mask_scores(scores: FloatArray, queries: Queries) -> FloatArray:
+    """Set the score of every item that a query must not return to -inf, in place.
+
+    Applied before the top-k cut, so that a narrow filter still fills the page.
+
+    Args:
+        scores: float32, shape (B, n_items).
+        queries: The batch; its ``allowed`` masks and ``excluded`` rows are applied.
+
+    Returns:
+        ``scores``, the same array.
+    """
+    n_items = scores.shape[1]
+    barred: dict[int, Int64Array] = {}
+    for row, allowed in enumerate(queries.allowed):
+        if allowed is not None:
+            # Queries of a batch mostly share their masks, and a mask mostly bars little.
+            if id(allowed) not in barred:
+                barred[id(allowed)] = np.flatnonzero(~allowed)
+            scores[row, barred[id(allowed)]] = -np.inf
+    excluded = queries.excluded
+    owners = np.repeat(np.arange(len(excluded)), np.diff(excluded.offsets))
+    inside = (excluded.values >= 0) & (excluded.values < n_items)
+    scores[owners[inside], excluded.values[inside]] = -np.inf
+    anchored = np.flatnonzero((queries.anchors >= 0) & (queries.anchors < n_items))
+    scores[anchored, queries.anchors[anchored]] = -np.inf
+    return scores
+
+
+def mask_columns(scores: FloatArray, rows: Int32Array, queries: Queries) -> FloatArray:
+    """Like :func:`mask_scores` for the scores of some items only, in place.
+
+    Args:
+        scores: float32, shape (B, M).
+        rows: int32, shape (M,); the items, distinct.
+        queries: The batch; its masks must cover the rows.
+
+    Returns:
+        ``scores``, the same array.
+    """
+    for index, allowed in enumerate(queries.allowed):
+        if allowed is not None:
+            scores[index, ~allowed[rows]] = -np.inf
+    for index in range(len(queries)):
+        barred = queries.excluded[index]
+        if len(barred):
+            scores[index, np.isin(rows, barred)] = -np.inf
+    scores[rows[None, :] == queries.anchors[:, None]] = -np.inf
+    return scores
+
+
+def top_k(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
+    """The k best columns of each row, best first; ties go to the lower column.
+
+    Args:
+        scores: float32, shape (B, n); -inf marks what must not be returned.
+        k: At least 1; cut to n.
+
+    Returns:
+        items int32 and scores float32, both of shape (B, min(k, n)); -1 and -inf pad rows with
+        fewer finite scores.
+    """
+    n = scores.shape[1]
+    k = min(k, n)
+    if k < n and n >= _WIDE and n >= k * _GROUP:
+        return _top_k_of_groups(scores, k)
+    return _top_k_of_all(scores, k)
+
+
+def _top_k_of_groups(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
+    """The same for many columns: two passes that only read, and a sort of the few that may be best."""
+    batch, n = scores.shape
+    items = np.full((batch, k), -1, dtype=np.int32)
+    best = np.full((batch, k), -np.inf, dtype=np.float32)
+    whole = n - n % _GROUP
+    for row, line in enumerate(scores):
+        # k of the groups hold a score that is not below the k-th highest maximum of a group.
+        tops = line[:whole].reshape(_GROUP, -1).max(axis=0)
+        highest = np.partition(tops, len(tops) - k)[len(tops) - k :]
+        near = np.flatnonzero(line >= max(highest[0], _LOWEST))
+        if len(near) > _MANY * k or np.isnan(highest).any():
+            part, values = _top_k_of_all(line[None, :], k)
+            items[row], best[row] = part[0], values[0]
+            continue
+        values = line[near]
+        order = np.argsort(-values, kind="stable")[:k]
+        items[row, : len(order)], best[row, : len(order)] = near[order], values[order]
+    return items, best
+
+
+def _top_k_of_all(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
+    if k < scores.shape[1]:
+        part = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        _settle_ties(scores, part)
+        # Equal scores must come out in the order of their columns, so sort the columns first.
+        part.sort(axis=1)
+        picked = np.take_along_axis(scores, part, axis=1)
+        order = np.argsort(-picked, axis=1, kind="stable")
+        items = np.take_along_axis(part, order, axis=1)
+    else:
+        items = np.argsort(-scores, axis=1, kind="stable")
+    best = np.take_along_axis(scores, items, axis=1).astype(np.float32, copy=False)
+    return np.where(np.isneginf(best), -1, items).astype(np.int32), best
+
+
+def _settle_ties(scores: FloatArray, part: NDArray[np.intp]) -> None:
+    """Where equal scores straddle the cut, take the lower columns instead of arbitrary ones, in place."""
+    k = part.shape[1]
+    worst = np.take_along_axis(scores, part, axis=1).min(axis=1)
+    straddling = (np.count_nonzero(scores >= worst[:, None], axis=1) > k) & ~np.isneginf(worst)
+    for row in np.flatnonzero(straddling):
+        better = np.flatnonzero(scores[row] > worst[row])
+        equal = np.flatnonzero(scores[row] == worst[row])
+        part[row] = np.concatenate((better, equal[: k - len(better)]))

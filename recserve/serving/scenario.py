@@ -1,0 +1,145 @@
+"""What the pipeline itself holds of a bundle: everything that needs no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from recserve.config import ColdStartConfig, PipelineConfig, describe_validation_error, nearest
+from recserve.data.catalogue import Catalogue
+from recserve.errors import ConfigError, InvalidRequestError, PluginError
+from recserve.plugin.protocols import Explainer, Filter, ItemText, Ranker, Reranker, Retriever
+from recserve.plugin.registry import Resolved
+
+_REMEMBERED_RULES = 128
+
+
+class RequestRules:
+    """Rerankers of one scenario with the parameters that a request gives.
+
+    A request may change parameters of the scenario's rerankers, leave one out (false), or add one of
+    those that are known here; only rerankers that learn nothing can be told anything.
+
+    Args:
+        standing: The scenario's rerankers, in order.
+        known: All rerankers of the plugins that are loaded here, by name, with default parameters.
+        build: Makes the stage object.
+        catalogue: What to build it on.
+    """
+
+    def __init__(
+        self,
+        standing: Sequence[Resolved],
+        known: Mapping[str, Resolved],
+        build: Callable[[Resolved, Catalogue], Reranker],
+        catalogue: Catalogue,
+    ) -> None:
+        self._standing = tuple(standing)
+        self._known = {**known, **{one.name: one for one in standing}}
+        self._build = build
+        self._catalogue = catalogue
+        self._made = lru_cache(maxsize=_REMEMBERED_RULES)(self._make)
+
+    def rerankers(self, rules: Mapping[str, Any]) -> tuple[Reranker, ...]:
+        """The rerankers to apply, in order; those of equal rules are built once.
+
+        Raises:
+            InvalidRequestError: An unknown reranker, or parameters that it refuses.
+        """
+        return self._made(json.dumps(rules))
+
+    def _make(self, text: str) -> tuple[Reranker, ...]:
+        rules: dict[str, Any] = json.loads(text)
+        chosen = [one for one in self._standing if rules.get(one.name) is not False]
+        present = {one.name for one in self._standing}
+        for name, given in rules.items():
+            known = self._known.get(name)
+            if known is None:
+                raise InvalidRequestError(
+                    f"unknown reranker {name[:80]!r}{nearest(name[:80], self._known)}", field=f"rules.{name}"
+                )
+            if name not in present and given is not False:
+                chosen.append(known)
+        return tuple(self._built(_with(one, rules.get(one.name))) for one in chosen)
+
+    def _built(self, one: Resolved) -> Reranker:
+        try:
+            return self._build(one, self._catalogue)
+        except (ConfigError, PluginError) as error:
+            raise InvalidRequestError(error.message, field=one.where) from None
+
+
+def _with(one: Resolved, given: Any) -> Resolved:
+    """A component with some parameters replaced."""
+    if given in (None, True):
+        if isinstance(one.params, one.component.params):
+            return one
+        given = {}
+    where = f"rules.{one.name}"
+    if not isinstance(given, dict):
+        raise InvalidRequestError(f"{where} must be an object of parameters, or false", field=where)
+    if not one.component.stateless:
+        raise InvalidRequestError(f"{where}: this reranker is trained, its parameters are fixed", field=where)
+    try:
+        params = one.component.params.model_validate({**one.params.model_dump(), **given})
+        return Resolved(one.stage, one.component, params, one.plugin, where)
+    except ValidationError as error:
+        problem = describe_validation_error(error, one.component.params)
+        raise InvalidRequestError(f"{where}: {problem}", field=where) from None
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What the pipeline itself holds of a bundle: everything that needs no model.
+
+    Attributes:
+        bundle: Id of the bundle.
+        catalogue: Its catalogue.
+        event_types: Event types by name, in code order.
+        scenarios: With filters and rerankers built (retrievers and ranker live in the stages).
+        explainers: By scenario.
+        fallbacks: By scenario; answers when retrieval cannot.
+        filter_arguments: By scenario, filter name -> validator of its argument.
+        item_text: Renders items that the bundle does not know.
+        default_scenario: Used when a request names none.
+        fingerprint: The encoder's that made the bundle's vectors, None without one.
+        cold_start: What to go by while a user has done little.
+        rules: By scenario, its rerankers with parameters of a single request.
+    """
+
+    bundle: str
+    catalogue: Catalogue
+    event_types: Mapping[str, Any]
+    scenarios: Mapping[str, Scenario]
+    explainers: Mapping[str, Explainer]
+    fallbacks: Mapping[str, Retriever]
+    filter_arguments: Mapping[str, Mapping[str, TypeAdapter[Any]]]
+    item_text: ItemText
+    default_scenario: str
+    fingerprint: str | None = None
+    cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
+    rules: Mapping[str, RequestRules] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The built stage objects of one scenario; a replica fills in only its own stage's.
+
+    Attributes:
+        config: The scenario's configuration.
+        retrievers: Objects by name, in configured order.
+        filters: Objects by name.
+        ranker: The ranker, if any.
+        rerankers: Applied in order.
+    """
+
+    config: PipelineConfig
+    retrievers: Mapping[str, Retriever]
+    filters: Mapping[str, Filter]
+    ranker: Ranker | None = None
+    rerankers: Sequence[Reranker] = ()

@@ -1,0 +1,155 @@
+"""Answers that would come out the same again: kept for a while, so that nothing is computed twice.
+
+An answer depends on what was asked, what the user has done, and the catalogue and models of the moment.
+As long as all of them are the same, so is the answer. A single new event of the user, or a change of the
+catalogue, has it made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recserve.serving.request import Recommendation, RecommendedItem, Request
+from recserve.serving.scenario import Scenario
+from recserve.serving.state.live_catalogue import LiveView
+from recserve.serving.state.lru import Lru
+from recserve.store import key_of
+
+if TYPE_CHECKING:
+    from recserve.serving.state.user_cache import Person
+
+Key = tuple[str | None, Hashable]
+"""The user of a request, and everything that its answer depends on."""
+
+
+_SOONEST = 0.5
+"""Share of the time after which an answer may end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an answer consists of, beside its id and what it cost.
+
+    Attributes:
+        items: Best first.
+        left_out: See :attr:`recserve.serving.request.Recommendation.left_out`.
+        until: When it is to be made anew, milliseconds since the epoch.
+    """
+
+    items: tuple[RecommendedItem, ...]
+    left_out: tuple[str, ...]
+    until: int
+
+
+class Repeats:
+    """Remembers answers. Safe to use from several threads.
+
+    Args:
+        size: Answers kept; 0 keeps none.
+        seconds: For how long at most: with time alone, likes fade and fresh items age.
+    """
+
+    def __init__(self, size: int = 0, seconds: float = 60.0) -> None:
+        self._seconds = seconds
+        self._kept: Lru[Key, Answered] | None = Lru(size) if size else None
+        self._view: LiveView | None = None
+        self.forgotten = 0
+        """How often somebody was forgotten: an answer that was begun before may be about that person."""
+
+    def key(self, bundle: str, name: str, scenario: Scenario, request: Request, person: Person) -> Key | None:
+        """What the answer depends on beside the catalogue; None if it must be made anew each time.
+
+        Args:
+            bundle: Id of the bundle.
+            name: Name of the scenario.
+            scenario: The scenario; one that explores draws lots.
+            request: The request.
+            person: Who asks.
+        """
+        if self._kept is None or scenario.config.explore is not None or self._lasting(scenario) <= 0:
+            return None
+        dictionaries = (request.filter, request.context, request.rules)
+        profile = None if person.user is None else person.user.attributes
+        return request.user_id, (
+            bundle,
+            name,
+            person.history.mark,
+            None if profile is None else json.dumps(profile, sort_keys=True),
+            *(json.dumps(one) if one else None for one in dictionaries),
+            request.session,
+            request.item_id,
+            request.query,
+            request.n,
+            request.exclude,
+            request.explain,
+            request.items,
+            request.seen,
+            request.offset,
+        )
+
+    def get(self, key: Key | None, view: LiveView, now: int) -> Answered | None:
+        """The answer to the same question, if it still holds.
+
+        Args:
+            key: See :meth:`key`.
+            view: The catalogue; an answer holds on the very one that it was made on.
+            now: The present, milliseconds since the epoch.
+        """
+        if self._kept is None or key is None:
+            return None
+        if view is not self._view:
+            self._kept.clear()
+            self._view = view
+        answered = self._kept.get(key)
+        return answered if answered is not None and now < answered.until else None
+
+    def put(
+        self,
+        key: Key | None,
+        view: LiveView,
+        now: int,
+        scenario: Scenario,
+        answer: Recommendation,
+        forgotten: int,
+    ) -> None:
+        """Keep an answer, unless somebody was forgotten meanwhile.
+
+        Args:
+            key: See :meth:`key`.
+            view: The catalogue that it was made on.
+            now: When its making began, milliseconds since the epoch.
+            scenario: The scenario.
+            answer: The answer.
+            forgotten: :attr:`forgotten` of when its user's history was at hand.
+        """
+        if self._kept is None or key is None or view is not self._view or forgotten != self.forgotten:
+            return
+        expiries = view.bars.expiries
+        # Not all at the same moment: what was made at once would have to be made anew at once.
+        until = now + int(self._lasting(scenario) * 1000 * random.uniform(_SOONEST, 1.0))
+        until = min([until, *expiries[expiries > now].tolist()])
+        self._kept.put(key, Answered(answer.items, answer.left_out, until))
+
+    def forget(self, user_key: bytes) -> None:
+        """Forget a user, given as the digest of the id."""
+        self.forgotten += 1
+        if self._kept is not None:
+            self._kept.drop_where(lambda key: key[0] is not None and key_of(key[0]) == user_key)
+
+    def users(self) -> set[str | None]:
+        """Whose answers are kept, for those who want to look."""
+        return set() if self._kept is None else {key[0] for key in self._kept.held()}
+
+    def _lasting(self, scenario: Scenario) -> float:
+        """Seconds that an answer holds: not beyond the moment at which a filter's mask is made anew."""
+        seconds = self._seconds
+        for one in scenario.filters.values():
+            ttl = getattr(one, "ttl_seconds", None)
+            if ttl is not None:
+                seconds = min(seconds, 0.0 if ttl <= 0 else ttl - time.monotonic() % ttl)
+        return seconds

@@ -1,0 +1,85 @@
+"""From canonical tables into a store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from recserve.data.dataset import Tables
+from recserve.data.entities import Event, Item
+from recserve.store import Store
+from recserve.store.ingest.events import EVENT_SCHEMA, with_event_ids
+from recserve.store.ingest.items import ITEM_SCHEMA
+
+_BATCH = 10_000
+_EVENT_FIELDS = ("user_id", "item_id", "event", "timestamp", "value", "event_id")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSummary:
+    """What an import did.
+
+    Attributes:
+        items: Distinct items written (new or replaced).
+        events: Events read.
+        new_events: Events that were not stored before.
+    """
+
+    items: int
+    events: int
+    new_events: int
+
+    def __str__(self) -> str:
+        known = self.events - self.new_events
+        already = f" ({known:,} were there already)" if known else ""
+        return f"{self.items:,} items and {self.new_events:,} events imported{already}"
+
+
+def empty_tables() -> Tables:
+    """A data set of nothing, with all canonical columns."""
+    return Tables(items=ITEM_SCHEMA.empty_table(), events=EVENT_SCHEMA.empty_table())
+
+
+def import_tables(
+    store: Store,
+    tables: Tables,
+    progress: Progress = lambda done, total: None,
+) -> ImportSummary:
+    """Write a data set into a store: items first, so that no event refers to an unknown one.
+
+    Events without an id get one that depends on their content only: importing the same data twice
+    stores it once. An interrupted import leaves whole batches and can simply be run again.
+
+    Args:
+        store: Where to.
+        tables: Canonical tables.
+        progress: Called with the rows done and the rows there are, of both tables together.
+
+    Raises:
+        StoreError: The database failed; what came before is stored.
+        InvalidRequestError: An id or attribute that cannot be stored.
+    """
+    total = len(tables.items) + len(tables.events)
+    items = 0
+    for rows, done in _rows(tables.items, ("item_id", "attributes")):
+        items += store.upsert_items([Item(item_id, json.loads(text)) for item_id, text in rows])
+        progress(done, total)
+    new = 0
+    for rows, done in _rows(with_event_ids(tables.events), _EVENT_FIELDS):
+        new += store.add_events([Event(*fields) for fields in rows])
+        progress(len(tables.items) + done, total)
+    return ImportSummary(items, len(tables.events), new)
+
+
+def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[list[tuple[Any, ...]], int]]:
+    """Batches of rows, and the number of rows up to and including each batch."""
+    done = 0
+    for batch in table.select(names).to_batches(max_chunksize=_BATCH):
+        done += len(batch)
+        yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True)), done

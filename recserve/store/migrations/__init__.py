@@ -1,6 +1,0 @@
-"""Migrations of the store, run by :func:`recserve.store.versions.upgrade`.
-
-Make the next one with ``alembic revision`` in mind but by hand: a module ``vNNNN_<what>.py`` in
-``versions``, whose revision is ``SCHEMA_VERSION`` in four digits and which sets ``schema_version`` in the
-table ``meta``. It must not import the tables of :mod:`recserve.store.schema`, which move on.
-"""

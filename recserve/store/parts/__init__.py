@@ -1,1 +1,0 @@
-"""The SQL store by concern: one class for each protocol of :mod:`recserve.store.base`."""

@@ -1,0 +1,1 @@
+"""The store on SQLAlchemy: SQLite on one node, PostgreSQL for several."""

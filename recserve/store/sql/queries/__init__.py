@@ -1,0 +1,1 @@
+"""Statements and rows, shared by the tables."""

@@ -1,0 +1,1 @@
+"""Export, archive and restore of a store as Parquet."""

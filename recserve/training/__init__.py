@@ -1,0 +1,1 @@
+"""Training: from a snapshot of the store to a promoted bundle."""

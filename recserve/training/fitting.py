@@ -1,0 +1,278 @@
+"""Fits the components of a configuration on windows of data, in this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recserve.bundles.embedding_cache import VectorCache, encode_all
+from recserve.data.arrays import Int32Array
+from recserve.data.batches import Candidates, Queries
+from recserve.data.catalogue import Catalogue
+from recserve.data.dataset import Dataset, Tables
+from recserve.errors import DataError
+from recserve.evaluation.metrics.by_stage import Stages
+from recserve.evaluation.splits import Split, temporal
+from recserve.plugin.protocols import (
+    Encoder,
+    FitContext,
+    LearnsFromCandidates,
+    RankingExamples,
+    Retriever,
+    Stage,
+    Trainable,
+)
+from recserve.plugin.registry import Resolved, ResolvedConfig
+from recserve.serving.fusion import top_up
+from recserve.serving.ranking import RankingStage, rank_order, rerank
+from recserve.serving.retrieval import RetrievalStage
+from recserve.serving.scenario import Scenario
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+
+_BATCH = 256
+
+
+def silent(description: str, done: int, total: int) -> None:
+    """A progress callback that shows nothing."""
+
+
+def catalogue_of(tables: Tables) -> Catalogue:
+    """The items of a data set, in the order of their ids."""
+    items = tables.items.sort_by("item_id")
+    return Catalogue(items["item_id"].to_pylist(), items["attributes"].to_pylist())
+
+
+def encode_catalogue(
+    resolved: ResolvedConfig, catalogue: Catalogue, home: Path, progress: Progress = silent
+) -> tuple[Catalogue, str | None]:
+    """Encode the text of every item; vectors are cached by content in ``<home>/cache``.
+
+    Returns:
+        The catalogue with vectors, and the encoder's fingerprint; the catalogue as it is and None
+        without an encoder.
+    """
+    if resolved.encoder is None:
+        return catalogue, None
+    encoder: Encoder = resolved.encoder.build(Catalogue())
+    item_text = resolved.item_text.build(catalogue)
+    texts = [item_text.text(item) for item in catalogue.items()]
+    cache = VectorCache(home / "cache" / "vectors", encoder.fingerprint, encoder.dimension)
+    vectors, encoded = encode_all(
+        encoder, texts, cache, lambda done, total: progress("Encoding items", done, total)
+    )
+    logger.info("%d of %d item texts were encoded, the others came from the cache", encoded, len(texts))
+    return catalogue.with_vectors(vectors), encoder.fingerprint
+
+
+@dataclass
+class Fitted:
+    """A configuration's components, fitted on some data.
+
+    Attributes:
+        resolved: The configuration.
+        objects: Stage objects by component key.
+        facts: What each fit reported, by component key.
+    """
+
+    resolved: ResolvedConfig
+    objects: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def scenario(self, name: str) -> Scenario:
+        """One scenario with every stage object in place."""
+        pipeline = self.resolved.scenarios[name]
+        return Scenario(
+            config=pipeline.config,
+            retrievers={one.name: self.objects[one.key] for one in pipeline.retrievers},
+            filters={one.name: self.objects[one.key] for one in pipeline.filters},
+            ranker=None if pipeline.ranker is None else self.objects.get(pipeline.ranker.key),
+            rerankers=[self.objects[one.key] for one in pipeline.rerankers],
+        )
+
+    def recommender(self, scenario: str) -> FittedPipeline:
+        """The whole pipeline of a scenario, for evaluation."""
+        pipeline = self.resolved.scenarios[scenario]
+        return FittedPipeline(self.scenario(scenario), self.objects[pipeline.fallback.key])
+
+
+class FittedPipeline:
+    """Retrieval, ranking and reranking of one scenario over fitted components, in this process."""
+
+    def __init__(self, scenario: Scenario, fallback: Retriever) -> None:
+        self._scenario = scenario
+        self._fallback = fallback
+        self._retrieval = RetrievalStage({"": scenario})
+        self._ranking = RankingStage({"": scenario})
+
+    def candidates(self, queries: Queries, n: int = 0) -> Candidates:
+        """What retrieval proposes."""
+        return self._retrieval.retrieve("", queries, n).candidates
+
+    def recommend(self, queries: Queries, k: int) -> Int32Array:
+        """The first k items of each query, int32 (B, k), -1 pads."""
+        return self.stages(queries, k).items
+
+    def stages(self, queries: Queries, k: int) -> Stages:
+        """The same, with what each stage did."""
+        config = self._scenario.config
+        result, found = self._retrieval.retrieve_parts("", queries, k)
+        candidates = result.candidates
+        if ((candidates.items >= 0).sum(axis=1) < k).any():
+            more = self._fallback.retrieve(queries, k + candidates.items.shape[1])
+            candidates = top_up(candidates, more, config.fallback.use, k)
+        ranked = rank_order(self._ranking.score("", queries, candidates), candidates)
+        items = rerank(self._scenario.rerankers, queries, ranked, k).items
+        return Stages(
+            found=found,
+            asked={one.use: max(one.candidates, k) for one in config.retrievers},
+            candidates=result.candidates,
+            ranked=ranked.items,
+            items=np.pad(items, ((0, 0), (0, k - items.shape[1])), constant_values=-1),
+            budget=max(config.budget, k),
+        )
+
+
+def fit_component(one: Resolved, data: Dataset, context: FitContext) -> tuple[Any, dict[str, Any]]:
+    """Build one component and fit it if it is trainable.
+
+    Returns:
+        The object and what its fit reported.
+
+    Raises:
+        PluginError: The factory raised.
+        RecserveError: The fit refused the data.
+    """
+    built = one.build(data.catalogue)
+    if not isinstance(built, Trainable):
+        return built, {}
+    named = replace(
+        context,
+        progress=lambda description, done, total: context.progress(
+            f"Fitting {one.name}: {description}", done, total
+        ),
+    )
+    named.progress("started", 0, 1)
+    return built, dict(built.fit(data, named))
+
+
+def fit_all(
+    resolved: ResolvedConfig,
+    data: Dataset,
+    context: FitContext,
+    prior: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Fitted:
+    """Fit every component of every scenario on ``data``.
+
+    Args:
+        resolved: The configuration.
+        data: Events to learn from; its catalogue has vectors if an encoder is configured.
+        context: Seed, progress, device, threads.
+        prior: Facts of an earlier fit by component key.
+    """
+    fitted = Fitted(resolved)
+    for key, one in resolved.components().items():
+        if one.stage is Stage.EXPLAINER:
+            continue
+        own = replace(context, prior=None if prior is None else prior.get(key))
+        fitted.objects[key], fitted.facts[key] = fit_component(one, data, own)
+    return fitted
+
+
+def fit_windows(resolved: ResolvedConfig, data: Dataset, context: FitContext) -> Fitted:
+    """Fit retrievers and rankers on the earlier window, then teach the rankers on the next one.
+
+    Returns:
+        Components fitted on the earlier window; their facts serve as ``prior`` of a final fit.
+    """
+    config = resolved.config.train
+    try:
+        split = temporal(data, config.next_window)
+    except DataError as error:
+        logger.warning("too little data for a next window, rankers keep their default blend: %s", error)
+        return fit_all(resolved, data, context)
+    fitted = fit_all(resolved, split.training, context)
+    taught: set[str] = set()
+    for name, pipeline in resolved.scenarios.items():
+        ranker = pipeline.ranker
+        if ranker is None or ranker.key in taught:
+            continue
+        taught.add(ranker.key)
+        built = fitted.objects[ranker.key]
+        if isinstance(built, LearnsFromCandidates):
+            context.progress(f"Teaching {ranker.name} on candidates", 0, 1)
+            examples = ranking_examples(
+                fitted.recommender(name), split, config.ranking_examples, context.seed
+            )
+            fitted.facts[ranker.key].update(built.fit_candidates(examples, context))
+    return fitted
+
+
+def fit_pipeline(resolved: ResolvedConfig, data: Dataset, context: FitContext) -> Fitted:
+    """Learn on windows of ``data``, then fit everything on all of ``data``."""
+    windows = fit_windows(resolved, data, context)
+    return fit_all(resolved, data, context, prior=windows.facts)
+
+
+def ranking_examples(pipeline: FittedPipeline, split: Split, limit: int, seed: int) -> RankingExamples:
+    """Candidates of the next window's queries, labelled with what the user did from then on.
+
+    Args:
+        pipeline: Retrievers fitted on the split's training part.
+        split: A temporal split; each of its queries precedes one positive event.
+        limit: At most this many queries, sampled without replacement.
+        seed: Of the sample.
+
+    Returns:
+        Examples whose label is 1 for candidates the user had a positive event with at or after the
+        query's time, within the window.
+    """
+    chosen = np.arange(len(split))
+    if len(chosen) > limit:
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
+    stride = split.n_items
+    target = split.relevant.values[split.relevant.offsets[:-1]].astype(np.int64)
+    pairs = split.groups * stride + target
+    order = np.argsort(pairs, kind="stable")
+    pairs, happened = pairs[order], split.times[order]
+
+    sample = split.take(chosen)
+    queries = next(batch for _, batch, _ in sample.batches(len(sample)))
+    parts = [pipeline.candidates(batch) for _, batch, _ in sample.batches(_BATCH)]
+    candidates = _stack(parts)
+    wanted = sample.groups[:, None] * stride + candidates.items
+    place = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+    later = (candidates.items >= 0) & (pairs[place] == wanted) & (happened[place] >= sample.times[:, None])
+    return RankingExamples(queries, candidates, later.astype(np.float32), sample.groups.astype(np.int32))
+
+
+def _stack(parts: list[Candidates]) -> Candidates:
+    """Candidates of consecutive batches as one, padded to the widest."""
+    width = max(part.items.shape[1] for part in parts)
+
+    def pad(arrays: list[Any], fill: float) -> Any:
+        return np.concatenate(
+            [
+                np.pad(
+                    array,
+                    [(0, 0), (0, width - array.shape[1])] + [(0, 0)] * (array.ndim - 2),
+                    constant_values=fill,
+                )
+                for array in arrays
+            ]
+        )
+
+    return Candidates(
+        items=pad([part.items for part in parts], -1),
+        scores=pad([part.scores for part in parts], -np.inf),
+        sources=parts[0].sources,
+        source_scores=pad([part.source_scores for part in parts], np.nan),
+        seeds=pad([part.seeds for part in parts], -1),
+    )

@@ -1,0 +1,232 @@
+"""The gate between a trained bundle and the one that is served.
+
+A bundle's components are fitted on all data, so they cannot be measured on any of it. What is compared is
+what they would have been: each bundle's configuration, fitted on everything before a test window and measured
+on that window. Training does so anyway; where both bundles were trained on the same data, its figures are
+compared and nothing is fitted again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recserve.bundles.bundle import Bundle, Manifest
+from recserve.config import Config, parse_config
+from recserve.data.dataset import Dataset, Tables
+from recserve.errors import ConfigError, RecserveError
+from recserve.evaluation import Interval, Split, evaluate, paired_difference, temporal
+from recserve.plugin.protocols import FitContext
+from recserve.plugin.registry import Registry
+from recserve.training.fitting import Progress, catalogue_of, encode_catalogue, fit_pipeline, silent
+from recserve.training.trainer import QUERIES_PER_USER, TrainingResult
+
+METRIC = "ndcg@10"
+_CUT_OFF = 10
+
+
+class GateError(RecserveError):
+    """A bundle is worse than the one that is served."""
+
+    code = "worse_bundle"
+    status = 409
+
+
+class Measurement(BaseModel):
+    """What training measured on its test window, user by user, in an order that names nobody.
+
+    Attributes:
+        data: Fingerprint of all data of the run.
+        test_window: Share of the newest events that were tested on.
+        history: Newest events of a user that counted.
+        queries_per_user: Bound of queries of a user.
+        values: nDCG@10 of each test user.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str
+    test_window: float
+    history: int
+    queries_per_user: int
+    values: list[float]
+
+    def comparable(self, other: Measurement) -> bool:
+        """Whether the two are of the same users and the same events."""
+        mine, theirs = (one.model_dump(exclude={"values"}) for one in (self, other))
+        return mine == theirs and len(self.values) == len(other.values)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A bundle beside the current one.
+
+    Attributes:
+        current: nDCG@10 of the current bundle's configuration.
+        candidate: nDCG@10 of the other's.
+        difference: Candidate minus current, with its paired bootstrap interval over users.
+        users: Users that it is taken over.
+        how: Where the figures come from, for people.
+    """
+
+    current: float
+    candidate: float
+    difference: Interval
+    users: int
+    how: str
+
+    def check(self, margin: float) -> None:
+        """Refuse a bundle that is worse by more than a margin.
+
+        Raises:
+            GateError: It is; says by how much.
+        """
+        if self.difference.mean < -margin:
+            raise GateError(
+                f"refused: {self}, which is more than the margin of {margin:g}; "
+                "promote it anyway with --force"
+            )
+
+    def __str__(self) -> str:
+        one = self.difference
+        return (
+            f"nDCG@10 {self.candidate:.4f} against {self.current:.4f} of the current bundle, a difference of "
+            f"{one.mean:+.4f} ({one.low:+.4f} to {one.high:+.4f}, {self.users} users, {self.how})"
+        )
+
+
+def keep_measurement(home: Path, config: Config, result: TrainingResult) -> None:
+    """Keep what a training run measured, for later promotions; nothing is kept if it measured nothing."""
+    if result.per_user is None:
+        return
+    measured = Measurement(
+        data=result.bundle.manifest.data.fingerprint,
+        test_window=config.train.test_window,
+        history=config.server.history,
+        queries_per_user=QUERIES_PER_USER,
+        values=[round(float(one), 6) for one in result.per_user],
+    )
+    path = _measurement_path(home, result.bundle.id)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(measured.model_dump_json() + "\n", encoding="utf-8")
+
+
+def read_measurement(home: Path, bundle_id: str) -> Measurement | None:
+    """What the training run of a bundle measured, None if that is not known here."""
+    try:
+        return Measurement.model_validate_json(_measurement_path(home, bundle_id).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _measurement_path(home: Path, bundle_id: str) -> Path:
+    return home / "reports" / f"{bundle_id}.measured.json"
+
+
+def compare(
+    home: Path,
+    config: Config,
+    registry: Registry,
+    current: Bundle,
+    candidate: Bundle,
+    snapshot: Callable[[], Tables],
+    progress: Progress = silent,
+) -> Verdict:
+    """Compare two bundles on one test window, in the cheapest way that is honest.
+
+    Args:
+        home: The home folder.
+        config: Its configuration: the test window, and how long histories are.
+        registry: All components.
+        current: The current bundle.
+        candidate: The one that is to replace it.
+        snapshot: Reads the store's data; called only if something has to be fitted.
+        progress: Called with (description, done, total).
+
+    Raises:
+        ConfigError: A bundle's configuration does not work here any more, or they count other events.
+        DataError: There is too little data to measure on.
+    """
+    known = [read_measurement(home, one.id) for one in (current, candidate)]
+    if known[0] is not None and known[1] is not None and known[0].comparable(known[1]):
+        how = "both measured in training on the same data"
+        return _verdict(np.array(known[0].values), np.array(known[1].values), how)
+    if _recipe(current.manifest) == _recipe(candidate.manifest):
+        # Equal fits of equal data: it only remains to say how good they are.
+        if known[1] is not None:
+            values = np.array(known[1].values)
+        else:
+            values = _measure(home, config, registry, candidate, snapshot(), progress)[1]
+        return _verdict(values, values, "the same configuration, so equal on equal data")
+    tables = snapshot()
+    first, before = _measure(home, config, registry, current, tables, progress)
+    second, after = _measure(home, config, registry, candidate, tables, progress)
+    if not _same_queries(first, second):
+        raise ConfigError(
+            f"bundles {current.id} and {candidate.id} were trained with different event types, so they "
+            "cannot be measured on the same test events; promote with --force if that is intended"
+        )
+    return _verdict(before, after, "both fitted again on today's data before its test window")
+
+
+def _verdict(current: NDArray[np.float64], candidate: NDArray[np.float64], how: str) -> Verdict:
+    difference = paired_difference(candidate, current)
+    return Verdict(float(current.mean()), float(candidate.mean()), difference, len(current), how)
+
+
+def _recipe(manifest: Manifest) -> str:
+    """Everything but the data that decides a bundle, as text."""
+    recipe: Mapping[str, Any] = {
+        "config": manifest.config_hash,
+        "seed": manifest.seed,
+        "encoder": manifest.encoder_fingerprint,
+        "components": {
+            key: (one.distribution, one.version, one.params) for key, one in manifest.components.items()
+        },
+    }
+    return json.dumps(recipe, sort_keys=True)
+
+
+def _measure(
+    home: Path,
+    config: Config,
+    registry: Registry,
+    bundle: Bundle,
+    tables: Tables,
+    progress: Progress,
+) -> tuple[Split, NDArray[np.float64]]:
+    """Fit a bundle's configuration before the home's test window; nDCG@10 of each user on it."""
+    own = parse_config(bundle.manifest.config, f"configuration of bundle {bundle.id}")
+    own = own.model_copy(update={"server": config.server})
+    resolved = registry.resolve(own)
+    catalogue, _ = encode_catalogue(resolved, catalogue_of(tables), home, progress)
+    data = Dataset.from_tables(catalogue, tables.events, own.event_types)
+    split = temporal(
+        data,
+        config.train.test_window,
+        history=config.server.history,
+        queries_per_user=QUERIES_PER_USER,
+    )
+    context = FitContext(
+        seed=own.train.seed,
+        event_types=tuple(own.event_types),
+        progress=progress,
+        threads=config.train.threads,
+        device=config.train.device,
+    )
+    model = fit_pipeline(resolved, split.training, context).recommender(own.default_scenario)
+    report = evaluate(model, split, (_CUT_OFF,), name=bundle.id, progress=progress)
+    return split, report.per_user[METRIC]
+
+
+def _same_queries(first: Split, second: Split) -> bool:
+    return np.array_equal(first.times, second.times) and np.array_equal(
+        first.relevant.values, second.relevant.values
+    )

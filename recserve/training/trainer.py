@@ -1,0 +1,235 @@
+"""Fits a configuration on data and turns it into a bundle.
+
+The order of windows keeps every stage honest: retrievers learn from an earlier window, the ranker learns to
+combine them on the next window's positives among what they propose, the whole is evaluated on the newest
+window, and only then is everything fitted once more on all data, with the decisions that needed validation
+(epochs, blend weights) taken over.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import recserve
+from recserve.bundles.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
+from recserve.data.dataset import Dataset, Tables
+from recserve.errors import ConfigError, DataError
+from recserve.evaluation.metrics.accuracy import Float64Array
+from recserve.evaluation.report import Report
+from recserve.evaluation.runner import evaluate
+from recserve.evaluation.splits import temporal
+from recserve.plugin.protocols import FitContext, Trainable
+from recserve.plugin.registry import Registry, ResolvedConfig
+from recserve.training.fitting import (
+    Fitted,
+    Progress,
+    catalogue_of,
+    encode_catalogue,
+    fit_all,
+    fit_windows,
+    silent,
+)
+
+logger = logging.getLogger(__name__)
+
+EVALUATED_AT = (10, 20)
+# Sections of the configuration that decide nothing about a bundle.
+_NOT_TRAINED = {"store", "bundles", "server", "tune", "promotion"}
+# Enough for a check of each run; `recserve evaluate` asks every query.
+QUERIES_PER_USER = 50
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished training run.
+
+    Attributes:
+        bundle: The bundle, already current.
+        seconds: What each step took.
+        metrics: Mean and interval by metric name; empty where the data allow no evaluation.
+        per_user: float64, shape (U,); nDCG@10 of each test user, None without an evaluation.
+    """
+
+    bundle: Bundle
+    seconds: Mapping[str, float]
+    metrics: Mapping[str, Any]
+    per_user: Float64Array | None = None
+
+
+class Trainer:
+    """One training run: snapshot -> windows -> evaluation -> final fit -> bundle.
+
+    Args:
+        home: The home folder (cache of vectors).
+        resolved: The configuration.
+        registry: Where versions of plugins are looked up.
+        repository: Where the bundle goes.
+        progress: Called with (description, done, total).
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        resolved: ResolvedConfig,
+        registry: Registry,
+        repository: BundleRepository,
+        progress: Progress = silent,
+    ) -> None:
+        self._home = home
+        self._resolved = resolved
+        self._registry = registry
+        self._repository = repository
+        self._progress = progress
+        self._seconds: dict[str, float] = {}
+
+    def run(self, tables: Tables, *, evaluated: bool = True) -> TrainingResult:
+        """Train on a snapshot.
+
+        Args:
+            tables: The snapshot.
+            evaluated: Evaluate on the newest window before the final fit.
+
+        Raises:
+            ConfigError: A component must not be in a bundle.
+            DataError: There is nothing to learn from.
+        """
+        config = self._resolved.config
+        _refuse_what_bundles_must_not_hold(self._resolved)
+        context = FitContext(
+            seed=config.train.seed,
+            event_types=tuple(config.event_types),
+            progress=self._progress,
+            threads=config.train.threads,
+            device=config.train.device,
+        )
+        if not tables.items.num_rows or not tables.events.num_rows:
+            raise DataError(
+                f"the store holds {tables.items.num_rows} items and {tables.events.num_rows} events; "
+                "bring some of both with `recserve import`"
+            )
+        catalogue = catalogue_of(tables)
+        data = Dataset.from_tables(catalogue, tables.events, config.event_types)
+        with self._timed("encode"):
+            catalogue, fingerprint = encode_catalogue(self._resolved, catalogue, self._home, self._progress)
+        data = data.with_catalogue(catalogue)
+        metrics: Mapping[str, Any] = {}
+        prior, per_user = None, None
+        if evaluated:
+            prior, report = self._evaluate(data, context)
+            if report is not None:
+                metrics, per_user = report.to_json()["metrics"], report.per_user["ndcg@10"]
+        with self._timed("fit"):
+            if prior is None:
+                prior = fit_windows(self._resolved, data, context).facts
+            fitted = fit_all(self._resolved, data, context, prior)
+        with self._timed("write"):
+            bundle = self._write(fitted, data, fingerprint, prior, metrics)
+        return TrainingResult(bundle, dict(self._seconds), metrics, per_user)
+
+    def _evaluate(
+        self, data: Dataset, context: FitContext
+    ) -> tuple[Mapping[str, Mapping[str, Any]] | None, Report | None]:
+        """Fit on windows before the newest one and measure on it."""
+        config = self._resolved.config
+        try:
+            split = temporal(
+                data,
+                config.train.test_window,
+                history=config.server.history,
+                queries_per_user=QUERIES_PER_USER,
+            )
+        except DataError as error:
+            logger.warning("too little data to evaluate on: %s", error)
+            return None, None
+        with self._timed("fit on windows"):
+            fitted = fit_windows(self._resolved, split.training, context)
+        with self._timed("evaluate"):
+            scenario = config.default_scenario
+            report = evaluate(
+                fitted.recommender(scenario),
+                split,
+                EVALUATED_AT,
+                name="pipeline",
+                seed=config.train.seed,
+                progress=self._progress,
+            )
+        return fitted.facts, report
+
+    def _write(
+        self,
+        fitted: Fitted,
+        data: Dataset,
+        fingerprint: str | None,
+        prior: Mapping[str, Mapping[str, Any]],
+        metrics: Mapping[str, Any],
+    ) -> Bundle:
+        self._progress("Writing the bundle", 0, 1)
+        plugins = {plugin.name: plugin for plugin in self._registry.plugins}
+        config = self._resolved.config
+        with self._repository.writer() as writer:
+            writer.write_catalogue(data.catalogue)
+            entries: dict[str, ComponentEntry] = {}
+            for key, one in self._resolved.components().items():
+                built = fitted.objects.get(key)
+                saved = isinstance(built, Trainable)
+                if isinstance(built, Trainable):
+                    built.save(writer.component_directory(key))
+                plugin = plugins[one.plugin]
+                entries[key] = ComponentEntry(
+                    plugin=plugin.name,
+                    distribution=plugin.distribution,
+                    version=plugin.version,
+                    params=one.params.model_dump(mode="json"),
+                    facts={**prior.get(key, {}), **fitted.facts.get(key, {})},
+                    saved=saved,
+                )
+            bundle = writer.finish(
+                recserve_version=recserve.__version__,
+                config=config.model_dump(mode="json", exclude=_NOT_TRAINED),
+                config_hash=config.training_hash(),
+                seed=config.train.seed,
+                data=DataEntry(
+                    fingerprint=data.fingerprint(),
+                    users=len(np.unique(data.users)),
+                    items=data.n_items,
+                    events=len(data),
+                    until=int(data.timestamps[-1]),
+                ),
+                encoder_fingerprint=fingerprint,
+                components=entries,
+                metrics=dict(metrics),
+            )
+        self._repository.publish(bundle)
+        return bundle
+
+    def _timed(self, step: str) -> _Timed:
+        return _Timed(self._seconds, step)
+
+
+def _refuse_what_bundles_must_not_hold(resolved: ResolvedConfig) -> None:
+    for one in resolved.components().values():
+        why = one.component.not_in_bundles
+        refused = None if why is None else why(one.params)
+        if refused is not None:
+            raise ConfigError(f"{one.where}: {refused}", field=one.where)
+
+
+class _Timed:
+    """Adds the seconds spent inside to ``seconds[step]``."""
+
+    def __init__(self, seconds: dict[str, float], step: str) -> None:
+        self._seconds = seconds
+        self._step = step
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *details: object) -> None:
+        self._seconds[self._step] = round(time.perf_counter() - self._start, 2)

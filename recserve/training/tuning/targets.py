@@ -1,0 +1,207 @@
+"""What can be tuned: one component, or the pipeline of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from recserve.config import ComponentConfig, Config, PipelineConfig, nearest, parse_config
+from recserve.data.dataset import Dataset
+from recserve.errors import ConfigError
+from recserve.evaluation import Recommender, RetrieverRecommender
+from recserve.plugin.protocols import FitContext, Stage
+from recserve.plugin.registry import Registry, Resolved, ResolvedConfig, ResolvedPipeline
+from recserve.training.fitting import fit_component, fit_pipeline
+from recserve.training.tuning.space import Dimension, Space, dimensions_of
+
+PIPELINE = "pipeline"
+_BUDGETS = (100, 200, 300, 500)
+_WEIGHTS = (0.25, 4.0)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is tuned, and where its parameters are in a configuration.
+
+    Attributes:
+        name: A component's name, or ``pipeline``.
+        scenario: The scenario whose pipeline it is, or that decides the component's parameters.
+        space: What is searched.
+        needs_vectors: Whether items have to be encoded first.
+    """
+
+    name: str
+    scenario: str
+    space: Space
+    needs_vectors: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a whole pipeline."""
+        return self.name == PIPELINE
+
+    def configure(self, config: Config, values: Mapping[str, Any]) -> Config:
+        """The configuration with other values of the searched parameters, in every scenario that has them.
+
+        What was not written in the original stays unwritten.
+
+        Args:
+            config: The original.
+            values: By name, as in :attr:`space`.
+        """
+        plain = plain_config(config)
+        for name, pipeline in plain["scenarios"].items():
+            _write_fallback(pipeline, config.scenarios[name], {key.partition(".")[0] for key in values}, self)
+            for one in _components(pipeline):
+                prefix = f"{one['use']}." if self.whole else ""
+                if not self.whole and one["use"] != self.name:
+                    continue
+                params = {
+                    key.removeprefix(prefix): value
+                    for key, value in values.items()
+                    if key.startswith(prefix) and (not self.whole or "." in key)
+                }
+                if params:
+                    one["params"] = {**one.get("params", {}), **params}
+            if self.whole and name == self.scenario:
+                _configure_pipeline(pipeline, values)
+        return parse_config(plain, "tuned configuration")
+
+    def fit(self, registry: Registry, config: Config, data: Dataset, context: FitContext) -> Recommender:
+        """Fit what is tuned as a configuration has it, ready to be evaluated.
+
+        Raises:
+            RecserveError: A component refuses its parameters or the data.
+        """
+        if not self.whole:
+            resolved = registry.resolve(config)
+            one = _as_retriever(registry, resolved.scenarios.values(), self.name)
+            built, _ = fit_component(one, data, context)
+            return RetrieverRecommender(built)
+        # Other scenarios would be fitted for nothing.
+        alone = config.model_copy(update={"scenarios": {self.scenario: config.scenarios[self.scenario]}})
+        # Components of a pipeline validate themselves one after the other: no series to compare.
+        silent = replace(context, validated=lambda step, score: None)
+        return fit_pipeline(registry.resolve(alone), data, silent).recommender(self.scenario)
+
+
+def plain_config(config: Config) -> dict[str, Any]:
+    """A configuration as plain data: what was written, and always the scenarios."""
+    plain = config.model_dump(mode="json", exclude_unset=True)
+    if "scenarios" not in plain:
+        plain["scenarios"] = {
+            name: one.model_dump(mode="json", exclude_unset=True) for name, one in config.scenarios.items()
+        }
+    return plain
+
+
+def choose_target(
+    registry: Registry,
+    resolved: ResolvedConfig,
+    name: str,
+    *,
+    scenario: str | None = None,
+    only: Sequence[str] = (),
+) -> Target:
+    """Find out what is to be tuned.
+
+    Args:
+        registry: All components.
+        resolved: The configuration to begin with.
+        name: A component that the configuration uses, or ``pipeline``.
+        scenario: For ``pipeline``: which one; default: the default scenario.
+        only: Names of the parameters to search; empty for all that have a range.
+
+    Raises:
+        ConfigError: Unknown name, nothing to search, or a component that cannot rank the catalogue alone.
+    """
+    scenario = scenario or resolved.config.default_scenario
+    if scenario not in resolved.scenarios:
+        raise ConfigError(
+            f"--scenario: unknown scenario {scenario!r}{nearest(scenario, resolved.scenarios)}",
+            field="--scenario",
+        )
+    pipeline = resolved.scenarios[scenario]
+    if name == PIPELINE:
+        dimensions = _pipeline_dimensions(pipeline)
+        encoded = any(one.component.needs_vectors for one in pipeline.components())
+    else:
+        one = _as_retriever(registry, resolved.scenarios.values(), name)
+        dimensions = dimensions_of(one.params)
+        encoded = one.component.needs_vectors
+    known = [one.name for one in dimensions]
+    for wanted in only:
+        if wanted not in known:
+            raise ConfigError(
+                f"--param: {name!r} has no searched parameter {wanted!r}{nearest(wanted, known)}"
+            )
+    chosen = tuple(one for one in dimensions if not only or one.name in only)
+    if not chosen:
+        raise ConfigError(f"{name!r} has no parameter with a search range: there is nothing to tune")
+    return Target(name, scenario, Space(chosen), encoded)
+
+
+def _as_retriever(registry: Registry, pipelines: Any, name: str) -> Resolved:
+    """The component of that name, to be ranked with by itself, with its configured parameters."""
+    used: dict[str, Resolved] = {}
+    for pipeline in pipelines:
+        ranker = () if pipeline.ranker is None else (pipeline.ranker,)
+        for one in (*pipeline.retrievers, *ranker, pipeline.fallback):
+            used.setdefault(one.name, one)
+    if name not in used:
+        raise ConfigError(
+            f"no scenario of the configuration uses a retriever or ranker {name!r}"
+            f"{nearest(name, [*used, PIPELINE])}"
+        )
+    if name not in registry.names(Stage.RETRIEVER):
+        raise ConfigError(f"{name!r} cannot rank the catalogue by itself; tune {PIPELINE!r} instead")
+    one = used[name]
+    params = one.params.model_dump(mode="json", exclude_unset=True)
+    return registry.choose(Stage.RETRIEVER, ComponentConfig(use=name, params=params), one.where)
+
+
+def _pipeline_dimensions(pipeline: ResolvedPipeline) -> list[Dimension]:
+    ranker = () if pipeline.ranker is None else (pipeline.ranker,)
+    found: dict[str, Dimension] = {}
+    for one in (*pipeline.retrievers, *ranker):
+        for dimension in dimensions_of(one.params, f"{one.name}."):
+            found.setdefault(dimension.name, dimension)
+    config = pipeline.config
+    if pipeline.ranker is not None:
+        budgets = tuple(sorted({*_BUDGETS, config.budget}))
+        found["budget"] = Dimension("budget", config.budget, choices=budgets)
+    if len(config.retrievers) > 1:
+        for one_config in config.retrievers:
+            low, high = min(_WEIGHTS[0], one_config.weight), max(_WEIGHTS[1], one_config.weight)
+            name = f"weight {one_config.use}"
+            found[name] = Dimension(name, one_config.weight, low=low, high=high, log=True)
+    return list(found.values())
+
+
+def _configure_pipeline(pipeline: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Set what belongs to the pipeline itself rather than to a component."""
+    if "budget" in values:
+        pipeline["budget"] = values["budget"]
+    for one in pipeline["retrievers"]:
+        if f"weight {one['use']}" in values:
+            one["weight"] = values[f"weight {one['use']}"]
+
+
+def _write_fallback(
+    pipeline: dict[str, Any], config: PipelineConfig, searched: set[str], target: Target
+) -> None:
+    """Write a fallback that was left to its default, where what is tuned is used as such.
+
+    A component has the same parameters wherever it is used.
+    """
+    name = config.fallback.use
+    tuned = name in searched if target.whole else name == target.name
+    if tuned and "fallback" not in pipeline and name not in {one["use"] for one in pipeline["retrievers"]}:
+        pipeline["fallback"] = {"use": name}
+
+
+def _components(pipeline: dict[str, Any]) -> list[dict[str, Any]]:
+    """Retrievers, ranker and fallback that are written in a scenario."""
+    single = [pipeline[key] for key in ("ranker", "fallback") if pipeline.get(key)]
+    return [*pipeline["retrievers"], *single]

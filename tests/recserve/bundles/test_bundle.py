@@ -1,0 +1,181 @@
+"""Bundles: reproducible ids, verification of every byte, remote locations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recserve import BundleError, Catalogue, Item
+from recserve.bundles.bundle import Bundle, BundleRepository, BundleWriter, DataEntry, open_newest
+from recserve.data.strings import Texts
+from recserve.data.vocabulary import COMPACT_FROM
+
+
+def build(repository: BundleRepository, seed: int = 0) -> Bundle:
+    catalogue = Catalogue.of(
+        [Item("a", {"title": "A “quoted” 标题"}), Item("b/é", {"n": 1})],
+        np.eye(2, 4, dtype=np.float32),
+    )
+    with repository.writer() as writer:
+        writer.write_catalogue(catalogue)
+        folder = writer.component_directory("retriever.test")
+        np.save(folder / "state.npy", np.arange(seed, seed + 6))
+        return finish(writer, seed)
+
+
+def finish(writer: BundleWriter, seed: int = 0) -> Bundle:
+    return writer.finish(
+        recserve_version="0",
+        config={"x": 0.1},
+        config_hash="h",
+        seed=seed,
+        data=DataEntry(fingerprint="f", users=1, items=2, events=3, until=1_476_640_644_000),
+        encoder_fingerprint=None,
+        components={},
+        metrics={"ndcg@10": {"mean": 1 / 3, "ci95": [0.1, 0.2]}},
+    )
+
+
+def test_equal_content_gives_equal_ids_and_bytes(tmp_path: Path) -> None:
+    one, other = (build(BundleRepository(tmp_path / home)) for home in ("one", "two"))
+    assert one.id == other.id
+    assert one.id.startswith("20161016-")
+    assert one.manifest.files == other.manifest.files
+    assert (one.directory / "manifest.json").read_bytes() == (other.directory / "manifest.json").read_bytes()
+    assert build(BundleRepository(tmp_path / "one"), seed=1).id != one.id
+
+
+def test_round_trip_and_memory_mapping(tmp_path: Path) -> None:
+    repository = BundleRepository(tmp_path)
+    opened = repository.open(build(repository).id)
+    assert opened.catalogue.ids.ids == ("a", "b/é")
+    assert opened.catalogue.item(0).title == "A “quoted” 标题"
+    assert isinstance(opened.catalogue.vectors, np.memmap)
+    assert repository.ids() == [opened.id]
+
+
+def test_a_large_catalogue_is_kept_as_it_is_in_the_file(tmp_path: Path) -> None:
+    ids = [f"é{row}" for row in range(COMPACT_FROM)]
+    attributes = [f'{{"title": "Number {row}"}}' for row in range(COMPACT_FROM)]
+    # From a catalogue of strings, and from what was read from such a bundle.
+    written: list[Bundle] = []
+    for catalogue in (Catalogue(ids, attributes), None):
+        with BundleRepository(tmp_path / str(len(written))).writer() as writer:
+            writer.write_catalogue(written[0].catalogue if catalogue is None else catalogue)
+            written.append(finish(writer))
+    assert written[0].id == written[1].id
+    opened = BundleRepository(tmp_path / "1").open(written[1].id).catalogue
+    assert isinstance(opened.ids.ids, Texts)
+    assert list(opened.ids) == ids
+    assert list(opened.attributes_json) == attributes
+    assert opened.ids.row("é99999") == 99_999
+    assert opened.item(70_000) == Item("é70000", {"title": "Number 70000"})
+    again = BundleRepository(tmp_path / "1").open(written[1].id).catalogue
+    assert again.column("title")[-1] == "Number 99999"
+    assert "_texts" not in vars(again.attributes_json), "who only reads columns keeps no attributes"
+    assert again.item(99_999).title == "Number 99999"
+
+
+def test_building_the_same_bundle_again_is_harmless(tmp_path: Path) -> None:
+    repository = BundleRepository(tmp_path)
+    assert build(repository).id == build(repository).id
+    assert [path.name for path in repository.local.iterdir()] == repository.ids()
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+def test_one_flipped_byte_anywhere_is_refused_by_name(tmp_path: Path, data: st.DataObject) -> None:
+    repository = BundleRepository(tmp_path)
+    bundle = build(repository)
+    name = data.draw(st.sampled_from([*bundle.manifest.files, "manifest.json"]))
+    path = bundle.directory / name
+    intact = path.read_bytes()
+    position = data.draw(st.integers(0, len(intact) - 1))
+    flipped = bytearray(intact)
+    flipped[position] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(flipped)
+    try:
+        with pytest.raises(BundleError, match=name.replace(".", r"\.")):
+            repository.open(bundle.id)
+    finally:
+        path.write_bytes(intact)
+    assert repository.open(bundle.id).id == bundle.id
+
+
+def test_missing_and_truncated_files_are_named(tmp_path: Path) -> None:
+    repository = BundleRepository(tmp_path)
+    bundle = build(repository)
+    state = bundle.directory / "components/retriever.test/state.npy"
+    content = state.read_bytes()
+    state.write_bytes(content[:-5])
+    with pytest.raises(BundleError, match=r"state\.npy has \d+ bytes instead of \d+"):
+        repository.open(bundle.id)
+    state.unlink()
+    with pytest.raises(BundleError, match=r"state\.npy is missing"):
+        repository.open(bundle.id)
+
+
+def test_pickles_are_neither_written_nor_read(tmp_path: Path) -> None:
+    repository = BundleRepository(tmp_path)
+    with repository.writer() as writer:
+        (writer.component_directory("retriever.x") / "model.pkl").write_bytes(b"x")
+        with pytest.raises(BundleError, match=r"model\.pkl"):
+            writer.finish()
+    assert repository.ids() == []
+
+
+def test_renamed_bundle_is_refused(tmp_path: Path) -> None:
+    repository = BundleRepository(tmp_path)
+    bundle = build(repository)
+    other = bundle.directory.with_name("20161016-000000000000")
+    bundle.directory.rename(other)
+    with pytest.raises(BundleError, match="altered"):
+        repository.open(other.name)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".writing-x", "..", ""])
+def test_ids_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BundleError):
+        BundleRepository(tmp_path).open(name)
+
+
+def test_foreign_manifest_is_refused(tmp_path: Path) -> None:
+    repository = BundleRepository(tmp_path)
+    bundle = build(repository)
+    manifest = bundle.directory / "manifest.json"
+    changed = json.loads(manifest.read_text())
+    changed["format_version"] = 99
+    manifest.write_text(json.dumps(changed))
+    with pytest.raises(BundleError, match="format 99"):
+        repository.open(bundle.id)
+    manifest.write_text("{")
+    with pytest.raises(BundleError, match=r"manifest\.json is damaged"):
+        repository.open(bundle.id)
+
+
+def test_a_damaged_bundle_gives_way_to_the_previous_one(tmp_path: Path) -> None:
+    repository = BundleRepository(tmp_path)
+    old, new = build(repository, 0), build(repository, 1)
+    (new.directory / "item_vectors.npy").write_bytes(b"")
+    assert open_newest(repository, [new.id, old.id]).id == old.id
+    with pytest.raises(BundleError, match=r"item_vectors\.npy"):
+        open_newest(repository, [new.id])
+    with pytest.raises(BundleError, match="recserve train"):
+        open_newest(repository, [])
+
+
+def test_remote_location_is_fetched_and_verified(tmp_path: Path) -> None:
+    location = (tmp_path / "shared").as_uri()
+    trainer = BundleRepository(tmp_path / "trainer", location)
+    bundle = build(trainer)
+    trainer.publish(bundle)
+    replica = BundleRepository(tmp_path / "replica", location)
+    assert replica.ids() == [bundle.id]
+    assert replica.open(bundle.id).manifest == bundle.manifest
+    with pytest.raises(BundleError, match="cannot be opened"):
+        BundleRepository(tmp_path, "nosuch://x/y")

@@ -1,0 +1,65 @@
+"""Rules of a single request: parameters of rerankers, rerankers left out or added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recserve import Candidates, Catalogue, InvalidRequestError, Item, Queries
+from recserve.config import ComponentConfig
+from recserve.data.batches import Histories
+from recserve.plugin.protocols import Stage
+from recserve.plugin.registry import Registry, Resolved
+from recserve.serving.ranking import rerank
+from recserve.serving.scenario import RequestRules
+
+ITEMS = [Item(f"i{n}", {"title": f"T{n}", "brand": "ab"[n % 2], "year": 2000 + n}) for n in range(10)]
+
+
+@pytest.fixture(scope="module")
+def rules() -> RequestRules:
+    registry = Registry.discover(only=["rules"])
+    caps = ComponentConfig(use="caps", params={"rules": [{"attribute": "brand", "limit": 2}]})
+    standing = registry.choose(Stage.RERANKER, caps, "rerankers[0]")
+
+    def build(one: Resolved, catalogue: Catalogue) -> Any:
+        return one.build(catalogue)
+
+    return RequestRules([standing], registry.request_rerankers(), build, Catalogue.of(ITEMS))
+
+
+def page(rules: RequestRules, given: dict[str, Any], n: int = 4) -> list[int]:
+    items = np.arange(10, dtype=np.int32)[None]
+    scores = -np.arange(10, dtype=np.float32)[None]
+    ranked = Candidates(items, scores, ("mf",), scores[:, :, None], np.full_like(items, -1))
+    queries = Queries.of(Histories.empty(1), np.array([0], dtype=np.int64))
+    return [int(row) for row in rerank(rules.rerankers(given), queries, ranked, n).items[0] if row >= 0]
+
+
+def test_a_request_changes_leaves_out_and_adds_rules(rules: RequestRules) -> None:
+    assert page(rules, {}) == [0, 1, 2, 3]
+    assert page(rules, {"caps": {"rules": [{"attribute": "brand", "limit": 1}]}})[:2] == [0, 1]
+    assert page(rules, {"caps": False}) == [0, 1, 2, 3]
+    boosted = page(rules, {"boost": {"rules": [{"when": "year >= 2008", "multiply": 100.0}]}, "caps": False})
+    assert set(boosted[:2]) == {8, 9}
+
+
+def test_equal_rules_are_built_once(rules: RequestRules) -> None:
+    assert rules.rerankers({"caps": True}) is rules.rerankers({"caps": True})
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "words"),
+    [
+        ({"cap": {}}, "rules.cap", "did you mean 'caps'"),
+        ({"caps": {"cap": []}}, "rules.caps", "unknown key 'cap'"),
+        ({"caps": 3}, "rules.caps", "must be an object"),
+        ({"caps": {"rules": [{"attribute": "brnd", "limit": 1}]}}, "rules.caps", "brnd"),
+    ],
+)
+def test_wrong_rules_name_the_mistake(rules: RequestRules, given: Any, field: str, words: str) -> None:
+    with pytest.raises(InvalidRequestError, match=words) as caught:
+        rules.rerankers(given)
+    assert caught.value.field == field

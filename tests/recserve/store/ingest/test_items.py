@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import datetime
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recserve import DataError, Event, Item, Tables
+from recserve.store import Counts, open_store
+from recserve.store.ingest import (
+    EVENT_SCHEMA,
+    ITEM_SCHEMA,
+    ImportSummary,
+    RowProblem,
+    empty_tables,
+    import_tables,
+    read_events,
+    read_items,
+)
+
+
+def read(path: Path, strict: bool = False) -> tuple[dict[str, Any], list[RowProblem]]:
+    table, problems = read_items(path, strict)
+    assert table.schema == ITEM_SCHEMA
+    return {one["item_id"]: json.loads(one["attributes"]) for one in table.to_pylist()}, problems
+
+
+def write(folder: Path, text: str, name: str = "items.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_csv_columns_become_attributes(tmp_path: Path) -> None:
+    text = (
+        "item_id,title,year,price,genres,code,note\n"
+        '1,"Toy, Story",1995,3.5,Animation|Comedy,007,\n'
+        "2,300,,4,,012,a|b\n"
+        "3,,2006,1,Drama,9,\n"
+    )
+    assert read(write(tmp_path, text)) == (
+        {
+            "1": {
+                "title": "Toy, Story", "year": 1995, "price": 3.5, "code": "007",
+                "genres": ["Animation", "Comedy"],
+            },
+            "2": {"title": "300", "price": 4.0, "code": "012", "note": "a|b"},
+            "3": {"year": 2006, "price": 1.0, "genres": ["Drama"], "code": "9"},
+        },
+        [],
+    )  # fmt: skip
+
+
+def test_items_of_nothing_but_an_id(tmp_path: Path) -> None:
+    assert read(write(tmp_path, "item_id\na\nb\n"))[0] == {"a": {}, "b": {}}
+    assert read(write(tmp_path, "item_id,title\na,\n"))[0] == {"a": {}}
+
+
+def test_a_title_that_is_a_number_stays_a_title(tmp_path: Path) -> None:
+    assert read(write(tmp_path, "item_id,title\na,1984\n"))[0] == {"a": {"title": "1984"}}
+
+
+def test_of_duplicate_ids_the_last_one_counts(tmp_path: Path) -> None:
+    text = "item_id,title\na,first\nb,B\na,second\na,third\n"
+    found, problems = read(write(tmp_path, text), strict=True)
+    assert found == {"b": {"title": "B"}, "a": {"title": "third"}}
+    assert [(one.line, one.severity) for one in problems] == [(2, "warning"), (4, "warning")]
+    assert "line 4" in problems[0].reason
+
+
+def test_bad_rows(tmp_path: Path) -> None:
+    path = write(tmp_path, 'item_id,title\na,A\n,nameless\nb\n"c\x00",C\n  ,blank\nd,D\n')
+    found, problems = read(path)
+    assert list(found) == ["a", "d"]
+    assert [one.line for one in problems] == [3, 4, 5, 6]
+    with pytest.raises(DataError, match=r"items\.csv:3: item_id is empty \(4 bad rows"):
+        read(path, strict=True)
+
+
+def test_json_lines_keep_their_types(tmp_path: Path) -> None:
+    objects: list[dict[str, object]] = [
+        {"item_id": 1, "title": "A", "tags": ["x", "y"], "nested": {"deep": [1, None]}, "gone": None},
+        {"item_id": "2", "genres": "Drama|Comedy", "price": 0, "free": False, "empty": ""},
+        {"item_id": 3.5},
+        {"title": "no id"},
+    ]
+    path = write(tmp_path, "\n".join(json.dumps(one) for one in objects), "items.jsonl")
+    found, problems = read(path)
+    assert found == {
+        "1": {"title": "A", "tags": ["x", "y"], "nested": {"deep": [1, None]}},
+        "2": {"genres": ["Drama", "Comedy"], "price": 0, "free": False},
+    }
+    assert [one.line for one in problems] == [3, 4]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "item_id": [1, 2],
+            "title": ["A", None],
+            "genres": [["Drama"], []],
+            "released": [datetime.date(1995, 1, 2), None],
+            "price": pa.array([Decimal("1.50"), None], pa.decimal128(5, 2)),
+            "score": [float("nan"), 0.5],
+        }
+    )
+    pq.write_table(table, tmp_path / "items.parquet")
+    assert read(tmp_path / "items.parquet")[0] == {
+        "1": {"title": "A", "genres": ["Drama"], "released": "1995-01-02", "price": 1.5},
+        "2": {"genres": [], "score": 0.5},
+    }
+
+
+def test_attributes_that_json_does_not_know(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"item_id": ["a", "b"], "blob": [b"x", None]}), tmp_path / "items.parquet")
+    found, problems = read(tmp_path / "items.parquet")
+    assert list(found) == ["b"]
+    assert problems[0].line == 1
+
+
+def test_canonical_tables_are_read_as_they_are(tmp_path: Path) -> None:
+    table = pa.table({"item_id": ["a", "b"], "attributes": ['{"genres": "x|y"}', "[1]"]})
+    pq.write_table(table, tmp_path / "items.parquet")
+    found, problems = read(tmp_path / "items.parquet")
+    assert found == {"a": {"genres": "x|y"}}
+    assert [one.line for one in problems] == [2]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("i.csv", "", "is empty"),
+        ("i.csv", "item_id,title\n", "holds no rows"),
+        ("i.csv", "itemid,title\na,A\n", "no column 'item_id'; did you mean 'itemid'"),
+        ("i.jsonl", "\n", "holds no rows"),
+        ("i.jsonl", "nonsense", "no usable row"),
+        ("i.parquet", "nonsense", "not a complete Parquet file"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as refusal:
+        read(write(tmp_path, text, name))
+    assert name in refusal.value.message
+    assert "\n" not in refusal.value.message
+
+
+def test_importing_twice_stores_once(tmp_path: Path) -> None:
+    events_path = write(
+        tmp_path,
+        "user_id,item_id,rating,timestamp\n"
+        + "".join(f"u{n % 7},i{n % 11},{n % 5 + 1},{1_600_000_000 + n // 3}\n" for n in range(25_000))
+        + "u0,i0,1,1600000000\n" * 3,  # exact repetitions are events of their own
+        "events.csv",
+    )
+    items_path = write(tmp_path, "item_id,title\n" + "".join(f"i{n},Item {n}\n" for n in range(11)))
+    tables = Tables(read_items(items_path)[0], read_events(events_path, ["rating"])[0])
+    seen: list[tuple[int, int]] = []
+    with open_store(None, tmp_path) as store:
+        first = import_tables(store, tables, lambda *step: seen.append(step))
+        assert first == ImportSummary(items=11, events=25_003, new_events=25_003)
+        assert import_tables(store, tables) == ImportSummary(items=11, events=25_003, new_events=0)
+        assert store.counts() == Counts(users=7, items=11, events=25_003)
+        assert store.items(["i3"]) == {"i3": Item("i3", {"title": "Item 3"})}
+        again = store.snapshot()
+        assert import_tables(store, again) == ImportSummary(11, 25_003, 0)
+    assert seen[0] == (11, 25_014)
+    assert seen[-1] == (25_014, 25_014)
+
+
+def test_nothing_to_import(tmp_path: Path) -> None:
+    with open_store(None, tmp_path) as store:
+        assert import_tables(store, empty_tables()) == ImportSummary(0, 0, 0)
+
+
+def test_a_summary_reads_like_a_sentence() -> None:
+    assert str(ImportSummary(11, 25_003, 25_003)) == "11 items and 25,003 events imported"
+    assert str(ImportSummary(0, 5, 2)) == "0 items and 2 events imported (3 were there already)"
+
+
+def test_importing_keeps_given_ids_and_empty_values(tmp_path: Path) -> None:
+    columns = [["e1", ""], ["u", "u"], ["i", "i"], ["view", "rating"], [None, 2.0], [5, 6]]
+    tables = Tables(pa.table([["i"], ["{}"]], schema=ITEM_SCHEMA), pa.table(columns, schema=EVENT_SCHEMA))
+    with open_store(None, tmp_path) as store:
+        assert import_tables(store, tables).new_events == 2
+        first, second = store.histories(["u"], 9)["u"]
+    assert first == Event("u", "i", "view", 5, None, "e1")
+    assert second.event_id
