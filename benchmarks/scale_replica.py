@@ -19,7 +19,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from recserve_deployments.replica_spec import Part, ReplicaSpec
+from recserve_deployments.replica_spec import ReplicaRole, ReplicaSpec
 from recserve_mf.retriever import MfRetriever
 
 from recserve.data.batches import Histories, Queries, Ragged
@@ -33,7 +33,7 @@ BATCHES = (1, 16)
 
 def load(home: Path, bundle_id: str) -> RetrievalStage:
     """What a retrieval replica does when it starts."""
-    opened = ReplicaSpec(Part.RETRIEVAL, str(home), CONFIG, frozenset({"mf"})).open()
+    opened = ReplicaSpec(ReplicaRole.RETRIEVAL, str(home), CONFIG, frozenset({"mf"})).open()
     return Loader(opened.repository.open(bundle_id), opened.resolved).retrieval()
 
 

@@ -33,7 +33,7 @@ from recserve.data.entities import Event, now_ms
 from recserve.plugin.registry import Registry, ResolvedPipeline
 from recserve.serving.fusion import merge
 from recserve.serving.loader import Loader
-from recserve.serving.state.user_events import Steps, pack
+from recserve.serving.state.user_events import UserEvents, pack
 from recserve.store import Store, open_store
 from recserve.store.sql.schema import hash_of
 
@@ -107,7 +107,7 @@ class Models:
 
     def query(self, events: Sequence[Event]) -> Queries:
         """A history as the components want it; everything in it is excluded."""
-        steps = Steps.of(events, self.bundle.catalogue, self.config.event_types)
+        steps = UserEvents.of(events, self.bundle.catalogue, self.config.event_types)
         times = np.array([now_ms()], dtype=np.int64)
         return Queries.of(pack([steps]), times, excluded=Ragged.of([steps.rows]))
 
@@ -237,7 +237,7 @@ def naive(home: Path, port: int) -> None:
             return self.ranker.score(query, candidates)
 
     @part
-    class Edge:
+    class ScenarioContext:
         def __init__(self, history: Any, ranker: Any, **retrievers: Any) -> None:
             self.models = Models.of(home)
             self.store = open_store(self.models.config.store.url, home)
@@ -258,7 +258,7 @@ def naive(home: Path, port: int) -> None:
         name: Retriever.options(name=f"Retriever-{name}").bind(name, size)  # type: ignore[attr-defined]
         for name, size in models.sizes.items()
     }
-    serve.run(Edge.bind(History.bind(), Ranker.bind(), **retrievers), name="naive")  # type: ignore[attr-defined]
+    serve.run(ScenarioContext.bind(History.bind(), Ranker.bind(), **retrievers), name="naive")  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, lambda *_: _stop())
     try:
         threading.Event().wait()

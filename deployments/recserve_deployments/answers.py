@@ -1,4 +1,4 @@
-"""Answers requests in micro-batches: at once what is known, in a queue of its own what has to be made."""
+"""Request batching: cached answers in one queue, answers that the stages make in another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from recserve.config import ServerConfig
 from recserve.data.entities import now_ms
-from recserve.serving.pending import Asked
+from recserve.serving.pending import PendingRequest
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 from recserve_deployments.batching import MicroBatcher
@@ -22,10 +22,10 @@ class _Waiting:
     """A request whose answer has to be made, and the pipeline that makes it."""
 
     pipeline: Pipeline
-    asked: Asked
+    asked: PendingRequest
 
 
-class Answers:
+class RequestBatcher:
     """Both halves of :meth:`recserve.serving.pipeline.Pipeline.recommend`, each with a queue of its own.
 
     An answer from memory takes a fraction of a millisecond, one that stages make takes hundreds of them on a
@@ -97,7 +97,7 @@ class Answers:
         pipeline, asked = self._current(), now_ms()
         found = await pipeline.recall(requests)
         self._tell(pipeline, requests, found, asked)
-        return [_Waiting(pipeline, one) if isinstance(one, Asked) else one for one in found]
+        return [_Waiting(pipeline, one) if isinstance(one, PendingRequest) else one for one in found]
 
     async def _make(self, waiting: list[_Waiting]) -> Sequence[Recommendation | Exception]:
         made: dict[_Waiting, Recommendation | Exception] = {}
@@ -113,7 +113,7 @@ class Answers:
         self,
         pipeline: Pipeline,
         requests: Sequence[Request],
-        answers: Sequence[Recommendation | Asked | Exception],
+        answers: Sequence[Recommendation | PendingRequest | Exception],
         asked: int,
     ) -> None:
         served = [

@@ -19,7 +19,7 @@ from recserve_deployments.encoding import Encoding
 from recserve_deployments.ingress import Ingress
 from recserve_deployments.observers import observing_plugins
 from recserve_deployments.ranking import Ranking
-from recserve_deployments.replica_spec import Part, ReplicaSpec
+from recserve_deployments.replica_spec import ReplicaRole, ReplicaSpec
 from recserve_deployments.retrieval import Retrieval
 
 CONFIG_NAME = "recserve.yaml"
@@ -67,22 +67,26 @@ def build(args: AppArgs) -> Application:
     plain = config.model_dump(mode="json")
     server = config.server
 
-    def spec(part: Part, plugins: frozenset[str]) -> ReplicaSpec:
+    def spec(part: ReplicaRole, plugins: frozenset[str]) -> ReplicaSpec:
         return ReplicaSpec(part, args.home, plain, plugins)
 
     ingress = _sized(Ingress, server.ingress, _ingress_calls(server), server.max_batch)
     if server.topology == "fused":
-        return ingress.bind(spec(Part.WHOLE, resolved.plugins() | observing))
+        return ingress.bind(spec(ReplicaRole.WHOLE, resolved.plugins() | observing))
     calls = _stage_calls(server)
     batches = server.batches_in_flight
     encoding = None
     if resolved.encoder is not None:
-        encoding = _sized(Encoding, server.encoding, calls, batches).bind(spec(Part.ENCODING, needs.encoding))
+        encoding = _sized(Encoding, server.encoding, calls, batches).bind(
+            spec(ReplicaRole.ENCODING, needs.encoding)
+        )
     return ingress.bind(
-        spec(Part.EDGE, needs.edge | observing),
-        _sized(Retrieval, server.retrieval, calls, batches).bind(spec(Part.RETRIEVAL, needs.retrieval)),
+        spec(ReplicaRole.EDGE, needs.edge | observing),
+        _sized(Retrieval, server.retrieval, calls, batches).bind(
+            spec(ReplicaRole.RETRIEVAL, needs.retrieval)
+        ),
         encoding,
-        _sized(Ranking, server.ranking, calls, batches).bind(spec(Part.RANKING, needs.ranking)),
+        _sized(Ranking, server.ranking, calls, batches).bind(spec(ReplicaRole.RANKING, needs.ranking)),
     )
 
 

@@ -13,7 +13,7 @@ from recserve.errors import NotReadyError, StoreError
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
-from recserve_deployments.answers import Answers
+from recserve_deployments.answers import RequestBatcher
 from recserve_deployments.bundle_watcher import BundleHost
 from recserve_deployments.client import StageHandle
 from recserve_deployments.observers import Observers
@@ -40,7 +40,7 @@ class GraphBackend(StoredBackend):
         self._bundles = bundles
         self._stages = stages
         self._observers = Observers(opened.registry)
-        self._answers = Answers(opened.config.server, lambda: bundles.current.part, self._given)
+        self._answers = RequestBatcher(opened.config.server, lambda: bundles.current.part, self._given)
         self._plugins: Sequence[PluginInfo] | None = None
 
     @property

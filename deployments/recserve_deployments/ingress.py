@@ -23,8 +23,8 @@ from recserve.serving.loader import Loader
 from recserve.serving.local import LocalClient, reader_of
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Request, SessionEvent
-from recserve.serving.state.result_cache import Repeats
-from recserve.serving.state.user_cache import LastKnown
+from recserve.serving.state.result_cache import ResultCache
+from recserve.serving.state.user_cache import UserCache
 from recserve_deployments.backend import GraphBackend
 from recserve_deployments.bundle_watcher import BundleHost
 from recserve_deployments.client import ServeStageClient
@@ -67,7 +67,7 @@ class Ingress:
         server = self._opened.config.server
         self._client: ServeStageClient | None = None
         # Outlives each bundle: what is known of users does not depend on it.
-        self._known = LastKnown(Repeats(server.repeats, server.repeats_seconds))
+        self._known = UserCache(ResultCache(server.repeats, server.repeats_seconds))
         if retrieval is not None and ranking is not None:
             self._client = ServeStageClient(retrieval, encoding, ranking, server)
         else:

@@ -22,7 +22,7 @@ from recserve.plugin.registry import Registry, Resolved, ResolvedConfig, Resolve
 from recserve.store import Store, open_store
 
 
-class Part(StrEnum):
+class ReplicaRole(StrEnum):
     """The parts that replicas are made of."""
 
     WHOLE = "whole"
@@ -43,7 +43,7 @@ class ReplicaSpec:
         plugins: Entry points that this part loads.
     """
 
-    part: Part
+    part: ReplicaRole
     home: str
     config: Mapping[str, Any]
     plugins: frozenset[str]
@@ -96,33 +96,35 @@ class Opened:
     repository: BundleRepository
 
 
-def resolve_part(registry: Registry, config: Config, part: Part) -> ResolvedConfig:
+def resolve_part(registry: Registry, config: Config, part: ReplicaRole) -> ResolvedConfig:
     """Check a part's share of the configuration against the plugins that were loaded for it.
 
     Raises:
         ConfigError: A component is unknown here (its plugin failed to load, with the cause), or refuses
             its parameters.
     """
-    if part is Part.WHOLE:
+    if part is ReplicaRole.WHOLE:
         return registry.resolve(config)
     encoder = None
     if config.encoder is not None:
         encoder = _absent(Stage.ENCODER, config.encoder.use)
-        if part is Part.ENCODING:
+        if part is ReplicaRole.ENCODING:
             encoder = registry.choose(Stage.ENCODER, config.encoder.component(), "encoder")
     item_text = _absent(Stage.ITEM_TEXT, config.item_text.use)
-    if part is Part.EDGE:
+    if part is ReplicaRole.EDGE:
         item_text = registry.choose(Stage.ITEM_TEXT, config.item_text, "item_text")
     scenarios = {
         name: _resolve_pipeline(registry, pipeline, f"scenarios.{name}", part)
         for name, pipeline in config.scenarios.items()
     }
-    rerankers = registry.request_rerankers() if part is Part.EDGE else {}
+    rerankers = registry.request_rerankers() if part is ReplicaRole.EDGE else {}
     return ResolvedConfig(config, encoder, item_text, scenarios, rerankers)
 
 
-def _resolve_pipeline(registry: Registry, config: PipelineConfig, where: str, part: Part) -> ResolvedPipeline:
-    edge, retrieval = part is Part.EDGE, part is Part.RETRIEVAL
+def _resolve_pipeline(
+    registry: Registry, config: PipelineConfig, where: str, part: ReplicaRole
+) -> ResolvedPipeline:
+    edge, retrieval = part is ReplicaRole.EDGE, part is ReplicaRole.RETRIEVAL
 
     def one(wanted: bool, stage: Stage, key: str, component: ComponentConfig) -> Resolved:
         if not wanted:
@@ -139,7 +141,7 @@ def _resolve_pipeline(registry: Registry, config: PipelineConfig, where: str, pa
         )
 
     ranker = None
-    if config.ranker is not None and part is Part.RANKING:
+    if config.ranker is not None and part is ReplicaRole.RANKING:
         ranker = one(True, Stage.RANKER, "ranker", config.ranker)
     # The fallback is usually one of the retrievers, and then it has that one's parameters.
     listed = {retriever.use: retriever for retriever in config.retrievers}

@@ -35,5 +35,5 @@ def warm_candidates(catalogue: Catalogue, sources: tuple[str, ...], budget: int)
         scores=np.ones((1, count), dtype=np.float32),
         sources=sources,
         source_scores=np.ones((1, count, len(sources)), dtype=np.float32),
-        seeds=np.full((1, count), -1, dtype=np.int32),
+        evidence=np.full((1, count), -1, dtype=np.int32),
     )

@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recserve.data.catalogue import Catalogue
 from recserve.data.files import sha256_of, sync
 from recserve.data.memory import give_back
-from recserve.data.strings import Entries, PackedTexts, Texts
+from recserve.data.strings import PackedTexts, ReadOnlySequence, Texts
 from recserve.data.vocabulary import COMPACT_FROM, Vocabulary
 from recserve.errors import BundleError
 
@@ -180,7 +180,7 @@ class Bundle:
         return cls(directory, manifest)
 
 
-class _Attributes(Entries[str]):
+class _Attributes(ReadOnlySequence[str]):
     """The attributes of a bundle's items, read from its file at the first access.
 
     Args:

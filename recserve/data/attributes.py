@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from recserve.data.arrays import Int32Array
-from recserve.data.strings import Amended, Entries, PackedTexts
+from recserve.data.strings import Amended, PackedTexts, ReadOnlySequence
 from recserve.data.vocabulary import COMPACT_FROM
 
 
-class AttributeColumn(Entries[Any]):
+class AttributeColumn(ReadOnlySequence[Any]):
     """One attribute of all items, dictionary-encoded as in Arrow: a sequence of JSON values.
 
     A million items have few categories, tags or prices. What is worked out for each entry of :attr:`values`
@@ -94,7 +94,7 @@ class ColumnBuilder:
         )
 
 
-class _Packed(Entries[Any]):
+class _Packed(ReadOnlySequence[Any]):
     """Very many values, such as a moment of each item: parsed each time one is asked for.
 
     Args:

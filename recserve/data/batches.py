@@ -147,8 +147,8 @@ class Queries:
         contexts: The ``context`` object of each request.
         live_version: Catalogue version of the store that rows beyond the bundle's are numbered by, -1
             where there are none; see :mod:`recserve.serving.state.live_catalogue`.
-        wants_seeds: Whether anybody will be told why. Otherwise retrievers may leave seeds out, which take
-            a seventh of the time; training never wants them, so rankers must not read them.
+        wants_evidence: Whether anybody will be told why. Otherwise retrievers may leave evidence
+            out, which takes a seventh of the time; training never wants it, so rankers must not read it.
     """
 
     user_ids: tuple[str | None, ...]
@@ -163,7 +163,7 @@ class Queries:
     filters: tuple[Mapping[str, Any], ...] = ()
     contexts: tuple[Mapping[str, Any], ...] = ()
     live_version: int = -1
-    wants_seeds: bool = True
+    wants_evidence: bool = True
 
     @classmethod
     def of(
@@ -174,7 +174,7 @@ class Queries:
         anchors: Int32Array | None = None,
         excluded: Ragged | None = None,
         text_vectors: FloatArray | None = None,
-        wants_seeds: bool = True,
+        wants_evidence: bool = True,
     ) -> Queries:
         """Build a plain batch from histories, as training and evaluation do."""
         batch = len(histories)
@@ -189,7 +189,7 @@ class Queries:
             allowed=(None,) * batch,
             filters=({},) * batch,
             contexts=({},) * batch,
-            wants_seeds=wants_seeds,
+            wants_evidence=wants_evidence,
         )
 
     def __len__(self) -> int:
@@ -225,20 +225,20 @@ class Retrieved:
     Attributes:
         items: int32, shape (B, K); catalogue rows, -1 pads short rows (always at the end).
         scores: float32, shape (B, K); higher is better, -inf at pads. Scales differ by retriever.
-        seeds: int32, shape (B, K); the history row that led to each item, -1 where there is none or where
+        evidence: int32, shape (B, K); the history row that led to each item, -1 where there is none or where
             the batch does not want to know.
     """
 
     items: Int32Array
     scores: FloatArray
-    seeds: Int32Array
+    evidence: Int32Array
 
     @classmethod
-    def of(cls, items: Int32Array, scores: FloatArray, seeds: Int32Array | None = None) -> Retrieved:
-        """Wrap arrays; without ``seeds`` nothing is attributed."""
-        if seeds is None:
-            seeds = np.full(items.shape, -1, dtype=np.int32)
-        return cls(items, scores, seeds)
+    def of(cls, items: Int32Array, scores: FloatArray, evidence: Int32Array | None = None) -> Retrieved:
+        """Wrap arrays; without ``evidence`` nothing is attributed."""
+        if evidence is None:
+            evidence = np.full(items.shape, -1, dtype=np.int32)
+        return cls(items, scores, evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,14 +251,14 @@ class Candidates:
         sources: Names of the R retrievers.
         source_scores: float32, shape (B, K, R); the retriever's own score, NaN where it did not
             return the item.
-        seeds: int32, shape (B, K); history row that explains the item, -1 for none.
+        evidence: int32, shape (B, K); history row that explains the item, -1 for none.
     """
 
     items: Int32Array
     scores: FloatArray
     sources: tuple[str, ...]
     source_scores: FloatArray
-    seeds: Int32Array
+    evidence: Int32Array
 
     @classmethod
     def empty(cls, batch: int) -> Candidates:
@@ -286,5 +286,5 @@ class Candidates:
             scores=np.where(pad, np.float32(-np.inf), scores),
             sources=self.sources,
             source_scores=np.take_along_axis(self.source_scores, picked[:, :, None], axis=1),
-            seeds=np.where(pad, np.int32(-1), np.take_along_axis(self.seeds, picked, axis=1)),
+            evidence=np.where(pad, np.int32(-1), np.take_along_axis(self.evidence, picked, axis=1)),
         )

@@ -141,15 +141,15 @@ class Reason:
     Attributes:
         item: The recommended item.
         sources: Names of the retrievers that proposed it, strongest first.
-        seed: The item of the user's history, or the one that similar items were asked for, that led to it.
-        seed_event: What the user did with the seed (event type name), None if nothing.
+        evidence: The item that led to it: of the user's history, or the one similar items were asked for.
+        evidence_event: What the user did with that item (event type name), None if nothing.
         query_text: The free text of the request, if any.
         interests: What the user says to like, where the answer goes by that.
     """
 
     item: Item
     sources: tuple[str, ...]
-    seed: Item | None = None
-    seed_event: str | None = None
+    evidence: Item | None = None
+    evidence_event: str | None = None
     query_text: str | None = None
     interests: str | None = None

@@ -83,8 +83,8 @@ class Texts(Sequence[str]):
         return self._values if type is None else self._values.cast(type)
 
 
-class Entries(Sequence[T]):
-    """Entries that are asked for by place, as a list's are; who inherits says what is at one."""
+class ReadOnlySequence(Sequence[T]):
+    """ReadOnlySequence that are asked for by place, as a list's are; who inherits says what is at one."""
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -107,7 +107,7 @@ class Entries(Sequence[T]):
         raise NotImplementedError
 
 
-class PackedTexts(Entries[str]):
+class PackedTexts(ReadOnlySequence[str]):
     """Texts in compressed blocks; reading one unpacks its block, which takes some microseconds.
 
     Args:
@@ -158,7 +158,7 @@ class PackedTexts(Entries[str]):
         return str(raw, "utf-8").split(_NUL)
 
 
-class Amended(Entries[str]):
+class Amended(ReadOnlySequence[str]):
     """Another sequence with some entries replaced and further ones behind it, without a copy of it.
 
     Args:

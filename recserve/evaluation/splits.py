@@ -127,7 +127,7 @@ class Split:
             timeline.timestamps[index],
         )
         excluded = Ragged(seen_offsets, timeline.items[seen])
-        return Queries.of(histories, self.times[chosen], excluded=excluded, wants_seeds=False)
+        return Queries.of(histories, self.times[chosen], excluded=excluded, wants_evidence=False)
 
 
 def temporal(

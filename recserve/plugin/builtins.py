@@ -62,13 +62,13 @@ class TemplateExplainer:
             return f"Matches “{_shorten(reason.query_text)}”"
         if "explore" in reason.sources:
             return "New here"
-        if reason.seed is not None and reason.seed_event is None:
-            return f"Similar to {_shorten(reason.seed.title)}"
-        if reason.seed is not None:
+        if reason.evidence is not None and reason.evidence_event is None:
+            return f"Similar to {_shorten(reason.evidence.title)}"
+        if reason.evidence is not None:
             verb = {"purchase": "bought", "rating": "rated", "like": "liked"}.get(
-                reason.seed_event or "", "looked at"
+                reason.evidence_event or "", "looked at"
             )
-            return f"Because you {verb} {_shorten(reason.seed.title)}"
+            return f"Because you {verb} {_shorten(reason.evidence.title)}"
         if reason.interests:
             return f"Fits your interests: {_shorten(reason.interests)}"
         if reason.sources and reason.sources[0] == "popular":

@@ -199,7 +199,7 @@ class FitContext:
         progress: Called with (description, done, total) during long work.
         validated: Called with (step, score) whenever the fit has scored itself on data of its own, such
             as after each epoch; higher is better. Tuning ends fits that fall behind.
-        prior: What an earlier ``fit`` of this component returned, when this is the final fit on all
+        previous: What an earlier ``fit`` of this component returned, when this is the final fit on all
             data: decisions that needed validation data (epochs, blend weights) are taken from here.
         threads: CPU threads the fit may use.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
@@ -209,7 +209,7 @@ class FitContext:
     event_types: tuple[str, ...] = ()
     progress: Callable[[str, int, int], None] = lambda description, done, total: None
     validated: Callable[[int, float], None] = lambda step, score: None
-    prior: Mapping[str, Any] | None = None
+    previous: Mapping[str, Any] | None = None
     threads: int = 0
     device: str = "auto"
 
@@ -222,7 +222,7 @@ class Trainable(Protocol):
         """Learn from ``data``; validation data, if needed, must be carved out of it.
 
         Returns:
-            JSON-like facts about the fit (epochs, losses, ...), given back as ``context.prior`` at
+            JSON-like facts about the fit (epochs, losses, ...), given back as ``context.previous`` at
             the final fit. Must be deterministic: no times, no host facts.
         """
         ...
@@ -266,7 +266,7 @@ class LearnsFromCandidates(Protocol):
         """Learn how to combine signals; called after :meth:`Trainable.fit` on the earlier window.
 
         Returns:
-            JSON-like facts, merged into what ``fit`` returned and given as ``prior`` at the final
+            JSON-like facts, merged into what ``fit`` returned and given as ``previous`` at the final
             fit (after which ``fit_candidates`` is not called again).
         """
         ...

@@ -20,8 +20,8 @@ from recserve.serving.ranking import rank_order, rerank
 from recserve.serving.request import Recommendation
 
 if TYPE_CHECKING:
-    from recserve.serving.pending import Asked
-    from recserve.serving.pipeline import Current, Pipeline
+    from recserve.serving.pending import PendingRequest
+    from recserve.serving.pipeline import Pipeline, ServingState
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Batch:
         current: What to serve with.
     """
 
-    def __init__(self, pipeline: Pipeline, asked: Sequence[Asked], current: Current) -> None:
+    def __init__(self, pipeline: Pipeline, asked: Sequence[PendingRequest], current: ServingState) -> None:
         first, newest = asked[0], asked[-1]
         self._pipeline = pipeline
         self._client = pipeline.client

@@ -10,11 +10,11 @@ from recserve.data.batches import Candidates
 from recserve.data.entities import Item, Reason
 from recserve.serving.queries import Assembled
 from recserve.serving.request import RecommendedItem, Request
-from recserve.serving.scenario import Edge
+from recserve.serving.scenario import ScenarioContext
 
 
 def answer(
-    edge: Edge,
+    edge: ScenarioContext,
     scenario: str,
     assembled: Assembled,
     ranked: Candidates,
@@ -53,7 +53,7 @@ def answer(
 
 
 def _explain(
-    edge: Edge,
+    edge: ScenarioContext,
     scenario: str,
     assembled: Assembled,
     ranked: Candidates,
@@ -70,14 +70,14 @@ def _explain(
         done = assembled.last_events(index)
         anchor = int(assembled.base.anchors[index])
         for position, row in enumerate(rows[index]):
-            seed = int(ranked.seeds[index, position])
+            seed = int(ranked.evidence[index, position])
             seed = anchor if seed < 0 else seed
             reasons.append(
                 Reason(
                     item=items[row],
                     sources=sources[index][position],
-                    seed=edge.catalogue.item(seed) if seed >= 0 else None,
-                    seed_event=assembled.event_names[done[seed]] if seed in done else None,
+                    evidence=edge.catalogue.item(seed) if seed >= 0 else None,
+                    evidence_event=assembled.event_names[done[seed]] if seed in done else None,
                     query_text=request.query,
                     interests=assembled.interests[index],
                 )

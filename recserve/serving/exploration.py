@@ -93,7 +93,7 @@ def with_new(page: Candidates, ranked: Candidates, known: int) -> Candidates:
         np.concatenate([page.scores, rest.scores], axis=1),
         page.sources,
         np.concatenate([page.source_scores, rest.source_scores], axis=1),
-        np.concatenate([page.seeds, rest.seeds], axis=1),
+        np.concatenate([page.evidence, rest.evidence], axis=1),
     )
     return drop(both, both.items < 0)
 

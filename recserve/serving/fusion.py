@@ -37,7 +37,7 @@ def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budg
         item_parts.append(found.items[query, rank].astype(np.int64))
         gain_parts.append(weights.get(name, 1.0) / (RRF_CONSTANT + 1.0 + rank))
         score_parts.append(found.scores[query, rank])
-        seed_parts.append(found.seeds[query, rank])
+        seed_parts.append(found.evidence[query, rank])
         source_parts.append(np.full(len(query), number))
     query, item = np.concatenate(query_parts), np.concatenate(item_parts)
     gain, source = np.concatenate(gain_parts), np.concatenate(source_parts)
@@ -102,7 +102,7 @@ def top_up(candidates: Candidates, extra: Retrieved, source: str, wanted: int) -
     grow = ((0, 0), (0, width - candidates.items.shape[1]))
     items = np.pad(candidates.items, grow, constant_values=-1)
     scores = np.pad(candidates.scores, grow, constant_values=-np.inf)
-    seeds = np.pad(candidates.seeds, grow, constant_values=-1)
+    seeds = np.pad(candidates.evidence, grow, constant_values=-1)
     source_scores = np.pad(
         candidates.source_scores,
         (*grow, (0, len(names) - len(candidates.sources))),
@@ -113,7 +113,7 @@ def top_up(candidates: Candidates, extra: Retrieved, source: str, wanted: int) -
         lowest = float(scores[row, present[row] - 1]) if present[row] else 1.0
         items[row, place] = extra.items[row, new]
         scores[row, place] = lowest - (1 + np.arange(len(new))) * 1e-4
-        seeds[row, place] = extra.seeds[row, new]
+        seeds[row, place] = extra.evidence[row, new]
         source_scores[row, place, column] = extra.scores[row, new]
     return Candidates(items, scores, names, source_scores, seeds)
 

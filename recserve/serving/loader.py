@@ -21,8 +21,8 @@ from recserve.plugin.protocols import Trainable
 from recserve.plugin.registry import Resolved, ResolvedConfig, ResolvedPipeline
 from recserve.serving.ranking import RankingStage
 from recserve.serving.retrieval import RetrievalStage
-from recserve.serving.scenario import Edge, RequestRules, Scenario
-from recserve.serving.state.live_catalogue import LiveItems
+from recserve.serving.scenario import RequestRules, Scenario, ScenarioContext
+from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.store import BundleStore, Store
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Loader:
         self.bundle = bundle
         self.resolved = resolved
         self._built: dict[str, Any] = {}
-        self._live: LiveItems | None = None
+        self._live: CatalogueFollower | None = None
         self._later: tuple[Catalogue, dict[str, Any]] | None = None
 
     def component(self, one: Resolved) -> Any:
@@ -76,7 +76,7 @@ class Loader:
             one = Resolved(one.stage, one.component, params, one.plugin, one.where)
         return one
 
-    def follow(self, store: Store) -> LiveItems:
+    def follow(self, store: Store) -> CatalogueFollower:
         """Follow what happens to the catalogue, for all parts that are made from here on.
 
         Raises:
@@ -84,7 +84,7 @@ class Loader:
         """
         bundle = self.bundle
         since = trained_version(store, bundle.id)
-        self._live = LiveItems(bundle.catalogue, store, since, bundle.manifest.encoder_fingerprint)
+        self._live = CatalogueFollower(bundle.catalogue, store, since, bundle.manifest.encoder_fingerprint)
         return self._live
 
     def on(self, one: Resolved, catalogue: Catalogue) -> Any:
@@ -134,7 +134,7 @@ class Loader:
             self._live,
         )
 
-    def edge(self, catalogue: Catalogue | None = None) -> Edge:
+    def edge(self, catalogue: Catalogue | None = None) -> ScenarioContext:
         """What the pipeline itself needs: filters, rerankers, explainers and the fallback.
 
         Args:
@@ -151,7 +151,7 @@ class Loader:
                 rerankers=[self.on(one, current) for one in pipeline.rerankers],
             )
 
-        return Edge(
+        return ScenarioContext(
             bundle=self.bundle.id,
             catalogue=current,
             event_types=resolved.config.event_types,

@@ -18,8 +18,8 @@ from recserve.serving.pipeline import Pipeline
 from recserve.serving.retrieval import RetrievalResult
 from recserve.serving.stage_client import with_deadline
 from recserve.serving.state.history_reader import ServingStore, StoreReader
-from recserve.serving.state.live_catalogue import LiveItems
-from recserve.serving.state.user_cache import LastKnown
+from recserve.serving.state.live_catalogue import CatalogueFollower
+from recserve.serving.state.user_cache import UserCache
 from recserve.store import Store
 
 
@@ -84,7 +84,7 @@ def local_pipeline(resolved: ResolvedConfig, bundle: Bundle, store: Store) -> Pi
 
 
 def reader_of(
-    store: ServingStore, live: LiveItems, server: ServerConfig, known: LastKnown | None = None
+    store: ServingStore, live: CatalogueFollower, server: ServerConfig, known: UserCache | None = None
 ) -> StoreReader:
     """The reader that a server's settings ask for."""
     return StoreReader(store, live, server.history, server.store_deadline_ms / 1000, known)

@@ -13,9 +13,9 @@ from recserve.data.entities import now_ms
 from recserve.errors import RecserveError
 from recserve.serving.request import Recommendation, Request
 from recserve.serving.state.history_reader import Reading
-from recserve.serving.state.live_catalogue import LiveView
+from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.result_cache import Key
-from recserve.serving.state.user_cache import Person
+from recserve.serving.state.user_cache import UserState
 
 
 class Clock:
@@ -56,39 +56,39 @@ def _elapsed(start: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Snapshot:
     """What was at hand when some requests came.
 
     Attributes:
         reading: What the store knew.
         view: The catalogue.
-        forgotten: :attr:`recserve.serving.state.result_cache.Repeats.forgotten` of before the store was read.
+        forgotten: :attr:`ResultCache.forgotten` of before the store was read.
         clock: Started when the requests came.
     """
 
     reading: Reading
-    view: LiveView
+    view: CatalogueView
     forgotten: int
     clock: Clock
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class PendingRequest:
     """A request whose answer has to be made.
 
     Attributes:
         request: The request.
         scenario: Name of its scenario.
         person: Who asks.
-        key: See :meth:`recserve.serving.state.result_cache.Repeats.key`.
+        key: See :meth:`recserve.serving.state.result_cache.ResultCache.key`.
         moment: When it came.
     """
 
     request: Request
     scenario: str
-    person: Person
+    person: UserState
     key: Key | None
-    moment: Moment
+    moment: Snapshot
 
     @property
     def same(self) -> Hashable | None:
@@ -101,9 +101,9 @@ def _again(answer: Recommendation | RecserveError) -> Recommendation | RecserveE
     return answer.again() if isinstance(answer, Recommendation) else answer
 
 
-def _together(asked: Sequence[Asked]) -> list[list[list[Asked]]]:
+def _together(asked: Sequence[PendingRequest]) -> list[list[list[PendingRequest]]]:
     """What shares a call of the stages, and within that who asks the same and so gets the same at once."""
-    groups: dict[Hashable, dict[Hashable, list[Asked]]] = {}
+    groups: dict[Hashable, dict[Hashable, list[PendingRequest]]] = {}
     for one in asked:
         request = one.request
         # Rerankers must be shared, and candidates brought along or needed by all.

@@ -22,14 +22,14 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.entities import Event, Item
 from recserve.errors import InvalidRequestError, NotFoundError, RecserveError
 from recserve.serving.batch import Batch
-from recserve.serving.pending import Asked, Clock, Moment, _again, _together
+from recserve.serving.pending import Clock, PendingRequest, Snapshot, _again, _together
 from recserve.serving.request import Recommendation, Request
 from recserve.serving.retrieval import FilterMasks
-from recserve.serving.scenario import Edge
+from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stage_client import StageClient, with_deadline
 from recserve.serving.state.history_reader import Reading, ServingStore, StoreReader
-from recserve.serving.state.live_catalogue import LiveItems, LiveView
-from recserve.serving.state.result_cache import Repeats
+from recserve.serving.state.live_catalogue import CatalogueFollower, CatalogueView
+from recserve.serving.state.result_cache import ResultCache
 from recserve.store import ItemVectors
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ ENCODED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Current:
+class ServingState:
     """What a batch is served with.
 
     Attributes:
@@ -49,9 +49,9 @@ class Current:
         view: The catalogue, and what of it must not be returned.
     """
 
-    edge: Edge
+    edge: ScenarioContext
     masks: FilterMasks
-    view: LiveView
+    view: CatalogueView
 
 
 class Pipeline:
@@ -66,7 +66,7 @@ class Pipeline:
 
     def __init__(
         self,
-        build: Callable[[Catalogue], Edge],
+        build: Callable[[Catalogue], ScenarioContext],
         reader: StoreReader,
         client: StageClient,
         rng: np.random.Generator | None = None,
@@ -85,20 +85,20 @@ class Pipeline:
         return self.reader.store
 
     @property
-    def _repeats(self) -> Repeats:
+    def _repeats(self) -> ResultCache:
         return self.reader.known.repeats
 
     @property
-    def live(self) -> LiveItems:
+    def live(self) -> CatalogueFollower:
         """What happened to the catalogue since the bundle was trained."""
         return self.reader.live
 
     @property
-    def edge(self) -> Edge:
+    def edge(self) -> ScenarioContext:
         """The edge of the latest catalogue."""
         return self._now.edge
 
-    async def current(self) -> Current:
+    async def current(self) -> ServingState:
         """What serves the latest view; built anew, in a thread, when the catalogue changed."""
         now, view = self._now, self.live.view
         if now.view is view:
@@ -109,7 +109,7 @@ class Pipeline:
             return self._now
         return await asyncio.to_thread(self._catch_up)
 
-    def _catch_up(self) -> Current:
+    def _catch_up(self) -> ServingState:
         with self._building:
             view = self.live.view
             if self._now.edge.catalogue is not view.catalogue and view.catalogue is not self._refused:
@@ -122,11 +122,11 @@ class Pipeline:
             self._now = self._barring(self._now, view)
             return self._now
 
-    def _made(self, view: LiveView) -> Current:
+    def _made(self, view: CatalogueView) -> ServingState:
         edge = self._build(view.catalogue)
-        return Current(edge, FilterMasks(edge.scenarios, len(edge.catalogue)), view)
+        return ServingState(edge, FilterMasks(edge.scenarios, len(edge.catalogue)), view)
 
-    def _barring(self, now: Current, view: LiveView) -> Current:
+    def _barring(self, now: ServingState, view: CatalogueView) -> ServingState:
         """The edge at hand with what a view bars."""
         if now.edge.catalogue is view.catalogue:
             return replace(now, view=view)
@@ -139,10 +139,12 @@ class Pipeline:
         Never raises for a dependency: a failed stage is named in ``degraded``.
         """
         known = await self.recall(requests)
-        made = iter(await self.make([one for one in known if isinstance(one, Asked)]))
-        return [next(made) if isinstance(one, Asked) else one for one in known]
+        made = iter(await self.make([one for one in known if isinstance(one, PendingRequest)]))
+        return [next(made) if isinstance(one, PendingRequest) else one for one in known]
 
-    async def recall(self, requests: Sequence[Request]) -> list[Recommendation | RecserveError | Asked]:
+    async def recall(
+        self, requests: Sequence[Request]
+    ) -> list[Recommendation | RecserveError | PendingRequest]:
         """The first half of :meth:`recommend`: read what is known, and answer what needs no stage.
 
         Returns:
@@ -166,7 +168,7 @@ class Pipeline:
         with clock.stage("history"):
             reading = await self._read(asked)
         current = await self.current()
-        moment = Moment(reading, current.view, forgotten, clock)
+        moment = Snapshot(reading, current.view, forgotten, clock)
         return [
             one if isinstance(one, RecserveError) else self._recalled(request, one, current, moment)
             for request, one in zip(requests, checked, strict=True)
@@ -183,19 +185,19 @@ class Pipeline:
         return await self.reader.read(list(users), trials=exploring)
 
     def _recalled(
-        self, request: Request, scenario: str, current: Current, moment: Moment
-    ) -> Recommendation | Asked:
+        self, request: Request, scenario: str, current: ServingState, moment: Snapshot
+    ) -> Recommendation | PendingRequest:
         """The answer that was given before, if it still holds."""
         person, key, edge = moment.reading.person(request.user_id), None, current.edge
         if not moment.reading.lost:
             key = self._repeats.key(edge.bundle, scenario, edge.scenarios[scenario], request, person)
         known = self._repeats.get(key, current.view, moment.clock.now)
         if known is None:
-            return Asked(request, scenario, person, key, moment)
+            return PendingRequest(request, scenario, person, key, moment)
         given = (scenario, known.items, edge.bundle, (), moment.clock.stop(), known.left_out)
         return Recommendation.of(*given)
 
-    async def make(self, asked: Sequence[Asked]) -> list[Recommendation | RecserveError]:
+    async def make(self, asked: Sequence[PendingRequest]) -> list[Recommendation | RecserveError]:
         """The second half of :meth:`recommend`: have the stages answer, and remember what they said.
 
         Args:
@@ -207,7 +209,7 @@ class Pipeline:
         groups = _together(asked)
         batches = [Batch(self, [same[0] for same in group], current) for group in groups]
         made = await asyncio.gather(*(batch.run() for batch in batches))
-        found: dict[Asked, Recommendation | RecserveError] = {}
+        found: dict[PendingRequest, Recommendation | RecserveError] = {}
         for group, batch, answers in zip(groups, batches, made, strict=True):
             for (first, *others), answer in zip(group, answers, strict=True):
                 if isinstance(answer, Recommendation) and not answer.degraded:
@@ -293,7 +295,7 @@ class Pipeline:
         changed = {state.item.item_id: state.changed for state in pending}
         return await asyncio.to_thread(self.store.set_vectors, ItemVectors(edge.fingerprint, by_id), changed)
 
-    async def _encode_items(self, edge: Edge, items: Sequence[Item]) -> FloatArray:
+    async def _encode_items(self, edge: ScenarioContext, items: Sequence[Item]) -> FloatArray:
         texts = [edge.item_text.text(item) for item in items]
         return await self.client.encode(edge.bundle, texts)
 
@@ -330,4 +332,4 @@ class Pipeline:
         self.reader.known.forget(user_key)
 
 
-__all__ = ["Asked", "Edge", "Pipeline", "StageClient", "with_deadline"]
+__all__ = ["PendingRequest", "Pipeline", "ScenarioContext", "StageClient", "with_deadline"]

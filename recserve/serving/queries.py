@@ -12,9 +12,9 @@ from recserve.data.arrays import FloatArray, Int32Array
 from recserve.data.batches import Queries, Ragged
 from recserve.data.entities import Event, EventType, User
 from recserve.serving.request import Request
-from recserve.serving.state.live_catalogue import LiveView
-from recserve.serving.state.user_cache import Person
-from recserve.serving.state.user_events import Steps, pack
+from recserve.serving.state.live_catalogue import CatalogueView
+from recserve.serving.state.user_cache import UserState
+from recserve.serving.state.user_events import UserEvents, pack
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Assembled:
 
 def assemble(
     requests: Sequence[Request],
-    view: LiveView,
+    view: CatalogueView,
     event_types: Mapping[str, EventType],
-    people: Sequence[Person],
+    people: Sequence[UserState],
     cold_start: ColdStartConfig,
     *,
     now: int,
@@ -71,7 +71,7 @@ def assemble(
     """
     row = view.catalogue.ids.row
     positive = np.array([one.weight > 0 for one in event_types.values()])
-    lists: list[Steps] = []
+    lists: list[UserEvents] = []
     excluded: list[Int32Array] = []
     interests: list[str | None] = []
     for request, person, policy in zip(requests, people, seen, strict=True):
@@ -97,7 +97,7 @@ def assemble(
             filters=tuple(request.filter for request in requests),
             contexts=tuple(request.context for request in requests),
             live_version=view.version,
-            wants_seeds=any(request.explain for request in requests),
+            wants_evidence=any(request.explain for request in requests),
         ),
         interests=tuple(interests),
         missing=tuple(
@@ -120,7 +120,7 @@ def _interests(user: User | None, config: ColdStartConfig) -> str | None:
     return ", ".join(parts) or None
 
 
-def _session(request: Request, view: LiveView, types: Mapping[str, EventType], now: int) -> Steps:
+def _session(request: Request, view: CatalogueView, types: Mapping[str, EventType], now: int) -> UserEvents:
     """What a request brings along, oldest first; it counts as newer than all that is stored."""
     session = [
         Event(
@@ -133,4 +133,4 @@ def _session(request: Request, view: LiveView, types: Mapping[str, EventType], n
         for step in request.session
     ]
     session.sort(key=lambda event: event.timestamp)
-    return Steps.of(session, view.catalogue, types)
+    return UserEvents.of(session, view.catalogue, types)

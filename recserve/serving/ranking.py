@@ -16,7 +16,7 @@ from recserve.data.batches import Candidates, Queries
 from recserve.errors import StageError
 from recserve.plugin.protocols import Reranker
 from recserve.serving.scenario import Scenario
-from recserve.serving.state.live_catalogue import LiveItems
+from recserve.serving.state.live_catalogue import CatalogueFollower
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def rank_order(scores: FloatArray, candidates: Candidates) -> Candidates:
     scores = np.where(real, scores, np.float32(-np.inf)).astype(np.float32)
     order = np.argsort(-scores, axis=1, kind="stable").astype(np.int32)
     ranked = Candidates(
-        candidates.items, scores, candidates.sources, candidates.source_scores, candidates.seeds
+        candidates.items, scores, candidates.sources, candidates.source_scores, candidates.evidence
     )
     return ranked.take(order)
 
@@ -50,7 +50,7 @@ class RankingStage:
         live: What happened to the catalogue since; None where it stands still.
     """
 
-    def __init__(self, scenarios: Mapping[str, Scenario], live: LiveItems | None = None) -> None:
+    def __init__(self, scenarios: Mapping[str, Scenario], live: CatalogueFollower | None = None) -> None:
         self._scenarios = scenarios
         self._live = live
 

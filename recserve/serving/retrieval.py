@@ -25,7 +25,7 @@ from recserve.errors import NotFoundError, StageError
 from recserve.plugin.protocols import Retriever, RetrievesNewItems
 from recserve.serving.fusion import merge, top_up
 from recserve.serving.scenario import Scenario
-from recserve.serving.state.live_catalogue import LiveItems, LiveView
+from recserve.serving.state.live_catalogue import CatalogueFollower, CatalogueView
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class RetrievalStage:
         scenarios: Mapping[str, Scenario],
         deadline: float | None = None,
         threads: int = 1,
-        live: LiveItems | None = None,
+        live: CatalogueFollower | None = None,
         refilter: Callable[[Catalogue], Mapping[str, Scenario]] | None = None,
     ) -> None:
         self._scenarios = scenarios
@@ -186,7 +186,7 @@ class RetrievalStage:
             candidates = self._with_new_items(chosen, queries, candidates, view)
         return RetrievalResult(candidates, tuple(failed)), found
 
-    def _filtered(self, scenario: str, queries: Queries, view: LiveView) -> Queries:
+    def _filtered(self, scenario: str, queries: Queries, view: CatalogueView) -> Queries:
         """The batch with ``allowed`` set for all items of the view."""
         later = self._later
         if later is None or later[0] is not view.catalogue:
@@ -204,7 +204,7 @@ class RetrievalStage:
         return FilterMasks(scenarios, len(catalogue))
 
     def _with_new_items(
-        self, scenario: Scenario, queries: Queries, candidates: Candidates, view: LiveView
+        self, scenario: Scenario, queries: Queries, candidates: Candidates, view: CatalogueView
     ) -> Candidates:
         """Some new items for everybody, below all else, for exploration to choose from."""
         new = np.flatnonzero(view.encoded)
@@ -221,7 +221,7 @@ class RetrievalStage:
         return candidates
 
     def _run_all(
-        self, scenario: Scenario, queries: Queries, asked: Mapping[str, int], view: LiveView | None
+        self, scenario: Scenario, queries: Queries, asked: Mapping[str, int], view: CatalogueView | None
     ) -> dict[str, Retrieved | Exception]:
         if self._deadline is None:
             return {
@@ -258,7 +258,7 @@ class _Lane:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="retriever")
         self._places = BoundedSemaphore(16 * threads)
 
-    def submit(self, queries: Queries, k: int, view: LiveView | None) -> Future[Retrieved | Exception]:
+    def submit(self, queries: Queries, k: int, view: CatalogueView | None) -> Future[Retrieved | Exception]:
         """Start a call; one that finds no place is answered at once with why."""
         if not self._places.acquire(blocking=False):
             refused: Future[Retrieved | Exception] = Future()
@@ -269,7 +269,9 @@ class _Lane:
         return future
 
 
-def _guarded(retriever: Retriever, queries: Queries, k: int, view: LiveView | None) -> Retrieved | Exception:
+def _guarded(
+    retriever: Retriever, queries: Queries, k: int, view: CatalogueView | None
+) -> Retrieved | Exception:
     """One retriever's answer, or what it raised: a failing retriever is left out, not fatal."""
     try:
         return retriever.retrieve(queries, k) if view is None else _retrieve_live(retriever, queries, k, view)
@@ -277,7 +279,7 @@ def _guarded(retriever: Retriever, queries: Queries, k: int, view: LiveView | No
         return error
 
 
-def _retrieve_live(retriever: Retriever, queries: Queries, k: int, view: LiveView) -> Retrieved:
+def _retrieve_live(retriever: Retriever, queries: Queries, k: int, view: CatalogueView) -> Retrieved:
     """What a retriever finds in the bundle, and among what has a vector of its own since."""
     allowed = tuple(None if mask is None else mask[: view.known] for mask in queries.allowed)
     found = retriever.retrieve(queries.with_allowed(allowed), k)
@@ -295,13 +297,13 @@ def without(found: Retrieved, rows: Int32Array) -> Retrieved:
     scores = np.where(gone, np.float32(-np.inf), found.scores)
     order = np.argsort(gone, axis=1, kind="stable")
     items = np.where(gone, np.int32(-1), found.items)
-    return Retrieved(*(np.take_along_axis(one, order, axis=1) for one in (items, scores, found.seeds)))
+    return Retrieved(*(np.take_along_axis(one, order, axis=1) for one in (items, scores, found.evidence)))
 
 
 def best_of(first: Retrieved, second: Retrieved, k: int) -> Retrieved:
     """The k best of two answers of one retriever that have no item in common, best first."""
     items = np.concatenate([first.items, second.items], axis=1)
     scores = np.concatenate([first.scores, second.scores], axis=1)
-    seeds = np.concatenate([first.seeds, second.seeds], axis=1)
+    seeds = np.concatenate([first.evidence, second.evidence], axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return Retrieved(*(np.take_along_axis(one, order, axis=1) for one in (items, scores, seeds)))

@@ -94,7 +94,7 @@ def _with(one: Resolved, given: Any) -> Resolved:
 
 
 @dataclass(frozen=True)
-class Edge:
+class ScenarioContext:
     """What the pipeline itself holds of a bundle: everything that needs no model.
 
     Attributes:

@@ -96,7 +96,7 @@ def check_retriever(name: str, **params: Any) -> None:
     with ThreadPoolExecutor(4) as pool:
         for other in pool.map(lambda _: retriever.retrieve(queries, 10), range(8)):
             _assert_equal(found, other)
-    unexplained = retriever.retrieve(replace(queries, wants_seeds=False), 10)
+    unexplained = retriever.retrieve(replace(queries, wants_evidence=False), 10)
     _check_retrieved(unexplained, queries, 10, data.n_items)
     np.testing.assert_array_equal(
         unexplained.items, found.items, err_msg="other items are found where nobody wants to know why"
@@ -250,16 +250,16 @@ def _one(candidates: Candidates, pick: slice) -> Candidates:
         candidates.scores[pick],
         candidates.sources,
         candidates.source_scores[pick],
-        candidates.seeds[pick],
+        candidates.evidence[pick],
     )
 
 
 def _check_retrieved(found: Retrieved, queries: Queries, k: int, n_items: int) -> None:
     batch = len(queries)
-    assert found.items.shape == found.scores.shape == found.seeds.shape
+    assert found.items.shape == found.scores.shape == found.evidence.shape
     assert found.items.shape[0] == batch, "one row a query"
     assert found.items.shape[1] <= k, "more than k items"
-    for array, dtype in ((found.items, np.int32), (found.scores, np.float32), (found.seeds, np.int32)):
+    for array, dtype in ((found.items, np.int32), (found.scores, np.float32), (found.evidence, np.int32)):
         assert array.dtype == np.dtype(dtype), f"dtype {array.dtype}, not {np.dtype(dtype)}"
     assert found.items.max(initial=-1) < n_items, "a row outside the catalogue"
     for index in range(batch):
@@ -277,10 +277,12 @@ def _check_retrieved(found: Retrieved, queries: Queries, k: int, n_items: int) -
         assert allowed is None or allowed[items[real]].all(), "a filtered item is returned"
         start, end = queries.histories.offsets[index : index + 2]
         known = {-1, int(queries.anchors[index]), *queries.histories.items[start:end].tolist()}
-        assert set(found.seeds[index].tolist()) <= known, "a seed is neither in the history nor the anchor"
+        assert set(found.evidence[index].tolist()) <= known, (
+            "evidence is neither in the history nor the anchor"
+        )
 
 
 def _assert_equal(one: Retrieved, other: Retrieved) -> None:
     np.testing.assert_array_equal(one.items, other.items)
-    np.testing.assert_array_equal(one.seeds, other.seeds)
+    np.testing.assert_array_equal(one.evidence, other.evidence)
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5, atol=1e-6)

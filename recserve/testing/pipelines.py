@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 
 from recserve.data.catalogue import Catalogue
-from recserve.serving.pipeline import Edge, Pipeline, StageClient
+from recserve.serving.pipeline import Pipeline, ScenarioContext, StageClient
 from recserve.serving.state.history_reader import ServingStore, StoreReader
-from recserve.serving.state.live_catalogue import LiveItems
+from recserve.serving.state.live_catalogue import CatalogueFollower
 
 
 def pipeline_over(
-    edge: Edge,
+    edge: ScenarioContext,
     store: ServingStore,
     client: StageClient,
     *,
-    live: LiveItems | None = None,
+    live: CatalogueFollower | None = None,
     history: int = 1000,
     deadline: float = 5.0,
     seed: int = 0,
@@ -34,9 +34,9 @@ def pipeline_over(
         seed: Of exploration's draws.
     """
 
-    def build(catalogue: Catalogue) -> Edge:
+    def build(catalogue: Catalogue) -> ScenarioContext:
         return replace(edge, catalogue=catalogue)
 
-    following = live or LiveItems(edge.catalogue, store, -1, edge.fingerprint)
+    following = live or CatalogueFollower(edge.catalogue, store, -1, edge.fingerprint)
     reader = StoreReader(store, following, history, deadline)
     return Pipeline(build, reader, client, np.random.default_rng(seed))

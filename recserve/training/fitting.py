@@ -167,7 +167,7 @@ def fit_all(
     resolved: ResolvedConfig,
     data: Dataset,
     context: FitContext,
-    prior: Mapping[str, Mapping[str, Any]] | None = None,
+    previous: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Fitted:
     """Fit every component of every scenario on ``data``.
 
@@ -175,13 +175,13 @@ def fit_all(
         resolved: The configuration.
         data: Events to learn from; its catalogue has vectors if an encoder is configured.
         context: Seed, progress, device, threads.
-        prior: Facts of an earlier fit by component key.
+        previous: Facts of an earlier fit by component key.
     """
     fitted = Fitted(resolved)
     for key, one in resolved.components().items():
         if one.stage is Stage.EXPLAINER:
             continue
-        own = replace(context, prior=None if prior is None else prior.get(key))
+        own = replace(context, previous=None if previous is None else previous.get(key))
         fitted.objects[key], fitted.facts[key] = fit_component(one, data, own)
     return fitted
 
@@ -190,7 +190,7 @@ def fit_windows(resolved: ResolvedConfig, data: Dataset, context: FitContext) ->
     """Fit retrievers and rankers on the earlier window, then teach the rankers on the next one.
 
     Returns:
-        Components fitted on the earlier window; their facts serve as ``prior`` of a final fit.
+        Components fitted on the earlier window; their facts serve as ``previous`` of a final fit.
     """
     config = resolved.config.train
     try:
@@ -218,7 +218,7 @@ def fit_windows(resolved: ResolvedConfig, data: Dataset, context: FitContext) ->
 def fit_pipeline(resolved: ResolvedConfig, data: Dataset, context: FitContext) -> Fitted:
     """Learn on windows of ``data``, then fit everything on all of ``data``."""
     windows = fit_windows(resolved, data, context)
-    return fit_all(resolved, data, context, prior=windows.facts)
+    return fit_all(resolved, data, context, previous=windows.facts)
 
 
 def ranking_examples(pipeline: FittedPipeline, split: Split, limit: int, seed: int) -> RankingExamples:
@@ -274,5 +274,5 @@ def _stack(parts: list[Candidates]) -> Candidates:
         scores=pad([part.scores for part in parts], -np.inf),
         sources=parts[0].sources,
         source_scores=pad([part.source_scores for part in parts], np.nan),
-        seeds=pad([part.seeds for part in parts], -1),
+        evidence=pad([part.evidence for part in parts], -1),
     )

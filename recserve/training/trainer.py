@@ -120,17 +120,17 @@ class Trainer:
             catalogue, fingerprint = encode_catalogue(self._resolved, catalogue, self._home, self._progress)
         data = data.with_catalogue(catalogue)
         metrics: Mapping[str, Any] = {}
-        prior, per_user = None, None
+        previous, per_user = None, None
         if evaluated:
-            prior, report = self._evaluate(data, context)
+            previous, report = self._evaluate(data, context)
             if report is not None:
                 metrics, per_user = report.to_json()["metrics"], report.per_user["ndcg@10"]
         with self._timed("fit"):
-            if prior is None:
-                prior = fit_windows(self._resolved, data, context).facts
-            fitted = fit_all(self._resolved, data, context, prior)
+            if previous is None:
+                previous = fit_windows(self._resolved, data, context).facts
+            fitted = fit_all(self._resolved, data, context, previous)
         with self._timed("write"):
-            bundle = self._write(fitted, data, fingerprint, prior, metrics)
+            bundle = self._write(fitted, data, fingerprint, previous, metrics)
         return TrainingResult(bundle, dict(self._seconds), metrics, per_user)
 
     def _evaluate(
@@ -167,7 +167,7 @@ class Trainer:
         fitted: Fitted,
         data: Dataset,
         fingerprint: str | None,
-        prior: Mapping[str, Mapping[str, Any]],
+        previous: Mapping[str, Mapping[str, Any]],
         metrics: Mapping[str, Any],
     ) -> Bundle:
         self._progress("Writing the bundle", 0, 1)
@@ -187,7 +187,7 @@ class Trainer:
                     distribution=plugin.distribution,
                     version=plugin.version,
                     params=one.params.model_dump(mode="json"),
-                    facts={**prior.get(key, {}), **fitted.facts.get(key, {})},
+                    facts={**previous.get(key, {}), **fitted.facts.get(key, {})},
                     saved=saved,
                 )
             bundle = writer.finish(

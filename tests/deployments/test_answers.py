@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recserve_deployments.answers import Answers
+from recserve_deployments.answers import RequestBatcher
 
 from recserve.config import ServerConfig
 from recserve.data.batches import Queries
@@ -17,7 +17,7 @@ from recserve.errors import NotFoundError, OverloadedError, RecserveError
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 from recserve.serving.retrieval import RetrievalResult
-from recserve.serving.state.result_cache import Repeats
+from recserve.serving.state.result_cache import ResultCache
 from recserve.store import Store, key_of, open_store
 from tests.support.pipelines import ITEMS, Lab, view
 
@@ -27,7 +27,7 @@ class Desk:
 
     def __init__(self, store: Store, **limits: Any) -> None:
         self.lab = Lab(store)
-        self.lab.reader.known.repeats = Repeats(100, 60.0)
+        self.lab.reader.known.repeats = ResultCache(100, 60.0)
         self.gate = asyncio.Event()
         self.gate.set()
         self.retrieved: list[int] = []
@@ -35,7 +35,7 @@ class Desk:
         self._retrieve = self.lab.client.retrieve
         self.lab.client.retrieve = self._held  # type: ignore[method-assign]
         self.pipeline = self.lab.pipeline
-        self.answers = Answers(ServerConfig(**limits), lambda: self.pipeline, self._note)
+        self.answers = RequestBatcher(ServerConfig(**limits), lambda: self.pipeline, self._note)
 
     async def _held(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
         self.retrieved.append(len(queries))

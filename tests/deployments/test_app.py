@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from recserve_deployments.app import AppArgs, build, reserved_cpus
-from recserve_deployments.replica_spec import Part, ReplicaSpec, resolve_part
+from recserve_deployments.replica_spec import ReplicaRole, ReplicaSpec, resolve_part
 
 from recserve.config import Config, StageConfig
 from recserve.data.catalogue import Catalogue
@@ -57,53 +57,55 @@ def test_cpus_of_all_replicas_are_counted(topology: str) -> None:
     assert expected <= counted < expected + 1
 
 
-def parts() -> dict[Part, frozenset[str]]:
+def parts() -> dict[ReplicaRole, frozenset[str]]:
     needs = Needs.of(Registry.discover().resolve(Config()))
     return {
-        Part.EDGE: needs.edge,
-        Part.RETRIEVAL: needs.retrieval,
-        Part.ENCODING: needs.encoding,
-        Part.RANKING: needs.ranking,
+        ReplicaRole.EDGE: needs.edge,
+        ReplicaRole.RETRIEVAL: needs.retrieval,
+        ReplicaRole.ENCODING: needs.encoding,
+        ReplicaRole.RANKING: needs.ranking,
     }
 
 
-@pytest.mark.parametrize("part", [Part.EDGE, Part.RETRIEVAL, Part.ENCODING, Part.RANKING])
-def test_each_part_resolves_with_its_own_plugins_alone(part: Part) -> None:
+@pytest.mark.parametrize(
+    "part", [ReplicaRole.EDGE, ReplicaRole.RETRIEVAL, ReplicaRole.ENCODING, ReplicaRole.RANKING]
+)
+def test_each_part_resolves_with_its_own_plugins_alone(part: ReplicaRole) -> None:
     registry = Registry.discover(only=parts()[part])
     resolved = resolve_part(registry, Config(), part)
     pipeline = resolved.scenarios["home"]
     assert [one.name for one in pipeline.retrievers] == (
-        ["mf", "content", "popular"] if part is Part.RETRIEVAL else []
+        ["mf", "content", "popular"] if part is ReplicaRole.RETRIEVAL else []
     )
-    assert (pipeline.ranker is not None) == (part is Part.RANKING)
+    assert (pipeline.ranker is not None) == (part is ReplicaRole.RANKING)
     loaded = {name for stage in Stage for name in registry.names(stage)}
-    assert ("bert_lstm" in loaded) == (part is Part.RANKING)
+    assert ("bert_lstm" in loaded) == (part is ReplicaRole.RANKING)
     assert resolved.encoder is not None
-    if part is not Part.ENCODING:
+    if part is not ReplicaRole.ENCODING:
         with pytest.raises(PluginError, match="not loaded in this part"):
             resolved.encoder.build(Catalogue())
-    if part is Part.EDGE:
+    if part is ReplicaRole.EDGE:
         assert pipeline.fallback.name == "popular"
         pipeline.explainer.build(Catalogue())
 
 
 def test_the_whole_resolves_everything() -> None:
     registry = Registry.discover()
-    whole = resolve_part(registry, Config(), Part.WHOLE)
+    whole = resolve_part(registry, Config(), ReplicaRole.WHOLE)
     assert whole.scenarios["home"].ranker is not None
     assert whole.components().keys() == registry.resolve(Config()).components().keys()
 
 
 def test_a_replica_opens_what_its_spec_names(trained_home: Path) -> None:
     spec = ReplicaSpec(
-        Part.RANKING, str(trained_home), Config().model_dump(mode="json"), parts()[Part.RANKING]
+        ReplicaRole.RANKING, str(trained_home), Config().model_dump(mode="json"), parts()[ReplicaRole.RANKING]
     )
     opened = spec.open()
     with opened.store:
         assert [plugin.name for plugin in opened.registry.plugins] == ["bert_lstm"]
         assert opened.store.bundle_history() == opened.repository.ids()
     with pytest.raises(PluginError, match="bert_lstn"):
-        ReplicaSpec(Part.RANKING, str(trained_home), {}, frozenset({"bert_lstn"})).open()
+        ReplicaSpec(ReplicaRole.RANKING, str(trained_home), {}, frozenset({"bert_lstn"})).open()
 
 
 def test_importing_the_runtime_does_not_import_ray() -> None:

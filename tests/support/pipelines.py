@@ -24,13 +24,13 @@ from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError
 from recserve.plugin.builtins import FieldsParams, FieldsText, TemplateExplainer
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
-from recserve.serving.pipeline import Edge, Pipeline
+from recserve.serving.pipeline import Pipeline, ScenarioContext
 from recserve.serving.ranking import RankingStage
 from recserve.serving.request import Recommendation, Request
 from recserve.serving.retrieval import RetrievalResult, RetrievalStage
 from recserve.serving.scenario import Scenario
 from recserve.serving.state.history_reader import StoreReader
-from recserve.serving.state.live_catalogue import LiveItems
+from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.store import Store
 
 ITEMS = [Item(f"i{n}", {"title": f"Title {n}", "odd": n % 2}) for n in range(12)]
@@ -101,7 +101,7 @@ class ByRow:
 class Direct:
     """Calls the stages directly; ``broken`` names stages that fail."""
 
-    def __init__(self, scenario: Scenario, live: LiveItems) -> None:
+    def __init__(self, scenario: Scenario, live: CatalogueFollower) -> None:
         def refilter(catalogue: Catalogue) -> dict[str, Scenario]:
             return {"home": replace(scenario, filters={"odd": Odd(catalogue)})}
 
@@ -146,10 +146,10 @@ class Lab:
         full = Scenario(
             ranked, {"near": Nearest(catalogue), "popular": Counted(12)}, filters, ByRow(), rerankers
         )
-        self.live = LiveItems(catalogue, store, -1, "words")
+        self.live = CatalogueFollower(catalogue, store, -1, "words")
         self.client = Direct(full, self.live)
         self.store = store
-        edge = Edge(
+        edge = ScenarioContext(
             bundle="b1",
             catalogue=catalogue,
             event_types=Config().event_types,
@@ -162,7 +162,7 @@ class Lab:
             fingerprint="words",
         )
 
-        def build(catalogue: Catalogue) -> Edge:
+        def build(catalogue: Catalogue) -> ScenarioContext:
             scenario = Scenario(ranked, {}, {"odd": Odd(catalogue)}, rerankers=rerankers)
             return replace(edge, catalogue=catalogue, scenarios={"home": scenario})
 

@@ -121,7 +121,7 @@ def fitted(chosen: BertLstmParams, data: Dataset, **more) -> BertLstm:
 
 @pytest.fixture(scope="module")
 def cycle_model() -> BertLstm:
-    return fitted(params(), dataset(catalogue(), cycles()), prior={"epochs": 15})
+    return fitted(params(), dataset(catalogue(), cycles()), previous={"epochs": 15})
 
 
 def next_item_accuracy(model: BertLstm, n_items: int = N_ITEMS) -> float:
@@ -169,7 +169,7 @@ def test_absent_cuda_is_a_clear_error():
 )
 def test_learns_a_deterministic_cycle(chosen):
     # A fixed number of epochs: validation is perfect, and stops, before short histories are learnt.
-    model = fitted(params(**chosen), dataset(catalogue(), cycles()), prior={"epochs": 15})
+    model = fitted(params(**chosen), dataset(catalogue(), cycles()), previous={"epochs": 15})
     assert next_item_accuracy(model) > 0.9  # popularity would reach 1 / 24
 
 
@@ -191,7 +191,7 @@ def test_new_item_is_ranked_by_its_text_alone():
     # The last item has no event at all; its text is that of item 5.
     vectors = np.concatenate([vectors, vectors[5:6]])
     items = Catalogue([f"i{row}" for row in range(N_ITEMS + 1)], vectors=vectors)
-    model = fitted(params(id_dropout=0.3), dataset(items, cycles()), prior={"epochs": 15})
+    model = fitted(params(id_dropout=0.3), dataset(items, cycles()), previous={"epochs": 15})
     found = model.retrieve(queries([[1, 2, 3, 4]]), 3).items[0]
     assert N_ITEMS in found
 
@@ -262,8 +262,8 @@ def test_prior_trains_its_epochs_on_everything():
     data = dataset(catalogue(), cycles(users=30))
     first = fitted(params(epochs=4), data)
     assert first.facts["targets"] == 30 * (12 - 3 - 1)
-    prior = {**first.facts, "epochs": 2}
-    final = fitted(params(), data, prior=prior)
+    previous = {**first.facts, "epochs": 2}
+    final = fitted(params(), data, previous=previous)
     assert final.facts["epochs"] == 2
     assert first.facts["schedule"] == 4
     assert len(final.facts["losses"]) == 2
@@ -420,7 +420,7 @@ def test_text_without_vectors_is_refused():
 
 def test_works_without_vectors_by_ids_alone():
     items = Catalogue([f"i{row}" for row in range(N_ITEMS)])
-    model = fitted(params(text=False), dataset(items, cycles()), prior={"epochs": 15})
+    model = fitted(params(text=False), dataset(items, cycles()), previous={"epochs": 15})
     assert next_item_accuracy(model) > 0.9
 
 
@@ -452,7 +452,7 @@ def test_disliked_events_are_read_but_never_targets():
     # Item 7 is always disliked.
     weights = [[-1.0 if row == 7 else 1.0 for row in rows] for rows in lists]
     data = dataset(catalogue(), lists, weights)
-    model = fitted(params(), data, prior={"epochs": 20})
+    model = fitted(params(), data, previous={"epochs": 20})
     assert model.facts["targets"] == sum(weight > 0 for one in weights for weight in one[1:])
     after_six = model.retrieve(queries([[3, 4, 5, 6]]), N_ITEMS).items[0].tolist()
     assert after_six.index(7) > 3
@@ -472,7 +472,7 @@ def test_retriever_honours_allowed_excluded_and_anchor(cycle_model):
     assert not {5, 6} & set(found.items[1].tolist())
     assert found.items[2, 0] == 5  # the anchor is a session of one item
     assert 4 not in found.items[2]
-    assert found.seeds[2, 0] == 4
+    assert found.evidence[2, 0] == 4
 
 
 def test_retriever_is_a_full_ranking_and_pads_unknown_users(cycle_model):
@@ -487,9 +487,9 @@ def test_seeds_come_from_the_liked_history(cycle_model):
     signed = [[1.0, -1.0, 1.0]]
     asked = Queries.of(histories([[3, 8, 12]], signed), np.array([99 * DAY]))
     found = cycle_model.retrieve(asked, 5)
-    assert set(found.seeds[0].tolist()) <= {3, 12}
+    assert set(found.evidence[0].tolist()) <= {3, 12}
     own = cycle_model.retrieve(asked, N_ITEMS)
-    assert own.seeds[0, own.items[0].tolist().index(12)] == 12
+    assert own.evidence[0, own.items[0].tolist().index(12)] == 12
 
 
 def test_ranker_keeps_retrieval_order_without_history(cycle_model):

@@ -339,7 +339,7 @@ def test_fit_candidates_improves_ranking_and_survives_prior_and_bundle(tmp_path)
     np.testing.assert_array_equal(loaded.score(test.queries, test.candidates), after)
 
     final, _ = component()
-    again = final.fit(data, dataclasses.replace(context, prior=facts))
+    again = final.fit(data, dataclasses.replace(context, previous=facts))
     assert again["blend"] == facts["blend"]
     assert ndcg(final.score(test.queries, test.candidates), test.labels) > before + 0.2
 

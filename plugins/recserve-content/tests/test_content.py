@@ -124,7 +124,7 @@ def retriever(request, catalogue) -> Retriever:
 def same(first: Retrieved, second: Retrieved) -> None:
     np.testing.assert_array_equal(first.items, second.items)
     np.testing.assert_array_equal(first.scores, second.scores)
-    np.testing.assert_array_equal(first.seeds, second.seeds)
+    np.testing.assert_array_equal(first.evidence, second.evidence)
 
 
 rows_of_users = st.lists(st.lists(st.integers(0, N_ITEMS - 1), max_size=12), min_size=1, max_size=6)
@@ -146,10 +146,10 @@ def test_answers_are_well_formed_and_keep_to_the_masks(catalogue, fitted, data, 
     signs = [[1.0 if row % 3 else -1.0 for row in rows] for rows in lists]
     queries = queries_of(lists, signs, anchors=anchors, excluded=Ragged.of(excluded))
     found = retriever.retrieve(queries.with_allowed(allowed), k)
-    assert found.items.shape == found.scores.shape == found.seeds.shape
+    assert found.items.shape == found.scores.shape == found.evidence.shape
     assert found.items.shape[0] == batch
     assert found.items.shape[1] <= k
-    assert (found.items.dtype, found.scores.dtype, found.seeds.dtype) == ("i4", "f4", "i4")
+    assert (found.items.dtype, found.scores.dtype, found.evidence.dtype) == ("i4", "f4", "i4")
     for query in range(batch):
         real = found.items[query] >= 0
         returned = found.items[query][real]
@@ -163,7 +163,7 @@ def test_answers_are_well_formed_and_keep_to_the_masks(catalogue, fitted, data, 
         assert mask is None or mask[returned].all()
         liked = {row for row, sign in zip(lists[query], signs[query], strict=True) if sign > 0}
         if anchors[query] < 0:
-            assert set(found.seeds[query][real].tolist()) <= liked
+            assert set(found.evidence[query][real].tolist()) <= liked
             assert bool(len(returned)) <= bool(liked)
         if anchors[query] >= 0 or liked:
             possible = np.ones(N_ITEMS, bool) if mask is None else mask.copy()
@@ -191,7 +191,7 @@ def test_an_earlier_interest_still_speaks(catalogue):
 def test_a_candidate_is_explained_by_a_like_item_of_the_history(catalogue):
     history = [0, 1, 6, 7, 12, 13]
     found = build(catalogue).retrieve(queries_of([history], excluded=Ragged.of([history])), 12)
-    assert (found.seeds[0] % TOPICS == found.items[0] % TOPICS).all()
+    assert (found.evidence[0] % TOPICS == found.items[0] % TOPICS).all()
 
 
 def test_newer_items_count_more(catalogue):
@@ -227,7 +227,7 @@ def test_dislikes_are_no_interests_and_push_away_when_told_to(catalogue):
     queries = queries_of([history], weights, excluded=Ragged.of([history]))
     ignoring = build(catalogue).retrieve(queries, N_ITEMS)
     pushing = build(catalogue, dislike=1.0).retrieve(queries, N_ITEMS)
-    assert not {13, 19} & set(ignoring.seeds[0].tolist())
+    assert not {13, 19} & set(ignoring.evidence[0].tolist())
     # Topic 1 is both liked and disliked, topic 0 only liked.
     places = [
         np.flatnonzero((found.items[0] % TOPICS == 1) & (found.items[0] >= 0)).mean()
@@ -254,7 +254,7 @@ def test_a_query_text_finds_the_matching_item(retriever, catalogue):
     assert found.items[0, 0] == 77
     assert (found.items[0] % TOPICS == 77 % TOPICS).all()
     assert (found.items[1] == -1).all()
-    assert (found.seeds == -1).all()
+    assert (found.evidence == -1).all()
 
 
 def test_text_leads_and_the_history_orders_what_fits_it(catalogue):
@@ -265,7 +265,7 @@ def test_text_leads_and_the_history_orders_what_fits_it(catalogue):
     assert set((with_history.items[0] % TOPICS).tolist()) <= {2, 3}
     share = [(found.items[0] % TOPICS == 3).mean() for found in (alone, with_history)]
     assert share[1] > share[0]
-    assert set(with_history.seeds[0].tolist()) <= {3, 9, 15}
+    assert set(with_history.evidence[0].tolist()) <= {3, 9, 15}
 
 
 def test_an_anchor_gets_similar_items_whatever_the_history(retriever):
@@ -284,7 +284,7 @@ def test_live_encoded_items_count_like_known_ones(retriever, catalogue):
     live = queries_of([[N_ITEMS, N_ITEMS + 1]])
     live = Queries(**{**{name: getattr(live, name) for name in live.__slots__}, "extra_vectors": extra})
     found = retriever.retrieve(live, 10)
-    assert set(found.seeds[0].tolist()) <= {N_ITEMS, N_ITEMS + 1}
+    assert set(found.evidence[0].tolist()) <= {N_ITEMS, N_ITEMS + 1}
     expected = retriever.retrieve(known, 10).items[0]
     # The popularity of a live item is unknown, so the learnt order may differ a little.
     assert len(set(found.items[0].tolist()) & {*expected.tolist(), 8, 20}) >= 7
@@ -305,7 +305,7 @@ def test_a_query_does_not_depend_on_its_batch(retriever):
     for row, history in enumerate(lists):
         alone = retriever.retrieve(queries_of([history]), 20)
         np.testing.assert_array_equal(together.items[row], alone.items[0])
-        np.testing.assert_array_equal(together.seeds[row], alone.seeds[0])
+        np.testing.assert_array_equal(together.evidence[row], alone.evidence[0])
         np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-4, atol=1e-5)
 
 
@@ -394,7 +394,7 @@ def test_the_final_fit_takes_its_decisions_from_the_earlier_one(catalogue):
     assert best["blend"] == facts["blend"]
     json.dumps(facts)
     prior = {"blend": 7.5, "affinity_weight": 1.0}
-    final = build(catalogue).fit(data, FitContext(prior=prior))
+    final = build(catalogue).fit(data, FitContext(previous=prior))
     assert (final["blend"], final["affinity_weight"]) == (7.5, 1.0)
     assert "validation" not in final
     assert build(catalogue, blend=4.0).fit(data, FitContext())["blend"] == 4.0

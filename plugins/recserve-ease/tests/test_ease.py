@@ -120,7 +120,7 @@ def test_scores_are_the_history_times_the_weights(power: float) -> None:
         order = [item for item in np.argsort(-expected, kind="stable").tolist() if item not in history]
         assert found.items[row, : len(order)].tolist() == order
         np.testing.assert_allclose(found.scores[row, : len(order)], expected[order], atol=1e-5)
-        for item, seed in zip(order, found.seeds[row].tolist(), strict=False):
+        for item, seed in zip(order, found.evidence[row].tolist(), strict=False):
             best = history[int(weights[history, item].argmax())]
             assert seed == (best if weights[best, item] > 0 else -1)
 
@@ -133,7 +133,7 @@ def test_an_anchor_weighs_most() -> None:
     mixed = 0.8 * weights[4] + 0.1 * weights[[3, 7]].sum(axis=0)
     np.testing.assert_allclose(found.scores[0], mixed[found.items[0]], atol=1e-5)
     np.testing.assert_allclose(found.scores[1], weights[4][found.items[1]], atol=1e-5)
-    assert (found.seeds[1] == 4).all()
+    assert (found.evidence[1] == 4).all()
 
 
 def test_half_precision_and_the_largest_weights_stay_close() -> None:
@@ -146,7 +146,7 @@ def test_half_precision_and_the_largest_weights_stay_close() -> None:
     every = fitted(data, EaseParams(regularization=5.0, neighbours=59)).retrieve(queries, 10)
     np.testing.assert_array_equal(every.items[real], exact.items[real])
     np.testing.assert_allclose(every.scores[real], exact.scores[real], atol=1e-5)
-    np.testing.assert_array_equal(every.seeds[real], exact.seeds[real])
+    np.testing.assert_array_equal(every.evidence[real], exact.evidence[real])
 
 
 def test_the_weights_kept_are_those_of_largest_amount() -> None:
@@ -189,7 +189,7 @@ def test_items_with_too_few_people_take_no_part() -> None:
     assert built.fit(dataset(rows, 5), FitContext())["items"] == 3
     found = built.retrieve(asked([1], [0], [0, 1]), 5)
     assert [sorted(row[row >= 0].tolist()) for row in found.items] == [[2, 3], [], [2, 3]]
-    assert (found.seeds[2][:2] == 1).all()
+    assert (found.evidence[2][:2] == 1).all()
 
 
 def test_too_many_items_are_refused_with_the_memory_they_take() -> None:
@@ -216,9 +216,9 @@ def test_the_regularization_is_chosen_and_taken_over() -> None:
 
     again = EaseRetriever(EaseParams(), data.catalogue)
     prior = {"regularization": 77.0}
-    assert again.fit(data, FitContext(prior=prior)) == {"items": 60, "regularization": 77.0}
+    assert again.fit(data, FitContext(previous=prior)) == {"items": 60, "regularization": 77.0}
     configured = EaseRetriever(EaseParams(regularization=3.0), data.catalogue)
-    assert configured.fit(data, FitContext(prior=prior))["regularization"] == 3.0
+    assert configured.fit(data, FitContext(previous=prior))["regularization"] == 3.0
 
 
 def test_held_out_are_the_newest_events_of_each_user() -> None:

@@ -98,7 +98,7 @@ def test_it_finds_what_scoring_every_item_finds(
     same = found.items == truth.items
     assert same.mean() > 0.5
     np.testing.assert_allclose(found.scores[same], truth.scores[same], rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(found.seeds[same], truth.seeds[same])
+    np.testing.assert_array_equal(found.evidence[same], truth.evidence[same])
     assert found.items.shape == truth.items.shape
     for number in range(200):
         assert not set(found.items[number].tolist()) & set(queries.excluded[number].tolist())
@@ -126,7 +126,7 @@ def test_people_of_whom_nothing_is_known_get_nothing(indexed: MfRetriever) -> No
     found = indexed.retrieve(nobody, 10)
     assert (found.items == -1).all()
     assert np.isneginf(found.scores).all()
-    assert (found.seeds == -1).all()
+    assert (found.evidence == -1).all()
 
 
 def test_saving_is_reproducible_and_loading_maps_one_copy(
@@ -149,7 +149,7 @@ def test_saving_is_reproducible_and_loading_maps_one_copy(
     before, after = indexed.retrieve(queries, 50), loaded.retrieve(queries, 50)
     np.testing.assert_array_equal(before.items, after.items)
     np.testing.assert_array_equal(before.scores, after.scores)
-    np.testing.assert_array_equal(before.seeds, after.seeds)
+    np.testing.assert_array_equal(before.evidence, after.evidence)
     for array in (loaded.model.items, loaded.model.places):
         assert array is not None
         assert not array.flags.owndata

@@ -102,13 +102,13 @@ def seen(histories: Histories) -> Ragged:
 
 
 def assert_valid(found: Retrieved, n_items: int) -> None:
-    assert found.items.dtype == found.seeds.dtype == np.int32
+    assert found.items.dtype == found.evidence.dtype == np.int32
     assert found.scores.dtype == np.float32
-    assert found.items.shape == found.scores.shape == found.seeds.shape
+    assert found.items.shape == found.scores.shape == found.evidence.shape
     pads = found.items < 0
     assert np.isneginf(found.scores[pads]).all()
     assert np.isfinite(found.scores[~pads]).all()
-    assert (found.seeds[pads] == -1).all()
+    assert (found.evidence[pads] == -1).all()
     assert (found.items < n_items).all()
     for row, scores in zip(found.items, found.scores, strict=True):
         real = row[row >= 0]
@@ -144,7 +144,7 @@ def test_a_new_user_gets_results_of_the_taste_of_one_click(retriever: MfRetrieve
 def test_seeds_come_from_the_history_and_name_the_related_item(retriever: MfRetriever) -> None:
     found = retriever.retrieve(queries_of(history([1, 2, 41, 42]), excluded=Ragged.of([[1, 2, 41, 42]])), 10)
     assert_valid(found, 90)
-    for item, seed in zip(found.items[0], found.seeds[0], strict=True):
+    for item, seed in zip(found.items[0], found.evidence[0], strict=True):
         assert seed in (1, 2, 41, 42)
         assert seed // 20 == item // 20
 
@@ -177,7 +177,7 @@ def test_an_anchor_alone_finds_items_of_its_kind_by_cosine(retriever: MfRetrieve
     assert 30 not in found.items[0]
     assert (found.items[0] // 20 == 1).all()
     assert (np.abs(found.scores[0]) <= 1 + 1e-5).all()
-    assert (found.seeds == -1).all()
+    assert (found.evidence == -1).all()
 
 
 def test_an_anchor_leads_and_the_history_draws_towards_the_user(retriever: MfRetriever) -> None:
@@ -190,7 +190,7 @@ def test_an_anchor_leads_and_the_history_draws_towards_the_user(retriever: MfRet
         return float(np.flatnonzero(found.items[0] // 20 == 2).mean())
 
     assert place(both) < place(alone)
-    assert set(both.seeds[0].tolist()) <= {-1, 41, 42, 43}
+    assert set(both.evidence[0].tolist()) <= {-1, 41, 42, 43}
 
 
 def test_repeats_and_event_weights_count(retriever: MfRetriever) -> None:
@@ -224,7 +224,7 @@ def test_respects_allowed_excluded_and_anchors(retriever: MfRetriever, drawn: st
         own = histories.items[histories.offsets[row] : histories.offsets[row + 1]]
         assert not set(items.tolist()) & (set(excluded[row]) | {int(anchors[row])})
         assert masks[row] is None or np.array(masks[row])[items].all()
-        assert set(found.seeds[row].tolist()) <= {-1, *own.tolist()}
+        assert set(found.evidence[row].tolist()) <= {-1, *own.tolist()}
         if len(own[own < 80]) == 0 and not 0 <= anchors[row] < 80:
             assert len(items) == 0
 
@@ -237,7 +237,7 @@ def test_a_large_batch_gives_what_its_parts_give(
     monkeypatch.setattr("recserve_mf.retriever.SCORES_AT_A_TIME", 90 * 33)
     parts = retriever.retrieve(queries, 7)
     np.testing.assert_array_equal(whole.items, parts.items)
-    np.testing.assert_array_equal(whole.seeds, parts.seeds)
+    np.testing.assert_array_equal(whole.evidence, parts.evidence)
 
 
 def test_save_and_load_give_the_same_answers(retriever: MfRetriever, data: Dataset, tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_save_and_load_give_the_same_answers(retriever: MfRetriever, data: Datas
     expected, found = retriever.retrieve(queries, 90), again.retrieve(queries, 90)
     np.testing.assert_array_equal(found.items, expected.items)
     np.testing.assert_array_equal(found.scores, expected.scores)
-    np.testing.assert_array_equal(found.seeds, expected.seeds)
+    np.testing.assert_array_equal(found.evidence, expected.evidence)
 
 
 @pytest.mark.parametrize("name", ["item_factors.safetensors", "mf.json"])
@@ -311,7 +311,7 @@ def test_the_final_fit_takes_its_settings_from_the_earlier_one(data: Dataset) ->
     first = MfRetriever(MfParams(), data.catalogue)
     facts = first.fit(data, CPU)
     again = MfRetriever(MfParams(), data.catalogue).fit(
-        data, FitContext(device="cpu", threads=1, prior={**facts, "dimension": 24})
+        data, FitContext(device="cpu", threads=1, previous={**facts, "dimension": 24})
     )
     assert "validation" in facts
     assert "validation" not in again

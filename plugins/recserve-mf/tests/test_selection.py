@@ -168,7 +168,7 @@ def test_old_events_fade_where_tastes_move_on_and_only_there() -> None:
     facts = MfRetriever(told, wanderers(0, wander=False).catalogue).fit(wanderers(0, wander=False), context)
     assert facts["half_life_events"] == 2.0
     again = MfRetriever(params, wanderers(0, wander=False).catalogue)
-    prior = FitContext(device="cpu", threads=1, prior={"half_life_events": 12.0})
+    prior = FitContext(device="cpu", threads=1, previous={"half_life_events": 12.0})
     assert again.fit(wanderers(0, wander=False), prior)["half_life_events"] == 12.0
 
 

@@ -214,7 +214,7 @@ def test_contributions_are_those_of_hu_koren_and_volinsky(dimension: int) -> Non
     liked = fold_in.liked(ragged(one, one.confidence_unit))
     vectors, groups = fold_in.solve(liked)
     asked = np.tile(np.arange(40, dtype=np.int32), (len(vectors), 1))
-    seeds = fold_in.seeds(groups, asked)
+    seeds = fold_in.evidence(groups, asked)
     items = model.items.astype(np.float64)
     regularization = OBJECTIVE.scaled_regularization(one.by_user.confidence(), len(one.items))
     for user in range(0, len(vectors), 7):

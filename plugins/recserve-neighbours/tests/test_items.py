@@ -57,7 +57,7 @@ def test_scores_are_sums_over_the_history_with_the_item_that_added_most() -> Non
     assert found.items[:, :2].tolist() == [[2, -1], [0, 1], [-1, -1], [-1, -1]]
     np.testing.assert_allclose(found.scores[0, 0], 2 * half, rtol=1e-6)
     np.testing.assert_allclose(found.scores[1, :2], [half, half], rtol=1e-6)
-    assert found.seeds[:2, :2].tolist() == [[0, -1], [2, 2]]
+    assert found.evidence[:2, :2].tolist() == [[0, -1], [2, 2]]
 
 
 def test_similar_items_are_found_from_both_ends() -> None:
@@ -67,7 +67,7 @@ def test_similar_items_are_found_from_both_ends() -> None:
     found = retriever.retrieve(asked([], [], anchors=[2, 0]), 3)
     assert found.items.tolist() == [[0, -1, -1], [1, 2, -1]]
     np.testing.assert_allclose(found.scores[0, 0], 1 / np.sqrt(6), rtol=1e-6)
-    assert found.seeds[0].tolist() == [2, -1, -1]
+    assert found.evidence[0].tolist() == [2, -1, -1]
 
 
 def test_an_anchor_is_joined_by_the_users_taste() -> None:
@@ -79,7 +79,7 @@ def test_an_anchor_is_joined_by_the_users_taste() -> None:
     np.testing.assert_allclose(
         found.scores[0, :2], [0.6 * 0.5 + 0.4 / np.sqrt(2), 0.6 / np.sqrt(2)], rtol=1e-6
     )
-    assert found.seeds[0, :2].tolist() == [0, 0]
+    assert found.evidence[0, :2].tolist() == [0, 0]
 
 
 def similarity_of(matrix: np.ndarray, shrink: float) -> np.ndarray:
@@ -117,7 +117,7 @@ def test_agrees_with_brute_force(data: st.DataObject) -> None:
 
     found = fitted(events, ItemKnnParams(shrink=shrink, neighbours=width)).retrieve(asked(history), n_items)
     real = found.items[0] >= 0
-    returned, seeds = found.items[0][real], found.seeds[0][real]
+    returned, seeds = found.items[0][real], found.evidence[0][real]
     assert set(returned.tolist()) == set(np.flatnonzero(expected > 0).tolist())
     np.testing.assert_allclose(found.scores[0][real], expected[returned], rtol=1e-4)
     np.testing.assert_allclose(kept[returned, seeds], kept[returned][:, history].max(axis=1), rtol=1e-4)

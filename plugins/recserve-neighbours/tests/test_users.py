@@ -53,14 +53,14 @@ def test_what_similar_people_like_by_how_similar_they_are() -> None:
     near, far = 2 / np.sqrt(2 * 3), 1 / np.sqrt(2 * 2)
     assert found.items.tolist() == [[2, 3, -1, -1, -1], [-1] * 5, [-1] * 5]
     np.testing.assert_allclose(found.scores[0, :2], [near, far], rtol=1e-6)
-    assert found.seeds[0].tolist() == [0, 0, -1, -1, -1]
+    assert found.evidence[0].tolist() == [0, 0, -1, -1, -1]
 
 
 def test_the_item_behind_a_result_is_the_one_that_nearer_people_share() -> None:
     """Item 9 comes from user 0, who shares item 0 among much else, and from user 1, who shares item 1."""
     rows = [(0, item, 1.0) for item in (0, 2, 3, 4, 5, 9)] + [(1, 1, 1.0), (1, 9, 1.0)]
     found = fitted(dataset(rows, 10)).retrieve(asked([0, 1]), 1)
-    assert (found.items.tolist(), found.seeds.tolist()) == ([[9]], [[1]])
+    assert (found.items.tolist(), found.evidence.tolist()) == ([[9]], [[1]])
 
 
 def test_the_item_behind_a_result_is_the_one_that_was_liked_more() -> None:
@@ -71,7 +71,7 @@ def test_the_item_behind_a_result_is_the_one_that_was_liked_more() -> None:
         histories = Histories(np.array([0, 2]), events, events.astype(np.int16), strengths, np.arange(2))
         queries = Queries.of(histories, np.zeros(1, dtype=np.int64), excluded=Ragged.of([[0, 1]]))
         found = fitted(data).retrieve(queries, 3)
-        assert found.seeds[0, 0] == int(np.argmax(weights))
+        assert found.evidence[0, 0] == int(np.argmax(weights))
 
 
 def test_as_many_groups_are_asked_as_hold_the_neighbours() -> None:
@@ -92,7 +92,7 @@ def test_similar_items_are_those_of_people_who_like_the_given_one() -> None:
     found = fitted(SMALL).retrieve(asked([], [4], anchors=[3, 3]), 5)
     assert found.items[0, :2].tolist() == [0, -1]
     assert found.items[1, :2].tolist() == [0, -1]
-    assert found.seeds[:, 0].tolist() == [3, 3]
+    assert found.evidence[:, 0].tolist() == [3, 3]
 
 
 @settings(max_examples=100, deadline=None)
@@ -132,7 +132,7 @@ def test_agrees_with_brute_force(data: st.DataObject) -> None:
     params = UserKnnParams(shrink=shrink, neighbours=width, similarity_power=power, weighting=kind)
     found = fitted(events, params).retrieve(asked(history), n_items)
     real = found.items[0] >= 0
-    returned, seeds = found.items[0][real], found.seeds[0][real]
+    returned, seeds = found.items[0][real], found.evidence[0][real]
     assert set(returned.tolist()) == set(np.flatnonzero(expected > 0).tolist())
     np.testing.assert_allclose(found.scores[0][real], expected[returned], rtol=1e-4)
     places = [history.index(seed) for seed in seeds.tolist()]

@@ -75,7 +75,7 @@ def test_counts_confidences_of_positive_events_only() -> None:
     found = fitted(data).retrieve(anonymous(), 4)
     assert items_of(found) == [2, 1, 0, 3]
     np.testing.assert_allclose(found.scores[0], [2.5, 2.0, 0.0, 0.0], rtol=1e-6)
-    assert (found.seeds == -1).all()
+    assert (found.evidence == -1).all()
 
 
 def test_a_busy_user_counts_once_with_the_strongest_event() -> None:
@@ -121,7 +121,7 @@ def test_trending_with_distinct_users_takes_the_strongest_decayed_event() -> Non
 def test_answers_an_empty_catalogue_and_an_unfitted_one(half_life_days: float | None) -> None:
     empty = PopularityRetriever(Catalogue(), distinct_users=True, half_life_days=half_life_days)
     found = empty.retrieve(anonymous(2), 5)
-    assert found.items.shape == found.scores.shape == found.seeds.shape == (2, 0)
+    assert found.items.shape == found.scores.shape == found.evidence.shape == (2, 0)
     unfitted = PopularityRetriever(Catalogue(["a", "b", "c"]), distinct_users=True)
     assert items_of(unfitted.retrieve(anonymous(), 2)) == [0, 1]
 

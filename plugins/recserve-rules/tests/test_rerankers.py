@@ -173,7 +173,7 @@ def test_a_query_gets_the_same_alone_as_in_a_batch_and_for_a_longer_page(
             ranked.scores[pick],
             ranked.sources,
             ranked.source_scores[pick],
-            ranked.seeds[pick],
+            ranked.evidence[pick],
         )
         alone = built.rerank(one_query(asked, index), own, 5)
         np.testing.assert_array_equal(alone[0, :5], positions[index, :5])

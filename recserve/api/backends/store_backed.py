@@ -12,7 +12,7 @@ from recserve.data.entities import Event, Item, User, now_ms
 from recserve.errors import NotReadyError, RecserveError, StoreError
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
-from recserve.serving.state.live_catalogue import LiveView
+from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.store import (
     AuditEntry,
     DeletionReceipt,
@@ -222,7 +222,7 @@ class StoredBackend:
             logger.error("%s of %s by %s is missing in the audit log: %s", action, target, actor, error)
 
 
-def _item_of(view: LiveView, item_id: str) -> Item | None:
+def _item_of(view: CatalogueView, item_id: str) -> Item | None:
     row = view.catalogue.ids.row(item_id)
     return None if row < 0 or view.bars.barred[row] else view.catalogue.item(row)
 

@@ -1,8 +1,8 @@
 """What stands in front of every route: API keys, headers that browsers obey, cross-origin calls, counting.
 
-Two ASGI middlewares. :class:`Edge` is the outermost: it adds headers and counts. :class:`Guard` is the last
-before the routes and their fast lane: it lets a call in or answers 401, 403 or 429. Between them an answer
-to a cross-origin call gets its headers, so that a browser's script can read a refusal too.
+Two ASGI middlewares. :class:`ResponseHeaders` is the outermost: it adds headers and counts. :class:`Guard`
+is the last before the routes and their fast lane: it lets a call in or answers 401, 403 or 429. Between them
+an answer to a cross-origin call gets its headers, so that a browser's script can read a refusal too.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _refusal(error: RecserveError) -> ASGIApp:
     return envelope(error.status, error.code, error.message, error.field, headers)
 
 
-class Edge:
+class ResponseHeaders:
     """Adds security headers to every answer and counts it.
 
     Args:
@@ -210,7 +210,7 @@ def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str], exact: 
         app: The application.
         metrics: Counts.
         origins: Origins whose pages may call the API from a browser.
-        exact: See :class:`Edge`.
+        exact: See :class:`ResponseHeaders`.
     """
     if origins:
         app.add_middleware(
@@ -220,4 +220,4 @@ def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str], exact: 
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["Retry-After"],
         )
-    app.add_middleware(Edge, metrics=metrics, exact=exact)
+    app.add_middleware(ResponseHeaders, metrics=metrics, exact=exact)

@@ -2,8 +2,8 @@
 
 They look at the arrays of a split rather than at how it was made. What no evaluation may go on with is an
 error (:func:`check_leaks`, before every evaluation, and
-
-:mod:`recserve.evaluation.checks.shuffled_labels`); what needs a person's judgement is a :class:`LeakCheck` that did not pass.
+:mod:`recserve.evaluation.checks.shuffled_labels`); what needs a person's judgement is a :class:`LeakCheck`
+that did not pass.
 """
 
 from __future__ import annotations

@@ -102,5 +102,5 @@ def in_parts(queries: Queries, size: int, retrieve: Callable[[Queries], Retrieve
     return Retrieved(
         np.concatenate([one.items for one in found]),
         np.concatenate([one.scores for one in found]),
-        np.concatenate([one.seeds for one in found]),
+        np.concatenate([one.evidence for one in found]),
     )

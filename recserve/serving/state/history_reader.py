@@ -18,8 +18,8 @@ import numpy as np
 
 from recserve.data.arrays import Int64Array
 from recserve.errors import StoreError
-from recserve.serving.state.live_catalogue import LiveItems, LiveView
-from recserve.serving.state.user_cache import STRANGER, LastKnown, Person
+from recserve.serving.state.live_catalogue import CatalogueFollower, CatalogueView
+from recserve.serving.state.user_cache import UNKNOWN_USER, UserCache, UserState
 from recserve.store import Changes, EventStore, History, ItemStore, People, Position, Pulse, UserStore
 
 logger = logging.getLogger(__name__)
@@ -84,13 +84,13 @@ class Reading:
         lost: The store could not be read; the rest is what was known last.
     """
 
-    people: Mapping[str, Person]
+    people: Mapping[str, UserState]
     trials: TrialCounts
     lost: bool = False
 
-    def person(self, user_id: str | None) -> Person:
+    def person(self, user_id: str | None) -> UserState:
         """Who asks; a stranger without an id."""
-        return STRANGER if user_id is None else self.people[user_id]
+        return UNKNOWN_USER if user_id is None else self.people[user_id]
 
 
 class StoreReader:
@@ -107,14 +107,14 @@ class StoreReader:
     def __init__(
         self,
         store: ServingStore,
-        live: LiveItems,
+        live: CatalogueFollower,
         limit: int,
         deadline: float,
-        known: LastKnown | None = None,
+        known: UserCache | None = None,
     ) -> None:
         self.store = store
         self.live = live
-        self.known = known or LastKnown()
+        self.known = known or UserCache()
         self._limit = limit
         self._deadline = deadline
         # Threads of its own: a store that hangs must not take those that stages need.
@@ -160,7 +160,7 @@ class StoreReader:
     def _read(self, user_ids: Sequence[str], trials: bool) -> Reading:
         version = self.store.version()  # before the reads: they see all of it, and possibly more
         changes = self.store.changes(self.known.position)
-        people: dict[str, Person] = {}
+        people: dict[str, UserState] = {}
         view = self.live.view
         if changes is not None:
             self.known.follow(changes)
@@ -184,7 +184,7 @@ class StoreReader:
         self._version = version
         return Reading(people, self._read_trials(view) if trials else TrialCounts.none(0))
 
-    def _follow(self, pulse: Pulse) -> LiveView:
+    def _follow(self, pulse: Pulse) -> CatalogueView:
         """Forget whom the store has forgotten, and catch up with the catalogue."""
         self._follow_deletions(pulse.deletions)
         return self.live.at_least(pulse.catalogue)
@@ -196,7 +196,7 @@ class StoreReader:
                 known.forget(deletion.user_key)
         known.deletions = max(number, known.deletions or 0)
 
-    def _read_trials(self, view: LiveView) -> TrialCounts:
+    def _read_trials(self, view: CatalogueView) -> TrialCounts:
         due, counts = self._trials
         new = len(view.encoded)
         if time.monotonic() < due and len(counts.shown) == new:

@@ -166,7 +166,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class LiveView:
+class CatalogueView:
     """The catalogue as of one version of the store.
 
     Attributes:
@@ -190,7 +190,7 @@ class LiveView:
     bars: Bars
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> LiveView:
+    def of(cls, catalogue: Catalogue) -> CatalogueView:
         """A bundle's catalogue as it was trained."""
         nothing = np.empty((0, catalogue.dimension), dtype=np.float32)
         return cls(
@@ -222,7 +222,7 @@ class LiveView:
         return rows, np.concatenate([self.changed_vectors, self.vectors[new]])
 
 
-class LiveItems:
+class CatalogueFollower:
     """Follows a store's catalogue for one bundle. Safe to use from several threads.
 
     Args:
@@ -246,7 +246,7 @@ class LiveItems:
         self._expiring: dict[str, int] = {}
         self._dirty = False
         self._rebuild_at = 0.0
-        self.view = LiveView.of(catalogue)
+        self.view = CatalogueView.of(catalogue)
         """The latest view."""
 
     @property
@@ -254,7 +254,7 @@ class LiveItems:
         """Catalogue version that the bundle was trained on."""
         return self._since
 
-    def at_least(self, version: int) -> LiveView:
+    def at_least(self, version: int) -> CatalogueView:
         """A view that shows a version of the store or a later one.
 
         Raises:
@@ -269,7 +269,7 @@ class LiveItems:
                 self._rebuild()
             return self.view
 
-    def newest(self, version: int) -> LiveView:
+    def newest(self, version: int) -> CatalogueView:
         """Like :meth:`at_least`, but the view at hand when the store cannot be reached."""
         try:
             return self.at_least(version)

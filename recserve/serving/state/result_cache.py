@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from recserve.serving.request import Recommendation, RecommendedItem, Request
 from recserve.serving.scenario import Scenario
-from recserve.serving.state.live_catalogue import LiveView
+from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.lru import Lru
 from recserve.store import key_of
 
 if TYPE_CHECKING:
-    from recserve.serving.state.user_cache import Person
+    from recserve.serving.state.user_cache import UserState
 
 Key = tuple[str | None, Hashable]
 """The user of a request, and everything that its answer depends on."""
@@ -32,7 +32,7 @@ _SOONEST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class CachedResult:
     """What an answer consists of, beside its id and what it cost.
 
     Attributes:
@@ -46,7 +46,7 @@ class Answered:
     until: int
 
 
-class Repeats:
+class ResultCache:
     """Remembers answers. Safe to use from several threads.
 
     Args:
@@ -56,12 +56,14 @@ class Repeats:
 
     def __init__(self, size: int = 0, seconds: float = 60.0) -> None:
         self._seconds = seconds
-        self._kept: Lru[Key, Answered] | None = Lru(size) if size else None
-        self._view: LiveView | None = None
+        self._kept: Lru[Key, CachedResult] | None = Lru(size) if size else None
+        self._view: CatalogueView | None = None
         self.forgotten = 0
         """How often somebody was forgotten: an answer that was begun before may be about that person."""
 
-    def key(self, bundle: str, name: str, scenario: Scenario, request: Request, person: Person) -> Key | None:
+    def key(
+        self, bundle: str, name: str, scenario: Scenario, request: Request, person: UserState
+    ) -> Key | None:
         """What the answer depends on beside the catalogue; None if it must be made anew each time.
 
         Args:
@@ -92,7 +94,7 @@ class Repeats:
             request.offset,
         )
 
-    def get(self, key: Key | None, view: LiveView, now: int) -> Answered | None:
+    def get(self, key: Key | None, view: CatalogueView, now: int) -> CachedResult | None:
         """The answer to the same question, if it still holds.
 
         Args:
@@ -111,7 +113,7 @@ class Repeats:
     def put(
         self,
         key: Key | None,
-        view: LiveView,
+        view: CatalogueView,
         now: int,
         scenario: Scenario,
         answer: Recommendation,
@@ -133,7 +135,7 @@ class Repeats:
         # Not all at the same moment: what was made at once would have to be made anew at once.
         until = now + int(self._lasting(scenario) * 1000 * random.uniform(_SOONEST, 1.0))
         until = min([until, *expiries[expiries > now].tolist()])
-        self._kept.put(key, Answered(answer.items, answer.left_out, until))
+        self._kept.put(key, CachedResult(answer.items, answer.left_out, until))
 
     def forget(self, user_key: bytes) -> None:
         """Forget a user, given as the digest of the id."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import EventType, User
-from recserve.serving.state.live_catalogue import LiveView
+from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.lru import Lru
-from recserve.serving.state.result_cache import Repeats
-from recserve.serving.state.user_events import Steps
+from recserve.serving.state.result_cache import ResultCache
+from recserve.serving.state.user_events import UserEvents
 from recserve.store import Changes, History, Position, key_of
 
 REMEMBERED_EVENTS = 200_000
@@ -19,7 +19,7 @@ REMEMBERED_EVENTS = 200_000
 
 
 @dataclass(slots=True)
-class Person:
+class UserState:
     """What is known of a user.
 
     Attributes:
@@ -32,15 +32,15 @@ class Person:
     _made: _Made | None = field(default=None, repr=False)
     _held: int = field(default=0, repr=False, compare=False)  # generation it is current in, 0 for none
 
-    def now(self, history: History, user: User | None) -> Person:
+    def now(self, history: History, user: User | None) -> UserState:
         """The same person a moment later; what was looked up stays where events only came on top."""
         if history is self.history and user == self.user:
             return self
         made, old = self._made, self.history.numbers
         grown = made is not None and history.numbers[: len(old)] == old
-        return Person(history, user, made if grown else None)
+        return UserState(history, user, made if grown else None)
 
-    def steps(self, view: LiveView, types: Mapping[str, EventType]) -> Steps:
+    def steps(self, view: CatalogueView, types: Mapping[str, EventType]) -> UserEvents:
         """The history with rows of a catalogue; what is known of it is not looked up again.
 
         Args:
@@ -49,9 +49,9 @@ class Person:
         """
         events, made = self.history.events, self._made
         if made is None or made.catalogue is not view.catalogue:
-            made = _Made(view.catalogue, 0, Steps.none())
+            made = _Made(view.catalogue, 0, UserEvents.none())
         if made.events < len(events):
-            later = Steps.of(events[made.events :], view.catalogue, types)
+            later = UserEvents.of(events[made.events :], view.catalogue, types)
             made = _Made(view.catalogue, len(events), made.steps.then(later))
         self._made = made
         return made.steps
@@ -59,18 +59,18 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """Steps of the oldest events of a history."""
+    """User events of the oldest part of a history, with the catalogue whose rows they have."""
 
     catalogue: Catalogue
     events: int
-    steps: Steps
+    steps: UserEvents
 
 
-STRANGER = Person()
+UNKNOWN_USER = UserState()
 """Who has done nothing and has no profile."""
 
 
-class LastKnown:
+class UserCache:
     """Recently served users, bounded by the number of their events. Safe to use from several threads.
 
     Args:
@@ -78,9 +78,9 @@ class LastKnown:
         budget: Events kept at most.
     """
 
-    def __init__(self, repeats: Repeats | None = None, budget: int = REMEMBERED_EVENTS) -> None:
-        self.repeats = repeats or Repeats()
-        self._people: Lru[bytes, Person] = Lru(budget, lambda person: 1 + len(person.history.events))
+    def __init__(self, repeats: ResultCache | None = None, budget: int = REMEMBERED_EVENTS) -> None:
+        self.repeats = repeats or ResultCache()
+        self._people: Lru[bytes, UserState] = Lru(budget, lambda person: 1 + len(person.history.events))
         self._lock = threading.Lock()
         self._position: Position | None = None
         self._generation = 1
@@ -106,16 +106,16 @@ class LastKnown:
                     self.get(user_id)._held = 0
             self._position = max(changes.position, self._position or changes.position)
 
-    def current(self, user_ids: Sequence[str]) -> dict[str, Person]:
+    def current(self, user_ids: Sequence[str]) -> dict[str, UserState]:
         """Those of whom all is known that had happened at :attr:`position`."""
         people = {user_id: self.get(user_id) for user_id in user_ids}
         return {
             user_id: person
             for user_id, person in people.items()
-            if person._held == self._generation and person is not STRANGER
+            if person._held == self._generation and person is not UNKNOWN_USER
         }
 
-    def put(self, user_id: str, person: Person, position: Position | None = None) -> None:
+    def put(self, user_id: str, person: UserState, position: Position | None = None) -> None:
         """Remember a user; whoever was not served for longest is forgotten in return.
 
         Args:
@@ -124,15 +124,15 @@ class LastKnown:
             position: Up to where, at least; None if that is not known.
         """
         with self._lock:
-            if person is STRANGER:
-                person = Person()
+            if person is UNKNOWN_USER:
+                person = UserState()
             # If others followed further meanwhile, this one may be among those who changed.
             person._held = self._generation if position is not None and position == self._position else 0
             self._people.put(key_of(user_id), person)
 
-    def get(self, user_id: str) -> Person:
+    def get(self, user_id: str) -> UserState:
         """What is known of a user."""
-        return self._people.get(key_of(user_id)) or STRANGER
+        return self._people.get(key_of(user_id)) or UNKNOWN_USER
 
     def forget(self, user_key: bytes) -> None:
         """Remove a user, given as the digest of the id."""

@@ -15,7 +15,7 @@ from recserve.data.entities import Event, EventType
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class UserEvents:
     """Events of one user, oldest first.
 
     Attributes:
@@ -69,25 +69,25 @@ class Steps:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def then(self, later: Steps) -> Steps:
+    def then(self, later: UserEvents) -> UserEvents:
         """These steps and then others."""
         if not len(later) or not len(self):
             return later if len(later) else self
-        return Steps(
+        return UserEvents(
             np.concatenate([self.rows, later.rows]),
             np.concatenate([self.events, later.events]),
             np.concatenate([self.weights, later.weights]),
             np.concatenate([self.timestamps, later.timestamps]),
         )
 
-    def where(self, kept: BoolArray) -> Steps:
+    def where(self, kept: BoolArray) -> UserEvents:
         """Only some steps."""
         if kept.all():
             return self
-        return Steps(self.rows[kept], self.events[kept], self.weights[kept], self.timestamps[kept])
+        return UserEvents(self.rows[kept], self.events[kept], self.weights[kept], self.timestamps[kept])
 
 
-def pack(lists: Sequence[Steps]) -> Histories:
+def pack(lists: Sequence[UserEvents]) -> Histories:
     """A batch of steps as histories."""
     offsets = np.zeros(len(lists) + 1, dtype=np.int64)
     np.cumsum([len(steps) for steps in lists], out=offsets[1:])

@@ -35,9 +35,9 @@ from recserve.serving.local import local_pipeline
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.ranking import RankingStage
 from recserve.serving.retrieval import RetrievalResult, RetrievalStage
-from recserve.serving.scenario import Edge, RequestRules, Scenario
+from recserve.serving.scenario import RequestRules, Scenario, ScenarioContext
 from recserve.serving.state.history_reader import StoreReader
-from recserve.serving.state.live_catalogue import LiveItems
+from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.store import Store, open_store
 
 MOVIES = [
@@ -191,7 +191,7 @@ class DirectClient:
     def __init__(
         self,
         scenarios: dict[str, Scenario],
-        live: LiveItems,
+        live: CatalogueFollower,
         refilter: Callable[[Catalogue], Mapping[str, Scenario]],
     ) -> None:
         self._retrieval = RetrievalStage(scenarios, live=live, refilter=refilter)
@@ -282,8 +282,8 @@ def build(folder: Path, url: str | None = None) -> Served:
     def scenarios(current: Catalogue) -> dict[str, Scenario]:
         return {"home": Scenario(config, {}, {"since": Since(current)})}
 
-    def edge(current: Catalogue) -> Edge:
-        return Edge(
+    def edge(current: Catalogue) -> ScenarioContext:
+        return ScenarioContext(
             bundle="test-bundle",
             catalogue=current,
             event_types=DEFAULT_EVENT_TYPES,
@@ -297,7 +297,7 @@ def build(folder: Path, url: str | None = None) -> Served:
             rules={"home": RequestRules((), {}, lambda one, where: one.build(where), current)},
         )
 
-    live = LiveItems(catalogue, store, store.pulse().catalogue, "words")
+    live = CatalogueFollower(catalogue, store, store.pulse().catalogue, "words")
     whole = Scenario(config, retrievers, {"since": Since(catalogue)}, Fused(genres, words))
     client = DirectClient({"home": whole}, live, scenarios)
     plugins = Registry.discover(only=["builtins"]).plugins

@@ -72,12 +72,12 @@ def test_take_pads_with_nothing() -> None:
         scores=np.array([[3, 2, 1]], dtype=np.float32),
         sources=("a",),
         source_scores=np.array([[[0.3], [0.2], [0.1]]], dtype=np.float32),
-        seeds=np.array([[1, -1, 2]], dtype=np.int32),
+        evidence=np.array([[1, -1, 2]], dtype=np.int32),
     )
     taken = candidates.take(np.array([[2, 0, -1]], dtype=np.int32))
     assert taken.items.tolist() == [[9, 7, -1]]
     assert taken.scores.tolist() == [[1.0, 3.0, -np.inf]]
-    assert taken.seeds.tolist() == [[2, 1, -1]]
+    assert taken.evidence.tolist() == [[2, 1, -1]]
     assert taken.source_scores[0, :2, 0].tolist() == pytest.approx([0.1, 0.3])
 
 

@@ -116,7 +116,7 @@ def test_merge_is_reciprocal_rank_fusion(a: list[list[int]], b: list[list[int]],
         for position, item in enumerate(got):
             assert np.isnan(merged.source_scores[index, position, 0]) == (item not in a[index])
             assert np.isnan(merged.source_scores[index, position, 1]) == (item not in b[index])
-            assert merged.seeds[index, position] == item + 100
+            assert merged.evidence[index, position] == item + 100
 
 
 def test_merge_of_nothing_is_empty() -> None:

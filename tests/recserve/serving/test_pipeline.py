@@ -24,9 +24,9 @@ from recserve import (
 )
 from recserve.data.arrays import Int32Array
 from recserve.errors import StoreError
-from recserve.serving.pipeline import Edge
+from recserve.serving.pipeline import ScenarioContext
 from recserve.serving.request import Recommendation, Request, SessionEvent
-from recserve.serving.state.user_cache import STRANGER
+from recserve.serving.state.user_cache import UNKNOWN_USER
 from recserve.store import Changes, ItemPatch, Position, Store, open_store, parse_url
 from recserve.store.sql.database import Database
 from recserve.store.sql.store import SqlStore
@@ -197,7 +197,7 @@ def test_deleted_users_are_forgotten_by_the_cache(lab: Lab) -> None:
     assert lab.reader.known.get("u").history.events
     lab.store.delete_user("u")
     lab.one(user_id="somebody else")
-    assert lab.reader.known.get("u") is STRANGER
+    assert lab.reader.known.get("u") is UNKNOWN_USER
 
 
 class Broken:
@@ -213,7 +213,7 @@ def test_seeds_are_wanted_where_somebody_asks_why(lab: Lab, monkeypatch: pytest.
     retrieve = Nearest.retrieve
 
     def watched(self: Nearest, queries: Queries, k: int) -> Retrieved:
-        wanted.append(queries.wants_seeds)
+        wanted.append(queries.wants_evidence)
         return retrieve(self, queries, k)
 
     monkeypatch.setattr(Nearest, "retrieve", watched)
@@ -336,7 +336,7 @@ def test_a_rule_that_cannot_live_with_a_new_item_does_not_stop_the_others(lab: L
     asyncio.run(lab.pipeline.encode_pending())
     build = lab.pipeline._build
 
-    def refuse(catalogue: Catalogue) -> Edge:
+    def refuse(catalogue: Catalogue) -> ScenarioContext:
         if len(catalogue) > 12:
             raise ValueError("cannot")
         return build(catalogue)

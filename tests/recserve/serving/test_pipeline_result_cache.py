@@ -13,7 +13,7 @@ import pytest
 from recserve import Event, Item, User
 from recserve.config import ExploreConfig
 from recserve.serving.request import Recommendation, Request, SessionEvent
-from recserve.serving.state.result_cache import Repeats
+from recserve.serving.state.result_cache import ResultCache
 from recserve.store import ItemPatch, Store, open_store
 from tests.support.pipelines import Lab, ids, view
 
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def remembering(store: Store, seconds: float = 60.0, size: int = 100, **settings: Any) -> Lab:
     lab = Lab(store, **settings)
-    lab.reader.known.repeats = Repeats(size, seconds)
+    lab.reader.known.repeats = ResultCache(size, seconds)
     return lab
 
 

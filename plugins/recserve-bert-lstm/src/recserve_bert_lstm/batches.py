@@ -13,5 +13,5 @@ def take_candidates(candidates: Candidates, rows: IntArray) -> Candidates:
         candidates.scores[rows],
         candidates.sources,
         candidates.source_scores[rows],
-        candidates.seeds[rows],
+        candidates.evidence[rows],
     )

@@ -69,7 +69,7 @@ class BertLstm:
             Epochs, losses, validation nDCG@10 by epoch, and what was decided by the data's size.
         """
         fitted = train(data, self._params, context)
-        blend = None if context.prior is None else context.prior.get("blend")
+        blend = None if context.previous is None else context.previous.get("blend")
         liked = data.events[data.weights > 0]
         common = int(np.bincount(liked).argmax()) if len(liked) else 0
         self._use(
@@ -149,7 +149,7 @@ class BertLstm:
         scores = mask_scores(server.score_all(states), queries)
         scores[~(known & stored.ready)] = -np.inf
         items, best = top_k(scores, k)
-        return Retrieved.of(items, best, server.seeds(items, queries) if queries.wants_seeds else None)
+        return Retrieved.of(items, best, server.evidence(items, queries) if queries.wants_evidence else None)
 
     def _signals(self, queries: Queries, candidates: Candidates) -> Signals:
         stored, server = self._fitted()

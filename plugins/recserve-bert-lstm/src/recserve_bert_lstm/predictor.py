@@ -75,7 +75,7 @@ class Server:
         return scores
 
     @torch.inference_mode()
-    def seeds(self, items: NDArray[np.int32], queries: Queries) -> NDArray[np.int32]:
+    def evidence(self, items: NDArray[np.int32], queries: Queries) -> NDArray[np.int32]:
         """The liked history item most similar to each item, by cosine of item vectors.
 
         Args:

@@ -20,17 +20,17 @@ WINDOWS = (50, 200)
 """Least and greatest window that is chosen; between them, the length of an active user's history."""
 
 
-def schedule(params: BertLstmParams, batches: int, prior: Mapping[str, Any] | None) -> int:
+def schedule(params: BertLstmParams, batches: int, previous: Mapping[str, Any] | None) -> int:
     """Epochs over which the learning rate falls to nothing.
 
     Args:
         params: What the user asked for; None leaves the choice to us.
         batches: Of one epoch.
-        prior: Facts of an earlier fit, whose schedule is to be kept.
+        previous: Facts of an earlier fit, whose schedule is to be kept.
     """
     if params.epochs is not None:
         return params.epochs
-    return int((prior or {}).get("schedule", np.clip(round(STEPS / max(batches, 1)), *EPOCHS)))
+    return int((previous or {}).get("schedule", np.clip(round(STEPS / max(batches, 1)), *EPOCHS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Settings:
         n_events: int,
         lengths: IntArray,
         n_items: int,
-        prior: Mapping[str, Any] | None,
+        previous: Mapping[str, Any] | None,
     ) -> Settings:
         """Decide by the size of the data, or as an earlier fit decided.
 
@@ -67,12 +67,12 @@ class Settings:
             n_events: Positive events to learn from.
             lengths: int64; events of each user.
             n_items: Items with at least one positive event.
-            prior: Facts of the earlier fit whose width and window are to be kept.
+            previous: Facts of the earlier fit whose width and window are to be kept.
         """
-        prior = prior or {}
-        width = params.width or int(prior.get("width", 128 if n_events >= LARGE else 64))
+        previous = previous or {}
+        width = params.width or int(previous.get("width", 128 if n_events >= LARGE else 64))
         active = int(np.quantile(lengths, 0.9)) if len(lengths) else 0
-        window = params.window or int(prior.get("window", np.clip(active, *WINDOWS)))
+        window = params.window or int(previous.get("window", np.clip(active, *WINDOWS)))
         full = params.loss == "full_softmax" or n_items <= params.negatives + params.in_batch
         return cls(
             width=width,

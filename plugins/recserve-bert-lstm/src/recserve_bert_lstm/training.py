@@ -48,7 +48,7 @@ class Fitted:
 
 
 def train(data: Dataset, params: BertLstmParams, context: FitContext) -> Fitted:
-    """Fit a network; see :class:`recserve.FitContext` for what ``context.prior`` decides."""
+    """Fit a network; see :class:`recserve.FitContext` for what ``context.previous`` decides."""
     device = choose_device(context.device)
     with deterministic(context.threads, device):
         trainer = Trainer(data, params, context, device)
@@ -61,7 +61,7 @@ class Trainer:
     Args:
         data: Events and catalogue.
         params: What the user asked for.
-        context: Seed, prior and progress.
+        context: Seed, previous and progress.
         device: Where to compute.
     """
 
@@ -80,7 +80,7 @@ class Trainer:
             int(counts.sum()),
             data.histories.lengths,
             int((counts > 0).sum()),
-            context.prior,
+            context.previous,
         )
         self._slots = np.full(data.n_items, -1, dtype=np.int64)
         frequent = np.flatnonzero(counts >= params.min_id_count)
@@ -94,15 +94,15 @@ class Trainer:
 
     def run(self) -> Fitted:
         """Train and return averaged weights: of the last epoch, or of one before it got worse."""
-        prior, held_out = self._context.prior, None
+        previous, held_out = self._context.previous, None
         histories = shuffle_ties(self._data.histories, self._random)
-        if prior is None:
+        if previous is None:
             histories, held_out = hold_out(histories, VALIDATION_EVENTS, self._random)
         windows = TrainingWindows(histories, self._settings.window)
-        span = schedule(self._params, windows.n_batches(self._params.batch_events), prior)
+        span = schedule(self._params, windows.n_batches(self._params.batch_events), previous)
         epochs = span
-        if prior is not None:
-            epochs = int(prior["epochs"])
+        if previous is not None:
+            epochs = int(previous["epochs"])
         elif held_out is not None and len(held_out) == 0:
             epochs, held_out = min(span, UNVALIDATED_EPOCHS), None
         network, learnt = self._network, {"epochs": 0}

@@ -131,9 +131,9 @@ class ContentRetriever:
         anchored = self._similar(model, scores, queries)
         scores[~(spoken | anchored)] = -np.inf
         items, best = top_k(mask_scores(scores, queries), k)
-        if not queries.wants_seeds:
+        if not queries.wants_evidence:
             return Retrieved.of(items, best)
-        seeds = self._seeds(model, profile, items)
+        seeds = self._evidence(model, profile, items)
         seeds[anchored] = -1
         return Retrieved(items, best, seeds)
 
@@ -152,9 +152,9 @@ class ContentRetriever:
         scores[~(spoken | anchored)] = -np.inf
         places, best = top_k(mask_columns(scores, rows, queries), k)
         items = np.where(places < 0, np.int32(-1), rows[places])
-        if not queries.wants_seeds:
+        if not queries.wants_evidence:
             return Retrieved.of(items, best)
-        seeds = self._seeds(model, profile, places, features)
+        seeds = self._evidence(model, profile, places, features)
         seeds[anchored] = -1
         return Retrieved(items, best, seeds)
 
@@ -306,7 +306,7 @@ class ContentRetriever:
         return anchored
 
     @staticmethod
-    def _seeds(
+    def _evidence(
         model: Model,
         profile: Profile,
         items: NDArray[np.int32],

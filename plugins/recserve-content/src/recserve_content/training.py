@@ -69,8 +69,8 @@ def _choose(
     projected: NDArray[np.float32],
 ) -> dict[str, Any]:
     """Blend and affinity weight: from the earlier fit, the parameters, or held-out events."""
-    if context.prior is not None and {"blend", "affinity_weight"} <= set(context.prior):
-        return {name: context.prior[name] for name in ("blend", "affinity_weight")}
+    if context.previous is not None and {"blend", "affinity_weight"} <= set(context.previous):
+        return {name: context.previous[name] for name in ("blend", "affinity_weight")}
     default = _DEFAULT_BLEND if params.blend is None else params.blend
     cut = data.quantile_time(1 - _HELD_OUT) if len(data) else 0
     early = Examples.of(data.before(cut), 0, params.max_examples)

@@ -61,7 +61,7 @@ class EaseRetriever:
         _refuse_too_many(m, params)
         matrix.data **= np.float32(params.confidence_power)
         tried: dict[str, float] = {}
-        regularization = params.regularization or (context.prior or {}).get("regularization")
+        regularization = params.regularization or (context.previous or {}).get("regularization")
         if regularization is None:
             regularization, tried = choose_regularization(
                 data, params.confidence_power, context.seed, context.progress
@@ -108,9 +108,9 @@ class EaseRetriever:
         )
         scores = self._model.scores(taste)
         items, best = top_k(mask_scores(scores, queries), k)
-        return Retrieved.of(items, best, self._seeds(taste, items) if queries.wants_seeds else None)
+        return Retrieved.of(items, best, self._evidence(taste, items) if queries.wants_evidence else None)
 
-    def _seeds(self, taste: csr_array, items: Int32Array) -> Int32Array:
+    def _evidence(self, taste: csr_array, items: Int32Array) -> Int32Array:
         seeds = np.full(items.shape, -1, dtype=np.int32)
         for query in range(len(items)):
             found = items[query][items[query] >= 0]

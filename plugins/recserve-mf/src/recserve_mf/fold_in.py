@@ -120,7 +120,7 @@ class FoldIn:
             groups.append(group)
         return vectors, groups
 
-    def seeds(self, groups: list[Group], items: Int32Array) -> Int32Array:
+    def evidence(self, groups: list[Group], items: Int32Array) -> Int32Array:
         """For each retrieved item the liked item that contributed most to its score.
 
         Args:

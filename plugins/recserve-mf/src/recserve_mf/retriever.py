@@ -91,7 +91,9 @@ class MfRetriever:
             items, best = top_k(mask_scores(self._scores(targets, anchored), queries), k)
         else:
             items, best = self._search(targets, anchored, queries, min(k, len(self._catalogue)))
-        return Retrieved.of(items, best, self._fold_in.seeds(groups, items) if queries.wants_seeds else None)
+        return Retrieved.of(
+            items, best, self._fold_in.evidence(groups, items) if queries.wants_evidence else None
+        )
 
     def _targets(self, users: FloatArray, queries: Queries) -> tuple[FloatArray, NDArray[np.intp]]:
         """What to compare items with, float32 (B, d), and which queries ask for the cosine."""

@@ -42,13 +42,13 @@ def fit_model(data: Dataset, params: MfParams, context: FitContext) -> tuple[Mod
 
 
 def _fit(data: Dataset, params: MfParams, context: FitContext) -> tuple[Model, dict[str, Any]]:
-    prior = context.prior or {}
-    dimension = params.dimension or prior.get("dimension") or default_dimension(data)
+    previous = context.previous or {}
+    dimension = params.dimension or previous.get("dimension") or default_dimension(data)
     problem = Problem.of(data, params.confidence_power)
     if problem is None:
         model = Model.empty(data.n_items, dimension, Objective(1.0, 1.0, params.nu))
         return model, {"dimension": dimension, "pairs": 0}
-    regularization, half_life, tried = _chosen(data, params, context, prior, dimension)
+    regularization, half_life, tried = _chosen(data, params, context, previous, dimension)
     objective = Objective(params.unobserved_ratio * problem.density, regularization, params.nu)
     items = factorise(problem, objective, dimension, params, context, params.iterations, context.progress)
     facts: dict[str, Any] = {
@@ -108,12 +108,14 @@ def _chosen(
     data: Dataset,
     params: MfParams,
     context: FitContext,
-    prior: Mapping[str, Any],
+    previous: Mapping[str, Any],
     dimension: int,
 ) -> tuple[float, float, dict[str, dict[str, float]]]:
     """Regularization and half-life: configured, else the earlier fit's, else the best on held-out events."""
-    regularization = params.regularization or prior.get("regularization")
-    half_life = prior.get("half_life_events") if params.half_life_events is None else params.half_life_events
+    regularization = params.regularization or previous.get("regularization")
+    half_life = (
+        previous.get("half_life_events") if params.half_life_events is None else params.half_life_events
+    )
     if regularization is not None and half_life is not None:
         return float(regularization), float(half_life), {}
     validation = Validation.of(data, context.seed)

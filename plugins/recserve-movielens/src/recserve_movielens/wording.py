@@ -53,8 +53,10 @@ class MovieExplainer:
         if "explore" in reason.sources:
             return "New in the catalogue"
         source = reason.sources[0] if reason.sources else ""
-        if reason.seed is not None:
-            return self._because(_shorten(reason.seed.title), _DONE.get(reason.seed_event or ""), source)
+        if reason.evidence is not None:
+            return self._because(
+                _shorten(reason.evidence.title), _DONE.get(reason.evidence_event or ""), source
+            )
         if reason.interests:
             return f"Fits your interests: {_shorten(reason.interests)}"
         return _SOURCES.get(source, "Picked for you")

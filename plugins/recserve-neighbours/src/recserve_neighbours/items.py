@@ -113,9 +113,9 @@ class ItemKnnRetriever:
             similar[query] = (rows, values)
         scores[scores <= 0] = -np.inf
         items, best = top_k(mask_scores(scores, queries), k)
-        if not queries.wants_seeds:
+        if not queries.wants_evidence:
             return Retrieved.of(items, best)
-        return Retrieved(items, best, self._seeds(taste, items, queries.anchors, similar))
+        return Retrieved(items, best, self._evidence(taste, items, queries.anchors, similar))
 
     def _only_near_the_anchor(self, anchor: int) -> tuple[Int32Array, FloatArray]:
         """Near items of the anchor that do not have it among their own nearest, and their similarity."""
@@ -125,7 +125,7 @@ class ItemKnnRetriever:
         chosen = (own >= 0) & ~np.isin(own, counted)
         return own[chosen], self._similarities[anchor][chosen]
 
-    def _seeds(
+    def _evidence(
         self,
         taste: csr_array,
         items: Int32Array,

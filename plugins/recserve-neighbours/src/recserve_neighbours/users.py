@@ -137,9 +137,9 @@ class UserKnnRetriever:
         scores = self._scores(near, say)
         scores[scores <= 0] = -np.inf
         items, best = top_k(mask_scores(scores, queries), k)
-        if not queries.wants_seeds:
+        if not queries.wants_evidence:
             return Retrieved.of(items, best)
-        return Retrieved(items, best, self._seeds(taste, near, nearness, denominators, items))
+        return Retrieved(items, best, self._evidence(taste, near, nearness, denominators, items))
 
     def _scores(self, near: Int32Array, say: FloatArray) -> FloatArray:
         """float32, shape (B, n_items)."""
@@ -149,7 +149,7 @@ class UserKnnRetriever:
         voices.sort_indices()
         return np.asarray((voices @ self._likes).toarray(), dtype=np.float32)
 
-    def _seeds(
+    def _evidence(
         self,
         taste: csr_array,
         near: Int32Array,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from recserve import Catalogue, Item, Vocabulary
 from recserve.data.strings import Texts
 from recserve.errors import StoreError
-from recserve.serving.state.live_catalogue import LiveCatalogue, LiveItems
+from recserve.serving.state.live_catalogue import CatalogueFollower, LiveCatalogue
 from recserve.store import ItemPatch, ItemVectors, Store, open_store
 
 BASE = [Item(f"b{n}", {"title": f"Base {n}"}) for n in range(6)]
@@ -41,7 +41,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def follow(live: LiveItems, store: Store) -> Any:
+def follow(live: CatalogueFollower, store: Store) -> Any:
     """The view of now, whatever the pause between rebuilds says."""
     live._rebuild_at = 0.0
     return live.at_least(store.pulse().catalogue)
@@ -50,7 +50,7 @@ def follow(live: LiveItems, store: Store) -> Any:
 @pytest.mark.parametrize("compact", [False, True])
 def test_new_items_have_the_rows_behind_the_bundle(store: Store, compact: bool) -> None:
     catalogue, since = trained(store, compact)
-    live = LiveItems(catalogue, store, since, "f")
+    live = CatalogueFollower(catalogue, store, since, "f")
     view = follow(live, store)
     assert view.catalogue is catalogue, "nothing happened: no other catalogue is made"
     store.upsert_items(
@@ -73,7 +73,7 @@ def test_new_items_have_the_rows_behind_the_bundle(store: Store, compact: bool) 
 @pytest.mark.parametrize("compact", [False, True])
 def test_changed_items_keep_their_row(store: Store, compact: bool) -> None:
     catalogue, since = trained(store, compact)
-    live = LiveItems(catalogue, store, since, "f")
+    live = CatalogueFollower(catalogue, store, since, "f")
     store.upsert_items([Item("b3", {"title": "Other"})], ItemVectors("f", {"b3": vector(7)}))
     view = follow(live, store)
     assert isinstance(view.catalogue, LiveCatalogue)
@@ -92,7 +92,7 @@ def test_changed_items_keep_their_row(store: Store, compact: bool) -> None:
 
 def test_what_is_barred_takes_effect_without_a_new_catalogue(store: Store) -> None:
     catalogue, since = trained(store)
-    live = LiveItems(catalogue, store, since, "f")
+    live = CatalogueFollower(catalogue, store, since, "f")
     store.upsert_items([Item("new", {})])
     view = follow(live, store)
     live._rebuild_at = float("inf")
@@ -115,7 +115,7 @@ def test_what_is_barred_takes_effect_without_a_new_catalogue(store: Store) -> No
 def test_a_bundle_of_unknown_origin_is_compared_with_the_store(store: Store, compact: bool) -> None:
     catalogue, _ = trained(store, compact)
     store.upsert_items([Item("b4", {"title": "Other"}), Item("new", {}), Item("b5", {}, hidden=True)])
-    view = follow(LiveItems(catalogue, store, -1, "f"), store)
+    view = follow(CatalogueFollower(catalogue, store, -1, "f"), store)
     assert list(view.catalogue.ids)[6:] == ["new"]
     assert view.catalogue.item(4).title == "Other"
     assert view.bars.barred.tolist() == [False] * 5 + [True, False]
@@ -123,7 +123,7 @@ def test_a_bundle_of_unknown_origin_is_compared_with_the_store(store: Store, com
 
 def test_an_unreachable_store_keeps_the_view_at_hand(store: Store) -> None:
     catalogue, since = trained(store)
-    live = LiveItems(catalogue, store, since, "f")
+    live = CatalogueFollower(catalogue, store, since, "f")
     store.patch_items([ItemPatch("b1", hidden=True)])
     view = follow(live, store)
     store.close()
@@ -152,7 +152,7 @@ def test_replicas_agree_whenever_they_look(
     """One looks all the time, one now and then, one only in the end: rows, bars and vectors are equal."""
     with open_store(None, tmp_path_factory.mktemp("live")) as store:
         catalogue, since = trained(store)
-        eager, lazy = (LiveItems(catalogue, store, since, "f") for _ in range(2))
+        eager, lazy = (CatalogueFollower(catalogue, store, since, "f") for _ in range(2))
         seen: dict[str, int] = {}
         for number, (action, names, flag) in enumerate(story):
             if action == "upsert":
@@ -168,7 +168,7 @@ def test_replicas_agree_whenever_they_look(
             for item_id, row in seen.items():
                 assert view.catalogue.ids.row(item_id) == row, "a row never changes"
             seen.update({item_id: view.catalogue.ids.row(item_id) for item_id in view.catalogue.ids})
-        late = follow(LiveItems(catalogue, store, since, "f"), store)
+        late = follow(CatalogueFollower(catalogue, store, since, "f"), store)
         for view in (follow(eager, store), follow(lazy, store)):
             assert list(view.catalogue.ids) == list(late.catalogue.ids)
             assert view.bars.barred.tolist() == late.bars.barred.tolist()

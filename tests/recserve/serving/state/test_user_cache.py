@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from recserve import Catalogue, Event, Item
 from recserve.data.entities import DEFAULT_EVENT_TYPES, User
-from recserve.serving.state.live_catalogue import LiveView
-from recserve.serving.state.user_cache import STRANGER, LastKnown, Person
-from recserve.serving.state.user_events import Steps
+from recserve.serving.state.live_catalogue import CatalogueView
+from recserve.serving.state.user_cache import UNKNOWN_USER, UserCache, UserState
+from recserve.serving.state.user_events import UserEvents
 from recserve.store import Changes, History, Position, Pulse, key_of
 
 CATALOGUE = Catalogue.of([Item(f"i{n}") for n in range(5)])
-VIEW = LiveView.of(CATALOGUE)
+VIEW = CatalogueView.of(CATALOGUE)
 
 events = st.builds(
     lambda item, kind, value: Event("u", f"i{item}", kind, 0, value),
@@ -26,7 +26,7 @@ events = st.builds(
 )
 
 
-def same(one: Steps, other: Steps) -> bool:
+def same(one: UserEvents, other: UserEvents) -> bool:
     return all(
         np.array_equal(getattr(one, name), getattr(other, name))
         and getattr(one, name).dtype == getattr(other, name).dtype
@@ -42,34 +42,34 @@ def test_steps_are_those_of_the_history_however_it_came_about(
     happened: Sequence[Event], windows: Sequence[tuple[int, int, bool]]
 ) -> None:
     numbered = list(enumerate(happened, start=1))
-    person = STRANGER
+    person = UNKNOWN_USER
     for start, end, looked_at in windows:
         person = person.now(History.of(numbered[start:end]), None)
         if looked_at:
             steps = person.steps(VIEW, DEFAULT_EVENT_TYPES)
-            assert same(steps, Steps.of(happened[start:end], CATALOGUE, DEFAULT_EVENT_TYPES))
+            assert same(steps, UserEvents.of(happened[start:end], CATALOGUE, DEFAULT_EVENT_TYPES))
 
 
 def test_another_catalogue_gives_other_rows() -> None:
-    person = Person(History.of([(1, Event("u", "i3", "view", 0))]))
+    person = UserState(History.of([(1, Event("u", "i3", "view", 0))]))
     assert person.steps(VIEW, DEFAULT_EVENT_TYPES).rows.tolist() == [3]
-    other = LiveView.of(Catalogue.of([Item("i3")]))
+    other = CatalogueView.of(Catalogue.of([Item("i3")]))
     assert person.steps(other, DEFAULT_EVENT_TYPES).rows.tolist() == [0]
 
 
 def test_who_is_served_longest_ago_is_forgotten_first_and_who_asks_to_be_at_once() -> None:
-    known = LastKnown(budget=6)
-    people = {user: Person(History.of([(1, Event(user, "i1", "view", 0))])) for user in "abcd"}
+    known = UserCache(budget=6)
+    people = {user: UserState(History.of([(1, Event(user, "i1", "view", 0))])) for user in "abcd"}
     for user, person in people.items():
         known.put(user, person)
-    assert known.get("a") is STRANGER
+    assert known.get("a") is UNKNOWN_USER
     assert known.get("d") is people["d"]
     known.forget(key_of("d"))
-    assert known.get("d") is STRANGER
+    assert known.get("d") is UNKNOWN_USER
 
 
 def test_a_new_profile_is_a_new_person_with_the_same_steps() -> None:
-    person = Person(History.of([(1, Event("u", "i3", "view", 0))]))
+    person = UserState(History.of([(1, Event("u", "i3", "view", 0))]))
     steps = person.steps(VIEW, DEFAULT_EVENT_TYPES)
     later = person.now(person.history, User("u", {"interests": "chess"}))
     assert later is not person
@@ -78,16 +78,16 @@ def test_a_new_profile_is_a_new_person_with_the_same_steps() -> None:
 
 
 def test_only_what_was_read_at_the_latest_position_is_current() -> None:
-    known, pulse = LastKnown(), Pulse()
+    known, pulse = UserCache(), Pulse()
     known.follow(Changes(Position(0, 5), pulse, None))
-    known.put("early", Person(), Position(0, 4))
-    known.put("late", Person(), Position(0, 5))
-    known.put("unsure", Person())
+    known.put("early", UserState(), Position(0, 4))
+    known.put("late", UserState(), Position(0, 5))
+    known.put("unsure", UserState())
     assert set(known.current(["early", "late", "unsure", "unknown"])) == {"late"}
     known.follow(Changes(Position(0, 4), pulse, frozenset()))
     assert known.position == Position(0, 5), "another thread that read earlier comes late"
     known.follow(Changes(Position(0, 6), pulse, frozenset({"late", "unknown"})))
     assert not known.current(["late"])
-    known.put("late", Person(), Position(0, 6))
+    known.put("late", UserState(), Position(0, 6))
     known.follow(Changes(Position(1, 6), pulse, None))
     assert not known.current(["late"])
