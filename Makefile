@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 HOME_DIR ?= .recserve/demo
 
-.PHONY: demo test lint types contracts format bench chaos freshness ingest scale encoding quality docs clean
+.PHONY: demo test lint types contracts format bench chaos freshness ingest scale encoding quality docs release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
@@ -61,6 +61,14 @@ quality: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/build_reference.py
+
+# One wheel for each distribution, beside the versions that were tested with them.
+release: $(VENV)/.installed
+	rm -rf dist
+	for project in . plugins/*/; do \
+	    $(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist $$project || exit 1; done
+	cp constraints.txt dist/
+	$(BIN)/python -m pip install --quiet --dry-run --no-deps --no-index --ignore-installed dist/*.whl
 
 clean:
 	rm -rf .recserve build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -28,6 +28,13 @@ from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.plugin.registry import Registry
 
 HERE = Path(__file__).parent / "reference"
+STANDARD = {
+    "builtins",
+    *(
+        folder.name.removeprefix("recserve-").replace("-", "_")
+        for folder in (Path(__file__).parents[1] / "plugins").glob("recserve-*")
+    ),
+}
 
 SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("top level", Config),
@@ -91,7 +98,7 @@ def components() -> str:
     """The page of all components of the built-in plugins."""
     lines = ["# Components", "", "What the built-in plugins register, with their parameters.", ""]
     for plugin in Registry.discover().plugins:
-        if plugin.distribution != "recserve":
+        if plugin.name not in STANDARD:
             continue
         for stage, found in plugin.components.items():
             for component in found:

@@ -369,7 +369,7 @@ def test_load_restores_scores(cycle_model, tmp_path):
     asked = queries([[1, 2, 3], [9], []])
     offered = candidates(np.arange(N_ITEMS)[None, :].repeat(3, 0))
     np.testing.assert_array_equal(loaded.score(asked, offered), cycle_model.score(asked, offered))
-    for name in ("items", "scores", "seeds"):
+    for name in ("items", "scores", "evidence"):
         np.testing.assert_array_equal(
             getattr(loaded.retrieve(asked, 5), name), getattr(cycle_model.retrieve(asked, 5), name)
         )

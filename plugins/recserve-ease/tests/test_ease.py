@@ -49,7 +49,7 @@ def naive(matrix: np.ndarray, regularization: float) -> np.ndarray:
 
 
 def assert_equal(one: Retrieved, other: Retrieved) -> None:
-    for name in ("items", "scores", "seeds"):
+    for name in ("items", "scores", "evidence"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 

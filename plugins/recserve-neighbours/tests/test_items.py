@@ -140,7 +140,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(items, "NUMBERS_AT_A_TIME", 7 * data.n_items)
     parts = fitted(data)
     found = parts.retrieve(queries, 10)
-    for name in ("items", "scores", "seeds"):
+    for name in ("items", "scores", "evidence"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
@@ -183,7 +183,7 @@ def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     again = ItemKnnRetriever(PLAIN, data.catalogue)
     again.load(tmp_path)
     queries = example_queries(data)
-    for name in ("items", "scores", "seeds"):
+    for name in ("items", "scores", "evidence"):
         one, other = retriever.retrieve(queries, 10), again.retrieve(queries, 10)
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 

@@ -147,7 +147,7 @@ def test_parts_of_a_batch_change_nothing(monkeypatch: pytest.MonkeyPatch, group_
     expected = retriever.retrieve(queries, 10)
     monkeypatch.setattr(users, "NUMBERS_AT_A_TIME", 200)
     found = retriever.retrieve(queries, 10)
-    for name in ("items", "scores", "seeds"):
+    for name in ("items", "scores", "evidence"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
@@ -290,7 +290,7 @@ def test_saved_groups_come_back(tmp_path: Path) -> None:
     again = UserKnnRetriever(params, data.catalogue)
     again.load(tmp_path)
     queries = example_queries(data)
-    for name in ("items", "scores", "seeds"):
+    for name in ("items", "scores", "evidence"):
         one, other = retriever.retrieve(queries, 10), again.retrieve(queries, 10)
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 

@@ -49,7 +49,9 @@ def test_builtin_plugins_come_through_the_entry_points() -> None:
     assert {"popular", "trending", "mf", "content"} <= set(registry.names(Stage.RETRIEVER))
     assert registry.names(Stage.ENCODER) == ["bert"]
     assert "movielens-small" in registry.names(Stage.DATASET)
-    assert {plugin.distribution for plugin in registry.plugins} == {"recserve"}
+    distributions = {plugin.name: plugin.distribution for plugin in registry.plugins}
+    assert distributions.pop("builtins") == "recserve"
+    assert distributions == {name: f"recserve-{name.replace('_', '-')}" for name in distributions}
 
 
 def test_third_party_plugin_is_found_with_its_distribution(site: Path) -> None:
@@ -102,7 +104,7 @@ def test_only_named_plugins_are_imported() -> None:
         "print([m for m in sys.modules if m.startswith('recserve_') or m in ('torch', 'numba')])\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "['recserve_popular']"
+    assert run.stdout.strip() == "['recserve_popular.parameters', 'recserve_popular']"
 
 
 def test_missing_plugin_is_one_line() -> None:

@@ -44,7 +44,7 @@ def test_a_bundle_holds_what_it_promises(trained_home: Path) -> None:
     assert set(manifest.components) >= {
         "retriever.mf", "retriever.content", "retriever.popular", "retriever.trending", "ranker.bert_lstm",
     }  # fmt: skip
-    assert manifest.components["retriever.mf"].distribution == "recserve"
+    assert manifest.components["retriever.mf"].distribution == "recserve-mf"
     assert manifest.seed == 0
     assert manifest.data.events == 1200
     assert bundle.catalogue.vectors is not None

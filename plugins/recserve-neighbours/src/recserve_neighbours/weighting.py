@@ -49,7 +49,7 @@ class Weighting:
 def inverse_frequency(matrix: csr_array) -> NDArray[np.float64]:
     """``log((rows + 1) / (rows with the column + 1))`` of each column; positive unless all rows have it."""
     counts = np.bincount(matrix.indices, minlength=matrix.shape[1])
-    return np.asarray(np.log(matrix.shape[0] + 1.0) - np.log1p(counts), dtype=np.float64)
+    return np.asarray(np.log((matrix.shape[0] + 1.0) / (counts + 1.0)), dtype=np.float64)
 
 
 def norms(matrix: csr_array) -> NDArray[np.float32]:

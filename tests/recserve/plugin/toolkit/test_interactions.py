@@ -106,7 +106,7 @@ def test_a_batch_in_parts_is_answered_like_the_whole(size: int) -> None:
     found = in_parts(asked, size, answer)
     assert max(widths) <= size
     whole = answer(asked)
-    for name in ("items", "scores", "seeds"):
+    for name in ("items", "scores", "evidence"):
         np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
 
 
