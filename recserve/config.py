@@ -298,22 +298,19 @@ class Config(_Strict):
         """``home`` if there is one, else the first."""
         return DEFAULT_SCENARIO if DEFAULT_SCENARIO in self.scenarios else next(iter(self.scenarios))
 
-    def training_hash(self) -> str:
-        """sha256 of what decides a bundle's content; serving and storage settings do not count."""
-        serving = {"seen", "seen_half_life_days", "explore"}
-        relevant = self.model_dump(
+    def trained(self) -> dict[str, Any]:
+        """What decides a bundle's content, as plain data; serving and storage settings do not count."""
+        return self.model_dump(
             mode="json",
             exclude={
-                "store": True,
-                "bundles": True,
-                "server": True,
-                "cold_start": True,
-                "tune": True,
-                "promotion": True,
-                "scenarios": {"__all__": serving},
+                **dict.fromkeys(("store", "bundles", "server", "cold_start", "tune", "promotion"), True),
+                "scenarios": {"__all__": {"seen", "seen_half_life_days", "explore"}},
             },
         )
-        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+    def training_hash(self) -> str:
+        """sha256 of :meth:`trained`."""
+        return hashlib.sha256(json.dumps(self.trained(), sort_keys=True).encode()).hexdigest()
 
 
 def load_config(path: Path | None) -> Config:

@@ -134,8 +134,7 @@ class Reranker(Protocol):
 class Filter(Protocol):
     """Decides which items may be returned at all.
 
-    A filter whose masks change by themselves, such as one that looks at the clock, has an attribute
-    ``ttl_seconds: float``: how long a mask may be cached, 0 for not at all.
+    One whose masks change by themselves is an :class:`ExpiringFilter`.
     """
 
     def allowed(self, argument: Any) -> BoolArray | None:
@@ -152,6 +151,17 @@ class Filter(Protocol):
             InvalidRequestError: The argument makes no sense for this catalogue.
         """
         ...
+
+
+@runtime_checkable
+class ExpiringFilter(Protocol):
+    """A filter whose masks change by themselves, such as one that looks at the clock.
+
+    Attributes:
+        ttl_seconds: How long a mask may be cached, 0 for not at all.
+    """
+
+    ttl_seconds: float
 
 
 @runtime_checkable
@@ -337,6 +347,7 @@ __all__ = [
     "Component",
     "DataSource",
     "Encoder",
+    "ExpiringFilter",
     "Explainer",
     "Filter",
     "FitContext",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,13 +14,12 @@ from recserve.plugin.protocols import Reranker
 from recserve.serving.explanations import answer
 from recserve.serving.exploration import explore, with_new
 from recserve.serving.fusion import drop, top_up
+from recserve.serving.pending import PendingRequest
 from recserve.serving.queries import Assembled, assemble
 from recserve.serving.ranking import rank_order, rerank
 from recserve.serving.request import Recommendation
-
-if TYPE_CHECKING:
-    from recserve.serving.pending import PendingRequest
-    from recserve.serving.pipeline import Pipeline, ServingState
+from recserve.serving.serving_state import ServingState
+from recserve.serving.stage_client import StageClient
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +33,23 @@ class Batch:
     """A batch of requests that share scenario and rules.
 
     Args:
-        pipeline: Its pipeline.
+        client: How stages are reached.
+        rng: Where exploration's draws come from.
         asked: All of one scenario and with the same ``rules``; either all or none bring ``items``, and the
             store was lost to all or to none. Oldest first.
         current: What to serve with.
     """
 
-    def __init__(self, pipeline: Pipeline, asked: Sequence[PendingRequest], current: ServingState) -> None:
+    def __init__(
+        self,
+        client: StageClient,
+        rng: np.random.Generator,
+        asked: Sequence[PendingRequest],
+        current: ServingState,
+    ) -> None:
         first, newest = asked[0], asked[-1]
-        self._pipeline = pipeline
-        self._client = pipeline.client
+        self._client = client
+        self._rng = rng
         self._name = first.scenario
         self._requests = requests = [one.request for one in asked]
         self._people = [one.person for one in asked]
@@ -193,7 +198,7 @@ class Batch:
             self._counts,
             self._view.known,
             self._trials.over(len(self._view.encoded)),
-            self._pipeline.rng,
+            self._rng,
         )
 
     def _answers(self, assembled: Assembled, ranked: Candidates) -> list[Recommendation | RecserveError]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import ValidationError
@@ -24,11 +22,11 @@ from recserve.errors import InvalidRequestError, NotFoundError, RecserveError
 from recserve.serving.batch import Batch
 from recserve.serving.pending import Clock, PendingRequest, Snapshot, _again, _together
 from recserve.serving.request import Recommendation, Request
-from recserve.serving.retrieval import FilterMasks
 from recserve.serving.scenario import ScenarioContext
+from recserve.serving.serving_state import ServingState, ServingStates
 from recserve.serving.stage_client import StageClient, with_deadline
 from recserve.serving.state.history_reader import Reading, ServingStore, StoreReader
-from recserve.serving.state.live_catalogue import CatalogueFollower, CatalogueView
+from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.serving.state.result_cache import ResultCache
 from recserve.store import ItemVectors
 
@@ -37,21 +35,6 @@ logger = logging.getLogger(__name__)
 
 ENCODED_AT_ONCE = 64
 """Items whose vectors are waited for before they are stored; more are encoded in the background."""
-
-
-@dataclass(frozen=True)
-class ServingState:
-    """What a batch is served with.
-
-    Attributes:
-        edge: Built on the view's catalogue.
-        masks: Of the edge's filters.
-        view: The catalogue, and what of it must not be returned.
-    """
-
-    edge: ScenarioContext
-    masks: FilterMasks
-    view: CatalogueView
 
 
 class Pipeline:
@@ -74,10 +57,7 @@ class Pipeline:
         self.client = client
         self.reader = reader
         self.rng = rng or np.random.default_rng()
-        self._build = build
-        self._building = threading.Lock()
-        self._refused: Catalogue | None = None
-        self._now = self._made(reader.live.view)
+        self._states = ServingStates(build, reader.live)
 
     @property
     def store(self) -> ServingStore:
@@ -96,42 +76,11 @@ class Pipeline:
     @property
     def edge(self) -> ScenarioContext:
         """The edge of the latest catalogue."""
-        return self._now.edge
+        return self._states.latest.edge
 
     async def current(self) -> ServingState:
-        """What serves the latest view; built anew, in a thread, when the catalogue changed."""
-        now, view = self._now, self.live.view
-        if now.view is view:
-            return now
-        if now.edge.catalogue is view.catalogue or view.catalogue is self._refused:
-            # Only what is barred has changed.
-            self._now = self._barring(now, view)
-            return self._now
-        return await asyncio.to_thread(self._catch_up)
-
-    def _catch_up(self) -> ServingState:
-        with self._building:
-            view = self.live.view
-            if self._now.edge.catalogue is not view.catalogue and view.catalogue is not self._refused:
-                try:
-                    self._now = self._made(view)
-                except Exception:
-                    # A plugin's rule cannot live with some new item; that must not stop the others.
-                    logger.exception("new items are not served: the edge cannot be built with them")
-                    self._refused = view.catalogue
-            self._now = self._barring(self._now, view)
-            return self._now
-
-    def _made(self, view: CatalogueView) -> ServingState:
-        edge = self._build(view.catalogue)
-        return ServingState(edge, FilterMasks(edge.scenarios, len(edge.catalogue)), view)
-
-    def _barring(self, now: ServingState, view: CatalogueView) -> ServingState:
-        """The edge at hand with what a view bars."""
-        if now.edge.catalogue is view.catalogue:
-            return replace(now, view=view)
-        held = replace(now.view, version=view.version, bars=self.live.bars(len(now.edge.catalogue)))
-        return replace(now, view=held)
+        """What serves the latest view of the catalogue."""
+        return await self._states.current()
 
     async def recommend(self, requests: Sequence[Request]) -> list[Recommendation | RecserveError]:
         """Answer a batch; a wrong request gets its error, the others their recommendation.
@@ -190,12 +139,15 @@ class Pipeline:
         """The answer that was given before, if it still holds."""
         person, key, edge = moment.reading.person(request.user_id), None, current.edge
         if not moment.reading.lost:
-            key = self._repeats.key(edge.bundle, scenario, edge.scenarios[scenario], request, person)
+            key = self._repeats.key(
+                edge.bundle, scenario, edge.scenarios[scenario], request, person.history, person.user
+            )
         known = self._repeats.get(key, current.view, moment.clock.now)
         if known is None:
             return PendingRequest(request, scenario, person, key, moment)
-        given = (scenario, known.items, edge.bundle, (), moment.clock.stop(), known.left_out)
-        return Recommendation.of(*given)
+        return Recommendation.of(
+            scenario, known.items, edge.bundle, (), moment.clock.stop(), left_out=known.left_out
+        )
 
     async def make(self, asked: Sequence[PendingRequest]) -> list[Recommendation | RecserveError]:
         """The second half of :meth:`recommend`: have the stages answer, and remember what they said.
@@ -207,15 +159,16 @@ class Pipeline:
             return []
         current = await self.current()
         groups = _together(asked)
-        batches = [Batch(self, [same[0] for same in group], current) for group in groups]
+        batches = [Batch(self.client, self.rng, [same[0] for same in group], current) for group in groups]
         made = await asyncio.gather(*(batch.run() for batch in batches))
         found: dict[PendingRequest, Recommendation | RecserveError] = {}
         for group, batch, answers in zip(groups, batches, made, strict=True):
             for (first, *others), answer in zip(group, answers, strict=True):
                 if isinstance(answer, Recommendation) and not answer.degraded:
                     scenario = current.edge.scenarios[first.scenario]
-                    kept = (first.key, current.view, batch.now, scenario, answer, first.moment.forgotten)
-                    self._repeats.put(*kept)
+                    self._repeats.put(
+                        first.key, current.view, batch.now, scenario, answer, first.moment.forgotten
+                    )
                 found[first] = answer
                 found.update((one, _again(answer)) for one in others)
         return [found[one] for one in asked]
@@ -243,7 +196,7 @@ class Pipeline:
                     f"filter {name!r}: {error.errors(include_url=False)[0]['msg']}",
                     field=f"filter.{name}",
                 ) from None
-        self._now.masks.allowed(scenario, request.filter)
+        self._states.latest.masks.allowed(scenario, request.filter)
         for step in request.session:
             if step.event not in edge.event_types:
                 raise InvalidRequestError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any, Literal, Self
 
 CALL_HEADER = "x-recserve-call"
@@ -69,6 +71,23 @@ class Request:
     seen: Literal["exclude", "decay", "allow"] | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
     offset: int = 0
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for requests of one user and scenario that get equal answers: all fields but a few named.
+
+        JSON objects count by their text, so that ``1``, ``1.0`` and ``true`` stay apart.
+        """
+        objects = (json.dumps(value) if value else None for value in _OBJECTS(self))
+        return (*_PLAIN(self), *objects)
+
+
+NOT_IN_IDENTITY = frozenset({"user_id", "scenario"})
+"""Fields beside a request's identity: who asks, and the scenario's name before defaults apply."""
+
+_COUNTED = [one for one in fields(Request) if one.name not in NOT_IN_IDENTITY]
+_PLAIN = attrgetter(*(one.name for one in _COUNTED if one.default_factory is not dict))
+_OBJECTS = attrgetter(*(one.name for one in _COUNTED if one.default_factory is dict))
 
 
 @dataclass(frozen=True, slots=True)

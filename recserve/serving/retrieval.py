@@ -22,7 +22,7 @@ from recserve.data.batches import Candidates, Queries, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import now_ms
 from recserve.errors import NotFoundError, StageError
-from recserve.plugin.protocols import Retriever, RetrievesNewItems
+from recserve.plugin.protocols import ExpiringFilter, Retriever, RetrievesNewItems
 from recserve.serving.fusion import merge, top_up
 from recserve.serving.scenario import Scenario
 from recserve.serving.state.live_catalogue import CatalogueFollower, CatalogueView
@@ -92,9 +92,10 @@ class FilterMasks:
 
     def _current(self, scenario: str, name: str, argument: str | None) -> BoolArray | None:
         """A mask that is not older than the filter says it may be."""
-        ttl = getattr(self._scenarios[scenario].filters[name], "ttl_seconds", None)
-        if ttl is None:
+        chosen = self._scenarios[scenario].filters[name]
+        if not isinstance(chosen, ExpiringFilter):
             return self._mask(scenario, name, argument, 0)
+        ttl = chosen.ttl_seconds
         if ttl <= 0:
             return self._compute(scenario, name, argument, 0)
         return self._mask(scenario, name, argument, int(time.monotonic() / ttl))

@@ -40,8 +40,6 @@ from recserve.training.fitting import (
 logger = logging.getLogger(__name__)
 
 EVALUATED_AT = (10, 20)
-# Sections of the configuration that decide nothing about a bundle.
-_NOT_TRAINED = {"store", "bundles", "server", "tune", "promotion"}
 # Enough for a check of each run; `recserve evaluate` asks every query.
 QUERIES_PER_USER = 50
 
@@ -192,7 +190,7 @@ class Trainer:
                 )
             bundle = writer.finish(
                 recserve_version=recserve.__version__,
-                config=config.model_dump(mode="json", exclude=_NOT_TRAINED),
+                config=config.trained(),
                 config_hash=config.training_hash(),
                 seed=config.train.seed,
                 data=DataEntry(

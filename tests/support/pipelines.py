@@ -167,7 +167,10 @@ class Lab:
             return replace(edge, catalogue=catalogue, scenarios={"home": scenario})
 
         self.reader = StoreReader(store, self.live, limit=1000, deadline=5.0)
-        self.pipeline = Pipeline(build, self.reader, self.client, np.random.default_rng(0))
+        self.build = build
+        self.pipeline = Pipeline(
+            lambda catalogue: self.build(catalogue), self.reader, self.client, np.random.default_rng(0)
+        )
 
     def ask(self, *requests: Request) -> list[Recommendation | RecserveError]:
         return asyncio.run(self.pipeline.recommend(requests))

@@ -12,16 +12,14 @@ import random
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from recserve.data.entities import User
+from recserve.plugin.protocols import ExpiringFilter
 from recserve.serving.request import Recommendation, RecommendedItem, Request
 from recserve.serving.scenario import Scenario
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.lru import Lru
-from recserve.store import key_of
-
-if TYPE_CHECKING:
-    from recserve.serving.state.user_cache import UserState
+from recserve.store import History, key_of
 
 Key = tuple[str | None, Hashable]
 """The user of a request, and everything that its answer depends on."""
@@ -62,7 +60,13 @@ class ResultCache:
         """How often somebody was forgotten: an answer that was begun before may be about that person."""
 
     def key(
-        self, bundle: str, name: str, scenario: Scenario, request: Request, person: UserState
+        self,
+        bundle: str,
+        name: str,
+        scenario: Scenario,
+        request: Request,
+        history: History,
+        profile: User | None,
     ) -> Key | None:
         """What the answer depends on beside the catalogue; None if it must be made anew each time.
 
@@ -71,28 +75,13 @@ class ResultCache:
             name: Name of the scenario.
             scenario: The scenario; one that explores draws lots.
             request: The request.
-            person: Who asks.
+            history: Of who asks.
+            profile: Of who asks, if there is one.
         """
         if self._kept is None or scenario.config.explore is not None or self._lasting(scenario) <= 0:
             return None
-        dictionaries = (request.filter, request.context, request.rules)
-        profile = None if person.user is None else person.user.attributes
-        return request.user_id, (
-            bundle,
-            name,
-            person.history.mark,
-            None if profile is None else json.dumps(profile, sort_keys=True),
-            *(json.dumps(one) if one else None for one in dictionaries),
-            request.session,
-            request.item_id,
-            request.query,
-            request.n,
-            request.exclude,
-            request.explain,
-            request.items,
-            request.seen,
-            request.offset,
-        )
+        attributes = None if profile is None else json.dumps(profile.attributes, sort_keys=True)
+        return request.user_id, (bundle, name, history.mark, attributes, request.identity)
 
     def get(self, key: Key | None, view: CatalogueView, now: int) -> CachedResult | None:
         """The answer to the same question, if it still holds.
@@ -151,7 +140,7 @@ class ResultCache:
         """Seconds that an answer holds: not beyond the moment at which a filter's mask is made anew."""
         seconds = self._seconds
         for one in scenario.filters.values():
-            ttl = getattr(one, "ttl_seconds", None)
-            if ttl is not None:
+            if isinstance(one, ExpiringFilter):
+                ttl = one.ttl_seconds
                 seconds = min(seconds, 0.0 if ttl <= 0 else ttl - time.monotonic() % ttl)
         return seconds

@@ -334,14 +334,14 @@ def test_new_items_get_their_share_of_pages(store: Store) -> None:
 def test_a_rule_that_cannot_live_with_a_new_item_does_not_stop_the_others(lab: Lab) -> None:
     lab.store.upsert_items([Item("odd one", {"title": "Seven 7"})])
     asyncio.run(lab.pipeline.encode_pending())
-    build = lab.pipeline._build
+    build = lab.build
 
     def refuse(catalogue: Catalogue) -> ScenarioContext:
         if len(catalogue) > 12:
             raise ValueError("cannot")
         return build(catalogue)
 
-    lab.pipeline._build = refuse
+    lab.build = refuse
     lab.store.upsert_items([Item("i1", ITEMS[1].attributes, hidden=True)])
     for _ in range(3):
         answer = lab.one(query="Title 7", n=12)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import fields, replace
 
-from recserve.serving.request import new_id
+import pytest
+
+from recserve.serving.request import NOT_IN_IDENTITY, Request, SessionEvent, new_id
 
 
 def test_ids_are_distinct_uuids_of_version_7_in_the_order_of_time() -> None:
@@ -30,3 +33,34 @@ def test_every_bit_that_may_vary_does() -> None:
         intersection &= one
     random = ((1 << 80) - 1) & ~(0xF << 76 | 0b11 << 62)
     assert (union ^ intersection) & ((1 << 80) - 1) == random
+
+
+OTHER = {
+    "user_id": "somebody",
+    "session": (SessionEvent("i1"),),
+    "item_id": "i1",
+    "query": "space opera",
+    "n": 3,
+    "scenario": "plain",
+    "exclude": ("i2",),
+    "filter": {"genre": "Comedy"},
+    "context": {"device": "phone"},
+    "explain": False,
+    "items": ("i1", "i2"),
+    "seen": "allow",
+    "rules": {"mmr": False},
+    "offset": 10,
+}
+"""Another value for each field; a new field needs one, and so a decision."""
+
+
+@pytest.mark.parametrize("field", [one.name for one in fields(Request)])
+def test_every_field_counts_in_the_identity_but_the_named_ones(field: str) -> None:
+    other = replace(Request(), **{field: OTHER[field]})
+    assert (other.identity == Request().identity) == (field in NOT_IN_IDENTITY)
+    assert hash(other.identity) == hash(replace(other).identity)
+
+
+def test_numbers_that_json_tells_apart_stay_apart() -> None:
+    identities = {Request(filter={"year": value}).identity for value in (1, 1.0, True)}
+    assert len(identities) == 3
