@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 HOME_DIR ?= .recserve/demo
 
-.PHONY: demo test lint types contracts format bench chaos freshness ingest scale encoding quality docs release clean
+.PHONY: demo test lint types contracts format bench chaos freshness ingest scale encoding quality docs structure release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
@@ -61,6 +61,9 @@ quality: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/build_reference.py
+
+structure: $(VENV)/.installed
+	$(BIN)/python -m tools.structure
 
 # One wheel for each distribution, beside the versions that were tested with them.
 release: $(VENV)/.installed

@@ -323,7 +323,7 @@ def test_a_large_k_ranks_everything_and_agrees_with_a_small_one(retriever):
 
 
 def test_blocks_of_items_make_no_difference(retriever, monkeypatch):
-    import recserve_content.retriever as module
+    import recserve_content.scoring as module
 
     queries = queries_of([[0, 6, 1], [5, 4]])
     whole = retriever.retrieve(queries, 15)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from recserve import Catalogue, Event, Item
 from recserve.data.entities import User
 from recserve.serving.state.history_reader import StoreReader
-from recserve.serving.state.live_catalogue import LiveItems
+from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.store import Exposure, ItemPatch, Position, Store, UserPatch
 
 USERS = ("u", "v", "w")
@@ -116,7 +116,7 @@ steps = st.lists(
 def test_what_a_reader_says_is_what_there_is(open_again: Callable[[], Store], steps: Sequence[Step]) -> None:
     stores = [open_again(), open_again()]  # as two processes would
     catalogue = Catalogue()
-    readers = [StoreReader(one, LiveItems(catalogue, one, -1, None), LIMIT, 10.0) for one in stores]
+    readers = [StoreReader(one, CatalogueFollower(catalogue, one, -1, None), LIMIT, 10.0) for one in stores]
     for number, (what, which, user, users) in enumerate([*steps, ("read", 0, "u", USERS)]):
         store = stores[which]
         if what == "add":
@@ -145,7 +145,7 @@ def test_what_a_reader_says_is_what_there_is(open_again: Callable[[], Store], st
 
 def test_nothing_is_read_while_nothing_is_committed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     on_sqlite(store).add_events([event("u", "a"), event("v", "b")])
-    reader = StoreReader(store, LiveItems(Catalogue(), store, -1, None), LIMIT, 10.0)
+    reader = StoreReader(store, CatalogueFollower(Catalogue(), store, -1, None), LIMIT, 10.0)
     read = [asyncio.run(reader.read(["u", "nobody"])) for _ in range(2)][-1]
 
     def refuse(*_: object) -> None:
@@ -163,7 +163,7 @@ def test_nothing_is_read_while_nothing_is_committed(store: Store, monkeypatch: p
 
 
 def test_a_reading_for_nobody_follows_the_catalogue_too(store: Store) -> None:
-    reader = StoreReader(store, LiveItems(Catalogue(), store, -1, None), LIMIT, 10.0)
+    reader = StoreReader(store, CatalogueFollower(Catalogue(), store, -1, None), LIMIT, 10.0)
     store.upsert_items([Item("i")])
     asyncio.run(reader.read([]))
     assert reader.live.view.catalogue.ids.row("i") == 0

@@ -7,7 +7,7 @@ by nDCG@10 of a full ranking; then everything is learnt again from all events.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from recserve import Dataset, FitContext, Histories, Queries
 from recserve_content.model import Model
 from recserve_content.parameters import ContentParams
+from recserve_content.scoring import ProfileScorer
 from recserve_content.space import Examples, TextSpace, learn_affinity, popularity_prior
-
-if TYPE_CHECKING:
-    from recserve_content.retriever import ContentRetriever
 
 _HELD_OUT = 0.1
 _FEW_EXAMPLES = 100
@@ -30,7 +28,7 @@ _PART = 16_384
 
 
 def fit_model(
-    retriever: ContentRetriever, params: ContentParams, data: Dataset, context: FitContext
+    retriever: ProfileScorer, params: ContentParams, data: Dataset, context: FitContext
 ) -> tuple[Model, dict[str, Any]]:
     """Learn a model and say what was found.
 
@@ -61,7 +59,7 @@ def fit_model(
 
 
 def _choose(
-    retriever: ContentRetriever,
+    retriever: ProfileScorer,
     params: ContentParams,
     data: Dataset,
     context: FitContext,
@@ -140,7 +138,7 @@ def _sample(examples: Examples, n_items: int) -> Examples:
 
 
 def _validate(
-    retriever: ContentRetriever,
+    retriever: ProfileScorer,
     model: Model,
     examples: Examples,
     choices: list[tuple[float, float]],
