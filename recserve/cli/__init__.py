@@ -8,7 +8,20 @@ import sys
 
 import typer
 
-from recserve.cli import data, demo, evaluate, inspect, keys, promote, recommend, serve, store, train, tune
+from recserve.cli import (
+    data,
+    demo,
+    evaluate,
+    inspect,
+    keys,
+    new,
+    promote,
+    recommend,
+    serve,
+    store,
+    train,
+    tune,
+)
 from recserve.cli.common import err
 from recserve.errors import RecserveError
 
@@ -30,7 +43,7 @@ def _main(
         os.environ["RECSERVE_VERBOSE"] = "1"
 
 
-for group in (data, train, tune, evaluate, promote, serve, recommend, inspect, keys, store, demo):
+for group in (data, train, tune, evaluate, promote, serve, recommend, inspect, keys, new, store, demo):
     group.register(app)
 
 
