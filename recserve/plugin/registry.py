@@ -14,8 +14,11 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pydantic import BaseModel, ValidationError
 
+from recserve import __version__
 from recserve.config import (
     ComponentConfig,
     Config,
@@ -348,6 +351,7 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> PluginInfo:
     distribution = point.dist.name if point.dist is not None else "unknown"
     version = point.dist.version if point.dist is not None else "unknown"
     try:
+        _check_contract(point)
         plugin = point.load()
         manager.register(plugin, name=point.name)
         manager.check_pending()
@@ -365,6 +369,23 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> PluginInfo:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         return PluginInfo(point.name, distribution, version, error=cause)
     return PluginInfo(point.name, distribution, version, components)
+
+
+def _check_contract(point: EntryPoint) -> None:
+    """Refuse a plugin whose distribution asks for another version of recserve, before its code is run.
+
+    Raises:
+        PluginError: Names what it asks for.
+    """
+    for line in (point.dist.requires if point.dist is not None else None) or ():
+        needed = Requirement(line)
+        if canonicalize_name(needed.name) != "recserve" or (needed.marker and not needed.marker.evaluate()):
+            continue
+        if not needed.specifier.contains(__version__, prereleases=True):
+            raise PluginError(
+                f"made for recserve {needed.specifier}, but {__version__} is installed; "
+                "install a version of the plugin that fits"
+            )
 
 
 def _call(manager: pluggy.PluginManager, name: str, hook: str) -> list[Any]:

@@ -107,6 +107,29 @@ def test_only_named_plugins_are_imported() -> None:
     assert run.stdout.strip() == "['recserve_popular.parameters', 'recserve_popular']"
 
 
+@pytest.mark.parametrize("asked", ["recserve>=7", "recserve (<0.1)", 'recserve==99; python_version > "3"'])
+def test_a_plugin_for_another_version_of_the_contract_is_refused_by_name(site: Path, asked: str) -> None:
+    install(site, "later", "raise AssertionError('its code must not run')")
+    with (site / "later-1.5.dist-info" / "METADATA").open("a") as file:
+        file.write(f"Requires-Dist: {asked}\n")
+    (plugin,) = Registry.discover(only={"later"}).plugins
+    assert plugin.error is not None
+    assert "made for recserve" in plugin.error
+    with pytest.raises(
+        ConfigError, match=r"plugin 'later' of later 1\.5 failed to load: .*made for recserve"
+    ):
+        Registry.discover(only={"later"}).get(Stage.RETRIEVER, "fresh", "here")
+
+
+@pytest.mark.parametrize("asked", ["recserve", "recserve>=0.1,<99", "numpy>=99", 'recserve>=7; extra == "x"'])
+def test_a_plugin_for_this_version_of_the_contract_loads(site: Path, asked: str) -> None:
+    install(site, "fits", GOOD.format(component="fresh"))
+    with (site / "fits-1.5.dist-info" / "METADATA").open("a") as file:
+        file.write(f"Requires-Dist: {asked}\n")
+    (plugin,) = Registry.discover(only={"fits"}).plugins
+    assert plugin.error is None
+
+
 def test_missing_plugin_is_one_line() -> None:
     with pytest.raises(PluginError, match=r"plugin 'populr' is not installed here; did you mean 'popular'\?"):
         Registry.discover(only={"populr"})
