@@ -27,7 +27,7 @@ from recserve import (
     Retrieved,
     Vocabulary,
 )
-from recserve.testing import check_retriever
+from recserve.testing import check_retriever, example_dataset
 
 CPU = FitContext(device="cpu", threads=1)
 SMALL = MfParams(dimension=8, iterations=5, regularization=0.01)
@@ -399,3 +399,18 @@ def test_serving_imports_neither_torch_nor_numba() -> None:
 @pytest.mark.parametrize("params", [{}, {"dimension": 8, "regularization": 0.01}])
 def test_keeps_the_contract_of_a_retriever(params: dict[str, object]) -> None:
     check_retriever("mf", **params)
+
+
+@pytest.mark.parametrize(("device", "says"), [("auto", None), ("cuda", r"recserve-mf\[gpu\]")])
+def test_without_torch_the_processor_fits(
+    device: str, says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
+    data = example_dataset()
+    retriever = MfRetriever(MfParams(dimension=4, iterations=1), data.catalogue)
+    context = FitContext(device=device, threads=1)
+    if says is None:
+        assert retriever.fit(data, context)["dimension"] == 4
+        return
+    with pytest.raises(ConfigError, match=says):
+        retriever.fit(data, context)

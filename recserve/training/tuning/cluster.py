@@ -20,7 +20,7 @@ FENCE = "recserve_tuning"
 """Custom resource that a server of ours offers: the CPUs that it can spare. Each trial takes some."""
 LOCAL = "local"
 _OBJECT_STORE_BYTES = 512 * 2**20
-_DEPLOYMENTS = "recserve_deployments"
+_DEPLOYMENTS = "recserve_deployments.local_server"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def ray_session(home: Path, address: str | None, needs: Needs) -> Iterator[Place
     Raises:
         RuntimeEnvironmentError: Ray cannot be reached or started, or has no room for a trial.
     """
-    runtime = importlib.import_module(f"{_DEPLOYMENTS}.runtime")
+    runtime = importlib.import_module(f"{_DEPLOYMENTS}.control")
     state = None if address == LOCAL else _server(runtime, home, address)
     # Intermediate results of a trial are its own validations and lack the final score.
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"

@@ -152,8 +152,15 @@ def _chosen(
 def _wants_cuda(device: str) -> bool:
     if device == "cpu":
         return False
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        if device == "cuda":
+            raise ConfigError(
+                "train.device is 'cuda', but torch is not installed; pip install 'recserve-mf[gpu]'",
+                field="train.device",
+            ) from None
+        return False
     available = bool(torch.cuda.is_available())
     if device == "cuda" and not available:
         raise ConfigError(
