@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -28,3 +29,42 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         if not target.startswith(("http://", "https://", "mailto:")):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+# Names of packages in backquotes; files such as `recserve.yaml` are none.
+NAMED = re.compile(r"`(recserve(?:_\w+)?(?:\.\w+)+)`")
+FILES = {"recserve.yaml", "recserve.db"}
+# What these say of earlier versions stays as it was written.
+HISTORY = ("CHANGELOG.md", "decisions")
+
+
+def resolves(name: str) -> bool:
+    """Whether it is a module, or an attribute of one."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[end:]:
+            if not hasattr(found, attribute):
+                return False
+            found = getattr(found, attribute)
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if not any(part in page.parts for part in HISTORY)],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_modules_and_names_exist(page: Path) -> None:
+    named = set(NAMED.findall(page.read_text(encoding="utf-8"))) - FILES
+    assert sorted(name for name in named if not resolves(name)) == []
+
+
+def test_a_name_that_is_gone_is_found() -> None:
+    assert resolves("recserve.serving.pipeline.Pipeline")
+    assert not resolves("recserve.serving.pipeline.Nothing")
+    assert not resolves("recserve.nowhere")
