@@ -30,7 +30,8 @@ from recserve.bundles.bundle import Bundle, BundleRepository, open_newest
 from recserve.config import Config, load_config
 from recserve.data.batches import Candidates, Queries, Ragged
 from recserve.data.entities import Event, now_ms
-from recserve.plugin.registry import Registry, ResolvedPipeline
+from recserve.plugin.registry import Registry
+from recserve.plugin.resolved import ResolvedPipeline
 from recserve.serving.fusion import merge
 from recserve.serving.loader import Loader
 from recserve.serving.state.user_events import UserEvents, pack

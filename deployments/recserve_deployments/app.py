@@ -14,12 +14,12 @@ from ray.serve import Application, Deployment
 from recserve.config import Config, ServerConfig, StageConfig, load_config, parse_config
 from recserve.errors import ConfigError
 from recserve.plugin.registry import Registry
-from recserve.serving.loader import Needs
+from recserve.plugin.resolved import ReplicaRole
 from recserve_deployments.encoding import Encoding
 from recserve_deployments.ingress import Ingress
 from recserve_deployments.observers import observing_plugins
 from recserve_deployments.ranking import Ranking
-from recserve_deployments.replica_spec import ReplicaRole, ReplicaSpec
+from recserve_deployments.replica_spec import ReplicaSpec
 from recserve_deployments.retrieval import Retrieval
 
 CONFIG_NAME = "recserve.yaml"
@@ -63,30 +63,29 @@ def build(args: AppArgs) -> Application:
         raise ConfigError(f"home {args.home!r} must be an absolute path", field="home")
     registry = Registry.discover()
     resolved = registry.resolve(config)
-    needs, observing = Needs.of(resolved), observing_plugins(registry)
+    observing = observing_plugins(registry)
     plain = config.model_dump(mode="json")
     server = config.server
 
-    def spec(part: ReplicaRole, plugins: frozenset[str]) -> ReplicaSpec:
-        return ReplicaSpec(part, args.home, plain, plugins)
+    def spec(role: ReplicaRole) -> ReplicaSpec:
+        plugins = resolved.plugins(role)
+        if role in (ReplicaRole.WHOLE, ReplicaRole.INGRESS):
+            plugins |= observing
+        return ReplicaSpec(role, args.home, plain, plugins)
 
     ingress = _sized(Ingress, server.ingress, _ingress_calls(server), server.max_batch)
     if server.topology == "fused":
-        return ingress.bind(spec(ReplicaRole.WHOLE, resolved.plugins() | observing))
+        return ingress.bind(spec(ReplicaRole.WHOLE))
     calls = _stage_calls(server)
     batches = server.batches_in_flight
     encoding = None
     if resolved.encoder is not None:
-        encoding = _sized(Encoding, server.encoding, calls, batches).bind(
-            spec(ReplicaRole.ENCODING, needs.encoding)
-        )
+        encoding = _sized(Encoding, server.encoding, calls, batches).bind(spec(ReplicaRole.ENCODING))
     return ingress.bind(
-        spec(ReplicaRole.EDGE, needs.edge | observing),
-        _sized(Retrieval, server.retrieval, calls, batches).bind(
-            spec(ReplicaRole.RETRIEVAL, needs.retrieval)
-        ),
+        spec(ReplicaRole.INGRESS),
+        _sized(Retrieval, server.retrieval, calls, batches).bind(spec(ReplicaRole.RETRIEVAL)),
         encoding,
-        _sized(Ranking, server.ranking, calls, batches).bind(spec(ReplicaRole.RANKING, needs.ranking)),
+        _sized(Ranking, server.ranking, calls, batches).bind(spec(ReplicaRole.RANKING)),
     )
 
 

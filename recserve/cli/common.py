@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 if TYPE_CHECKING:
     from recserve.bundles.bundle import Bundle, BundleRepository
     from recserve.config import Config
-    from recserve.plugin.registry import Registry, ResolvedConfig
+    from recserve.plugin.registry import Registry
+    from recserve.plugin.resolved import ResolvedConfig
     from recserve.store import Store
     from recserve.store.ingest import RowProblem
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from recserve.data.catalogue import Catalogue
     from recserve.data.dataset import Dataset
     from recserve.evaluation import Findings, Recommender, Report, Split
-    from recserve.plugin.registry import Registry, Resolved, ResolvedConfig, ResolvedPipeline
+    from recserve.plugin.registry import Registry
+    from recserve.plugin.resolved import Resolved, ResolvedConfig, ResolvedPipeline
 
 PIPELINE = "pipeline"
 BASELINES = ("popular", "trending", "item_knn", "user_knn", "ease")

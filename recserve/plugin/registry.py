@@ -6,9 +6,7 @@ configured component whose plugin failed to load is reported with the distributi
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import pluggy
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from recserve import __version__
 from recserve.config import (
@@ -26,10 +24,16 @@ from recserve.config import (
     describe_validation_error,
     nearest,
 )
-from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, PluginError
 from recserve.plugin.hookspecs import PROJECT, HookSpecs
 from recserve.plugin.protocols import Component, NoParams, Stage
+from recserve.plugin.resolved import (
+    FALLBACK_SERVED_BY,
+    ReplicaRole,
+    Resolved,
+    ResolvedConfig,
+    ResolvedPipeline,
+)
 
 ENTRY_POINT_GROUP = "recserve"
 
@@ -62,116 +66,6 @@ class PluginInfo:
     version: str
     components: Mapping[Stage, tuple[Component, ...]] = field(default_factory=dict)
     error: str | None = None
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """A component chosen by configuration, with validated parameters.
-
-    Attributes:
-        stage: Its stage.
-        component: What the plugin registered.
-        params: Validated parameters.
-        plugin: Name of the entry point that contributed it.
-        where: The config key that chose it.
-    """
-
-    stage: Stage
-    component: Component
-    params: BaseModel
-    plugin: str
-    where: str
-
-    @property
-    def name(self) -> str:
-        """The component's registered name."""
-        return self.component.name
-
-    @property
-    def key(self) -> str:
-        """``stage.name``: names its folder in a bundle.
-
-        For stateless components ``stage.name-<parameters>``, so that each use has parameters of its own.
-        """
-        name = f"{self.stage.value}.{self.component.name}"
-        if not self.component.stateless:
-            return name
-        params = json.dumps(self.params.model_dump(mode="json"), sort_keys=True)
-        return f"{name}-{hashlib.sha256(params.encode()).hexdigest()[:12]}"
-
-    def build(self, catalogue: Catalogue) -> Any:
-        """Make the stage object.
-
-        Raises:
-            ConfigError: The parameters do not suit this catalogue.
-            PluginError: The factory raised anything else.
-        """
-        try:
-            return self.component.factory(self.params, catalogue)
-        except ConfigError as error:
-            raise ConfigError(f"{self.where}: {error.message}", field=self.where) from None
-        except Exception as error:
-            raise PluginError(
-                f"{self.where}: {self.stage.value}.{self.name} of plugin {self.plugin!r} could not be "
-                f"built: {error}"
-            ) from error
-
-
-@dataclass(frozen=True)
-class ResolvedPipeline:
-    """A scenario whose components all exist and accept their parameters."""
-
-    config: PipelineConfig
-    retrievers: tuple[Resolved, ...]
-    ranker: Resolved | None
-    rerankers: tuple[Resolved, ...]
-    filters: tuple[Resolved, ...]
-    explainer: Resolved
-    fallback: Resolved
-
-    def components(self) -> Iterator[Resolved]:
-        """All components of the scenario."""
-        yield from self.retrievers
-        yield self.fallback
-        if self.ranker is not None:
-            yield self.ranker
-        yield from self.rerankers
-        yield from self.filters
-        yield self.explainer
-
-
-@dataclass(frozen=True)
-class ResolvedConfig:
-    """A configuration checked against the installed plugins.
-
-    Attributes:
-        config: The configuration.
-        encoder: The text encoder, if any.
-        item_text: Renders items for it.
-        scenarios: By name.
-        rerankers: By name, without parameters: those that a request may add to a scenario's.
-    """
-
-    config: Config
-    encoder: Resolved | None
-    item_text: Resolved
-    scenarios: Mapping[str, ResolvedPipeline]
-    rerankers: Mapping[str, Resolved] = field(default_factory=dict)
-
-    def components(self) -> dict[str, Resolved]:
-        """Distinct components of all scenarios by key, in a fixed order."""
-        found: dict[str, Resolved] = {}
-        for pipeline in self.scenarios.values():
-            for one in pipeline.components():
-                found.setdefault(one.key, one)
-        return found
-
-    def plugins(self) -> frozenset[str]:
-        """Entry points needed to serve this configuration."""
-        chosen = [*self.components().values(), self.item_text]
-        if self.encoder is not None:
-            chosen.append(self.encoder)
-        return frozenset(one.plugin for one in chosen)
 
 
 class Registry:
@@ -278,22 +172,38 @@ class Registry:
             ) from None
         return Resolved(stage, component, params, plugin.name, where)
 
-    def resolve(self, config: Config) -> ResolvedConfig:
-        """Check a whole configuration.
+    def resolve(self, config: Config, role: ReplicaRole = ReplicaRole.WHOLE) -> ResolvedConfig:
+        """Check a configuration, as far as replicas of a role serve it.
+
+        Args:
+            config: The whole configuration.
+            role: What it does not serve is not looked up, as its plugins need not be loaded: lists are empty,
+                and single components refuse to be built.
 
         Raises:
             ConfigError: Names the key, the value and the nearest valid name.
         """
+
+        def choose(stage: Stage, component: ComponentConfig, where: str) -> Resolved:
+            if not role.serves(stage):
+                return Resolved.elsewhere(stage, component.use)
+            return self.choose(stage, component, where)
+
         encoder = None
         if config.encoder is not None:
-            encoder = self.choose(Stage.ENCODER, config.encoder.component(), "encoder")
-        item_text = self.choose(Stage.ITEM_TEXT, config.item_text, "item_text")
-        scenarios = {
-            name: self._resolve_pipeline(pipeline, f"scenarios.{name}")
-            for name, pipeline in config.scenarios.items()
-        }
-        resolved = ResolvedConfig(config, encoder, item_text, scenarios, self.request_rerankers())
-        self._check_consistent(resolved)
+            encoder = choose(Stage.ENCODER, config.encoder.component(), "encoder")
+        resolved = ResolvedConfig(
+            config=config,
+            encoder=encoder,
+            item_text=choose(Stage.ITEM_TEXT, config.item_text, "item_text"),
+            scenarios={
+                name: self._resolve_pipeline(pipeline, f"scenarios.{name}", role)
+                for name, pipeline in config.scenarios.items()
+            },
+            rerankers=self.request_rerankers() if role.serves(Stage.RERANKER) else {},
+        )
+        if role is ReplicaRole.WHOLE:
+            self._check_consistent(resolved)
         return resolved
 
     def request_rerankers(self) -> dict[str, Resolved]:
@@ -304,29 +214,42 @@ class Registry:
             if stage is Stage.RERANKER and component.stateless
         }
 
-    def _resolve_pipeline(self, config: PipelineConfig, where: str) -> ResolvedPipeline:
+    def _resolve_pipeline(self, config: PipelineConfig, where: str, role: ReplicaRole) -> ResolvedPipeline:
         def several(stage: Stage, key: str, configs: tuple[ComponentConfig, ...]) -> tuple[Resolved, ...]:
+            chosen = configs if role.serves(stage) else ()
             return tuple(
-                self.choose(stage, one, f"{where}.{key}[{index}]") for index, one in enumerate(configs)
+                self.choose(stage, one, f"{where}.{key}[{index}]") for index, one in enumerate(chosen)
             )
 
-        retrievers = several(Stage.RETRIEVER, "retrievers", config.retrievers)
-        fallback = next(
-            (one for one in retrievers if one.name == config.fallback.use),
-            None,
-        ) or self.choose(Stage.RETRIEVER, config.fallback, f"{where}.fallback")
         ranker = None
-        if config.ranker is not None:
+        if config.ranker is not None and role.serves(Stage.RANKER):
             ranker = self.choose(Stage.RANKER, config.ranker, f"{where}.ranker")
+        explainer = Resolved.elsewhere(Stage.EXPLAINER, config.explainer.use)
+        if role.serves(Stage.EXPLAINER):
+            explainer = self.choose(Stage.EXPLAINER, config.explainer, f"{where}.explainer")
+        retrievers = several(Stage.RETRIEVER, "retrievers", config.retrievers)
         return ResolvedPipeline(
             config=config,
             retrievers=retrievers,
             ranker=ranker,
             rerankers=several(Stage.RERANKER, "rerankers", config.rerankers),
             filters=several(Stage.FILTER, "filters", config.filters),
-            explainer=self.choose(Stage.EXPLAINER, config.explainer, f"{where}.explainer"),
-            fallback=fallback,
+            explainer=explainer,
+            fallback=self._resolve_fallback(config, where, role, retrievers),
         )
+
+    def _resolve_fallback(
+        self, config: PipelineConfig, where: str, role: ReplicaRole, retrievers: tuple[Resolved, ...]
+    ) -> Resolved:
+        """The fallback; usually one of the retrievers, and then it has that one's parameters."""
+        name = config.fallback.use
+        if role not in (ReplicaRole.WHOLE, FALLBACK_SERVED_BY):
+            return Resolved.elsewhere(Stage.RETRIEVER, name)
+        known = next((one for one in retrievers if one.name == name), None)
+        if known is not None:
+            return known
+        listed = {one.use: one for one in config.retrievers}
+        return self.choose(Stage.RETRIEVER, listed.get(name, config.fallback), f"{where}.fallback")
 
     def _check_consistent(self, resolved: ResolvedConfig) -> None:
         first: dict[str, Resolved] = {}

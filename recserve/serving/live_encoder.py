@@ -11,7 +11,7 @@ from recserve.data.arrays import FloatArray
 from recserve.data.catalogue import Catalogue
 from recserve.errors import BundleError, ConfigError
 from recserve.plugin.protocols import Encoder
-from recserve.plugin.registry import ResolvedConfig
+from recserve.plugin.resolved import ResolvedConfig
 
 LIVE_VECTORS = 50_000
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,7 +17,7 @@ from recserve.bundles.bundle import Bundle
 from recserve.data.catalogue import Catalogue
 from recserve.errors import BundleError
 from recserve.plugin.protocols import Trainable
-from recserve.plugin.registry import Resolved, ResolvedConfig, ResolvedPipeline
+from recserve.plugin.resolved import Resolved, ResolvedConfig, ResolvedPipeline
 from recserve.serving.ranking import RankingStage
 from recserve.serving.retrieval import RetrievalStage
 from recserve.serving.scenario import RequestRules, Scenario, ScenarioContext
@@ -190,26 +189,3 @@ def trained_version(store: BundleStore, bundle_id: str) -> int:
     known = {record.bundle_id: record.summary for record in store.bundles()}
     version = known.get(bundle_id, {}).get("catalogue_version")
     return version if isinstance(version, int) else -1
-
-
-@dataclass(frozen=True)
-class Needs:
-    """Entry points that each part of the graph must load."""
-
-    edge: frozenset[str]
-    retrieval: frozenset[str]
-    encoding: frozenset[str]
-    ranking: frozenset[str]
-
-    @classmethod
-    def of(cls, resolved: ResolvedConfig) -> Needs:
-        """Work out which plugin serves where."""
-        edge, retrieval, ranking = {resolved.item_text.plugin}, set[str](), set[str]()
-        for pipeline in resolved.scenarios.values():
-            edge.update((pipeline.explainer.plugin, pipeline.fallback.plugin))
-            edge.update(one.plugin for one in (*pipeline.rerankers, *pipeline.filters))
-            retrieval.update(one.plugin for one in (*pipeline.retrievers, *pipeline.filters))
-            if pipeline.ranker is not None:
-                ranking.add(pipeline.ranker.plugin)
-        encoding = set() if resolved.encoder is None else {resolved.encoder.plugin}
-        return cls(frozenset(edge), frozenset(retrieval), frozenset(encoding), frozenset(ranking))

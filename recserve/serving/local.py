@@ -11,7 +11,7 @@ from recserve.config import ServerConfig
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError, StageError
-from recserve.plugin.registry import ResolvedConfig
+from recserve.plugin.resolved import ResolvedConfig
 from recserve.serving.live_encoder import LiveEncoder
 from recserve.serving.loader import Loader, T, logger
 from recserve.serving.pipeline import Pipeline

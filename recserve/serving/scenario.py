@@ -14,7 +14,7 @@ from recserve.config import ColdStartConfig, PipelineConfig, describe_validation
 from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, InvalidRequestError, PluginError
 from recserve.plugin.protocols import Explainer, Filter, ItemText, Ranker, Reranker, Retriever
-from recserve.plugin.registry import Resolved
+from recserve.plugin.resolved import Resolved
 
 _REMEMBERED_RULES = 128
 

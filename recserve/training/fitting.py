@@ -27,7 +27,7 @@ from recserve.plugin.protocols import (
     Stage,
     Trainable,
 )
-from recserve.plugin.registry import Resolved, ResolvedConfig
+from recserve.plugin.resolved import Resolved, ResolvedConfig
 from recserve.serving.fusion import top_up
 from recserve.serving.ranking import RankingStage, rank_order, rerank
 from recserve.serving.retrieval import RetrievalStage

@@ -26,7 +26,8 @@ from recserve.evaluation.report import Report
 from recserve.evaluation.runner import evaluate
 from recserve.evaluation.splits import temporal
 from recserve.plugin.protocols import FitContext, Trainable
-from recserve.plugin.registry import Registry, ResolvedConfig
+from recserve.plugin.registry import Registry
+from recserve.plugin.resolved import ResolvedConfig
 from recserve.training.fitting import (
     Fitted,
     Progress,

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from recserve_deployments.app import AppArgs, build, reserved_cpus
-from recserve_deployments.replica_spec import ReplicaRole, ReplicaSpec, resolve_part
+from recserve_deployments.replica_spec import ReplicaSpec
 
 from recserve.config import Config, StageConfig
 from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, PluginError
 from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import Registry
-from recserve.serving.loader import Needs
+from recserve.plugin.resolved import ReplicaRole
 
 
 def test_arguments_are_typed_and_strict() -> None:
@@ -58,21 +58,16 @@ def test_cpus_of_all_replicas_are_counted(topology: str) -> None:
 
 
 def parts() -> dict[ReplicaRole, frozenset[str]]:
-    needs = Needs.of(Registry.discover().resolve(Config()))
-    return {
-        ReplicaRole.EDGE: needs.edge,
-        ReplicaRole.RETRIEVAL: needs.retrieval,
-        ReplicaRole.ENCODING: needs.encoding,
-        ReplicaRole.RANKING: needs.ranking,
-    }
+    resolved = Registry.discover().resolve(Config())
+    return {role: resolved.plugins(role) for role in ReplicaRole}
 
 
 @pytest.mark.parametrize(
-    "part", [ReplicaRole.EDGE, ReplicaRole.RETRIEVAL, ReplicaRole.ENCODING, ReplicaRole.RANKING]
+    "part", [ReplicaRole.INGRESS, ReplicaRole.RETRIEVAL, ReplicaRole.ENCODING, ReplicaRole.RANKING]
 )
 def test_each_part_resolves_with_its_own_plugins_alone(part: ReplicaRole) -> None:
     registry = Registry.discover(only=parts()[part])
-    resolved = resolve_part(registry, Config(), part)
+    resolved = registry.resolve(Config(), part)
     pipeline = resolved.scenarios["home"]
     assert [one.name for one in pipeline.retrievers] == (
         ["mf", "content", "popular"] if part is ReplicaRole.RETRIEVAL else []
@@ -84,14 +79,14 @@ def test_each_part_resolves_with_its_own_plugins_alone(part: ReplicaRole) -> Non
     if part is not ReplicaRole.ENCODING:
         with pytest.raises(PluginError, match="not loaded in this part"):
             resolved.encoder.build(Catalogue())
-    if part is ReplicaRole.EDGE:
+    if part is ReplicaRole.INGRESS:
         assert pipeline.fallback.name == "popular"
         pipeline.explainer.build(Catalogue())
 
 
 def test_the_whole_resolves_everything() -> None:
     registry = Registry.discover()
-    whole = resolve_part(registry, Config(), ReplicaRole.WHOLE)
+    whole = registry.resolve(Config(), ReplicaRole.WHOLE)
     assert whole.scenarios["home"].ranker is not None
     assert whole.components().keys() == registry.resolve(Config()).components().keys()
 

@@ -16,7 +16,7 @@ from recserve.config import Config
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, DataError, RecserveError
 from recserve.evaluation import Interval, Split, paired_difference, temporal
-from recserve.plugin.registry import ResolvedConfig
+from recserve.plugin.resolved import ResolvedConfig
 from recserve.training.fitting import Progress, catalogue_of, encode_catalogue, silent
 from recserve.training.tuning.cluster import Needs, Place, ray_session
 from recserve.training.tuning.log import StudyFolder, StudyRecord, TrialRecord, TrialState, write_atomically

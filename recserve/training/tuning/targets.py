@@ -11,7 +11,8 @@ from recserve.data.dataset import Dataset
 from recserve.errors import ConfigError
 from recserve.evaluation import Recommender, RetrieverRecommender
 from recserve.plugin.protocols import FitContext, Stage
-from recserve.plugin.registry import Registry, Resolved, ResolvedConfig, ResolvedPipeline
+from recserve.plugin.registry import Registry
+from recserve.plugin.resolved import Resolved, ResolvedConfig, ResolvedPipeline
 from recserve.training.fitting import fit_component, fit_pipeline
 from recserve.training.tuning.space import Dimension, Space, dimensions_of
 

@@ -11,7 +11,8 @@ from recserve import Candidates, Catalogue, InvalidRequestError, Item, Queries
 from recserve.config import ComponentConfig
 from recserve.data.batches import Histories
 from recserve.plugin.protocols import Stage
-from recserve.plugin.registry import Registry, Resolved
+from recserve.plugin.registry import Registry
+from recserve.plugin.resolved import Resolved
 from recserve.serving.ranking import rerank
 from recserve.serving.scenario import RequestRules
 

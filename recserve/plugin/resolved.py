@@ -1,0 +1,169 @@
+"""A configuration checked against plugins, whole or as far as one replica role serves it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NoReturn
+
+from pydantic import BaseModel
+
+from recserve.config import (
+    Config,
+    PipelineConfig,
+)
+from recserve.data.catalogue import Catalogue
+from recserve.errors import ConfigError, PluginError
+from recserve.plugin.protocols import Component, NoParams, Stage
+
+
+class ReplicaRole(StrEnum):
+    """What a replica serves; it loads only the plugins of that."""
+
+    WHOLE = "whole"
+    INGRESS = "ingress"
+    RETRIEVAL = "retrieval"
+    ENCODING = "encoding"
+    RANKING = "ranking"
+
+    def serves(self, stage: Stage) -> bool:
+        """Whether components of a stage are built in a replica of this role."""
+        return self is ReplicaRole.WHOLE or self in _SERVED_BY.get(stage, ())
+
+
+_SERVED_BY: Mapping[Stage, tuple[ReplicaRole, ...]] = {
+    Stage.RETRIEVER: (ReplicaRole.RETRIEVAL,),
+    Stage.ENCODER: (ReplicaRole.ENCODING,),
+    Stage.RANKER: (ReplicaRole.RANKING,),
+    Stage.RERANKER: (ReplicaRole.INGRESS,),
+    Stage.FILTER: (ReplicaRole.INGRESS, ReplicaRole.RETRIEVAL),
+    Stage.EXPLAINER: (ReplicaRole.INGRESS,),
+    Stage.ITEM_TEXT: (ReplicaRole.INGRESS,),
+}
+FALLBACK_SERVED_BY = ReplicaRole.INGRESS
+"""The last resort must not need another process."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A component chosen by configuration, with validated parameters.
+
+    Attributes:
+        stage: Its stage.
+        component: What the plugin registered.
+        params: Validated parameters.
+        plugin: Name of the entry point that contributed it.
+        where: The config key that chose it.
+    """
+
+    stage: Stage
+    component: Component
+    params: BaseModel
+    plugin: str
+    where: str
+
+    @classmethod
+    def elsewhere(cls, stage: Stage, name: str) -> Resolved:
+        """Stands in for a component that replicas of another role load; it refuses to be built."""
+
+        def refuse(params: NoParams, catalogue: Catalogue) -> NoReturn:
+            raise PluginError(f"{stage.value} {name!r} is not loaded in this part of the graph")
+
+        return cls(stage, Component(name, refuse), NoParams(), "", "")
+
+    @property
+    def name(self) -> str:
+        """The component's registered name."""
+        return self.component.name
+
+    @property
+    def key(self) -> str:
+        """``stage.name``: names its folder in a bundle.
+
+        For stateless components ``stage.name-<parameters>``, so that each use has parameters of its own.
+        """
+        name = f"{self.stage.value}.{self.component.name}"
+        if not self.component.stateless:
+            return name
+        params = json.dumps(self.params.model_dump(mode="json"), sort_keys=True)
+        return f"{name}-{hashlib.sha256(params.encode()).hexdigest()[:12]}"
+
+    def build(self, catalogue: Catalogue) -> Any:
+        """Make the stage object.
+
+        Raises:
+            ConfigError: The parameters do not suit this catalogue.
+            PluginError: The factory raised anything else.
+        """
+        try:
+            return self.component.factory(self.params, catalogue)
+        except ConfigError as error:
+            raise ConfigError(f"{self.where}: {error.message}", field=self.where) from None
+        except Exception as error:
+            raise PluginError(
+                f"{self.where}: {self.stage.value}.{self.name} of plugin {self.plugin!r} could not be "
+                f"built: {error}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class ResolvedPipeline:
+    """A scenario whose components all exist and accept their parameters."""
+
+    config: PipelineConfig
+    retrievers: tuple[Resolved, ...]
+    ranker: Resolved | None
+    rerankers: tuple[Resolved, ...]
+    filters: tuple[Resolved, ...]
+    explainer: Resolved
+    fallback: Resolved
+
+    def components(self) -> Iterator[Resolved]:
+        """All components of the scenario."""
+        yield from self.retrievers
+        yield self.fallback
+        if self.ranker is not None:
+            yield self.ranker
+        yield from self.rerankers
+        yield from self.filters
+        yield self.explainer
+
+
+@dataclass(frozen=True)
+class ResolvedConfig:
+    """A configuration checked against the installed plugins.
+
+    Attributes:
+        config: The configuration.
+        encoder: The text encoder, if any.
+        item_text: Renders items for it.
+        scenarios: By name.
+        rerankers: By name, without parameters: those that a request may add to a scenario's.
+    """
+
+    config: Config
+    encoder: Resolved | None
+    item_text: Resolved
+    scenarios: Mapping[str, ResolvedPipeline]
+    rerankers: Mapping[str, Resolved] = field(default_factory=dict)
+
+    def components(self) -> dict[str, Resolved]:
+        """Distinct components of all scenarios by key, in a fixed order."""
+        found: dict[str, Resolved] = {}
+        for pipeline in self.scenarios.values():
+            for one in pipeline.components():
+                found.setdefault(one.key, one)
+        return found
+
+    def plugins(self, role: ReplicaRole = ReplicaRole.WHOLE) -> frozenset[str]:
+        """Entry points that replicas of a role need to serve this configuration."""
+        needed = [self.item_text] if self.encoder is None else [self.item_text, self.encoder]
+        for pipeline in self.scenarios.values():
+            needed += pipeline.components()
+        found = {one.plugin for one in needed if role.serves(one.stage)}
+        if role in (ReplicaRole.WHOLE, FALLBACK_SERVED_BY):
+            found.update(pipeline.fallback.plugin for pipeline in self.scenarios.values())
+        return frozenset(found)
