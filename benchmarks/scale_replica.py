@@ -19,13 +19,13 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from recserve_deployments.replica_spec import ReplicaSpec
+from recserve_deployments.replica.spec import ReplicaSpec
 from recserve_mf.retriever import MfRetriever
 
 from recserve.data.batches import Histories, Queries, Ragged
 from recserve.plugin.resolved import ReplicaRole
 from recserve.serving.loader import Loader
-from recserve.serving.retrieval import RetrievalStage
+from recserve.serving.stages.retrieval import RetrievalStage
 
 CONFIG: dict[str, Any] = {"encoder": None, "scenarios": {"home": {"retrievers": [{"use": "mf"}]}}}
 QUERIES = "queries.npz"

@@ -32,8 +32,8 @@ from recserve.data.batches import Candidates, Queries, Ragged
 from recserve.data.entities import Event, now_ms
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedPipeline
-from recserve.serving.fusion import merge
 from recserve.serving.loader import Loader
+from recserve.serving.stages.fusion import merge
 from recserve.serving.state.user_events import UserEvents, pack
 from recserve.store import Store, open_store
 from recserve.store.sql.schema import hash_of

@@ -15,12 +15,10 @@ from recserve.config import Config, ServerConfig, StageConfig, load_config, pars
 from recserve.errors import ConfigError
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole
-from recserve_deployments.encoding import Encoding
 from recserve_deployments.ingress import Ingress
-from recserve_deployments.observers import observing_plugins
-from recserve_deployments.ranking import Ranking
-from recserve_deployments.replica_spec import ReplicaSpec
-from recserve_deployments.retrieval import Retrieval
+from recserve_deployments.replica.observers import observing_plugins
+from recserve_deployments.replica.spec import ReplicaSpec
+from recserve_deployments.stages import Encoding, Ranking, Retrieval
 
 CONFIG_NAME = "recserve.yaml"
 
@@ -100,7 +98,7 @@ def reserved_cpus(args: AppArgs) -> int:
 
 def _ingress_calls(server: ServerConfig) -> int:
     """Requests an ingress replica may hold: beyond queues and batches there is room for events and health."""
-    # Two of each, see recserve_deployments.answers.
+    # Two of each, see recserve_deployments.batching.
     return 2 * (server.max_queue + server.max_batch * server.batches_in_flight) + 256
 
 

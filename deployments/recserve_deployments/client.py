@@ -15,7 +15,7 @@ from recserve.config import ServerConfig
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError, StageError
-from recserve.serving.retrieval import RetrievalResult
+from recserve.serving.stages.retrieval import RetrievalResult
 
 logger = logging.getLogger(__name__)
 

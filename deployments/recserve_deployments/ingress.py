@@ -18,20 +18,19 @@ from recserve.api import ApiSettings, create_app
 from recserve.api.middleware.metrics import Metrics
 from recserve.bundles.bundle import Bundle
 from recserve.errors import RecserveError
-from recserve.serving.live_encoder import LiveEncoder
 from recserve.serving.loader import Loader
 from recserve.serving.local import LocalClient, reader_of
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Request, SessionEvent
+from recserve.serving.stages.encoding import LiveEncoder
 from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.user_cache import UserCache
-from recserve_deployments.backend import GraphBackend
-from recserve_deployments.bundle_watcher import BundleHost
 from recserve_deployments.client import ServeStageClient
-from recserve_deployments.exposure import open_keyring
-from recserve_deployments.garbage import settle
-from recserve_deployments.replica_spec import ReplicaSpec
-from recserve_deployments.warmup import WARM_TEXT
+from recserve_deployments.replica.access import open_keyring
+from recserve_deployments.replica.backend import GraphBackend
+from recserve_deployments.replica.bundle_watcher import BundleHost
+from recserve_deployments.replica.spec import ReplicaSpec
+from recserve_deployments.replica.warmup import WARM_TEXT, settle
 
 logger = logging.getLogger(__name__)
 

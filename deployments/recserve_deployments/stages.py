@@ -1,17 +1,30 @@
-"""What the stage replicas have in common."""
+"""Deployments of the stages: retrieval, encoding, ranking."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, TypeVar
 
+from ray import serve
+
 from recserve.bundles.bundle import Bundle
+from recserve.data.arrays import FloatArray
+from recserve.data.batches import Candidates, Queries
+from recserve.errors import RecserveError
+from recserve.serving.loader import Loader
 from recserve.serving.local import guarded
-from recserve_deployments.bundle_watcher import BundleHost
-from recserve_deployments.replica_spec import Opened, ReplicaSpec
+from recserve.serving.stages.encoding import LiveEncoder
+from recserve.serving.stages.ranking import RankingStage
+from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
+from recserve_deployments.replica.bundle_watcher import BundleHost
+from recserve_deployments.replica.spec import Opened, ReplicaSpec
+from recserve_deployments.replica.warmup import WARM_TEXT, warm_candidates, warm_queries
+
+logger = logging.getLogger(__name__)
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -84,3 +97,95 @@ class StageReplica(Generic[P]):
         opened = getattr(self, "opened", None)
         if opened is not None:
             opened.store.close()
+
+
+@serve.deployment
+class Retrieval(StageReplica[RetrievalStage]):
+    """Retrievers and filters of all scenarios.
+
+    Args:
+        spec: What to load.
+    """
+
+    # Serve awaits asynchronous constructors.
+    async def __init__(self, spec: ReplicaSpec) -> None:  # type: ignore[misc]
+        await self.start(spec)
+
+    def load(self, bundle: Bundle) -> RetrievalStage:
+        """Build the retrievers and run each scenario once."""
+        size = self.opened.config.server.retrieval
+        loader = Loader(bundle, self.opened.resolved)
+        loader.follow(self.opened.store)
+        stage = loader.retrieval(size.deadline_ms / 1000, size.threads)
+        queries = warm_queries(bundle.catalogue)
+        for scenario in self.opened.config.scenarios:
+            try:
+                stage.retrieve(scenario, queries, 10)
+            except RecserveError as error:
+                # Not fatal: it may be one slow retriever's first call, and requests degrade by themselves.
+                logger.warning("warming up scenario %s: %s", scenario, error)
+        return stage
+
+    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+        """See :meth:`recserve.serving.stages.ranking.RetrievalStage.retrieve`."""
+        stage = await self.bundles.get(bundle)
+        return await self.call(stage.retrieve, scenario, queries, n)
+
+
+@serve.deployment
+class Ranking(StageReplica[RankingStage]):
+    """Rankers of all scenarios.
+
+    Args:
+        spec: What to load.
+    """
+
+    # Serve awaits asynchronous constructors.
+    async def __init__(self, spec: ReplicaSpec) -> None:  # type: ignore[misc]
+        await self.start(spec)
+
+    def load(self, bundle: Bundle) -> RankingStage:
+        """Build the rankers and run each scenario once."""
+        loader = Loader(bundle, self.opened.resolved)
+        loader.follow(self.opened.store)
+        stage = loader.ranking()
+        queries = warm_queries(bundle.catalogue)
+        for name, config in self.opened.config.scenarios.items():
+            sources = tuple(retriever.use for retriever in config.retrievers)
+            try:
+                stage.score(name, queries, warm_candidates(bundle.catalogue, sources, config.budget))
+            except Exception as error:
+                # Not fatal: requests of the scenario degrade to retrieval order and say so.
+                logger.warning("warming up scenario %s: %s: %s", name, type(error).__name__, error)
+        return stage
+
+    async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
+        """See :meth:`recserve.serving.stages.ranking.RankingStage.score`."""
+        stage = await self.bundles.get(bundle)
+        return await self.call(stage.score, scenario, queries, candidates)
+
+
+@serve.deployment
+class Encoding(StageReplica[Bundle]):
+    """The configured text encoder; one model serves all bundles.
+
+    Args:
+        spec: What to load.
+    """
+
+    # Serve awaits asynchronous constructors.
+    async def __init__(self, spec: ReplicaSpec) -> None:  # type: ignore[misc]
+        await self.start(spec)
+        self._encoder = LiveEncoder(self.opened.resolved)
+        # Models are loaded with the first text. This also finds out now if the bundle needs another one.
+        current = self.bundles.current.bundle
+        await asyncio.to_thread(self._encoder.encode, current, [WARM_TEXT])
+
+    def load(self, bundle: Bundle) -> Bundle:
+        """The bundle itself: only its encoder's fingerprint matters here."""
+        return bundle
+
+    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
+        """See :meth:`recserve.serving.stages.encoding.LiveEncoder.encode`."""
+        opened = await self.bundles.get(bundle)
+        return await self.call(self._encoder.encode, opened, texts)

@@ -8,21 +8,9 @@ import sys
 
 import typer
 
-from recserve.cli import (
-    data,
-    demo,
-    evaluate,
-    inspect,
-    keys,
-    new,
-    promote,
-    recommend,
-    serve,
-    store,
-    train,
-    tune,
-)
+from recserve.cli import data, demo, keys, new, recommend, serve, store
 from recserve.cli.common import err
+from recserve.cli.models import evaluate, inspect, promote, train, tune
 from recserve.errors import RecserveError
 
 app = typer.Typer(

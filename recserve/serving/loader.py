@@ -18,9 +18,9 @@ from recserve.data.catalogue import Catalogue
 from recserve.errors import BundleError
 from recserve.plugin.protocols import Trainable
 from recserve.plugin.resolved import Resolved, ResolvedConfig, ResolvedPipeline
-from recserve.serving.ranking import RankingStage
-from recserve.serving.retrieval import RetrievalStage
 from recserve.serving.scenario import RequestRules, Scenario, ScenarioContext
+from recserve.serving.stages.ranking import RankingStage
+from recserve.serving.stages.retrieval import RetrievalStage
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.store import BundleStore, Store
 

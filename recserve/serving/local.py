@@ -12,11 +12,11 @@ from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError, StageError
 from recserve.plugin.resolved import ResolvedConfig
-from recserve.serving.live_encoder import LiveEncoder
 from recserve.serving.loader import Loader, T, logger
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.retrieval import RetrievalResult
 from recserve.serving.stage_client import with_deadline
+from recserve.serving.stages.encoding import LiveEncoder
+from recserve.serving.stages.retrieval import RetrievalResult
 from recserve.serving.state.history_reader import ServingStore, StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.serving.state.user_cache import UserCache

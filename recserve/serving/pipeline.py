@@ -19,15 +19,14 @@ from recserve.data.arrays import FloatArray
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import Event, Item
 from recserve.errors import InvalidRequestError, NotFoundError, RecserveError
-from recserve.serving.batch import Batch
-from recserve.serving.pending import Clock, PendingRequest, Snapshot, _again, _together
+from recserve.serving.batch import Batch, Clock, PendingRequest, Snapshot, _again, _together
 from recserve.serving.request import Recommendation, Request
 from recserve.serving.scenario import ScenarioContext
-from recserve.serving.serving_state import ServingState, ServingStates
 from recserve.serving.stage_client import StageClient, with_deadline
 from recserve.serving.state.history_reader import Reading, ServingStore, StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.serving.state.result_cache import ResultCache
+from recserve.serving.state.serving_state import ServingState, ServingStates
 from recserve.store import ItemVectors
 
 logger = logging.getLogger(__name__)

@@ -9,18 +9,18 @@ from typing import Protocol, TypeVar
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import StageError
-from recserve.serving.retrieval import RetrievalResult
+from recserve.serving.stages.retrieval import RetrievalResult
 
 
 class StageClient(Protocol):
     """How the pipeline reaches the stages. Deadlines are the client's; it raises StageError when late."""
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
-        """See :meth:`recserve.serving.retrieval.RetrievalStage.retrieve`."""
+        """See :meth:`recserve.serving.stages.retrieval.RetrievalStage.retrieve`."""
         ...
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
-        """See :meth:`recserve.serving.ranking.RankingStage.score`."""
+        """See :meth:`recserve.serving.stages.ranking.RankingStage.score`."""
         ...
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:

@@ -12,7 +12,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.data.entities import DEFAULT_EVENT_TYPES, Item
 from recserve.data.vocabulary import Vocabulary
-from recserve.serving.fusion import merge
+from recserve.serving.stages.fusion import merge
 
 TOPICS = ("space", "cooking", "gardens", "trains")
 DIMENSION = 16

@@ -28,10 +28,10 @@ from recserve.plugin.protocols import (
     Trainable,
 )
 from recserve.plugin.resolved import Resolved, ResolvedConfig
-from recserve.serving.fusion import top_up
-from recserve.serving.ranking import RankingStage, rank_order, rerank
-from recserve.serving.retrieval import RetrievalStage
 from recserve.serving.scenario import Scenario
+from recserve.serving.stages.fusion import top_up
+from recserve.serving.stages.ranking import RankingStage, rank_order, rerank
+from recserve.serving.stages.retrieval import RetrievalStage
 
 logger = logging.getLogger(__name__)
 

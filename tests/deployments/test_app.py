@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from recserve_deployments.app import AppArgs, build, reserved_cpus
-from recserve_deployments.replica_spec import ReplicaSpec
+from recserve_deployments.replica.spec import ReplicaSpec
 
 from recserve.config import Config, StageConfig
 from recserve.data.catalogue import Catalogue

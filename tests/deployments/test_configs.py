@@ -16,11 +16,9 @@ from pydantic import BaseModel
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.serve.schema import ServeDeploySchema
 from recserve_deployments.app import AppArgs
-from recserve_deployments.encoding import Encoding
 from recserve_deployments.ingress import Ingress
 from recserve_deployments.local_server.environment import SERVE_FLAGS
-from recserve_deployments.ranking import Ranking
-from recserve_deployments.retrieval import Retrieval
+from recserve_deployments.stages import Encoding, Ranking, Retrieval
 
 from recserve.config import parse_config
 

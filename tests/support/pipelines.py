@@ -25,10 +25,10 @@ from recserve.errors import StageError
 from recserve.plugin.builtins import FieldsParams, FieldsText, TemplateExplainer
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 from recserve.serving.pipeline import Pipeline, ScenarioContext
-from recserve.serving.ranking import RankingStage
 from recserve.serving.request import Recommendation, Request
-from recserve.serving.retrieval import RetrievalResult, RetrievalStage
 from recserve.serving.scenario import Scenario
+from recserve.serving.stages.ranking import RankingStage
+from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
 from recserve.serving.state.history_reader import StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.store import Store

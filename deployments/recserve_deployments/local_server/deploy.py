@@ -14,7 +14,7 @@ from ray.serve.schema import LoggingConfig
 
 from recserve.errors import RuntimeEnvironmentError
 from recserve_deployments.app import AppArgs, build
-from recserve_deployments.exposure import serve_address
+from recserve_deployments.replica.access import serve_address
 
 APP_NAME = "recserve"
 _FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})

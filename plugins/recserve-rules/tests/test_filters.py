@@ -20,8 +20,8 @@ from recserve import Catalogue, ConfigError, InvalidRequestError, Item
 from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig, parse_config
 from recserve.plugin.protocols import Filter, Reranker, Retriever, Stage
 from recserve.plugin.registry import Registry
-from recserve.serving.retrieval import FilterMasks
 from recserve.serving.scenario import Scenario
+from recserve.serving.stages.retrieval import FilterMasks
 from recserve.testing import check_filter, example_catalogue
 
 REGISTRY = Registry.discover(only=["rules"])

@@ -14,7 +14,7 @@ from recserve import Candidates, Catalogue, ConfigError, Histories, Item, Querie
 from recserve.config import ComponentConfig, parse_config
 from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import Registry
-from recserve.serving.ranking import rerank
+from recserve.serving.stages.ranking import rerank
 from recserve.testing import (
     check_reranker,
     check_retriever,

@@ -33,9 +33,9 @@ from recserve.plugin.registry import Registry
 from recserve.serving.batch import GIVEN
 from recserve.serving.local import local_pipeline
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.ranking import RankingStage
-from recserve.serving.retrieval import RetrievalResult, RetrievalStage
 from recserve.serving.scenario import RequestRules, Scenario, ScenarioContext
+from recserve.serving.stages.ranking import RankingStage
+from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
 from recserve.serving.state.history_reader import StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.store import Store, open_store

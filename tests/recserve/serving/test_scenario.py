@@ -13,8 +13,8 @@ from recserve.data.batches import Histories
 from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import Resolved
-from recserve.serving.ranking import rerank
 from recserve.serving.scenario import RequestRules
+from recserve.serving.stages.ranking import rerank
 
 ITEMS = [Item(f"i{n}", {"title": f"T{n}", "brand": "ab"[n % 2], "year": 2000 + n}) for n in range(10)]
 

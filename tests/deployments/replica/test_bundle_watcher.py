@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recserve_deployments.bundle_watcher import BundleHost
+from recserve_deployments.replica.bundle_watcher import BundleHost
 
 from recserve.bundles.bundle import ITEMS, MANIFEST, Bundle, BundleRepository, Manifest
 from recserve.errors import BundleError

@@ -23,7 +23,7 @@ from recserve.cli.common import (
     out,
     progress_display,
 )
-from recserve.cli.splitting import Source, SplitName
+from recserve.cli.models.splitting import Source, SplitName
 from recserve.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import logging
 
 from recserve.auth import Keyring, mask_keys_in_logs
 from recserve_deployments.local_server import ports
-from recserve_deployments.replica_spec import Opened
+from recserve_deployments.replica.spec import Opened
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from recserve.errors import NotReadyError, StoreError
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
-from recserve_deployments.answers import RequestBatcher
-from recserve_deployments.bundle_watcher import BundleHost
+from recserve_deployments.batching import RequestBatcher
 from recserve_deployments.client import StageHandle
-from recserve_deployments.observers import Observers
-from recserve_deployments.replica_spec import Opened
+from recserve_deployments.replica.bundle_watcher import BundleHost
+from recserve_deployments.replica.observers import Observers
+from recserve_deployments.replica.spec import Opened
 
 logger = logging.getLogger(__name__)
 

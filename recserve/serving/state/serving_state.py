@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from recserve.data.catalogue import Catalogue
-from recserve.serving.retrieval import FilterMasks
 from recserve.serving.scenario import ScenarioContext
+from recserve.serving.stages.retrieval import FilterMasks
 from recserve.serving.state.live_catalogue import CatalogueFollower, CatalogueView
 
 logger = logging.getLogger(__name__)

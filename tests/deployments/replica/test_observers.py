@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from recserve_deployments.observers import Observers, observing_plugins
+from recserve_deployments.replica.observers import Observers, observing_plugins
 
 from recserve import Event, hookimpl
 from recserve.plugin.registry import Registry

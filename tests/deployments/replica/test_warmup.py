@@ -7,7 +7,7 @@ import sys
 
 _PROGRAM = """
 import gc, weakref
-from recserve_deployments.garbage import THRESHOLDS, settle
+from recserve_deployments.replica.warmup import THRESHOLDS, settle
 
 class Loaded: ...
 

@@ -23,8 +23,8 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.entities import now_ms
 from recserve.errors import NotFoundError, StageError
 from recserve.plugin.protocols import ExpiringFilter, Retriever, RetrievesNewItems
-from recserve.serving.fusion import merge, top_up
 from recserve.serving.scenario import Scenario
+from recserve.serving.stages.fusion import merge, top_up
 from recserve.serving.state.live_catalogue import CatalogueFollower, CatalogueView
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import numpy as np
 from recserve.config import ExploreConfig
 from recserve.data.arrays import Int64Array
 from recserve.data.batches import Candidates
-from recserve.serving.fusion import drop
+from recserve.serving.stages.fusion import drop
 from recserve.serving.state.history_reader import TrialCounts
 
 EXPLORED = "explore"

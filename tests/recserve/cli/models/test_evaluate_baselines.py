@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from recserve import DataError
-from recserve.cli import evaluate
+from recserve.cli.models import evaluate
 from recserve.testing import example_dataset
 
 BASELINES = ["popular", "trending", "item_knn", "user_knn", "ease"]

@@ -16,10 +16,10 @@ from recserve.config import PipelineConfig, RetrieverConfig
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError
 from recserve.plugin.toolkit.topk import mask_scores, top_k
-from recserve.serving.fusion import merge, top_up
-from recserve.serving.ranking import rank_order, rerank
-from recserve.serving.retrieval import FilterMasks, RetrievalStage, kept_masks
 from recserve.serving.scenario import Scenario
+from recserve.serving.stages.fusion import merge, top_up
+from recserve.serving.stages.ranking import rank_order, rerank
+from recserve.serving.stages.retrieval import FilterMasks, RetrievalStage, kept_masks
 
 N_ITEMS = 30
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recserve_deployments.answers import RequestBatcher
+from recserve_deployments.batching import RequestBatcher
 
 from recserve.config import ServerConfig
 from recserve.data.batches import Queries
 from recserve.errors import NotFoundError, OverloadedError, RecserveError
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
-from recserve.serving.retrieval import RetrievalResult
+from recserve.serving.stages.retrieval import RetrievalResult
 from recserve.serving.state.result_cache import ResultCache
 from recserve.store import Store, key_of, open_store
 from tests.support.pipelines import ITEMS, Lab, view

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from recserve.bundles.bundle import Bundle, BundleRepository, open_newest
 from recserve.errors import NotReadyError, RecserveError
-from recserve_deployments.garbage import settle
+from recserve_deployments.replica.warmup import settle
 
 logger = logging.getLogger(__name__)
 

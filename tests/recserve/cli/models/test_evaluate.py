@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 from typer.testing import CliRunner
 
 from recserve import Component, ConfigError, DataError, Event, Item, NoParams, RecserveError
-from recserve.cli import evaluate
+from recserve.cli.models import evaluate
 from recserve.config import parse_config
 from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import PluginInfo, Registry

@@ -1,0 +1,1 @@
+"""What every replica of the graph has: its bundle, its guard, its observers, its warm-up."""

@@ -1,0 +1,1 @@
+"""The stages of the graph as plain objects, free of Ray."""
