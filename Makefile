@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 HOME_DIR ?= .recserve/demo
 
-.PHONY: demo test lint types contracts format bench chaos freshness ingest scale encoding quality docs structure release clean
+.PHONY: demo test lint types contracts format bench chaos freshness ingest scale encoding quality docs structure walkthrough release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
@@ -61,6 +61,10 @@ quality: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/build_reference.py
+
+# Every command of the README and the tutorial in a fresh clone.
+walkthrough:
+	$(PYTHON) -m tools.walkthrough
 
 structure: $(VENV)/.installed
 	$(BIN)/python -m tools.structure

@@ -195,7 +195,7 @@ async def items_come(client: Client, count: int) -> list[Arrivals]:
     arrivals = [Arrivals("by its text"), Arrivals("similar to its twin"), Arrivals("in a list to rank")]
     for number, twin in enumerate(chosen):
         item_id = f"new-{uuid.uuid4().hex[:8]}-{number}"
-        attributes = twin["metadata"] | {"title": f"{twin['metadata'].get('title')}, new cut {number}"}
+        attributes = twin["attributes"] | {"title": f"{twin['attributes'].get('title')}, new cut {number}"}
         text = " ".join([attributes["title"], *map(str, attributes.get("genres", []))])
         await client.call("POST", "/v1/items", {"items": [{"item_id": item_id, "attributes": attributes}]})
         acknowledged = time.perf_counter()

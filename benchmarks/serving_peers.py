@@ -121,7 +121,7 @@ class Models:
                 "item_id": item.item_id,
                 "score": float(scores[0, place]),
                 "rank": rank,
-                "metadata": dict(item.attributes),
+                "attributes": dict(item.attributes),
             }
             for rank, (item, place) in enumerate(zip(items, best, strict=True), 1)
         ]

@@ -9,7 +9,7 @@ import sys
 import typer
 
 from recserve.cli import data, demo, keys, new, recommend, serve, store
-from recserve.cli.common import err
+from recserve.cli.common import err, executable
 from recserve.cli.models import evaluate, inspect, promote, train, tune
 from recserve.errors import RecserveError
 
@@ -43,6 +43,8 @@ def main() -> None:
         if os.environ.get("RECSERVE_VERBOSE"):
             raise
         err.print(f"[bold red]error:[/] {_escape(error.message)}", highlight=False, soft_wrap=True)
+        if "`recserve " in error.message and executable() != "recserve":
+            err.print(f"(type {_escape(executable())} for recserve)", highlight=False, soft_wrap=True)
         sys.exit(2)
     except BrokenPipeError:
         # The reader (such as `head`) went away. What is still buffered has nowhere to go, and the

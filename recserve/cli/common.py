@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +41,16 @@ ConfigOption = Annotated[
     typer.Option("--config", help=f"Configuration file; default: {CONFIG_NAME} in the home folder."),
 ]
 DEFAULT_HOME = Path(".recserve")
+
+
+def executable() -> str:
+    """What to type for this very program: ``recserve`` where the shell finds it, else its path."""
+    ours = Path(sys.executable).parent / "recserve"
+    found = shutil.which("recserve")
+    if found is not None and Path(found).resolve() == ours.resolve():
+        return "recserve"
+    here = Path.cwd()
+    return shlex.quote(str(ours.relative_to(here) if ours.is_relative_to(here) else ours))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import httpx
 import typer
 from rich.table import Table
 
-from recserve.cli.common import HomeOption, State, out
+from recserve.cli.common import HomeOption, State, executable, out
 from recserve.errors import RuntimeEnvironmentError
 
 DATASET = "movielens-small"
@@ -60,20 +60,16 @@ def demo_command(
     out.print(
         f"[bold]Page[/]  http://127.0.0.1:{chosen}/\n"
         f"[bold]API[/]   http://127.0.0.1:{chosen}/docs\n"
-        f"[bold]Stop[/]  {_executable()} stop --home {shlex.quote(str(home))}\n"
+        f"[bold]Stop[/]  {executable()} stop --home {shlex.quote(str(home))}\n"
         f"done in {time.perf_counter() - started:.0f} s",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _executable() -> str:
-    return f"{shlex.quote(str(Path(sys.executable).parent / 'recserve'))}"
-
-
 def _recserve(*arguments: str) -> None:
     """Run one command of our own, shown as a user would type it."""
-    out.print(f"\n[bold]$ recserve {shlex.join(arguments)}[/]", highlight=False, soft_wrap=True)
+    out.print(f"\n[bold]$ {executable()} {shlex.join(arguments)}[/]", highlight=False, soft_wrap=True)
     done = subprocess.run([sys.executable, "-m", "recserve", *arguments], check=False)
     if done.returncode:
         raise RuntimeEnvironmentError(f"`recserve {shlex.join(arguments)}` failed; see above")
@@ -129,11 +125,11 @@ def _show(answer: dict[str, Any], title: str, before: dict[str, Any] | None = No
         if before is not None:
             rank = earlier.get(item["item_id"])
             moved = " [green]new[/]" if rank is None else "" if rank == item["rank"] else f" (was {rank})"
-        metadata = item["metadata"]
+        attributes = item["attributes"]
         table.add_row(
             f"{item['rank']}{moved}",
-            f"{metadata.get('title', item['item_id'])} ({metadata.get('year', '?')})",
-            ", ".join(metadata.get("genres", [])),
+            f"{attributes.get('title', item['item_id'])} ({attributes.get('year', '?')})",
+            ", ".join(attributes.get("genres", [])),
             f"{item['score']:.2f}",
             ", ".join(item["sources"]),
             item["explanation"],

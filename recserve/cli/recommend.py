@@ -29,7 +29,9 @@ def register(app: typer.Typer) -> None:
 
 
 def recommend_command(
-    user: Annotated[str, typer.Argument(help="User id; an unknown one gets what the request allows.")],
+    user: Annotated[
+        str | None, typer.Argument(help="User id; without one, or with an unknown one, the rest decides.")
+    ] = None,
     n: CountOption = 10,
     query: Annotated[str | None, typer.Option("--query", "-q", help="Free text.")] = None,
     filters: Annotated[
@@ -40,7 +42,7 @@ def recommend_command(
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Recommend items to a user."""
+    """Recommend items to a user, for a text, or what is popular."""
     request = Request(user_id=user, query=query, n=n, scenario=scenario, filter=_parse_filters(filters or []))
     _answer(State(home, config), request, as_json)
 
@@ -95,7 +97,7 @@ async def _ask(pipeline: Pipeline, request: Request) -> Recommendation:
 def _table(answer: Recommendation) -> Table:
     table = Table("#", "item", "title", "score", "sources", "why", caption=f"bundle {answer.bundle}")
     for item in answer.items:
-        title = item.metadata.get("title") or item.metadata.get("name") or ""
+        title = item.attributes.get("title") or item.attributes.get("name") or ""
         table.add_row(
             str(item.rank),
             item.item_id,

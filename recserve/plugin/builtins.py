@@ -50,6 +50,18 @@ def _as_text(value: object, explicit: bool) -> str:
     return ""
 
 
+_DONE = {
+    "view": "you viewed",
+    "click": "you clicked",
+    "play": "you played",
+    "purchase": "you bought",
+    "add_to_cart": "you put in your cart",
+    "rating": "you rated",
+    "like": "you liked",
+}
+"""What a user did with an item, by event type; of other types nothing is claimed."""
+
+
 class TemplateExplainer:
     """Plain wording that fits any domain."""
 
@@ -59,20 +71,17 @@ class TemplateExplainer:
 
     def _sentence(self, reason: Reason) -> str:
         if reason.query_text:
-            return f"Matches “{_shorten(reason.query_text)}”"
+            return f"Found for “{_shorten(reason.query_text)}”"
         if "explore" in reason.sources:
             return "New here"
         if reason.evidence is not None and reason.evidence_event is None:
             return f"Similar to {_shorten(reason.evidence.title)}"
         if reason.evidence is not None:
-            verb = {"purchase": "bought", "rating": "rated", "like": "liked"}.get(
-                reason.evidence_event or "", "looked at"
-            )
-            return f"Because you {verb} {_shorten(reason.evidence.title)}"
+            return f"Because {_DONE.get(reason.evidence_event or '', 'of')} {_shorten(reason.evidence.title)}"
         if reason.interests:
             return f"Fits your interests: {_shorten(reason.interests)}"
         if reason.sources and reason.sources[0] == "popular":
-            return "Popular right now"
+            return "Popular"
         return "Picked for you"
 
 

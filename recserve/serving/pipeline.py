@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from pydantic import ValidationError
 
+from recserve.config import nearest
 from recserve.data.arrays import FloatArray
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import Event, Item
@@ -177,15 +178,15 @@ class Pipeline:
         edge = self.edge
         scenario = request.scenario or edge.default_scenario
         if scenario not in edge.scenarios:
-            known = ", ".join(edge.scenarios)
-            raise NotFoundError(f"unknown scenario {scenario!r} (known: {known})", field="scenario")
+            raise NotFoundError(
+                f"unknown scenario {scenario!r}{nearest(scenario, edge.scenarios)}", field="scenario"
+            )
         known_filters = edge.filter_arguments[scenario]
         for name, argument in request.filter.items():
             validator = known_filters.get(name)
             if validator is None:
-                names = ", ".join(known_filters) or "none"
                 raise InvalidRequestError(
-                    f"scenario {scenario!r} has no filter {name!r} (configured: {names})",
+                    f"scenario {scenario!r} has no filter {name!r}{nearest(name, known_filters)}",
                     field=f"filter.{name}",
                 )
             try:

@@ -100,7 +100,7 @@ class RecommendedItem:
         rank: 1 is best.
         sources: Retrievers that proposed it, strongest first.
         explanation: One sentence, None if not asked for.
-        metadata: The item's attributes.
+        attributes: What is known of the item, as it was written.
     """
 
     item_id: str
@@ -108,7 +108,7 @@ class RecommendedItem:
     rank: int
     sources: tuple[str, ...]
     explanation: str | None
-    metadata: Mapping[str, Any]
+    attributes: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,11 +125,12 @@ class Trainer:
             if report is not None:
                 metrics, per_user = report.to_json()["metrics"], report.per_user["ndcg@10"]
         with self._timed("fit"):
-            if previous is None:
+            if previous is None and any(one.ranker for one in self._resolved.scenarios.values()):
+                # Rankers learn on a later window than retrievers; without any, one fit is all there is.
                 previous = fit_windows(self._resolved, data, context).facts
             fitted = fit_all(self._resolved, data, context, previous)
         with self._timed("write"):
-            bundle = self._write(fitted, data, fingerprint, previous, metrics)
+            bundle = self._write(fitted, data, fingerprint, previous or {}, metrics)
         return TrainingResult(bundle, dict(self._seconds), metrics, per_user)
 
     def _evaluate(

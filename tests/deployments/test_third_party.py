@@ -54,7 +54,7 @@ def test_retriever_and_filter_of_an_installed_wheel_are_served(
     assert any("newest" in item["sources"] for item in answer["items"])
     nineties = server.post("/v1/recommend", {"user_id": "user-3", "n": 10, "filter": {"decade": 1990}})
     assert nineties["items"]
-    assert all(1990 <= item["metadata"]["year"] < 2000 for item in nineties["items"])
+    assert all(1990 <= item["attributes"]["year"] < 2000 for item in nineties["items"])
     assert nineties["degraded"] == []
     wrong = httpx.post(
         server.url + "/v1/recommend",

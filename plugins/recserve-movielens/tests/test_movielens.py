@@ -429,11 +429,11 @@ def test_item_text(registry: Registry, attributes: dict[str, Any], expected: str
         (Reason(TOY_STORY, ("content",), TOY_STORY, "like"), "Similar to Toy Story, which you liked"),
         (Reason(TOY_STORY, ("content",), TOY_STORY), "Similar to Toy Story"),
         (Reason(TOY_STORY, ("mf",), Item("7"), "rating"), "Because you rated 7"),
-        (Reason(TOY_STORY, ("popular",)), "Popular with viewers right now"),
+        (Reason(TOY_STORY, ("popular",)), "Popular with viewers"),
         (Reason(TOY_STORY, ("mf",)), "Loved by viewers with your taste"),
         (Reason(TOY_STORY, ("somebody_elses",)), "Picked for you"),
         (Reason(TOY_STORY, ()), "Picked for you"),
-        (Reason(TOY_STORY, ("content",), query_text=" toys\n that live "), "Matches “toys that live”"),
+        (Reason(TOY_STORY, ("content",), query_text=" toys\n that live "), "Found for “toys that live”"),
     ],
 )
 def test_explanations(registry: Registry, reason: Reason, expected: str) -> None:

@@ -57,8 +57,9 @@ class RecommendedItemAnswer(Answer):
     explanation: str | None = Field(
         description="Why, in words; null unless asked for.", examples=["Because you liked Star Wars"]
     )
-    metadata: dict[str, Any] = Field(
-        description="The item's attributes.", examples=[{"title": "The Empire Strikes Back", "year": 1980}]
+    attributes: dict[str, Any] = Field(
+        description="What is known of the item, as it was written.",
+        examples=[{"title": "The Empire Strikes Back", "year": 1980}],
     )
 
 

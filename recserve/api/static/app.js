@@ -85,6 +85,8 @@ function question() {
     body.session = state.session.map(({ item_id, event, timestamp, value }) => ({ item_id, event, timestamp, value }));
   }
   if (query) body.query = query;
+  const item = $("item").value.trim();
+  if (item) body.item_id = item;
   if ($("scenario").value) body.scenario = $("scenario").value;
   return body;
 }
@@ -192,7 +194,7 @@ function card(item, before) {
   const change = changeOf(item, before);
   if (change) poster.append(element("span", { className: `badge ${change.kind}` }, change.text));
 
-  const { chips, long } = attributes(item.metadata);
+  const { chips, long } = attributes(item.attributes);
   const body = element("div", { className: "body" }, element("h3", {}, title));
   if (change) body.firstChild.append(element("span", { className: "skip" }, ` (${change.words})`));
   if (chips.length) body.append(element("ul", { className: "chips" }, ...chips.map((text) => element("li", {}, text))));
@@ -302,7 +304,7 @@ function button(label, description, onclick) {
   return element("button", { type: "button", ariaLabel: description, title: description, onclick }, label);
 }
 
-const titleOf = (item) => String(item.metadata.title || item.metadata.name || item.item_id);
+const titleOf = (item) => String(item.attributes.title || item.attributes.name || item.item_id);
 
 function sentence(event, value) {
   const verb = PAST[event] ?? event;
@@ -310,10 +312,10 @@ function sentence(event, value) {
   return said.charAt(0).toUpperCase() + said.slice(1);
 }
 
-function attributes(metadata) {
+function attributes(known) {
   const chips = [];
   let long = "";
-  for (const [name, value] of Object.entries(metadata)) {
+  for (const [name, value] of Object.entries(known)) {
     if (name === "title" || name === "name" || value === null || value === "") continue;
     if (Array.isArray(value)) chips.push(...value.filter((one) => typeof one !== "object").map(String));
     else if (typeof value === "string" && value.length > 40) long ||= value;

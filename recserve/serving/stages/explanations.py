@@ -44,7 +44,7 @@ def answer(
                 rank=request.offset + position + 1,
                 sources=sources[index][position],
                 explanation=words[index][position],
-                metadata=items[row].attributes,
+                attributes=items[row].attributes,
             )
             for position, row in enumerate(rows[index])
         )

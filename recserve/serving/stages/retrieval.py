@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from recserve.config import nearest
 from recserve.data.arrays import BoolArray, Int32Array
 from recserve.data.batches import Candidates, Queries, Retrieved
 from recserve.data.catalogue import Catalogue
@@ -242,7 +243,7 @@ class RetrievalStage:
             return self._scenarios[name]
         except KeyError:
             raise NotFoundError(
-                f"unknown scenario {name!r}; known: {', '.join(self._scenarios)}", field="scenario"
+                f"unknown scenario {name!r}{nearest(name, self._scenarios)}", field="scenario"
             ) from None
 
 

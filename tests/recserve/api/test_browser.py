@@ -63,7 +63,7 @@ def test_it_opens_with_recommendations(page: Any) -> None:
     first = page.locator(".card").first
     assert first.locator("h3").inner_text() == "Toy Story"
     assert first.locator(".chips").inner_text().split("\n") == ["1995", "Animation", "Children", "Comedy"]
-    assert first.locator(".why").inner_text() == "Popular right now"
+    assert first.locator(".why").inner_text() == "Popular"
     assert "popular" in first.locator(".origin").inner_text()
     assert page.locator("#bundle").inner_text() == "test-bundle"
     assert "retrieval" in page.locator("#timings").inner_text()
@@ -93,7 +93,7 @@ def test_an_anonymous_session_is_personal_and_leaves_nothing(page: Any, served: 
     text_becomes(page, "#history", "Nothing yet. Click something.")
     page.get_by_role("button", name="View: Heat", exact=True).click()
     page.wait_for_selector(".badge")
-    assert "Because you looked at Heat" in page.locator(".why").all_inner_texts()
+    assert "Because you viewed Heat" in page.locator(".why").all_inner_texts()
     assert served.store.counts().events == 0
     page.get_by_role("button", name="Start the session over").click()
     text_becomes(page, "#history", "Nothing yet. Click something.")
@@ -104,11 +104,19 @@ def test_free_text(page: Any) -> None:
     page.fill("#query", "godfather")
     page.keyboard.press("Enter")
     text_becomes(page, ".card:first-child h3", "The Godfather")
-    assert page.locator(".why").first.inner_text() == "Matches “godfather”"
+    assert page.locator(".why").first.inner_text() == "Found for “godfather”"
+
+
+def test_items_like_an_item_are_asked_for_by_its_id(page: Any) -> None:
+    page.fill("#item", "260")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".why:has-text('Similar to')")
 
 
 def test_keyboard_alone_reaches_everything(page: Any) -> None:
     page.locator("#query").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "item"
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Recommend"
     page.get_by_role("button", name="View: Jumanji", exact=True).focus()

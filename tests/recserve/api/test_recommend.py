@@ -24,13 +24,13 @@ def test_nothing_given_is_popular(shared: Any) -> None:
     assert [item["item_id"] for item in answer["items"]][:3] == ["1", "2", "6"]
     assert [item["rank"] for item in answer["items"]] == list(range(1, 11))
     first = answer["items"][0]
-    assert first["metadata"] == {
+    assert first["attributes"] == {
         "title": "Toy Story",
         "year": 1995,
         "genres": ["Animation", "Children", "Comedy"],
     }
     assert first["sources"] == ["popular"]
-    assert first["explanation"] == "Popular right now"
+    assert first["explanation"] == "Popular"
     assert answer["bundle"] == "test-bundle"
     assert answer["scenario"] == "home"
     assert answer["degraded"] == []
@@ -44,7 +44,7 @@ def test_a_session_of_ids_and_steps_is_personal(shared: Any) -> None:
     assert {item["item_id"] for item in answer["items"]} == {"260", "589"}
     assert all("same_genres" in item["sources"] for item in answer["items"])
     assert {item["explanation"] for item in answer["items"]} == {
-        "Because you looked at The Empire Strikes Back",
+        "Because you viewed The Empire Strikes Back",
         "Because you rated The Matrix",
     }
 
@@ -81,7 +81,7 @@ def test_exclude_and_filter_are_obeyed(shared: Any) -> None:
     body = {"n": 100, "exclude": ["1", "unknown item"], "filter": {"since": 1995}}
     answer = shared.post("/v1/recommend", body).json()
     assert answer["items"]
-    assert all(item["metadata"]["year"] >= 1995 and item["item_id"] != "1" for item in answer["items"])
+    assert all(item["attributes"]["year"] >= 1995 and item["item_id"] != "1" for item in answer["items"])
 
 
 def test_more_than_the_catalogue_gives_the_catalogue(shared: Any) -> None:
@@ -144,7 +144,7 @@ def test_what_was_shown_is_logged(served: Any) -> None:
         ({"filter": {"since": "x"}}, 422, "filter.since", "filter 'since': Input should be a valid integer"),
         ({"filter": [1]}, 422, "filter", "filter must be a JSON object"),
         ({"explain": "yes"}, 422, "explain", 'explain must be a valid boolean (got "yes")'),
-        ({"scenario": "hme"}, 404, "scenario", "unknown scenario 'hme' (known: home)"),
+        ({"scenario": "hme"}, 404, "scenario", "unknown scenario 'hme'; did you mean 'home'? (known: home)"),
         ({"item_id": "no such"}, 404, "item_id", "unknown item 'no such'"),
         ([], 422, None, "the body must be a JSON object"),
         ("text", 422, None, 'the body must be a JSON object (got "text")'),
@@ -198,7 +198,7 @@ def test_query_over_its_limit_is_refused(shared: Any) -> None:
 @pytest.mark.parametrize("query", ["", "   ", "\x00\n\t"])
 def test_blank_query_is_no_query(shared: Any, query: str) -> None:
     answer = shared.post("/v1/recommend", {"query": query, "n": 1}).json()
-    assert answer["items"][0]["explanation"] == "Popular right now"
+    assert answer["items"][0]["explanation"] == "Popular"
 
 
 @pytest.mark.parametrize("user", ["x" * 10_000, "🦊" * 10_000, "it's \"quoted\" / slashed \\ 'so'", "\n"])

@@ -106,7 +106,7 @@ def test_rules_of_one_request(post: Post) -> None:
     def topics(rules: Any) -> list[str]:
         answer = post("/v1/recommend", {"session": ["item-0"], "n": 4, "rules": rules})
         ids(answer)
-        return [item["metadata"]["topic"] for item in answer["items"]]
+        return [item["attributes"]["topic"] for item in answer["items"]]
 
     assert len(set(topics({}))) < 4
     capped = {"caps": {"rules": [{"attribute": "topic", "limit": 1}]}}

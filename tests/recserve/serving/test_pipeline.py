@@ -49,7 +49,7 @@ def test_nobody_gets_popular_items_and_no_needless_hop(lab: Lab) -> None:
     assert len(answer.items) == 3
     assert answer.degraded == ()
     assert lab.client.calls == ["retrieval", "ranking"]
-    assert answer.items[0].explanation == "Popular right now"
+    assert answer.items[0].explanation == "Popular"
     assert set(answer.timings) >= {"retrieval", "ranking", "total"}
 
 
@@ -58,7 +58,7 @@ def test_an_acknowledged_event_counts_in_the_next_answer(lab: Lab) -> None:
     lab.store.add_events([view("u", "i11")])
     answer = lab.one(user_id="u", n=12)
     assert "i11" not in ids(answer)
-    assert {item.explanation for item in answer.items} == {"Because you looked at Title 11"}
+    assert {item.explanation for item in answer.items} == {"Because you viewed Title 11"}
 
 
 def test_session_text_anchor_and_exclude_combine(lab: Lab) -> None:
@@ -68,7 +68,7 @@ def test_session_text_anchor_and_exclude_combine(lab: Lab) -> None:
     assert session.items[0].explanation == "Because you liked Title 5"
     text = lab.one(query="Title 7", n=2)
     assert ids(text)[0] == "i7"
-    assert text.items[0].explanation == "Matches “Title 7”"
+    assert text.items[0].explanation == "Found for “Title 7”"
     similar = lab.one(item_id="i4", exclude=("i0", "unheard-of"), n=12)
     assert {"i4", "i0"}.isdisjoint(ids(similar))
 
@@ -80,7 +80,7 @@ def test_items_newer_than_the_bundle_count_once_they_are_encoded(lab: Lab) -> No
     lab.client.broken = {"ranking"}
     answer = lab.one(session=(SessionEvent("new"),), n=1)
     assert ids(answer) == ["i9"]
-    assert answer.items[0].explanation == "Because you looked at New 9"
+    assert answer.items[0].explanation == "Because you viewed New 9"
     assert ids(lab.one(item_id="new", n=1)) == ["i9"]
 
 
@@ -95,7 +95,7 @@ def test_filters_are_validated_and_hold_on_every_path(lab: Lab) -> None:
     assert isinstance(bad, InvalidRequestError)
     assert bad.field == "filter.odd"
     assert isinstance(unknown, InvalidRequestError)
-    assert "no filter 'even' (configured: odd)" in unknown.message
+    assert "no filter 'even' (known: odd)" in unknown.message
     assert isinstance(good, Recommendation)
 
 
@@ -243,7 +243,7 @@ def test_a_new_item_is_found_and_ranked_a_hidden_or_expired_one_is_gone(lab: Lab
     lab.store.upsert_items([item], vectors)
     found = lab.one(query="Title 7", n=3)
     assert {"i7", "new"} < set(ids(found))
-    assert found.items[ids(found).index("new")].metadata == {"title": "Seven 7", "odd": 1}
+    assert found.items[ids(found).index("new")].attributes == {"title": "Seven 7", "odd": 1}
     assert "new" in ids(lab.one(query="Title 7", filter={"odd": True}, n=3))
     assert "new" not in ids(lab.one(query="Title 7", filter={"odd": False}, n=12))
     lab.client.broken = set()
@@ -271,7 +271,7 @@ def test_a_changed_item_is_found_by_what_it_says_now(lab: Lab) -> None:
     lab.store.upsert_items([changed], asyncio.run(lab.pipeline.item_vectors([changed])))
     answer = lab.one(query="Title 8", n=3)
     assert {"i8", "i3"} < set(ids(answer))
-    assert answer.items[ids(answer).index("i3")].metadata["title"] == "Now 8"
+    assert answer.items[ids(answer).index("i3")].attributes["title"] == "Now 8"
     assert "i3" not in ids(lab.one(query="Title 3", n=1))
 
 

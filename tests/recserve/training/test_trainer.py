@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from recserve.bundles.bundle import Bundle
+from recserve.bundles.bundle import Bundle, BundleRepository
 from recserve.cli import app
-from recserve.config import load_config
+from recserve.config import load_config, parse_config
 from recserve.errors import BundleError, DataError, RecserveError
 from recserve.evaluation.splits import temporal
 from recserve.plugin.protocols import FitContext
@@ -22,6 +22,7 @@ from recserve.plugin.registry import Registry
 from recserve.store import open_store
 from recserve.testing import example_dataset
 from recserve.training.fitting import fit_all, ranking_examples
+from recserve.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from tests.conftest import Domain
@@ -100,6 +101,25 @@ def test_one_flipped_byte_is_refused_and_the_previous_bundle_serves(
     assert answer["bundle"] == folder.name
 
 
+def test_without_a_ranker_and_an_evaluation_every_component_is_fitted_once(
+    trained_home: Path, tmp_path: Path
+) -> None:
+    registry = Registry.discover()
+    retrievers = [{"use": "popular"}, {"use": "mf", "params": {"dimension": 8, "iterations": 2}}]
+    resolved = registry.resolve(parse_config({"scenarios": {"home": {"retrievers": retrievers}}}))
+    started: list[str] = []
+    trainer = Trainer(
+        tmp_path,
+        resolved,
+        registry,
+        BundleRepository(tmp_path, resolved.config.bundles),
+        lambda description, done, total: started.append(description),
+    )
+    with open_store(None, trained_home) as store:
+        trainer.run(store.snapshot(), evaluated=False)
+    assert started.count("Fitting mf: started") == 1
+
+
 def test_recommend_and_similar_from_the_command_line(trained_home: Path) -> None:
     answer = json.loads(command("recommend", "user-1", "--home", trained_home, "--json", "--n", "5"))
     assert len(answer["items"]) == 5
@@ -110,10 +130,10 @@ def test_recommend_and_similar_from_the_command_line(trained_home: Path) -> None
     text = json.loads(
         command("recommend", "nobody", "-q", "trains", "--home", trained_home, "--json", "--n", "5")
     )
-    assert {item["metadata"]["topic"] for item in text["items"]} == {"trains"}
+    assert {item["attributes"]["topic"] for item in text["items"]} == {"trains"}
     similar = json.loads(command("similar", "item-0", "--home", trained_home, "--json", "--n", "5"))
     assert "item-0" not in [item["item_id"] for item in similar["items"]]
-    assert similar["items"][0]["metadata"]["topic"] == "space"
+    assert similar["items"][0]["attributes"]["topic"] == "space"
     with pytest.raises(RecserveError, match="unknown item 'nothing'"):
         command("similar", "nothing", "--home", trained_home)
     with pytest.raises(RecserveError, match="unknown scenario 'hom'"):

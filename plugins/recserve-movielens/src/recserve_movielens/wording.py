@@ -19,7 +19,7 @@ _DONE = {
 """What a viewer did, by event type."""
 
 _SOURCES = {
-    "popular": "Popular with viewers right now",
+    "popular": "Popular with viewers",
     "trending": "More and more viewers are watching it",
     "mf": "Loved by viewers with your taste",
     "content": "Fits the stories you like",
@@ -49,7 +49,7 @@ class MovieExplainer:
 
     def _sentence(self, reason: Reason) -> str:
         if reason.query_text and reason.query_text.strip():
-            return f"Matches “{_shorten(reason.query_text)}”"
+            return f"Found for “{_shorten(reason.query_text)}”"
         if "explore" in reason.sources:
             return "New in the catalogue"
         source = reason.sources[0] if reason.sources else ""

@@ -183,7 +183,7 @@ def test_budget_grows_with_the_page() -> None:
 
 
 def test_unknown_scenario() -> None:
-    with pytest.raises(NotFoundError, match=r"unknown scenario 'x'; known: home"):
+    with pytest.raises(NotFoundError, match=r"unknown scenario 'x' \(known: home\)"):
         stage({"a": Fixed(ASCENDING)}).retrieve("x", queries(1))
 
 
