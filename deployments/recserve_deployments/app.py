@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import ray
 from pydantic import BaseModel, ConfigDict, Field
 from ray.serve import Application, Deployment
 
@@ -16,6 +17,8 @@ from recserve.errors import ConfigError
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole
 from recserve_deployments.ingress import Ingress
+from recserve_deployments.preflight import traps
+from recserve_deployments.replica.access import serve_address
 from recserve_deployments.replica.observers import observing_plugins
 from recserve_deployments.replica.spec import ReplicaSpec
 from recserve_deployments.stages import Encoding, Ranking, Retrieval
@@ -61,6 +64,7 @@ def build(args: AppArgs) -> Application:
         raise ConfigError(f"home {args.home!r} must be an absolute path", field="home")
     registry = Registry.discover()
     resolved = registry.resolve(config)
+    _refuse_traps(config, Path(args.home))
     observing = observing_plugins(registry)
     plain = config.model_dump(mode="json")
     server = config.server
@@ -85,6 +89,22 @@ def build(args: AppArgs) -> Application:
         encoding,
         _sized(Ranking, server.ranking, calls, batches).bind(spec(ReplicaRole.RANKING)),
     )
+
+
+def _refuse_traps(config: Config, home: Path) -> None:
+    """Refuse what would work on one node and silently not on the several that the cluster has.
+
+    `recserve serve` has examined the nodes already; `serve deploy` comes here first.
+    """
+    if not ray.is_initialized():
+        return
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    if nodes < 2:
+        return
+    # A home that exists may be shared; the nodes themselves are asked by `recserve cluster check`.
+    found = traps(config, serve_address()[0], home, nodes, shared=home.is_dir())
+    if found:
+        raise ConfigError("; ".join(found))
 
 
 def reserved_cpus(args: AppArgs) -> int:
@@ -127,7 +147,7 @@ def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int)
         "ray_actor_options": {
             "num_cpus": size.cpus,
             "num_gpus": size.gpus,
-            "runtime_env": {"env_vars": _threads(size.threads)},
+            "runtime_env": {"env_vars": _environment(size)},
         },
     }
     if size.max_replicas is not None and size.max_replicas > size.replicas:
@@ -141,8 +161,14 @@ def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int)
     return deployment.options(**options)
 
 
+def _environment(size: StageConfig) -> dict[str, str]:
+    """Variables that libraries read when they are imported, so before the replica's code is."""
+    variables = _threads(size.threads)
+    # Ray hides GPUs only from workers that share a node with others of its own; a replica takes none unasked.
+    return variables if size.gpus else {**variables, "CUDA_VISIBLE_DEVICES": ""}
+
+
 def _threads(count: int) -> dict[str, str]:
-    """Thread counts that numerical libraries read when they are imported, so before the replica's code is."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     variables = {name: str(count) for name in (*names, "RAYON_NUM_THREADS")}
     return {**variables, "TOKENIZERS_PARALLELISM": "false"}

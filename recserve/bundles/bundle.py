@@ -19,6 +19,7 @@ import json
 import logging
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
@@ -349,6 +350,24 @@ class BundleRepository:
         except (pa.ArrowInvalid, OSError) as error:
             raise BundleError(f"bundles = {location!r} cannot be opened: {error}") from None
         self._remote = fs.SubTreeFileSystem(path, filesystem)
+
+    def check(self) -> None:
+        """Make sure that bundles can be written, read and removed here.
+
+        Raises:
+            OSError: They cannot.
+        """
+        name = f".check-{uuid.uuid4().hex}"
+        filesystem = self._remote
+        if filesystem is None:
+            self.local.mkdir(parents=True, exist_ok=True)
+            filesystem = fs.SubTreeFileSystem(str(self.local), fs.LocalFileSystem())
+        with filesystem.open_output_stream(name) as out:
+            out.write(b"recserve")
+        with filesystem.open_input_stream(name) as file:
+            if file.read() != b"recserve":
+                raise OSError(f"what is written to {name} is not what is read")
+        filesystem.delete_file(name)
 
     def ids(self) -> list[str]:
         """Ids of all complete bundles, sorted."""

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from recserve.cli import data, demo, keys, new, recommend, serve, store
+from recserve.cli import cluster, data, demo, keys, new, recommend, serve, store
 from recserve.cli.common import err, executable
 from recserve.cli.models import evaluate, inspect, promote, train, tune
 from recserve.errors import RecserveError
@@ -31,7 +31,21 @@ def _main(
         os.environ["RECSERVE_VERBOSE"] = "1"
 
 
-for group in (data, train, tune, evaluate, promote, serve, recommend, inspect, keys, new, store, demo):
+for group in (
+    data,
+    train,
+    tune,
+    evaluate,
+    promote,
+    serve,
+    cluster,
+    recommend,
+    inspect,
+    keys,
+    new,
+    store,
+    demo,
+):
     group.register(app)
 
 

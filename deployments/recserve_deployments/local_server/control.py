@@ -32,6 +32,7 @@ from recserve_deployments.local_server.state_file import (
 
 if TYPE_CHECKING:
     from recserve_deployments.local_server.deploy import DeploymentReport
+    from recserve_deployments.preflight import NodeReport
 
 STOP_SECONDS = 40.0
 
@@ -259,7 +260,9 @@ def join(home: Path, config: Config, address: str, report: Report) -> ServerStat
     with connected(home, state):
         from recserve_deployments.app import AppArgs
         from recserve_deployments.local_server.deploy import deploy, start_serve, wait_until_ready
+        from recserve_deployments.preflight import check_cluster, problems, refuse
 
+        refuse(problems(check_cluster(home, config, report), config, host, home))
         host, port = start_serve(host, config.server.port)
         _need_key(home, config, host)
         state = state.model_copy(update={"host": host, "port": port})
@@ -268,6 +271,38 @@ def join(home: Path, config: Config, address: str, report: Report) -> ServerStat
     state = state.model_copy(update={"phase": "ready"})
     write_state(home, state)
     return state
+
+
+def check(
+    home: Path, config: Config, address: str | None, report: Report
+) -> tuple[list[NodeReport], list[str]]:
+    """Examine the nodes of a cluster; see :mod:`recserve_deployments.preflight`.
+
+    Args:
+        home: The home folder.
+        config: The configuration; ``server.host`` says where to listen.
+        address: ``host:port`` of the cluster's head; None for the cluster of the home's server.
+        report: Told in one line what is going on.
+
+    Returns:
+        What each node found, and every problem in one line.
+
+    Raises:
+        RuntimeEnvironmentError: There is no such cluster.
+    """
+    home = home.resolve()
+    state = read_state(home)
+    if address is not None:
+        state = ServerState(
+            server_id="", owned=False, address=address, host=config.server.host, port=0, started_at=0
+        )
+    if state is None:
+        raise RuntimeEnvironmentError(f"no server of {home} is running; name a cluster with --address")
+    with connected(home, state):
+        from recserve_deployments.preflight import check_cluster, problems
+
+        nodes = check_cluster(home, config, report)
+        return nodes, problems(nodes, config, config.server.host, home)
 
 
 @contextmanager

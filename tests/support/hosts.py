@@ -1,0 +1,171 @@
+"""Several hosts on one machine: network and mount namespaces, joined by a bridge.
+
+Each host has an address of its own, and its own ``/tmp``, ``/srv``, ``/dev/shm`` and ``~/.ray``; the rest of
+the disk is the machine's. It is what a cluster without a shared file system looks like to a program.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+BRIDGE = "rctest0"
+NETWORK = "10.78.0"
+OUTSIDE = f"{NETWORK}.254"
+"""Address of the machine itself as the hosts see it."""
+
+_PRIVATE = ("/tmp", "/srv", "/dev/shm", str(Path.home() / ".ray"))
+
+
+def why_not() -> str | None:
+    """Why hosts cannot be made here, None if they can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    missing = [tool for tool in ("ip", "nsenter", "unshare") if shutil.which(tool) is None]
+    return f"{', '.join(missing)} not installed (iproute2, util-linux)" if missing else None
+
+
+class Hosts:
+    """Hosts 1 to ``count``; use as a context manager.
+
+    Args:
+        count: How many.
+        folder: Where the hosts' process ids are kept while they live.
+    """
+
+    def __init__(self, count: int, folder: Path) -> None:
+        self.count = count
+        self._folder = folder
+        self._holders: dict[int, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Hosts:
+        self._remove_leftovers()
+        _ip("link", "add", BRIDGE, "type", "bridge")
+        _ip("addr", "add", f"{OUTSIDE}/24", "dev", BRIDGE)
+        _ip("link", "set", BRIDGE, "up")
+        for number in range(1, self.count + 1):
+            self.start(number)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        for number in list(self._holders):
+            self.kill(number)
+        self._remove_leftovers()
+
+    @staticmethod
+    def address(number: int) -> str:
+        """A host's address."""
+        return f"{NETWORK}.{number}"
+
+    def start(self, number: int) -> None:
+        """Make a host, or make it anew after it was killed."""
+        name = f"rctest{number}"
+        _ip("netns", "add", name)
+        _ip("link", "add", f"rcv{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
+        _ip("link", "set", f"rcv{number}", "master", BRIDGE, "up")
+        _ip("-n", name, "addr", "add", f"{self.address(number)}/24", "dev", "eth0")
+        _ip("-n", name, "link", "set", "eth0", "up")
+        _ip("-n", name, "link", "set", "lo", "up")
+        ready = self._folder / f"host{number}"
+        ready.unlink(missing_ok=True)
+        mounts = "; ".join(f"mkdir -p {path}; mount -t tmpfs -o mode=1777 tmpfs {path}" for path in _PRIVATE)
+        # The file is opened before /tmp is covered; the sleeper holds the mount namespace.
+        script = f"exec 3>{ready}; {mounts}; echo ready >&3; exec sleep infinity"
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            name,
+            "unshare",
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-ec",
+            script,
+        ]
+        self._holders[number] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        _until(lambda: ready.exists() and bool(ready.read_text()))
+
+    def popen(
+        self,
+        number: int,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        **options: object,
+    ) -> subprocess.Popen[str]:
+        """Start a program on a host."""
+        holder = self._holders[number].pid
+        entered = ["nsenter", "-t", str(holder), "-m", "-n", "--", *command]
+        env = {**os.environ, **(environment or {})}
+        return subprocess.Popen(entered, env=env, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+    def run(
+        self,
+        number: int,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 300,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program on a host to its end; its standard error is part of its output."""
+        process = self.popen(
+            number,
+            command,
+            environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        output, _ = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(command, process.returncode, output)
+
+    def cut(self, number: int) -> None:
+        """Pull a host's cable out."""
+        _ip("link", "set", f"rcv{number}", "down")
+
+    def mend(self, number: int) -> None:
+        """Put a host's cable back."""
+        _ip("link", "set", f"rcv{number}", "up")
+
+    def kill(self, number: int) -> None:
+        """End everything on a host at once, and the host with it."""
+        name = f"rctest{number}"
+        for _ in range(5):
+            found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
+            if not found.stdout.split():
+                break
+            for process in found.stdout.split():
+                try:
+                    os.kill(int(process), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.1)
+        self._holders.pop(number).wait(timeout=10)
+        _ip("netns", "del", name, check=False)
+        _ip("link", "del", f"rcv{number}", check=False)
+
+    def _remove_leftovers(self) -> None:
+        listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
+        for line in listed.splitlines():
+            name = line.split()[0] if line.split() else ""
+            if name.startswith("rctest"):
+                _ip("netns", "del", name, check=False)
+        _ip("link", "del", BRIDGE, check=False)
+
+
+def _ip(*arguments: str, check: bool = True) -> None:
+    subprocess.run(["ip", *arguments], check=check, capture_output=True)
+
+
+def _until(done: object, seconds: float = 10.0) -> None:
+    assert callable(done)
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            raise TimeoutError("a host did not come up")
+        time.sleep(0.05)
