@@ -262,8 +262,9 @@ def join(home: Path, config: Config, address: str, report: Report) -> ServerStat
         from recserve_deployments.local_server.deploy import deploy, start_serve, wait_until_ready
         from recserve_deployments.preflight import check_cluster, problems, refuse
 
-        refuse(problems(check_cluster(home, config, report), config, host, home))
-        host, port = start_serve(host, config.server.port)
+        nodes = check_cluster(home, config, report)
+        refuse(problems(nodes, config, host, home))
+        host, port = start_serve(host, config.server.port, every_node=len(nodes) > 1)
         _need_key(home, config, host)
         state = state.model_copy(update={"host": host, "port": port})
         deploy(AppArgs(home=str(home), config=config.model_dump(mode="json")), report)

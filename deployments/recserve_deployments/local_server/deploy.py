@@ -22,18 +22,19 @@ _FAILED = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 Report = Callable[[str], None]
 
 
-def start_serve(host: str, port: int) -> tuple[str, int]:
+def start_serve(host: str, port: int, *, every_node: bool = False) -> tuple[str, int]:
     """Start Serve, unless it is running on the cluster already.
 
     Args:
         host: Host of the HTTP proxy.
         port: Port of the HTTP proxy.
+        every_node: Whether each node has a proxy, so that the head is not the only way in.
 
     Returns:
         Host and port that the cluster's Serve listens on, which are others if it was running.
     """
     serve.start(
-        proxy_location="HeadOnly",
+        proxy_location="EveryNode" if every_node else "HeadOnly",
         http_options={"host": host, "port": port, "request_timeout_s": 30.0},
         logging_config=LoggingConfig(enable_access_log=False),
     )

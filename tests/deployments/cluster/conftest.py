@@ -132,4 +132,4 @@ def bed(hosts: Hosts, empty_postgres: Callable[[str], str]) -> Iterator[TestBed]
 @pytest.fixture(scope="session")
 def files(domain: Domain) -> dict[str, Path]:
     """The example domain's files."""
-    return {"events.csv": domain.events, "items.csv": domain.items}
+    return {"events.csv": domain.events, "items.jsonl": domain.items}
