@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -260,7 +261,11 @@ class PromotionConfig(_Strict):
 class StoreConfig(_Strict):
     """Where behaviour and catalogue live."""
 
-    url: str | None = Field(None, description="SQLAlchemy URL; default: an SQLite file in the home folder.")
+    url: str | None = Field(
+        None,
+        description="SQLAlchemy URL; default: an SQLite file in the home folder. `${NAME}` is replaced by "
+        "the environment variable of whoever opens it.",
+    )
 
 
 class Config(_Strict):
@@ -269,7 +274,8 @@ class Config(_Strict):
     store: StoreConfig = StoreConfig()
     bundles: str | None = Field(
         None,
-        description="Folder or pyarrow filesystem URI of the bundles; default: <home>/bundles.",
+        description="Folder or pyarrow filesystem URI of the bundles; default: <home>/bundles. `${NAME}` is "
+        "replaced by the environment variable of whoever opens it.",
     )
     encoder: EncoderConfig | None = EncoderConfig()
     item_text: ComponentConfig = ComponentConfig(use="fields")
@@ -364,6 +370,25 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{place} = {shown}: {message}{more}"
+
+
+def from_environment(text: str, field: str) -> str:
+    """A setting with each ``${NAME}`` replaced by that environment variable of this process.
+
+    Settings that hold secrets are replaced where they are used, so that a configuration which travels to
+    other processes, or is shown, never holds them.
+
+    Raises:
+        ConfigError: A variable is not set.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in os.environ:
+            raise ConfigError(f"{field}: the environment variable {name} is not set", field=field)
+        return os.environ[name]
+
+    return re.sub(r"\$\{(\w+)\}", value, text)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

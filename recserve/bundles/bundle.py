@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from recserve.config import from_environment
 from recserve.data.catalogue import Catalogue
 from recserve.data.files import sha256_of, sync
 from recserve.data.memory import give_back
@@ -341,6 +342,7 @@ class BundleRepository:
         self._remote: fs.SubTreeFileSystem | None = None
         if location is None:
             return
+        shown, location = location, from_environment(location, "bundles")
         if "://" not in location:
             self.local = Path(location)
             return
@@ -348,7 +350,7 @@ class BundleRepository:
             filesystem, path = fs.FileSystem.from_uri(location)
             filesystem.create_dir(path, recursive=True)
         except (pa.ArrowInvalid, OSError) as error:
-            raise BundleError(f"bundles = {location!r} cannot be opened: {error}") from None
+            raise BundleError(f"bundles = {shown!r} cannot be opened: {error}") from None
         self._remote = fs.SubTreeFileSystem(path, filesystem)
 
     def check(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from recserve.config import from_environment
 from recserve.errors import ConfigError
 from recserve.store.protocol import BundleStore, EventStore, ItemStore, Store, UserStore
 from recserve.store.records import (
@@ -70,7 +71,7 @@ def parse_url(url: str | None, home: Path) -> URL:
     if url is None:
         return URL.create("sqlite", database=str((home / DEFAULT_FILE).absolute()))
     try:
-        parsed = make_url(url)
+        parsed = make_url(from_environment(url, "store.url"))
         engine = parsed.drivername.partition("+")[0]
     except (ArgumentError, ValueError):
         # The text is not repeated: it may hold a password.

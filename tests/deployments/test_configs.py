@@ -115,7 +115,7 @@ def test_cluster_commands_are_shell_and_the_mounts_exist(cluster: dict[str, Any]
         assert checked.returncode == 0, (command, checked.stderr)
     for source in cluster["file_mounts"].values():
         # dist/ and the token are made by the commands at the top of the file.
-        assert source in ("dist", "~/.ray/auth_token") or (ROOT / source).exists()
+        assert source in ("dist", "~/.ray/auth_token", "~/.recserve/cluster.env") or (ROOT / source).exists()
 
 
 def test_nodes_get_the_wheels_and_the_same_flags_as_a_local_server(
@@ -142,3 +142,29 @@ def test_nodes_get_the_wheels_and_the_same_flags_as_a_local_server(
         assert f"{name}={value}" in lines
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         assert all(command.startswith(". ~/recserve/environment.sh;") for command in cluster[key])
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("STORE_URL=postgresql://app:pw@db/shop\nBUNDLES=s3://shop/recserve\n", None),
+        ("STORE_URL=postgresql://USER:PASSWORD@HOST/recserve\nBUNDLES=s3://shop/recserve\n", "STORE_URL"),
+        ("STORE_URL=postgresql://app:pw@db/shop\nBUNDLES=s3://BUCKET/recserve\n", "BUNDLES"),
+        ("STORE_URL=postgresql://app:pw@db/shop\n", "BUNDLES"),
+    ],
+)
+def test_placeholders_stop_the_launch(
+    cluster: dict[str, Any], tmp_path: Path, text: str, missing: str | None
+) -> None:
+    (tmp_path / "recserve").mkdir()
+    (tmp_path / "recserve" / "cluster.env").write_text(text)
+    done = subprocess.run(
+        ["bash", "-c", cluster["setup_commands"][0]],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == (missing is not None)
+    assert done.stderr == (
+        "" if missing is None else f"set {missing} in ~/.recserve/cluster.env, see the top of cluster.yaml\n"
+    )

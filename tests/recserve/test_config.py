@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from recserve.bundles.bundle import BundleRepository
 from recserve.config import Config, load_config, parse_config
 from recserve.errors import ConfigError
 from recserve.plugin.registry import Registry
+from recserve.store import parse_url
 
 
 def refused(raw: object) -> str:
@@ -116,3 +118,16 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
         load_config(tmp_path / "none.yaml")
     (tmp_path / "empty.yaml").touch()
     assert load_config(tmp_path / "empty.yaml") == Config()
+
+
+def test_settings_may_come_from_the_environment_and_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = parse_config({"store": {"url": "postgresql://app:${DB_PASSWORD}@db/shop"}})
+    with pytest.raises(ConfigError, match=r"store\.url: the environment variable DB_PASSWORD is not set"):
+        parse_url(config.store.url, tmp_path)
+    monkeypatch.setenv("DB_PASSWORD", "s3cret")
+    assert parse_url(config.store.url, tmp_path).password == "s3cret"
+    assert "s3cret" not in config.model_dump_json()
+    monkeypatch.setenv("BUCKET", str(tmp_path / "elsewhere"))
+    assert BundleRepository(tmp_path, "${BUCKET}").local == tmp_path / "elsewhere"

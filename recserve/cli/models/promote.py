@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 
 def promote_command(
-    bundle: Annotated[str, typer.Argument(help="Its id, from `recserve bundles`.")],
+    bundle: Annotated[
+        str | None, typer.Argument(help="Its id, from `recserve bundles`; default: the one trained last.")
+    ] = None,
     margin: Annotated[
         float | None,
         typer.Option(
@@ -40,7 +42,7 @@ def promote_command(
     """
     state = State(home, config)
     with state.store as store:
-        candidate = state.repository.open(bundle)
+        candidate = state.repository.open(bundle or _trained_last(store))
         if candidate.id not in {one.bundle_id for one in store.bundles()}:
             raise NotFoundError(
                 f"bundle {candidate.id} was not trained in this home: the store does not know it"
@@ -68,6 +70,13 @@ def promote_command(
         store.set_current(candidate.id)
         record(store, "bundle.promote", candidate.id, detail)
     out.print(f"bundle [bold]{candidate.id}[/] is current", highlight=False, soft_wrap=True)
+
+
+def _trained_last(store: Store) -> str:
+    records = store.bundles()
+    if not records:
+        raise BundleError("nothing has been trained yet; run `recserve train`")
+    return max(records, key=lambda record: record.created_ms).bundle_id
 
 
 def rollback_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None) -> None:
