@@ -194,6 +194,12 @@ class ServerConfig(_Strict):
         description="Requests a second of an API key without a limit of its own, counted by each ingress "
         "replica for itself; null for no limit.",
     )
+    keys_max_age_seconds: float = Field(
+        10.0,
+        ge=2,
+        description="How long API keys stay good while the store cannot be asked whether they were revoked; "
+        "then calls get 503.",
+    )
     cors_origins: tuple[str, ...] = Field(
         (), description="Origins whose pages may call the API from a browser, such as https://shop.example."
     )
