@@ -8,6 +8,7 @@ it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import sqlite3
@@ -22,6 +23,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from recserve.data.files import make_private_file, make_private_folder
 from recserve.errors import ConfigError, StoreError
 from recserve.store.sql import erasure
 
@@ -232,9 +234,11 @@ def _worth_retrying(error: DBAPIError) -> bool:
 def _sqlite_engine(url: URL) -> Engine:
     path = Path(str(url.database))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
     except OSError as error:
         raise StoreError(f"cannot create the folder of the store {path}: {error.strerror}") from None
+    if "uri" not in url.query:
+        _make_private(path)
     engine = create_engine(
         url,
         pool_size=8,
@@ -258,6 +262,16 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """Let nobody but the owner read the file and what SQLite keeps beside it."""
+    # What cannot be changed is told by SQLite, which says what it needs the file for.
+    with contextlib.suppress(OSError):
+        make_private_file(path)
+        for beside in (Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if beside.exists():
+                make_private_file(beside)
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
@@ -286,16 +300,24 @@ def _postgres_engine(url: URL) -> Engine:
         raise ConfigError(
             "a PostgreSQL store needs a driver: pip install 'recserve[postgres]'", field="store.url"
         ) from None
-    defaults = {
-        "connect_timeout": "5",
-        "application_name": "recserve",
-        # A server-wide synchronous_commit=off must not weaken what is acknowledged here.
-        "options": "-c synchronous_commit=on",
-    }
+    defaults = {"connect_timeout": "5", "application_name": "recserve"}
     return create_engine(
         url,
         pool_size=8,
         max_overflow=24,
-        connect_args={key: value for key, value in defaults.items() if key not in url.query},
+        connect_args={
+            **{key: value for key, value in defaults.items() if key not in url.query},
+            "options": _options(url),
+        },
         insertmanyvalues_page_size=2000,
     )
+
+
+def _options(url: URL) -> str:
+    """Options of a URL with the durability that is acknowledged here; only a stronger one is left."""
+    given = url.query.get("options", ())
+    options = [given] if isinstance(given, str) else list(given)
+    # Of equal settings the last one counts. Neither the server's default nor the URL may weaken it.
+    if "synchronous_commit=remote_apply" not in " ".join(options):
+        options.append("-c synchronous_commit=on")
+    return " ".join(options)
