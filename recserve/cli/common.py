@@ -15,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from recserve.data.files import make_private_folder
+
 if TYPE_CHECKING:
     from recserve.bundles.bundle import Bundle, BundleRepository
     from recserve.config import Config
@@ -79,7 +81,7 @@ class State:
         """The store."""
         from recserve.store import open_store
 
-        self.home.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.home)
         return open_store(self.config.store.url, self.home)
 
     @cached_property

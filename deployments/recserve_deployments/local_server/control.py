@@ -18,6 +18,7 @@ import psutil
 
 from recserve.config import Config, ServerConfig
 from recserve.data.entities import now_ms
+from recserve.data.files import make_private_folder
 from recserve.errors import RuntimeEnvironmentError
 from recserve.store import open_store
 from recserve_deployments.local_server import environment, ports
@@ -51,7 +52,7 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
             reach a server that has no API key.
     """
     home = home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     host = ports.check_host(config.server.host)
     _refuse_second_server(home)
     _need_key(home, config, host)
@@ -243,7 +244,7 @@ def join(home: Path, config: Config, address: str, report: Report) -> ServerStat
             could reach a server that has no API key.
     """
     home = home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     host = ports.check_host(config.server.host)
     _refuse_second_server(home)
     _need_key(home, config, host)

@@ -39,6 +39,8 @@ SERVE_FLAGS = {
 # itself answers 500, in plain text, to what a stopping replica leaves behind. And each call gets a name,
 # which stays the same when HAProxy tries again after a replica died under it.
 #
+# HAProxy's admin socket would be open to every user of this machine; Serve runs as its owner.
+#
 # Serve has HAProxy send a line a request to the syslog of this machine, whether or not access logs are on.
 #
 # Requests beyond what the ingress replicas hold are refused here: that takes HAProxy a fraction of what it
@@ -48,6 +50,7 @@ for word in "$@"; do
   case "$word" in
     *.cfg) sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' {public} \\
       -e 's/^\\( *http-request return status \\)404\\( .*\\)$/\\1503\\2 hdr Retry-After 1/' \\
+      -e '/^ *stats socket /s/ mode 666 / mode 600 /' \\
       -e '/^ *errorfile 50[234] /d' -e '/^ *log [0-9.]*:[0-9]* /d' \\
       -e '/set-header {call} /d' -e '/set-status 503 if /d' \\
       -e '/^frontend http_frontend/a\\    http-request set-header {call} %[uuid]' \\

@@ -7,6 +7,7 @@ sent but brings nothing back, such as a proxy that hangs, a connection counts th
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 import time
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
+from recserve.data.files import make_private_file, make_private_folder
 from recserve.errors import ConfigError, StoreError
 
 T = TypeVar("T")
@@ -66,9 +68,11 @@ def is_busy(error: BaseException | None) -> bool:
 def _sqlite_engine(url: URL, patience: float) -> Engine:
     path = Path(str(url.database))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
     except OSError as error:
         raise StoreError(f"cannot create the folder of the store {path}: {error.strerror}") from None
+    if "uri" not in url.query:
+        _make_private(path)
     engine = create_engine(
         url,
         pool_size=8,
@@ -93,6 +97,16 @@ def _sqlite_engine(url: URL, patience: float) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """Let nobody but the owner read the file and what SQLite keeps beside it."""
+    # What cannot be changed is told by SQLite, which says what it needs the file for.
+    with contextlib.suppress(OSError):
+        make_private_file(path)
+        for beside in (Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if beside.exists():
+                make_private_file(beside)
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
@@ -160,8 +174,8 @@ def _postgres_engine(url: URL, patience: float | None) -> Engine:
 
 
 def _arguments(given: Mapping[str, str | tuple[str, ...]], patience: float | None) -> dict[str, str]:
-    """Connection parameters beside those of the URL, which win."""
-    settings = ["-c synchronous_commit=on"]  # a server-wide off must not weaken what is acknowledged here
+    """Connection parameters beside those of the URL, which win but for durability."""
+    settings: list[str] = []
     if patience is not None:
         limit = int(patience * 1000)
         settings += [f"-c statement_timeout={limit}", f"-c lock_timeout={limit}"]
@@ -170,6 +184,9 @@ def _arguments(given: Mapping[str, str | tuple[str, ...]], patience: float | Non
     own = given.get("options", ())
     # Of two settings of the same name the later one counts.
     settings += [own] if isinstance(own, str) else own
+    # Neither the server's default nor the URL may weaken what is acknowledged here; stronger it may be.
+    if "synchronous_commit=remote_apply" not in " ".join(settings):
+        settings.append("-c synchronous_commit=on")
     defaults = {**_DEAD_PATH, "application_name": "recserve"}
     return {name: value for name, value in defaults.items() if name not in given} | {
         "options": " ".join(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -238,6 +239,30 @@ def test_the_proxy_script_has_no_final_answer_while_nothing_runs(tmp_path: Path)
         assert ":514" not in text, "who asks for what is nobody's business"
         assert text.count("set-header x-recserve-call %[uuid]") == 1
         assert text.count("set-status 503 if { status 500 }") == 1
+
+
+def test_the_admin_socket_of_the_proxy_is_its_owners(tmp_path: Path) -> None:
+    script = environment._proxy_script(tmp_path)
+    config, admin = tmp_path / "haproxy.cfg", tmp_path / "a.sock"
+    config.write_text(
+        f"global\n    stats socket {admin} mode 666 level admin expose-fd listeners\n"
+        "defaults\n    mode http\n    timeout client 1s\n    timeout connect 1s\n    timeout server 1s\n"
+        f"listen stats\n    bind {tmp_path}/page.sock\n    stats enable\n"
+    )
+    proxy = subprocess.Popen([str(script), "-f", str(config), "-db"])
+    try:
+        deadline = time.monotonic() + 20
+        while not admin.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert stat.S_IMODE(admin.stat().st_mode) == 0o600
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(admin))
+            connection.sendall(b"show info\n")
+            assert b"Name: HAProxy" in connection.recv(4096)
+    finally:
+        proxy.terminate()
+        proxy.wait(20)
 
 
 def test_the_proxy_refuses_what_the_replicas_cannot_hold(tmp_path: Path) -> None:
