@@ -16,6 +16,7 @@ from recserve.errors import ConfigError
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole
 from recserve_deployments.ingress import Ingress
+from recserve_deployments.local_server.environment import ANY_ADDRESS
 from recserve_deployments.replica.observers import observing_plugins
 from recserve_deployments.replica.spec import ReplicaSpec
 from recserve_deployments.stages import Encoding, Ranking, Retrieval
@@ -127,7 +128,7 @@ def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int)
         "ray_actor_options": {
             "num_cpus": size.cpus,
             "num_gpus": size.gpus,
-            "runtime_env": {"env_vars": _threads(size.threads)},
+            "runtime_env": {"env_vars": _variables(size.threads)},
         },
     }
     if size.max_replicas is not None and size.max_replicas > size.replicas:
@@ -141,8 +142,9 @@ def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int)
     return deployment.options(**options)
 
 
-def _threads(count: int) -> dict[str, str]:
-    """Thread counts that numerical libraries read when they are imported, so before the replica's code is."""
+def _variables(count: int) -> dict[str, str]:
+    """What libraries read when they are imported, before the replica's code is: threads and proxies."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     variables = {name: str(count) for name in (*names, "RAYON_NUM_THREADS")}
-    return {**variables, "TOKENIZERS_PARALLELISM": "false"}
+    # Stages are called by address, which no web proxy of a node's environment must come between.
+    return {**variables, "TOKENIZERS_PARALLELISM": "false", "no_grpc_proxy": f"localhost,{ANY_ADDRESS}"}
