@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -71,7 +72,7 @@ def answer_error(request: Request, error: RecserveError) -> Response:
     """Tell the client, and the log if it is not the client's mistake."""
     # A line for each refusal would make an overload worse; metrics count them.
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.code != OverloadedError.code:
-        logger.warning("%s %s: %s: %s", request.method, request.url.path[:200], error.code, error)
+        logger.warning("%s %s: %s: %s", request.method, _shown_path(request.scope), error.code, error)
     message = error.message
     # Where the database is, and what it said, is for the log.
     if isinstance(error, OutcomeUnknownError):
@@ -79,6 +80,11 @@ def answer_error(request: Request, error: RecserveError) -> Response:
     elif isinstance(error, StoreError):
         message = "the store cannot be used now; nothing was stored, come back in a moment"
     return envelope(error.status, error.code, message, error.field)
+
+
+def _shown_path(scope: Scope) -> str:
+    """The path for a log: encoded again, because a line feed in it would begin a line of its own."""
+    return quote(scope["path"][:200])
 
 
 def envelope(
@@ -177,14 +183,16 @@ class ErrorMiddleware:
         except ClientDisconnect:
             logger.debug("client left before its request was complete")
         except TimeoutError:
-            logger.warning("%s %s is not done after %g s", scope["method"], scope["path"], REQUEST_SECONDS)
+            logger.warning(
+                "%s %s is not done after %g s", scope["method"], _shown_path(scope), REQUEST_SECONDS
+            )
             if started:
                 raise
             text = f"not done after {REQUEST_SECONDS:g} s; {SEND_AGAIN}"
             response = envelope(RequestTimeoutError.status, RequestTimeoutError.code, text, None)
             await response(scope, receive, send)
         except Exception:
-            logger.exception("unhandled error in %s %s", scope["method"], scope["path"][:200])
+            logger.exception("unhandled error in %s %s", scope["method"], _shown_path(scope))
             if started:
                 raise
             response = envelope(500, RecserveError.code, "internal error; see the server's log", None)

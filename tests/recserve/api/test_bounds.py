@@ -89,3 +89,10 @@ def test_a_request_that_is_never_done_ends_in_json(served: Any, monkeypatch: pyt
     served.app.state.backend = Hanging()
     answer = served.post("/v1/events", event(1))
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "timeout")
+
+
+def test_a_path_cannot_begin_a_line_in_the_log(served: Any, caplog: pytest.LogCaptureFixture) -> None:
+    served.break_store()
+    assert served.get("/v1/users/a%0AERROR%1b[31m/history").status_code == 503
+    assert "a%0AERROR%1B" in caplog.text
+    assert "\x1b" not in caplog.text
