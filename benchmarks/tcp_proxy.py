@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 
 class TcpProxy:
     """Forwards a port of the loopback to a Unix socket or a TCP address.
@@ -31,6 +33,13 @@ class TcpProxy:
         self._swallowing = False
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self, direct: str) -> str:
+        """The URL of a PostgreSQL database by way of this proxy, given the one past it."""
+        parsed = make_url(direct)
+        query = {name: value for name, value in parsed.query.items() if name != "host"}
+        behind = parsed.set(host="127.0.0.1", port=self.port, query=query)
+        return behind.render_as_string(hide_password=False)
 
     def swallow(self) -> None:
         """Become a black hole: connections stay open and accept everything, and nothing comes back."""
@@ -56,9 +65,13 @@ class TcpProxy:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = self._connect()
-            except OSError:
+            except OSError:  # closed
                 return
+            try:
+                server = self._connect()
+            except OSError:  # the target is away: so is the client's connection
+                client.close()
+                continue
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._open |= {client, server}

@@ -33,10 +33,7 @@ def path(postgres_server: str) -> Iterator[TcpProxy]:
 @pytest.fixture
 def url(path: TcpProxy, empty_postgres: Callable[[str], str]) -> str:
     """URL of an empty database behind the path."""
-    direct = make_url(empty_postgres("bounds"))
-    query = {name: value for name, value in direct.query.items() if name != "host"}
-    behind = direct.set(host="127.0.0.1", port=path.port, query=query)
-    return behind.render_as_string(hide_password=False)
+    return path.url(empty_postgres("bounds"))
 
 
 @pytest.fixture
