@@ -4,13 +4,17 @@
 
 The sample data is loaded and trained in ``--home`` once; the server runs in a copy of it. While reads (70%),
 events one by one and in batches (25%) and item updates (5%) go on, a replica of each deployment in turn is
-killed with SIGKILL and the whole server is stopped and started; with ``--postgres`` the store is PostgreSQL,
-which is stopped for a while, and crashed, as well. Readers never retry: each failure counts. Writers send the
-same event again until it is acknowledged, as a collector does; in the end the database is read past recserve
-and must hold every acknowledged event, once.
+killed with SIGKILL, the whole server is stopped and started, and 5,000 connections of another address are
+opened that say nothing. Another program holds the SQLite file for longer than a write may take; with
+``--postgres`` the store is PostgreSQL behind a proxy, which is stopped for a while, crashed, hidden behind a
+path that swallows everything, and made slow (200 ms an answer). Readers never retry: each failure counts.
+Writers send the same event again until it is acknowledged, as a collector does; in the end the database is
+read past recserve and must hold every acknowledged event, once.
 
-Exit status 1: an acknowledged write is lost or stored twice, a good write is refused for good (4xx), or
-something was answered with 500.
+Some events are sent once only: those that are refused must not be there.
+
+Exit status 1: an acknowledged write is lost or stored twice, a refused one is stored, a good write is refused
+for good (4xx), or something was answered with 500.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import socket
 import sqlite3
 import time
 import uuid
@@ -31,12 +36,17 @@ import httpx
 
 from benchmarks.common import DEFAULT_HOME, Postgres, Server, postgres, scratch_home, serving, train_once
 from benchmarks.outcome import RESTART, STAGES, Fault, compare, report
+from benchmarks.tcp_proxy import TcpProxy, tcp_proxy
 from benchmarks.traffic import Fact, Traffic
 
 DEPLOYMENTS = (*STAGES, "Ingress")
-FAULTS = (*(name.lower() for name in DEPLOYMENTS), "restart")
-DATABASE_FAULTS = ("database-stop", "database-crash")
+FAULTS = (*(name.lower() for name in DEPLOYMENTS), "restart", "silent")
+FILE_FAULTS = ("locked",)
+DATABASE_FAULTS = ("database-stop", "database-crash", "database-hole", "database-slow")
 OUTAGE_SECONDS = 10.0
+LOCKED_SECONDS = 20.0
+SLOW_SECONDS = 0.2
+SILENT = 5_000
 HEALTHY_WITHIN = 120.0
 
 
@@ -46,12 +56,16 @@ class Chaos:
     Args:
         server: The server.
         database: PostgreSQL, if the store is there.
+        path: What stands between the server and PostgreSQL.
         say: Told in a line what happens.
     """
 
-    def __init__(self, server: Server, database: Postgres | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, server: Server, database: Postgres | None, path: TcpProxy | None, say: Callable[[str], None]
+    ) -> None:
         self._server = server
         self._database = database
+        self._path = path
         self._say = say
         self.faults: list[Fault] = []
 
@@ -62,6 +76,10 @@ class Chaos:
             "restart": self._restart,
             "database-stop": partial(self._take_away, "PostgreSQL stopped", "fast"),
             "database-crash": partial(self._take_away, "PostgreSQL crashed", "immediate"),
+            "database-hole": self._hide,
+            "database-slow": self._slow_down,
+            "locked": self._lock,
+            "silent": self._say_nothing,
         }
         plan = [ways[name] for name in names]
         begin = time.monotonic()
@@ -106,6 +124,40 @@ class Chaos:
         fault.mending = time.monotonic()
         return await self._until_healthy(fault)
 
+    async def _hide(self) -> Fault:
+        assert self._path is not None
+        fault = Fault(f"PostgreSQL behind a black hole for {OUTAGE_SECONDS:g} s", time.monotonic(), 0.0)
+        self._path.swallow()
+        await asyncio.sleep(OUTAGE_SECONDS)
+        self._path.forward()
+        fault.mending = time.monotonic()
+        return await self._until_healthy(fault)
+
+    async def _slow_down(self) -> Fault:
+        assert self._path is not None
+        name = f"PostgreSQL slow ({SLOW_SECONDS:g} s an answer) for {LOCKED_SECONDS:g} s"
+        fault = Fault(name, time.monotonic(), 0.0)
+        self._path.delay = SLOW_SECONDS
+        await asyncio.sleep(LOCKED_SECONDS)
+        self._path.delay = 0.0
+        fault.mending = time.monotonic()
+        return await self._until_healthy(fault)
+
+    async def _lock(self) -> Fault:
+        fault = Fault(f"SQLite file locked for {LOCKED_SECONDS:g} s", time.monotonic(), 0.0)
+        await asyncio.to_thread(hold_file, self._server.home / "recserve.db", LOCKED_SECONDS)
+        fault.mending = time.monotonic()
+        return await self._until_healthy(fault)
+
+    async def _say_nothing(self) -> Fault:
+        fault = Fault(f"{SILENT:,} silent connections for {OUTAGE_SECONDS:g} s", time.monotonic(), 0.0)
+        silent = await asyncio.to_thread(connect_silently, self._server.port, SILENT)
+        await asyncio.sleep(OUTAGE_SECONDS)
+        for connection in silent:
+            connection.close()
+        fault.mending = time.monotonic()
+        return await self._until_healthy(fault)
+
     async def _until_healthy(self, fault: Fault, also: Callable[[], bool] = lambda: True) -> Fault:
         while time.monotonic() < fault.mending + HEALTHY_WITHIN:
             if await asyncio.to_thread(self._server.healthy) and await asyncio.to_thread(also):
@@ -113,6 +165,23 @@ class Chaos:
                 break
             await asyncio.sleep(0.3)
         return fault
+
+
+def hold_file(file: Path, seconds: float) -> None:
+    """Keep everybody from writing to an SQLite file for a while."""
+    with contextlib.closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        time.sleep(seconds)
+        connection.execute("ROLLBACK")
+
+
+def connect_silently(port: int, count: int) -> list[socket.socket]:
+    """Open connections from an address of their own that never say anything; some may be refused."""
+    made = []
+    for _ in range(count):
+        with contextlib.suppress(OSError):
+            made.append(socket.create_connection(("127.0.0.1", port), 5, source_address=("127.0.0.9", 0)))
+    return made
 
 
 def read_back(home: Path, url: str | None, run: str) -> tuple[list[tuple[str, Fact]], dict[str, int]]:
@@ -150,16 +219,16 @@ async def prepare(server: Server, options: argparse.Namespace) -> Traffic:
 
 
 async def run(
-    server: Server, database: Postgres | None, options: argparse.Namespace
+    server: Server, database: Postgres | None, path: TcpProxy | None, options: argparse.Namespace
 ) -> tuple[Traffic, list[Fault]]:
     """Load and faults at the same time."""
     traffic = await prepare(server, options)
     if not traffic.with_items:
         print("this server has no POST /v1/items: no item updates")
-    chaos = Chaos(server, database, lambda line: print(line, flush=True))
+    chaos = Chaos(server, database, path, lambda line: print(line, flush=True))
     load = asyncio.create_task(traffic.go())
     try:
-        names = options.faults or (FAULTS if database is None else (*FAULTS, *DATABASE_FAULTS))
+        names = options.faults or (*FAULTS, *(FILE_FAULTS if database is None else DATABASE_FAULTS))
         breaking = asyncio.create_task(chaos.go(names, options.seconds))
         await asyncio.wait({load, breaking}, return_when=asyncio.FIRST_COMPLETED)
         if load.done():
@@ -185,7 +254,7 @@ def main() -> int:
     parser.add_argument(
         "--faults",
         nargs="+",
-        choices=(*FAULTS, *DATABASE_FAULTS),
+        choices=(*FAULTS, *FILE_FAULTS, *DATABASE_FAULTS),
         help="What to break, in this order; default: everything once.",
     )
     parser.add_argument("--ingress", type=int, help="Replicas of the ingress, instead of the configured.")
@@ -193,6 +262,8 @@ def main() -> int:
     options = parser.parse_args()
     if not options.postgres and set(options.faults or ()) & set(DATABASE_FAULTS):
         parser.error("only --postgres has a database to stop")
+    if options.postgres and set(options.faults or ()) & set(FILE_FAULTS):
+        parser.error("--postgres has no file to lock")
     changes: dict[str, Any] = {}
     if options.ingress is not None:
         changes = {"server": {"ingress": {"replicas": options.ingress}}}
@@ -200,9 +271,11 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(postgres()) if options.postgres else None
         url = None if database is None else database.url
-        home = stack.enter_context(scratch_home(options.home, changes, url))
+        path = None if database is None else stack.enter_context(tcp_proxy(database.socket))
+        behind = None if path is None or url is None else path.url(url)
+        home = stack.enter_context(scratch_home(options.home, changes, behind))
         with serving(home) as server:
-            traffic, faults = asyncio.run(run(server, database, options))
+            traffic, faults = asyncio.run(run(server, database, path, options))
         kept = compare(traffic, *read_back(home, url, traffic.run))
         return report(traffic, faults, kept, "PostgreSQL" if url else "SQLite", options.json)
 

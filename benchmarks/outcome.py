@@ -94,6 +94,8 @@ class Kept:
         stored: Events of this run in the database.
         lost: Acknowledged events that are not there, or are there with other content.
         twice: Event ids that are there more than once.
+        refused: Events that were refused and not sent again.
+        refused_stored: Those of them that are there all the same.
         items: Items acknowledged.
         items_lost: Items that are missing or older than what was acknowledged.
     """
@@ -103,6 +105,8 @@ class Kept:
     stored: int
     lost: list[str]
     twice: list[str]
+    refused: int
+    refused_stored: list[str]
     items: int
     items_lost: list[str]
 
@@ -117,6 +121,8 @@ def compare(traffic: Traffic, rows: Sequence[tuple[str, Fact]], revisions: dict[
         stored=len(facts),
         lost=sorted(one for one, fact in traffic.acknowledged.items() if facts.get(one) != fact),
         twice=sorted(one for one, count in counts.items() if count > 1),
+        refused=len(traffic.refused),
+        refused_stored=sorted(traffic.refused & set(facts)),
         items=len(traffic.item_revisions),
         items_lost=sorted(
             one for one, newest in traffic.item_revisions.items() if revisions.get(one, -1) < newest
@@ -180,11 +186,13 @@ def show_effects(effects: Sequence[Effect], console: Console) -> None:
 
 def show_kept(kept: Kept, console: Console) -> None:
     """Acknowledged beside stored."""
-    table = Table("writes", "sent", "acknowledged", "stored", "lost", "stored twice")
+    headings = ("writes", "sent", "acknowledged", "stored", "lost", "stored twice")
+    table = Table(*headings, "refused for good", "refused but stored")
     events = (kept.sent, kept.acknowledged, kept.stored, len(kept.lost), len(kept.twice))
+    events += (kept.refused, len(kept.refused_stored))
     table.add_row("events", *(str(one) for one in events))
     if kept.items:
-        table.add_row("items", "", str(kept.items), "", str(len(kept.items_lost)), "")
+        table.add_row("items", "", str(kept.items), "", str(len(kept.items_lost)))
     console.print(table)
 
 
@@ -205,6 +213,10 @@ def report(traffic: Traffic, faults: Sequence[Fault], kept: Kept, store: str, pa
     for line in dict.fromkeys(traffic.rejected):
         console.print(f"rejected: {line}", markup=False, highlight=False)
     errors = sum(call.status == 500 for call in traffic.calls)
+    alive = [one for one in effects if one.fault != RESTART]
+    reads, unanswered = sum(one.reads for one in alive), sum(one.failed for one in alive)
+    if reads:
+        console.print(f"reads answered while something was broken: {1 - unanswered / reads:.3%} of {reads}")
     lost = len(kept.lost) + len(kept.twice) + len(kept.items_lost)
     refused = len(traffic.rejected)
     content = {
@@ -221,10 +233,10 @@ def report(traffic: Traffic, faults: Sequence[Fault], kept: Kept, store: str, pa
     write_json(path, content)
     console.print(
         f"answers with 500: {errors}; acknowledged writes lost or stored twice: {lost}; "
-        f"good writes refused for good: {refused}",
+        f"good writes refused for good: {refused}; refused writes stored: {len(kept.refused_stored)}",
         style="bold",
     )
-    return 1 if errors or lost or refused else 0
+    return 1 if errors or lost or refused or kept.refused_stored else 0
 
 
 def _row(call: Call, zero: float) -> list[Any]:

@@ -24,6 +24,8 @@ WRITE_SECONDS = 30.0
 ITEM_IDS = 200
 _SEARCHES = ("space opera with robots", "a quiet family drama", "heist gone wrong", "animated adventure")
 _LONGEST_PAUSE = 2.0
+REFUSALS = frozenset({"store_unavailable", "overloaded", "not_ready"})
+"""Codes of errors that promise that nothing was stored, nor will be."""
 
 Fact = tuple[str, str, str]
 
@@ -69,6 +71,7 @@ class Traffic:
         calls: Every request with its outcome.
         acknowledged: ``event_id`` -> (user, item, event) of every acknowledged event.
         sent: Ids of all events that were sent at least once.
+        refused: Ids of events that were sent once and refused with a promise that nothing is stored.
         item_revisions: Item id -> newest acknowledged revision.
         rejected: Answers that a retry cannot mend, which none should have.
         examples: (status, code) -> the beginning of one such answer.
@@ -85,6 +88,7 @@ class Traffic:
     calls: list[Call] = field(default_factory=list)
     acknowledged: dict[str, Fact] = field(default_factory=dict)
     sent: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
     item_revisions: dict[str, int] = field(default_factory=dict)
     rejected: list[str] = field(default_factory=list)
     examples: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -104,6 +108,7 @@ class Traffic:
             work = [self._read_for_ever(reads, 0.7 * self.rate)]
             work += [self._write_events(writes, number, each, 1) for number in range(WRITERS)]
             work += [self._write_events(writes, number, each, BATCH) for number in range(WRITERS)]
+            work.append(self._write_once(writes, 0.05 * self.rate))
             if self.with_items:
                 work.append(self._write_items(writes, 0.05 * self.rate))
             await asyncio.gather(*work)
@@ -153,6 +158,22 @@ class Traffic:
                 self.acknowledged.update(facts)
                 if answer.get("accepted") != size:
                     self.rejected.append(f"{size} events were acknowledged with {answer}")
+
+    async def _write_once(self, client: httpx.AsyncClient, rate: float) -> None:
+        """Events whose sender never tries again, one after the other."""
+        chooser = random.Random(3)
+        number = 0
+        while not await self._pause(chooser.expovariate(rate)):
+            number += 1
+            event_id = f"{self.run}-once-{number}"
+            fact = (chooser.choice(self.users), chooser.choice(self.items), "view")
+            body = dict(zip(("user_id", "item_id", "event"), fact, strict=True), event_id=event_id)
+            self.sent.add(event_id)
+            call, _ = await self._call(client, "event", "/v1/events", body, WRITE_SECONDS)
+            if call.good:
+                self.acknowledged[event_id] = fact
+            elif call.code in REFUSALS:
+                self.refused.add(event_id)
 
     async def _write_items(self, client: httpx.AsyncClient, rate: float) -> None:
         chooser = random.Random(2)

@@ -60,6 +60,10 @@ class ForbiddenError(RecserveError):
     status = 403
 
 
+class UncheckedKeyError(StoreError):
+    """A key that may have been revoked: the store could not be asked for too long."""
+
+
 class RateLimitedError(RecserveError):
     """A key that is used more often than it may be.
 
@@ -209,15 +213,16 @@ class Keyring:
     Once a store has a key, even a revoked one, every call needs a good one. Without any key all calls are
     let in, unless the server can be reached from elsewhere: then none is.
 
-    A background thread follows the store, so a revoked key is refused everywhere within about a second. A
-    store that is down keeps the keys as they were last seen. Before they were seen for the first time
-    nobody is let in.
+    A background thread follows the store, so a revoked key is refused everywhere within about a second.
+    While the store is down, the keys as they were last seen are good until they are ``max_age`` seconds old;
+    then nobody is let in before they can be read again, or before they were seen for the first time.
 
     Args:
         store: Where the keys are.
         exposed: Whether other machines can reach the server.
         rate_limit: Requests a second of a key that has no limit of its own; None for no limit. Each process
             counts for itself.
+        max_age: Seconds for which keys are good without the store being asked.
         clock: Seconds of a clock that never goes back.
     """
 
@@ -227,12 +232,15 @@ class Keyring:
         *,
         exposed: bool = False,
         rate_limit: float | None = None,
+        max_age: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._exposed = exposed
         self._rate_limit = rate_limit
+        self._max_age = max_age
         self._clock = clock
+        self._seen = clock()
         self._version: int | None = None
         self._any = False
         self._known: Mapping[str, _Known] = {}
@@ -267,12 +275,14 @@ class Keyring:
     def refresh(self) -> None:
         """Look at the store now; it never raises for a store that is down."""
         with self._refreshing:
+            asked = self._clock()
             try:
                 # The counter is read before the keys: at worst they are newer than it, and read again.
                 version = self._store.pulse().keys
                 if version != self._version:
                     self._replace(self._store.keys())
                     self._version = version
+                self._seen = asked
             except StoreError as error:
                 if not self._failing:
                     logger.warning("API keys cannot be read, going on with those known: %s", error)
@@ -334,6 +344,7 @@ class Keyring:
             RateLimitedError: Too many calls with this key.
             ForbiddenError: The key lacks the scope.
             NotReadyError: The keys could not be read yet.
+            UncheckedKeyError: The store could not be asked for too long.
         """
         if not self.required:
             return ANONYMOUS
@@ -341,6 +352,11 @@ class Keyring:
             raise NotReadyError("the API keys cannot be read yet")
         if presented is None:
             raise UnauthorizedError(self._advice())
+        if (age := self._clock() - self._seen) > self._max_age:
+            raise UncheckedKeyError(
+                f"the store could not be asked for {age:.0f} s whether API keys are still good; "
+                "come back in a moment"
+            )
         key_id, secret = parse_key(presented) or ("", presented[:256])
         known = self._known.get(key_id)
         expected = _NO_HASH if known is None else known.secret_hash

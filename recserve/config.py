@@ -173,6 +173,20 @@ class ServerConfig(_Strict):
     max_wait_ms: int = Field(
         1000, ge=10, description="A request that would wait longer for a place in a batch gets 503 at once."
     )
+    max_connections: int = Field(
+        16_384,
+        ge=16,
+        description="Connections that are accepted; fewer where the limit of open files is lower.",
+    )
+    max_connections_per_address: int | None = Field(
+        None,
+        ge=1,
+        description="Connections from one address; default: a quarter of all. Behind a load balancer, which "
+        "is one address, as many as `max_connections`.",
+    )
+    receive_seconds: int = Field(
+        10, ge=1, le=60, description="A request that has not arrived after this long is answered with 408."
+    )
     max_body_bytes: int = Field(2_000_000, ge=1_000)
     max_bulk_bytes: int = Field(
         20_000_000, ge=1_000, description="Longest body of up to 10,000 events, items or users."
@@ -194,6 +208,12 @@ class ServerConfig(_Strict):
         gt=0,
         description="Requests a second of an API key without a limit of its own, counted by each ingress "
         "replica for itself; null for no limit.",
+    )
+    keys_max_age_seconds: float = Field(
+        10.0,
+        ge=2,
+        description="How long API keys stay good while the store cannot be asked whether they were revoked; "
+        "then calls get 503.",
     )
     cors_origins: tuple[str, ...] = Field(
         (), description="Origins whose pages may call the API from a browser, such as https://shop.example."

@@ -84,6 +84,12 @@ class StoreError(RecserveError):
     status = 503
 
 
+class OutcomeUnknownError(StoreError):
+    """A write whose fate is unknown: the store stopped answering while it was being committed."""
+
+    code = "outcome_unknown"
+
+
 class NotReadyError(RecserveError):
     """The server is up but has nothing to serve yet."""
 

@@ -17,6 +17,7 @@ from recserve.errors import ConfigError
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole
 from recserve_deployments.ingress import Ingress
+from recserve_deployments.local_server.environment import ANY_ADDRESS
 from recserve_deployments.preflight import traps
 from recserve_deployments.replica.access import serve_address
 from recserve_deployments.replica.observers import observing_plugins
@@ -147,7 +148,7 @@ def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int)
         "ray_actor_options": {
             "num_cpus": size.cpus,
             "num_gpus": size.gpus,
-            "runtime_env": {"env_vars": _environment(size)},
+            "runtime_env": {"env_vars": _variables(size)},
         },
     }
     if size.max_replicas is not None and size.max_replicas > size.replicas:
@@ -161,14 +162,11 @@ def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int)
     return deployment.options(**options)
 
 
-def _environment(size: StageConfig) -> dict[str, str]:
-    """Variables that libraries read when they are imported, so before the replica's code is."""
-    variables = _threads(size.threads)
-    # Ray hides GPUs only from workers that share a node with others of its own; a replica takes none unasked.
-    return variables if size.gpus else {**variables, "CUDA_VISIBLE_DEVICES": ""}
-
-
-def _threads(count: int) -> dict[str, str]:
+def _variables(size: StageConfig) -> dict[str, str]:
+    """What libraries read when they are imported, before the replica's code is: threads, proxies, GPUs."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    variables = {name: str(count) for name in (*names, "RAYON_NUM_THREADS")}
-    return {**variables, "TOKENIZERS_PARALLELISM": "false"}
+    variables = {name: str(size.threads) for name in (*names, "RAYON_NUM_THREADS")}
+    # Stages are called by address, which no web proxy of a node's environment must come between.
+    variables |= {"TOKENIZERS_PARALLELISM": "false", "no_grpc_proxy": f"localhost,{ANY_ADDRESS}"}
+    # Ray leaves all GPUs visible to a worker that asks for none, as we tell it to; a replica takes none unasked.
+    return variables if size.gpus else {**variables, "CUDA_VISIBLE_DEVICES": ""}

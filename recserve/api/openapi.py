@@ -51,7 +51,8 @@ _MISTAKES: Mapping[int, tuple[str, str, str, str | None]] = {
     ),
     500: ("A fault of the server.", "internal", "internal error; see the server's log", None),
     503: (
-        "Not now; come back after `Retry-After` seconds. Nothing was stored.",
+        "Not now; come back after `Retry-After` seconds. Nothing was stored, unless the code is "
+        "`outcome_unknown` or `timeout`: then nobody knows, so send it again.",
         "overloaded",
         "too many requests are waiting",
         None,

@@ -7,16 +7,19 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from recserve.data.files import make_private_folder
 
 if TYPE_CHECKING:
     from recserve.bundles.bundle import Bundle, BundleRepository
@@ -28,9 +31,22 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "recserve.yaml"
 SHOWN_PROBLEMS = 10
+PROGRESS_SECONDS = 5.0
+"""Time between two lines on the same work, where there is no terminal to draw bars on."""
 
-out = Console()
-err = Console(stderr=True)
+_FILE_WIDTH = 200
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A console that obeys NO_COLOR and COLUMNS; what goes into a file or a pipe is not cut to 80 columns."""
+    console = Console(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(stderr=stderr, width=_FILE_WIDTH)
+    return console
+
+
+out = _console()
+err = _console(stderr=True)
 
 HomeOption = Annotated[
     Path,
@@ -92,7 +108,7 @@ class State:
         """The store."""
         from recserve.store import open_store
 
-        self.home.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.home)
         return open_store(self.config.store.url, self.home)
 
     @cached_property
@@ -115,14 +131,66 @@ class State:
 
 @contextmanager
 def progress_display() -> Iterator[ProgressCallback]:
-    """A rich progress display driven by (description, done, total) calls."""
+    """A display driven by (description, done, total) calls: bars on a terminal, lines elsewhere."""
+    if not err.is_terminal:
+        yield ProgressLines()
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=not err.is_terminal) as display:
-        yield ProgressCallback(display)
+    with Progress(*columns, console=err) as display:
+        yield ProgressBars(display)
 
 
-class ProgressCallback:
-    """Shows one line for each description; a new description finishes the one before."""
+class ProgressCallback(Protocol):
+    """Shows what is being done; a new description finishes the one before."""
+
+    def __call__(self, description: str, done: int, total: int) -> None:
+        """Report progress."""
+        ...
+
+    def finish(self) -> None:
+        """Mark what is being done as done."""
+        ...
+
+
+class ProgressLines:
+    """Lines for log files: one when something begins, and every few seconds how far it is.
+
+    Args:
+        clock: Seconds of a clock that never goes back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._current: str | None = None
+        self._begun = self._said = 0.0
+
+    def __call__(self, description: str, done: int, total: int) -> None:
+        """Report progress."""
+        now = self._clock()
+        if description != self._current:
+            self._current, self._begun, self._said = description, now, now
+            _say(description)
+        elif now - self._said >= PROGRESS_SECONDS and 0 < done < total:
+            self._said = now
+            left = (now - self._begun) * (total - done) / done
+            _say(f"{description}: {done:,} of {total:,} ({done / total:.0%}), about {_duration(left)} left")
+
+    def finish(self) -> None:
+        """Nothing more is to be said."""
+
+
+def _say(line: str) -> None:
+    err.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+class ProgressBars:
+    """A bar for each description."""
 
     def __init__(self, display: Progress) -> None:
         self._display = display
@@ -134,8 +202,6 @@ class ProgressCallback:
         if description != self._current:
             self.finish()
             self._current = description
-            if not self._display.console.is_terminal:
-                self._display.console.print(description, highlight=False)
         if description not in self._tasks:
             self._tasks[description] = self._display.add_task(description, total=max(total, 1))
         self._display.update(self._tasks[description], completed=done, total=max(total, 1))

@@ -18,6 +18,7 @@ from recserve.cli.common import (
     progress_display,
     show_problems,
 )
+from recserve.data.files import make_private_folder
 from recserve.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _suggest(state: State, suggested: Mapping[str, Any]) -> None:
     path = state.home / CONFIG_NAME
     if not suggested or path.exists() or state.config_path is not None:
         return
-    state.home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(state.home)
     # Copied through JSON: what several scenarios share is written out, not as YAML's anchors.
     plain = json.loads(json.dumps(suggested))
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)

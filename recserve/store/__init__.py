@@ -42,19 +42,22 @@ from recserve.store.sql.store import SqlStore
 DEFAULT_FILE = "recserve.db"
 
 
-def open_store(url: str | None, home: Path) -> Store:
+def open_store(url: str | None, home: Path, patience: float | None = None) -> Store:
     """Open a store, creating its tables on the first use.
 
     Args:
         url: SQLAlchemy URL of an SQLite file or a PostgreSQL database, such as
             ``postgresql://user:password@host/database``; None means ``<home>/recserve.db``.
         home: The home folder, created if needed when the store lives in it.
+        patience: Seconds after which a call that the database has not begun with is given up, and a
+            statement that it has begun with is stopped; None, for work that nobody waits for, waits a minute
+            for a lock and for statements as long as they take.
 
     Raises:
         ConfigError: The URL cannot be understood, or its driver is not installed.
         StoreError: The database cannot be reached or was made by a newer recserve.
     """
-    database = Database(parse_url(url, home))
+    database = Database(parse_url(url, home), patience)
     try:
         return SqlStore(database)
     except BaseException:

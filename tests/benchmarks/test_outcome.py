@@ -87,6 +87,21 @@ def test_only_a_500_or_a_lost_write_fails_the_benchmark(
     assert (tmp_path / "out.json").exists()
 
 
+def test_a_refused_write_that_is_stored_fails_the_benchmark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = some_traffic()
+    seen.calls += [Call("read", 1.0, 2.0, 200), Call("event", 1.0, 2.0, 503, "store_unavailable")]
+    seen.sent.update(["a", "b"])
+    seen.refused.update(["a", "b"])
+    faults = [Fault("SQLite file locked", 0.5, 0.5, 3.0)]
+    assert report(seen, faults, compare(seen, [], {}), "SQLite", None) == 0
+    kept = compare(seen, [("b", FACT)], {})
+    assert (kept.refused, kept.refused_stored) == (2, ["b"])
+    assert report(seen, faults, kept, "SQLite", None) == 1
+    assert "reads answered while something was broken: 100.000% of 1" in capsys.readouterr().out
+
+
 @asynccontextmanager
 async def canned(answers: list[bytes]) -> AsyncIterator[str]:
     """A server that gives one raw answer to each connection, in turn; an empty one breaks it."""

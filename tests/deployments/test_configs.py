@@ -109,6 +109,13 @@ def every_command(cluster: dict[str, Any]) -> list[str]:
     return [command for key, value in cluster.items() if key.endswith("_commands") for command in value]
 
 
+def test_what_ray_makes_on_a_cluster_is_its_owners(cluster: dict[str, Any]) -> None:
+    for kind in ("head", "worker"):
+        starts = [one for one in cluster[f"{kind}_start_ray_commands"] if "ray start" in one]
+        assert starts
+        assert all("umask 077; ray start" in one for one in starts)
+
+
 def test_cluster_commands_are_shell_and_the_mounts_exist(cluster: dict[str, Any]) -> None:
     for command in every_command(cluster):
         checked = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True)

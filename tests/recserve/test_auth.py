@@ -18,6 +18,7 @@ from recserve.auth import (
     Keyring,
     RateLimitedError,
     UnauthorizedError,
+    UncheckedKeyError,
     create_key,
     mask_keys,
     mask_keys_in_logs,
@@ -216,6 +217,7 @@ def test_a_rate_limit_allows_two_seconds_worth_at_once_and_then_its_rate(store: 
     assert allowed(key) == 5
     assert allowed(other) == 2
     clock.now += 3600
+    keys.refresh()
     assert allowed(key) == 10
     # Looking at the store again hands out no new tokens, a new key on the way or not.
     add(store, "write")
@@ -289,6 +291,35 @@ def test_a_store_that_is_down_keeps_the_known_keys(store: Store, caplog: pytest.
     # One line an outage, not one a second.
     warned = [record.levelname for record in caplog.records if record.levelname != "INFO"]
     assert warned == ["WARNING", "WARNING"]
+
+
+def test_keys_that_cannot_be_checked_for_too_long_let_nobody_in(store: Store) -> None:
+    key, stored = add(store, "read")
+    source, clock = Failing(store), Clock()
+    keys = ring(source, clock=clock, max_age=10.0)  # type: ignore[arg-type]
+    source.down = True
+    clock.now += 10.0
+    keys.refresh()
+    assert keys.admit(key, "read")
+    store.revoke_key(stored.key_id, 9)  # by somebody who reaches the database
+    clock.now += 0.1
+    keys.refresh()
+    with pytest.raises(UncheckedKeyError, match="could not be asked for 10 s") as refused:
+        keys.admit(key, "read")
+    assert (refused.value.status, refused.value.code) == (503, "store_unavailable")
+    source.down = False
+    keys.refresh()
+    with pytest.raises(UnauthorizedError):
+        keys.admit(key, "read")
+
+
+def test_a_server_without_keys_stays_open_while_the_store_is_down(store: Store) -> None:
+    source, clock = Failing(store), Clock()
+    keys = ring(source, clock=clock)  # type: ignore[arg-type]
+    source.down = True
+    clock.now += 1000.0
+    keys.refresh()
+    assert keys.admit(None, "admin") == "anonymous"
 
 
 def test_looking_at_once_is_shared_and_at_most_once_a_second(store: Store) -> None:

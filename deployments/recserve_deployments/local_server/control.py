@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from recserve.config import Config, ServerConfig
+from recserve.config import Config
 from recserve.data.entities import now_ms
+from recserve.data.files import make_private_folder
 from recserve.errors import RuntimeEnvironmentError
 from recserve.store import open_store
 from recserve_deployments.local_server import environment, ports
@@ -52,7 +53,7 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
             reach a server that has no API key.
     """
     home = home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     host = ports.check_host(config.server.host)
     _refuse_second_server(home)
     _need_key(home, config, host)
@@ -65,8 +66,7 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
     shutil.rmtree(directory / "ray", ignore_errors=True)
     server_id = uuid.uuid4().hex
     chosen = ports.choose_ports(str(home))
-    public, most = (host, config.server.port), _most_requests(config.server)
-    variables = environment.server_environment(home, directory, chosen, public, most)
+    variables = environment.server_environment(home, directory, chosen, host, config.server)
     log = logs / "server.log"
     state = ServerState(
         server_id=server_id,
@@ -95,12 +95,6 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
         )
     created = psutil.Process(process.pid).create_time()
     return state.model_copy(update={"pid": process.pid, "created": created})
-
-
-def _most_requests(server: ServerConfig) -> int:
-    """Recommendations that all ingress replicas hold: those in batches, and those that wait for one."""
-    replicas = max(server.ingress.replicas, server.ingress.max_replicas or 1)
-    return replicas * (server.max_batch * server.batches_in_flight + server.max_queue)
 
 
 def _refuse_second_server(home: Path) -> None:
@@ -244,7 +238,7 @@ def join(home: Path, config: Config, address: str, report: Report) -> ServerStat
             could reach a server that has no API key.
     """
     home = home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     host = ports.check_host(config.server.host)
     _refuse_second_server(home)
     _need_key(home, config, host)
@@ -317,10 +311,11 @@ def connected(home: Path, state: ServerState) -> Iterator[None]:
     # Ray itself would try for minutes.
     if not ports.accepts(address):
         raise RuntimeEnvironmentError(f"no Ray cluster answers at {address or 'an unknown address'}")
-    variables: Mapping[str, str] = environment.SERVE_FLAGS
     if state.owned:
-        variables = environment.client_environment(home)
-    os.environ.update(variables)
+        os.environ.update(environment.client_environment(home))
+    else:
+        head = address.rpartition(":")[0]
+        os.environ.update(environment.SERVE_FLAGS | environment.without_web_proxy(os.environ, head))
     import ray
 
     try:

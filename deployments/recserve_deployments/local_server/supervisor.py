@@ -23,6 +23,7 @@ import psutil
 
 from recserve.auth import mask_keys_in_logs
 from recserve.errors import RecserveError, RuntimeEnvironmentError
+from recserve_deployments.local_server.haproxy import check_script
 from recserve_deployments.local_server.ports import LOOPBACK
 from recserve_deployments.local_server.state_file import Order, remove_state, write_state
 
@@ -80,6 +81,7 @@ class Supervisor:
 
     def _start(self) -> None:
         self._catch_signals()
+        check_script(Path(os.environ["RAY_SERVE_HAPROXY_BINARY_PATH"]), self._state.port)
         self._start_ray()
         from recserve_deployments.app import AppArgs
         from recserve_deployments.local_server.deploy import deploy, start_serve, wait_until_ready

@@ -41,6 +41,11 @@ def open_keyring(opened: Opened) -> Keyring:
     """The keys of a replica's store, followed from now on; blocks."""
     mask_keys_in_logs()
     server = opened.config.server
-    keyring = Keyring(opened.store, exposed=exposed(server.host), rate_limit=server.rate_limit)
+    keyring = Keyring(
+        opened.store,
+        exposed=exposed(server.host),
+        rate_limit=server.rate_limit,
+        max_age=server.keys_max_age_seconds,
+    )
     keyring.start()
     return keyring

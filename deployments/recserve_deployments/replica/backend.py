@@ -67,7 +67,7 @@ class GraphBackend(StoredBackend):
     async def sample_users(self, limit: int) -> Sequence[str]:
         """Users of the newest events; none while the store cannot be reached."""
         try:
-            return await self.in_store(self._store.recent_users, limit)
+            return await self.read_store(self._store.recent_users, limit)
         except StoreError:
             return []
 

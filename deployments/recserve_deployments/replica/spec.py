@@ -18,6 +18,10 @@ from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole, ResolvedConfig
 from recserve.store import Store, open_store
 
+STORE_PATIENCE = 10.0
+"""Seconds that the store may take for a call: a write that waits for so long, and then is still being
+committed for as long again, is answered before Serve ends the request."""
+
 
 @dataclass(frozen=True)
 class ReplicaSpec:
@@ -49,7 +53,7 @@ class ReplicaSpec:
             config=config,
             registry=registry,
             resolved=registry.resolve(config, self.role),
-            store=open_store(config.store.url, home),
+            store=open_store(config.store.url, home, STORE_PATIENCE),
             repository=BundleRepository(home, config.bundles),
         )
 

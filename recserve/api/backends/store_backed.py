@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
+from recserve.api.backends.store_threads import StoreThreads
 from recserve.data.entities import Event, Item, User, now_ms
-from recserve.errors import NotReadyError, RecserveError, StoreError
+from recserve.errors import NotReadyError, OutcomeUnknownError, RecserveError, StoreError
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 from recserve.serving.state.live_catalogue import CatalogueView
@@ -27,10 +28,10 @@ from recserve.store import (
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 _AUDITED_IDS = 100
 _PING_SECONDS = 1.0
-_THREADS = 32
 
 
 class StoredBackend:
@@ -44,13 +45,19 @@ class StoredBackend:
     def __init__(self, store: Store, pipeline: Callable[[], Pipeline]) -> None:
         self._store = store
         self._served = pipeline
-        # Threads of its own: a store that hangs must not take those that stages need. And many of them,
-        # because writes that wait together are made durable together.
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store-backend")
+        # Threads of their own: a store that hangs must not take those that stages need, and writes that
+        # wait for a lock must not stop reads, which on SQLite need none.
+        self._readers = StoreThreads("store-reads", threads=16, queue=256)
+        # Many, because writes that wait together are made durable together.
+        self._writers = StoreThreads("store-writes", threads=32, queue=256, late=OutcomeUnknownError)
 
-    async def in_store(self, call: Callable[..., T], *arguments: Any) -> T:
-        """Call a method of the store without blocking the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+    async def read_store(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Call a reading method of the store without blocking the event loop."""
+        return await self._readers.run(partial(call, *arguments, **named))
+
+    async def write_store(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Call a writing method of the store without blocking the event loop."""
+        return await self._writers.run(partial(call, *arguments, **named))
 
     def _pipeline(self) -> Pipeline | None:
         try:
@@ -61,7 +68,7 @@ class StoredBackend:
     async def store_problem(self) -> str | None:
         """What is wrong with the store in one line, None if it answers."""
         try:
-            await asyncio.wait_for(self.in_store(self._store.ping), _PING_SECONDS)
+            await asyncio.wait_for(self.read_store(self._store.ping), _PING_SECONDS)
         except StoreError as error:
             return error.message
         except TimeoutError:
@@ -87,7 +94,7 @@ class StoredBackend:
 
     async def add_events(self, events: Sequence[Event]) -> int:
         """See :meth:`recserve.api.Backend.add_events`."""
-        stored = await self.in_store(self._store.add_events, events)
+        stored = await self.write_store(self._store.add_events, events)
         pipeline = self._pipeline()
         # Of a repeated batch nobody knows which events are new: an outcome counts once or not at all.
         if pipeline is not None and stored == len(events):
@@ -101,7 +108,7 @@ class StoredBackend:
         """The store's version of an item, the bundle's where the store does not know it or is down."""
         pipeline = self._pipeline()
         try:
-            return await self.in_store(self._item, item_id, pipeline)
+            return await self.read_store(self._item, item_id, pipeline)
         except StoreError:
             known = None if pipeline is None else _item_of(pipeline.live.view, item_id)
             if known is None:
@@ -117,19 +124,19 @@ class StoredBackend:
 
     async def list_items(self, after: str | None, limit: int) -> Sequence[Item]:
         """See :meth:`recserve.api.Backend.list_items`."""
-        return await self.in_store(self._store.list_items, after, limit)
+        return await self.read_store(self._store.list_items, after, limit)
 
     async def upsert_items(self, items: Sequence[Item]) -> tuple[int, int]:
         """See :meth:`recserve.api.Backend.upsert_items`."""
         items = list({item.item_id: item for item in items}.values())
         pipeline = self._pipeline()
         vectors = None if pipeline is None else await pipeline.item_vectors(items)
-        accepted = await self.in_store(self._store.upsert_items, items, vectors)
+        accepted = await self.write_store(self._store.upsert_items, items, vectors)
         return accepted, 0 if vectors is None else len(vectors.by_id)
 
     async def patch_items(self, patches: Sequence[ItemPatch]) -> Sequence[str]:
         """See :meth:`recserve.api.Backend.patch_items`."""
-        unknown, changed = await self.in_store(self._patch, patches)
+        unknown, changed = await self.write_store(self._patch, patches)
         pipeline = self._pipeline()
         if pipeline is not None and changed:
             try:
@@ -161,11 +168,11 @@ class StoredBackend:
         vectors = await pipeline.item_vectors([state.item for state in changed])
         if vectors is not None:
             versions = {state.item.item_id: state.changed for state in changed}
-            await self.in_store(self._store.set_vectors, vectors, versions)
+            await self.write_store(self._store.set_vectors, vectors, versions)
 
     async def delete_items(self, item_ids: Sequence[str], actor: str) -> int:
         """See :meth:`recserve.api.Backend.delete_items`."""
-        deleted = await self.in_store(self._store.delete_items, item_ids)
+        deleted = await self.write_store(self._store.delete_items, item_ids)
         if deleted:
             target = item_ids[0] if len(item_ids) == 1 else f"{len(item_ids)} items"
             await self._audit(
@@ -175,33 +182,33 @@ class StoredBackend:
 
     async def history(self, user_id: str, limit: int) -> Sequence[Event]:
         """See :meth:`recserve.api.Backend.history`."""
-        return (await self.in_store(self._store.histories, [user_id], limit))[user_id]
+        return (await self.read_store(self._store.histories, [user_id], limit))[user_id]
 
     async def user(self, user_id: str) -> User | None:
         """See :meth:`recserve.api.Backend.user`."""
-        return (await self.in_store(self._store.users, [user_id])).get(user_id)
+        return (await self.read_store(self._store.users, [user_id])).get(user_id)
 
     async def list_users(self, after: str | None, limit: int) -> Sequence[User]:
         """See :meth:`recserve.api.Backend.list_users`."""
-        return await self.in_store(self._store.list_users, after, limit)
+        return await self.read_store(self._store.list_users, after, limit)
 
     async def upsert_users(self, users: Sequence[User]) -> int:
         """See :meth:`recserve.api.Backend.upsert_users`."""
-        return await self.in_store(self._store.upsert_users, users)
+        return await self.write_store(self._store.upsert_users, users)
 
     async def patch_users(self, patches: Sequence[UserPatch]) -> Sequence[str]:
         """See :meth:`recserve.api.Backend.patch_users`."""
-        return await self.in_store(self._store.patch_users, patches)
+        return await self.write_store(self._store.patch_users, patches)
 
     async def merge_user(self, source: str, target: str) -> int:
         """See :meth:`recserve.api.Backend.merge_user`."""
-        moved = await self.in_store(self._store.merge_user, source, target)
+        moved = await self.write_store(self._store.merge_user, source, target)
         self._forget(source)
         return moved
 
     async def delete_user(self, user_id: str, actor: str) -> DeletionReceipt:
         """See :meth:`recserve.api.Backend.delete_user`."""
-        receipt = await self.in_store(self._store.delete_user, user_id)
+        receipt = await self.write_store(self._store.delete_user, user_id)
         self._forget(user_id)
         counts = {"events": receipt.events, "exposures": receipt.exposures, "profiles": receipt.profiles}
         # The log must not be what keeps the person's id.
@@ -217,7 +224,7 @@ class StoredBackend:
     async def _audit(self, actor: str, action: str, target: str, detail: dict[str, Any]) -> None:
         entry = AuditEntry(now_ms(), actor, action, target, detail)
         try:
-            await self.in_store(self._store.add_audit, entry)
+            await self.write_store(self._store.add_audit, entry)
         except StoreError as error:  # what was done is done, and its caller must hear so
             logger.error("%s of %s by %s is missing in the audit log: %s", action, target, actor, error)
 

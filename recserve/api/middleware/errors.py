@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,11 +19,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recserve.api.schemas.responses import dumps
 from recserve.config import nearest
-from recserve.errors import InvalidRequestError, OverloadedError, RecserveError, StoreError
+from recserve.errors import (
+    InvalidRequestError,
+    OutcomeUnknownError,
+    OverloadedError,
+    RecserveError,
+    StoreError,
+)
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 1
+REQUEST_SECONDS = 28.0
+"""How long a request may take, its body included: less than Serve allows, so that its client gets JSON."""
+
+SEND_AGAIN = (
+    "whether a write was stored is not known, so send it again: what is there already, such as an event with "
+    "the same event_id, does not count twice"
+)
 _SHOWN = 80
 
 
@@ -39,6 +54,13 @@ class UnsupportedMediaTypeError(RecserveError):
     status = 415
 
 
+class RequestTimeoutError(RecserveError):
+    """A request that is not done when its time is over."""
+
+    code = "timeout"
+    status = 503
+
+
 class BodyTooLargeError(RecserveError):
     """The body is longer than the server accepts."""
 
@@ -49,13 +71,20 @@ class BodyTooLargeError(RecserveError):
 def answer_error(request: Request, error: RecserveError) -> Response:
     """Tell the client, and the log if it is not the client's mistake."""
     # A line for each refusal would make an overload worse; metrics count them.
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, OverloadedError):
-        logger.warning("%s %s: %s: %s", request.method, request.url.path[:200], error.code, error)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.code != OverloadedError.code:
+        logger.warning("%s %s: %s: %s", request.method, _shown_path(request.scope), error.code, error)
     message = error.message
-    if isinstance(error, StoreError):
-        # Where the database is, and what it said, is for the log.
+    # Where the database is, and what it said, is for the log.
+    if isinstance(error, OutcomeUnknownError):
+        message = f"the store stopped answering; {SEND_AGAIN}"
+    elif isinstance(error, StoreError):
         message = "the store cannot be used now; nothing was stored, come back in a moment"
     return envelope(error.status, error.code, message, error.field)
+
+
+def _shown_path(scope: Scope) -> str:
+    """The path for a log: encoded again, because a line feed in it would begin a line of its own."""
+    return quote(scope["path"][:200])
 
 
 def envelope(
@@ -149,11 +178,21 @@ class ErrorMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._app(scope, receive, watched)
         except ClientDisconnect:
             logger.debug("client left before its request was complete")
+        except TimeoutError:
+            logger.warning(
+                "%s %s is not done after %g s", scope["method"], _shown_path(scope), REQUEST_SECONDS
+            )
+            if started:
+                raise
+            text = f"not done after {REQUEST_SECONDS:g} s; {SEND_AGAIN}"
+            response = envelope(RequestTimeoutError.status, RequestTimeoutError.code, text, None)
+            await response(scope, receive, send)
         except Exception:
-            logger.exception("unhandled error in %s %s", scope["method"], scope["path"][:200])
+            logger.exception("unhandled error in %s %s", scope["method"], _shown_path(scope))
             if started:
                 raise
             response = envelope(500, RecserveError.code, "internal error; see the server's log", None)

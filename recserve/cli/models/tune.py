@@ -214,8 +214,10 @@ class _TrialDisplay:
         if self._live is not None:
             self._live.update(self._table())
         elif record.state != "running" and (before is None or before.state != record.state):
+            ended = sum(one.state != "running" for one in self._records.values())
             err.print(
-                f"trial {record.number} {record.state}{_figure(record)}: {_listed(record.values)}",
+                f"{ended} of {self._wanted}: trial {record.number} {record.state}{_figure(record)}: "
+                f"{_listed(record.values)}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,

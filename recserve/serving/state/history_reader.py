@@ -152,7 +152,7 @@ class StoreReader:
 
     def _at_hand(self, user_ids: Sequence[str]) -> Reading | None:
         """What is known, if nothing was committed since it was read: no thread and no query is needed."""
-        if self._version is None or self._version != self.store.version():
+        if self._version is None or self._version != self.store.version() or self.live.due:
             return None
         people = self.known.current(user_ids)
         return Reading(people, TrialCounts.none(0)) if len(people) == len(user_ids) else None

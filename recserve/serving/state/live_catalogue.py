@@ -260,12 +260,12 @@ class CatalogueFollower:
         Raises:
             StoreError: The view is older and the store cannot be reached.
         """
-        if self.view.version >= version and not self._is_due():
+        if self.view.version >= version and not self.due:
             return self.view
         with self._lock:
             if self.view.version < version:
                 self._follow(version)
-            if self._is_due():
+            if self.due:
                 self._rebuild()
             return self.view
 
@@ -277,7 +277,9 @@ class CatalogueFollower:
             logger.warning("the catalogue's changes cannot be read: %s", error)
             return self.view
 
-    def _is_due(self) -> bool:
+    @property
+    def due(self) -> bool:
+        """Whether changes that were read are to be put into the view now, which :meth:`at_least` does."""
         return self._dirty and time.monotonic() >= self._rebuild_at
 
     def _follow(self, wanted: int) -> None:

@@ -15,24 +15,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from recserve.errors import ConfigError, StoreError
+from recserve.errors import OutcomeUnknownError, StoreError
 from recserve.store.sql import erasure
+from recserve.store.sql.engines import LOCK_SECONDS, is_busy, make_engine
 
 T = TypeVar("T")
 
 _log = logging.getLogger("recserve.store")
 
-_PATIENCE_SECONDS = 60.0
-"""How long a transaction competes for the lock before it gives up."""
-
-_SQLITE_BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _POSTGRES_RETRY_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _NOBODYS_FAULT = (OperationalError, InterfaceError, PoolTimeout)
 _SCHEMA_LOCK = 7_261_873_411_029_455_123  # any fixed number that no other application uses
@@ -83,17 +80,17 @@ class Database:
 
     Args:
         url: A URL from :func:`recserve.store.parse_url`.
+        patience: See :func:`recserve.store.open_store`.
 
     Raises:
         ConfigError: The driver of PostgreSQL is not installed.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, patience: float | None = None) -> None:
         self.label = f"{url.get_backend_name()} at {_place(url)}"
         self._secrets = tuple(secret for secret in (url.password, url.query.get("password")) if secret)
-        self._engine = (
-            _postgres_engine(url) if url.get_backend_name() == "postgresql" else _sqlite_engine(url)
-        )
+        self.patience = patience
+        self._engine = make_engine(url, patience)
         self._closed = False
         self._watch = None if self.is_postgres else _Watch(str(url.database))
 
@@ -117,16 +114,22 @@ class Database:
         """
         return self._transact(work, writing=False)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T], until: float | None = None) -> T:
         """Run ``work`` in a writing transaction; committed and durable when this returns.
 
         ``work`` may run several times (after a deadlock, a lost connection, a lock that was not
         granted), so running it twice must have the effect of once.
 
+        Args:
+            work: What to do.
+            until: No further attempt is made after this moment of the monotonic clock; default: as long as
+                the patience lasts.
+
         Raises:
-            StoreError: The database failed; nothing of ``work`` was acknowledged.
+            OutcomeUnknownError: The connection was lost while committing.
+            StoreError: The database failed; nothing was written.
         """
-        return self._transact(work, writing=True)
+        return self._transact(work, writing=True, until=until)
 
     def create_schema(self, create: Callable[[Connection], None]) -> None:
         """Run ``create`` in a transaction that no other process can be inside of at the same time."""
@@ -163,24 +166,32 @@ class Database:
             self._watch.close()
         self._engine.dispose()
 
-    def _transact(self, work: Callable[[Connection], T], *, writing: bool) -> T:
+    def _transact(self, work: Callable[[Connection], T], *, writing: bool, until: float | None = None) -> T:
         if self._closed:
             raise StoreError("the store is closed")
-        give_up = time.monotonic() + _PATIENCE_SECONDS
+        patience = LOCK_SECONDS if self.patience is None else self.patience
+        give_up = time.monotonic() + patience if until is None else until
         attempt = 0
         reconnects = 1
+        uncertain = False
         while True:
+            committing = False
             try:
                 with self._connect(writing) as connection, connection.begin():
-                    return work(connection)
+                    result = work(connection)
+                    committing = writing
+                return result
             except DBAPIError as error:
-                if error.connection_invalidated and reconnects:
+                in_time = time.monotonic() < give_up
+                # What a later attempt finds out does not tell what became of an earlier commit.
+                uncertain = uncertain or (committing and _may_be_committed(error))
+                if error.connection_invalidated and reconnects and in_time:
                     reconnects -= 1  # a server that restarted: the pool's connections are all stale
                     continue
-                if not _worth_retrying(error) or time.monotonic() > give_up:
-                    raise self._explained(error) from None
+                if not _worth_retrying(error) or not in_time:
+                    raise self._explained(error, uncertain) from None
             except (SQLAlchemyError, sqlite3.Error) as error:
-                raise self._explained(error) from None
+                raise self._explained(error, uncertain) from None
             attempt += 1
             time.sleep(random.uniform(0.5, 1.0) * min(0.002 * 2**attempt, 0.1))
 
@@ -191,12 +202,14 @@ class Database:
             return connection.execution_options(isolation_level=level)
         return connection.execution_options(recserve_writing=writing)
 
-    def _explained(self, error: Exception) -> StoreError:
+    def _explained(self, error: Exception, uncertain: bool = False) -> StoreError:
         cause = getattr(error, "orig", None) or error
         reason = " ".join(str(cause).split()) or type(cause).__name__
         for secret in self._secrets:
             reason = reason.replace(str(secret), "***")
-        kind = DatabaseUnavailableError if isinstance(error, _NOBODYS_FAULT) else StoreError
+        kind: type[StoreError] = OutcomeUnknownError
+        if not uncertain:
+            kind = DatabaseUnavailableError if isinstance(error, _NOBODYS_FAULT) else StoreError
         return kind(f"the store ({self.label}) failed: {reason}{_mend(reason)}")
 
 
@@ -207,7 +220,7 @@ def _mend(reason: str) -> str:
         ("not a database", "the file is damaged or belongs to another program; move it away"),
         ("malformed", "the file is damaged; restore it from a backup"),
         ("disk is full", "free some space"),
-        ("locked", "another program has held the file for a minute; stop it or try again"),
+        ("locked", "another program holds the file; stop it or try again"),
         ("Connection refused", "check that the server runs and that the URL is right"),
     ):
         if symptom in reason:
@@ -223,79 +236,10 @@ def _place(url: URL) -> str:
 
 
 def _worth_retrying(error: DBAPIError) -> bool:
-    cause = error.orig
-    if isinstance(cause, sqlite3.OperationalError):
-        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY_CODES
-    return getattr(cause, "sqlstate", None) in _POSTGRES_RETRY_STATES
+    return is_busy(error.orig) or getattr(error.orig, "sqlstate", None) in _POSTGRES_RETRY_STATES
 
 
-def _sqlite_engine(url: URL) -> Engine:
-    path = Path(str(url.database))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot create the folder of the store {path}: {error.strerror}") from None
-    engine = create_engine(
-        url,
-        pool_size=8,
-        max_overflow=56,  # more than the threads of an event loop: readers never wait for each other
-        connect_args={"timeout": 10.0, "check_same_thread": False},
-        insertmanyvalues_page_size=2000,
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions on its own
-        _with_patience(lambda: _use_write_ahead_log(connection))
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        # What is deleted is overwritten with zeros: a person who is forgotten leaves no trace.
-        connection.execute("PRAGMA secure_delete=ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writing = connection.get_execution_options().get("recserve_writing", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-    return engine
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    # Reading first: switching needs an exclusive lock, so it is done once in a file's life.
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _with_patience(action: Callable[[], None]) -> None:
-    """SQLite does not wait by itself when two processes switch a new file to WAL at once."""
-    give_up = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            return action()
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in _SQLITE_BUSY_CODES
-            if not busy or time.monotonic() > give_up:
-                raise
-        time.sleep(random.uniform(0.005, 0.02))
-
-
-def _postgres_engine(url: URL) -> Engine:
-    try:
-        import psycopg  # noqa: F401  (only to say what is missing before SQLAlchemy does)
-    except ImportError:
-        raise ConfigError(
-            "a PostgreSQL store needs a driver: pip install 'recserve[postgres]'", field="store.url"
-        ) from None
-    defaults = {
-        "connect_timeout": "5",
-        "application_name": "recserve",
-        # A server-wide synchronous_commit=off must not weaken what is acknowledged here.
-        "options": "-c synchronous_commit=on",
-    }
-    return create_engine(
-        url,
-        pool_size=8,
-        max_overflow=24,
-        connect_args={key: value for key, value in defaults.items() if key not in url.query},
-        insertmanyvalues_page_size=2000,
-    )
+def _may_be_committed(error: DBAPIError) -> bool:
+    """Whether a commit that failed may have reached the disk all the same."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    return error.connection_invalidated or code == sqlite3.SQLITE_IOERR

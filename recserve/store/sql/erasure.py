@@ -17,6 +17,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
+from recserve.store.sql.engines import unhurried
+
 _log = logging.getLogger("recserve.store")
 
 _TURNS = 20
@@ -35,7 +37,11 @@ def vacuum(engine: Engine, tables: Sequence[str]) -> None:
     """Let PostgreSQL reclaim the deleted rows of some tables; one that is being vacuumed is left out."""
     with engine.connect() as connection:
         connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        connection.exec_driver_sql(f"VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON) {', '.join(tables)}")
+        unhurried(connection)
+        try:
+            connection.exec_driver_sql(f"VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON) {', '.join(tables)}")
+        finally:
+            connection.invalidate()  # with its lack of hurry
 
 
 def clean_file(engine: Engine, patterns: Sequence[bytes]) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 from recserve_deployments.local_server import control as runtime
@@ -183,8 +181,9 @@ def test_the_run_directory_is_private_short_and_ours(tmp_path: Path) -> None:
         assert directory == environment.run_directory(home)
         assert directory != environment.run_directory(tmp_path)
         assert directory.stat().st_mode & 0o777 == 0o700
-        # HAProxy binds <directory>/h/<node id>/a.sock under a longer temporary name first.
-        assert len(str(directory)) + len("/h/") + 56 + len("/a.sock.4194304.tmp") <= 97
+        # HAProxy binds <directory>/h/<node id>/a under a longer temporary name first.
+        assert len(str(directory)) + len("/h/") + 56 + len("/a.4194304.tmp") <= 97
+        assert environment.LONGEST_RUN_DIRECTORY + len("/h/") + 56 + len("/a.4194304.tmp") <= 97
         directory.rmdir()
         directory.symlink_to(tmp_path)
         with pytest.raises(RuntimeEnvironmentError, match="somebody else"):
@@ -204,127 +203,69 @@ def test_the_token_is_made_once_and_private(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_proxy_script_moves_open_pages_to_the_loopback(tmp_path: Path) -> None:
-    script = environment._proxy_script(tmp_path)
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(
-        "frontend prometheus\n    bind :9101\n    mode http\nfrontend http_frontend\n"
-        "    bind 127.0.0.1:8000\nlisten stats\n  bind *:8404\n"
-    )
-    done = subprocess.run([str(script), "-f", str(config), "-c"], capture_output=True, text=True)
-    assert "HAProxy" in done.stdout + done.stderr or "onfiguration" in done.stdout + done.stderr
-    binds = [line.strip() for line in config.read_text().splitlines() if "bind" in line]
-    assert binds == ["bind 127.0.0.1:9101", "bind 127.0.0.1:8000", "bind 127.0.0.1:8404"]
-
-
-def test_the_proxy_script_has_no_final_answer_while_nothing_runs(tmp_path: Path) -> None:
-    script = environment._proxy_script(tmp_path)
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(
-        "global\n    log 127.0.0.1:514 local0 info\n"
-        "defaults\n    log global\n    option httplog\n    mode http\n"
-        "    errorfile 503 /nowhere\n    timeout client 1s\n    timeout connect 1s\n"
-        "    timeout server 1s\nfrontend http_frontend\n    bind 127.0.0.1:8000\n"
-        "    default_backend default_backend\nbackend default_backend\n"
-        '    http-request return status 404 content-type text/plain lf-string "Path not found."\n'
-    )
-    for _ in range(2):
-        done = subprocess.run([str(script), "-f", str(config), "-c"], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        text = config.read_text()
-        assert "return status 503 content-type text/plain lf-string" in text
-        assert "hdr Retry-After 1" in text
-        assert "errorfile" not in text
-        assert ":514" not in text, "who asks for what is nobody's business"
-        assert text.count("set-header x-recserve-call %[uuid]") == 1
-        assert text.count("set-status 503 if { status 500 }") == 1
-
-
-def test_the_proxy_refuses_what_the_replicas_cannot_hold(tmp_path: Path) -> None:
-    asked, released = threading.Event(), threading.Event()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-
-    class Replica(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            asked.set()
-            released.wait(20)
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    replica = ThreadingHTTPServer(("127.0.0.1", 0), Replica)
-    threading.Thread(target=replica.serve_forever, daemon=True).start()
-    script = environment._proxy_script(tmp_path, most=1)
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(
-        "defaults\n    mode http\n    timeout client 30s\n    timeout connect 5s\n    timeout server 30s\n"
-        f"frontend http_frontend\n    bind 127.0.0.1:{port}\n    default_backend http-app\n"
-        f"backend http-app\n    server one 127.0.0.1:{replica.server_port}\n"
-    )
-    for _ in range(2):  # HAProxy is started again with a file that it corrected before
-        checked = subprocess.run([str(script), "-f", str(config), "-c"], capture_output=True, text=True)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert config.read_text().count("overloaded.json") == 1
-    proxy = subprocess.Popen([str(script), "-f", str(config), "-db"])
-    url = f"http://127.0.0.1:{port}"
+@pytest.fixture
+def noexec() -> Iterator[Path]:
+    """A folder of a file system that is mounted with noexec, as hardened machines mount /tmp."""
+    folder = Path(tempfile.mkdtemp(prefix="x", dir="/tmp"))
+    mount = ["mount", "-t", "tmpfs", "-o", "noexec,size=1m", "tmpfs", str(folder)]
     try:
-        with httpx.Client(trust_env=False, timeout=30) as client, ThreadPoolExecutor(1) as pool:
-            while not ports.accepts(f"127.0.0.1:{port}"):
-                time.sleep(0.05)
-            held = pool.submit(httpx.post, f"{url}/v1/recommend", json={}, trust_env=False, timeout=30)
-            assert asked.wait(20)
-            refused = client.post(f"{url}/v1/recommend", json={"user_id": "1"})
-            assert refused.status_code == 503
-            assert refused.json()["error"]["code"] == "overloaded"
-            assert refused.headers["retry-after"] == "1"
-            # Events are let in however many wait for recommendations.
-            event = threading.Thread(target=lambda: client.post(f"{url}/v1/events", json={}))
-            asked.clear()
-            event.start()
-            assert asked.wait(20)
-            released.set()
-            event.join(20)
-            assert held.result(20).status_code == 200
-            assert client.post(f"{url}/v1/recommend", json={}).status_code == 200
+        if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("needs the right to mount a file system")
+        yield folder
+        subprocess.run(["umount", str(folder)], check=True)
     finally:
-        released.set()
-        proxy.terminate()
-        proxy.wait(20)
-        replica.shutdown()
+        folder.rmdir()
 
 
-@pytest.mark.parametrize(
-    ("host", "bound"),
-    [
-        ("127.0.0.1", "127.0.0.1:8000"),
-        ("0.0.0.0", "0.0.0.0:8000"),
-        # Serve looks after HAProxy at the loopback.
-        ("192.0.2.1", "127.0.0.1:8000,192.0.2.1:8000"),
-    ],
-)
-def test_the_proxy_script_moves_the_public_port_alone(tmp_path: Path, host: str, bound: str) -> None:
-    script = environment._proxy_script(tmp_path, (host, 8000))
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(
-        "frontend prometheus\n    bind :9101\n    mode http\nfrontend http_frontend\n"
-        "    bind 127.0.0.1:8000\nlisten stats\n  bind *:8404\n  bind 127.0.0.1:18000\n"
-        "  server one 127.0.0.1:8000 check\n"
-    )
-    for _ in range(2):  # HAProxy is started again with a file that it corrected before
-        subprocess.run([str(script), "-f", str(config), "-c"], capture_output=True)
-        binds = [line.strip() for line in config.read_text().splitlines() if "bind" in line]
-        assert binds == [
-            "bind 127.0.0.1:9101",
-            f"bind {bound}",
-            "bind 127.0.0.1:8404",
-            "bind 127.0.0.1:18000",
-        ]
-    assert "server one 127.0.0.1:8000 check" in config.read_text()
+def test_a_folder_that_forbids_programs_is_passed_over(noexec: Path, tmp_path: Path) -> None:
+    other = Path(f"/tmp/y{os.getpid() % 10_000}")
+    other.mkdir()
+    try:
+        chosen = environment.run_directory(tmp_path, (noexec, other))
+        assert chosen.parent == other
+        assert list(noexec.iterdir()) == []
+        chosen.rmdir()
+    finally:
+        other.rmdir()
+    with pytest.raises(RuntimeEnvironmentError, match="noexec") as refused:
+        environment.run_directory(tmp_path, (noexec,))
+    assert "\n" not in refused.value.message
+
+
+def test_folders_whose_sockets_would_have_too_long_names_are_passed_over(tmp_path: Path) -> None:
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    with pytest.raises(
+        RuntimeEnvironmentError, match=f"too long a name.*{environment.LONGEST_RUN_DIRECTORY} bytes"
+    ):
+        environment.run_directory(tmp_path, (deep,))
+    with pytest.raises(RuntimeEnvironmentError, match="may not be written to"):
+        environment.run_directory(tmp_path, (tmp_path / "none",))
+
+
+def test_calls_within_a_cluster_do_not_go_by_a_web_proxy(tmp_path: Path) -> None:
+    """gRPC, which replicas call each other by, reaches a server of this machine although a proxy is set."""
+    web = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    plain = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+
+    def reaches(variables: dict[str, str]) -> bool:
+        probe = [sys.executable, "-c", GRPC_PROBE]
+        return subprocess.run(probe, env=variables, capture_output=True, timeout=100).returncode == 0
+
+    assert not reaches({**plain, **web})
+    assert reaches({**plain, **web, **environment.without_web_proxy(web)})
+    given = environment.without_web_proxy({"no_proxy": "example.org, .corp"}, "192.0.2.7")
+    assert given["NO_PROXY"] == given["no_proxy"] == "example.org,.corp,localhost,127.0.0.1,::1,192.0.2.7"
+    assert given["no_grpc_proxy"].startswith("example.org,.corp,localhost,")
+
+
+GRPC_PROBE = """
+import grpc
+from concurrent import futures
+server = grpc.server(futures.ThreadPoolExecutor(1))
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+for host in ("127.0.0.1", "localhost"):
+    grpc.channel_ready_future(grpc.insecure_channel(f"{host}:{port}")).result(4)
+server.stop(0)
+"""

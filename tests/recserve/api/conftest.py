@@ -258,9 +258,9 @@ class Served:
             file.write_bytes(b"this is no database" * 1000)
 
 
-def build(folder: Path, url: str | None = None) -> Served:
+def build(folder: Path, url: str | None = None, patience: float | None = None) -> Served:
     """A server of its own store, under ``folder`` or at a database URL."""
-    store = open_store(url, folder)
+    store = open_store(url, folder, patience)
     item_text = FieldsText(FieldsParams())
     catalogue = Catalogue.of(FILMS, encode_words([item_text.text(item) for item in FILMS]))
     store.upsert_items(FILMS)
@@ -310,6 +310,14 @@ def build(folder: Path, url: str | None = None) -> Served:
 def served(tmp_path: Path) -> Iterator[Served]:
     """A fresh server for each test."""
     made = build(tmp_path)
+    with made.store:
+        yield made
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Served]:
+    """A fresh server that waits for its store for some seconds only."""
+    made = build(tmp_path, patience=4.0)
     with made.store:
         yield made
 

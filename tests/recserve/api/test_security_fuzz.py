@@ -36,7 +36,7 @@ class Keys:
 
 reader, stored_reader = create_key("may read", ["read"], 1)
 slow, stored_slow = create_key("is always too fast", ["read"], 1, rate_limit=0.001)
-keyring = Keyring(Keys(stored_reader, stored_slow))
+keyring = Keyring(Keys(stored_reader, stored_slow), max_age=3600)  # it is not followed
 keyring.refresh()
 fuzzed_app = create_app(keyring=keyring)
 schema = schemathesis.openapi.from_asgi("/openapi.json", fuzzed_app)

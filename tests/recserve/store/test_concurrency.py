@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from recserve.errors import StoreError
 from recserve.store import Exposure, ItemPatch, Store, open_store, parse_url
 from recserve.store.sql.database import Database, DatabaseUnavailableError
 from recserve.store.sql.group_commit import Writer
+from recserve.store.sql.queries.rows import Row, event_rows
+from recserve.store.sql.tables.events import insert_events
 
 WORKER = """
 import sys
@@ -199,7 +201,7 @@ def test_an_unreachable_database_fails_all_that_wait_at_once(tmp_path: Path) -> 
     attempts = []
 
     class Unreachable(Database):
-        def write(self, work: object) -> None:  # type: ignore[override]  # never returns
+        def write(self, work: object, until: float | None = None) -> None:  # type: ignore[override]  # never returns
             attempts.append(work)
             raise DatabaseUnavailableError("gone")
 
@@ -338,3 +340,33 @@ def test_all_kinds_of_writes_at_once_neither_fail_nor_get_lost(open_again: Calla
     assert stores[0].pulse().deletions == len(stores[0].deletions()) == 6 * 3
     for deletion in stores[0].deletions():
         assert stores[0].traces(deletion) == {"events": 0, "exposures": 0, "users": 0}
+
+
+def test_events_of_several_callers_are_inserted_together_and_counted_apart(gated: GatedWriter) -> None:
+    calls: list[int] = []
+
+    def insert(connection: Connection, rows: Sequence[Row]) -> int:
+        calls.append(len(rows))
+        return insert_events(connection, rows)
+
+    def batch(*names: str) -> Sequence[Row]:
+        return event_rows([Event("u", "i", "view", 1, event_id=name) for name in names])
+
+    def queue_up(*batches: Sequence[Row]) -> list[int]:
+        gated.entered.clear()
+        gated.gate.clear()
+        gated.hold()
+        with ThreadPoolExecutor(len(batches)) as pool:
+            waiting = []
+            for rows in batches:
+                waiting.append(pool.submit(gated.writer.insert, insert, rows))
+                while len(gated.writer._urgent) < len(waiting):
+                    threading.Event().wait(0.01)
+            gated.gate.set()
+            return [one.result(30) for one in waiting]
+
+    assert queue_up(batch("a"), batch("b", "c"), batch("d")) == [1, 2, 1]
+    assert calls == [4]
+    # Of duplicates it must be known whose they are.
+    assert queue_up(batch("e"), batch("a", "f"), batch("e", "g")) == [1, 1, 1]
+    assert gated.store.counts().events == 7

@@ -5,11 +5,14 @@ from __future__ import annotations
 import builtins
 import os
 import sqlite3
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from recserve import Event
 from recserve.errors import ConfigError, RecserveError, StoreError
 from recserve.store import open_store, parse_url
 from recserve.store.sql.database import Database
@@ -152,6 +155,55 @@ def test_tables_of_both_engines_have_named_constraints(store_url: str, tmp_path:
         "uq_events_event_key",
         "ix_exposures_user_hash",
     }
+
+
+@pytest.fixture(params=[0o000, 0o777], ids=["open umask", "closed umask"])
+def any_umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The most careless and the most careful of masks."""
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def test_home_and_database_are_their_owners_whatever_the_umask(tmp_path: Path, any_umask: None) -> None:
+    home = tmp_path / "home"
+    with open_store(None, home) as store:
+        store.add_events([Event("u", "i", "view", 1)])
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (home, *home.iterdir())}
+    assert modes == dict.fromkeys(("recserve.db", "recserve.db-wal", "recserve.db-shm"), 0o600) | {
+        "home": 0o700
+    }
+
+
+def test_a_database_of_before_is_closed_to_others_and_its_folder_left_alone(tmp_path: Path) -> None:
+    with open_store(None, tmp_path):
+        pass
+    (tmp_path / "recserve.db").chmod(0o644)
+    tmp_path.chmod(0o755)
+    with open_store(None, tmp_path):
+        assert stat.S_IMODE((tmp_path / "recserve.db").stat().st_mode) == 0o600
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", "on"),
+        ("-c statement_timeout=12345", "on"),
+        ("-c statement_timeout=12345 -c synchronous_commit=off", "on"),
+        ("-c statement_timeout=12345 -c synchronous_commit=remote_apply", "remote_apply"),
+    ],
+)
+def test_options_of_a_url_do_not_weaken_durability(
+    store_url: str, tmp_path: Path, options: str, expected: str
+) -> None:
+    url = parse_url(store_url, tmp_path)
+    database = Database(url.update_query_dict({"options": options} if options else {}))
+    for name, value in {"synchronous_commit": expected, "statement_timeout": "12345ms"}.items():
+        if name in f"synchronous_commit {options}":
+            assert database.read(lambda c, name=name: c.execute(text(f"SHOW {name}")).scalar()) == value  # type: ignore[misc]
+    database.close()
 
 
 def test_the_default_file_is_plain_sqlite(tmp_path: Path) -> None:

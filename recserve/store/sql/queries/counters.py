@@ -28,6 +28,7 @@ _COUNT_CHANGE = text(
 COUNTERS: tuple[CounterName, ...] = ("catalogue", "deletions", "keys")
 
 _PEOPLE_LOCK = 7_261_873_411_029_455_124  # any fixed number that no other application uses
+_SHARED = "recserve.people_shared"
 
 
 def read_pulse(connection: Connection) -> Pulse:
@@ -74,8 +75,11 @@ def count_change(connection: Connection) -> None:
 
 def share_people(connection: Connection) -> None:
     """Announce that this transaction adds something about people; many may at the same time."""
-    if connection.dialect.name == "postgresql":
+    transaction = connection.get_transaction()
+    # Once a transaction: writes that are committed together would ask for the same lock again and again.
+    if connection.dialect.name == "postgresql" and connection.info.get(_SHARED) is not transaction:
         connection.execute(select(func.pg_advisory_xact_lock_shared(_PEOPLE_LOCK)))
+        connection.info[_SHARED] = transaction
 
 
 def exclude_people(connection: Connection) -> None:

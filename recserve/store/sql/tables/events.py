@@ -29,7 +29,7 @@ class EventPart(Part):
         if not events:
             return 0
         rows = event_rows(events)
-        return self._writer.run(lambda connection: insert_events(connection, rows), len(rows))
+        return self._writer.insert(insert_events, rows)
 
     def recent_users(self, limit: int) -> list[str]:
         """See :meth:`EventStore.recent_users`."""

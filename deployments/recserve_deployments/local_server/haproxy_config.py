@@ -1,0 +1,198 @@
+"""Corrects the HAProxy configuration that Ray Serve generates. Run by a script in HAProxy's place.
+
+Serve has settings for some of HAProxy's limits, and :mod:`recserve_deployments.local_server.environment` uses
+them. For the rest it has none, so its file is edited, line by line. Each edit says how many lines it needs; a
+configuration in which they are not found is refused, before HAProxy starts, rather than served without a
+guard. Needs nothing but the standard library: it runs at each reload and must start fast.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+MARK = "# Corrected by recserve.\n"
+AGAIN = (
+    "whether a write was stored is not known, so send it again: what is there already, such as an event with "
+    "the same event_id, does not count twice"
+)
+BODIES = {
+    "overloaded": ("overloaded", "too many requests are waiting already; try again in a moment"),
+    "starting": ("not_ready", "no replica is running yet, or none any more; try again in a moment"),
+    "unknown": ("outcome_unknown", f"no replica gave an answer; {AGAIN}"),
+    "timeout": ("timeout", f"the request took too long; {AGAIN}"),
+    "slow": ("timeout", "the request did not arrive in time"),
+}
+"""Names of answers -> code and message of the error in them."""
+
+ERRORS = {408: "slow", 500: "unknown", 502: "unknown", 503: "unknown", 504: "timeout"}
+
+
+class UnknownConfigurationError(Exception):
+    """A configuration that is not built as the edits expect."""
+
+
+@dataclass(frozen=True)
+class ProxySettings:
+    """What HAProxy is to do beside what Serve has it do.
+
+    Attributes:
+        port: Port of the HTTP API in Serve's configuration, on the loopback.
+        binds: What to listen on instead, as HAProxy writes it.
+        answers: Folder with the files of :func:`write_answers`.
+        call_header: Header that gives each call a name.
+        receive_seconds: A request must have arrived by then.
+        per_address: Connections that one address may have.
+        most: Recommendations that the replicas hold together; None refuses none before they reach one.
+    """
+
+    port: int
+    binds: str
+    answers: str
+    call_header: str
+    receive_seconds: int
+    per_address: int
+    most: int | None = None
+
+    def refusal(self, body: str) -> str:
+        """An answer that asks to come back, as the arguments of a rule."""
+        file = f"{self.answers}/{body}.json"
+        return f"status 503 content-type application/json hdr Retry-After 1 file {file}"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One correction.
+
+    Attributes:
+        what: What it is for.
+        pattern: A line that it replaces.
+        lines: What it is replaced by, with groups of the pattern.
+        count: How many lines there must be; None for at least one.
+    """
+
+    what: str
+    pattern: str
+    lines: tuple[str, ...]
+    count: int | None = 1
+
+    def apply(self, text: str) -> str:
+        """The corrected text.
+
+        Raises:
+            UnknownConfigurationError: The lines are not there.
+        """
+        new = "".join(f"{line}\n" for line in self.lines)
+        result, found = re.subn(f"^{self.pattern}\n", new, text, flags=re.MULTILINE)
+        if found != self.count and (self.count is not None or not found):
+            wanted = "some" if self.count is None else str(self.count)
+            raise UnknownConfigurationError(
+                f"{self.what}: {found} lines like {self.pattern!r} instead of {wanted}"
+            )
+        return result
+
+
+def write_answers(folder: Path) -> None:
+    """Write the files of HAProxy's own answers: bodies for rules, whole answers for its own errors."""
+    for name, (code, message) in BODIES.items():
+        (folder / f"{name}.json").write_bytes(_body(code, message))
+    for status, name in ERRORS.items():
+        body = _body(*BODIES[name])
+        retry = "Retry-After: 1\r\n" if status >= 502 else ""
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n{retry}Connection: close\r\n\r\n"
+        )
+        (folder / f"{status}.http").write_bytes(head.encode("ascii") + body)
+
+
+def _body(code: str, message: str) -> bytes:
+    error = {"error": {"code": code, "message": message, "field": None}}
+    return json.dumps(error, separators=(",", ":")).encode("utf-8")
+
+
+def edits(settings: ProxySettings) -> list[Edit]:
+    """All corrections, in order."""
+    say = settings.refusal
+    seconds, call = settings.receive_seconds, settings.call_header
+    plain = "{ res.hdr(content-type) -m beg text/plain }"
+    frontend = (
+        # A connection that says nothing, or not all, is closed; an address has a share of them.
+        f"    timeout http-request {seconds}s",
+        "    stick-table type ip size 100k expire 10m store conn_cur",
+        "    tcp-request connection track-sc0 src",
+        f"    tcp-request connection reject if {{ sc0_conn_cur gt {settings.per_address} }}",
+        # One that asks before it sends its body hears first whether that is wanted.
+        f"    http-request wait-for-body time {seconds}s unless {{ req.hdr(expect) -m found }}",
+        # A name that stays the same when HAProxy tries again after a replica died under the call.
+        f"    http-request set-header {call} %[uuid]",
+        # Serve itself answers in plain text: to what a stopping replica leaves behind, after its time limit,
+        # and beyond what a replica may hold.
+        f"    http-response return {say('unknown')} if {{ status 500 }} {plain}",
+        f"    http-response return {say('timeout')} if {{ status 408 }} {plain}",
+        f"    http-response return {say('overloaded')} if {{ status 503 }} {plain}",
+    )
+    own_errors = (f"    errorfile {status} {settings.answers}/{status}.http" for status in ERRORS)
+    made = [
+        # Pages that would be open on every interface.
+        Edit("pages", r"( *bind )\*?:(\d+)", (r"\g<1>127.0.0.1:\2",), 2),
+        # The API alone is moved to other addresses, so that replicas stay on the loopback.
+        Edit("API", rf"( *bind )127\.0\.0\.1:{settings.port}", (rf"\g<1>{settings.binds}",)),
+        Edit("frontend", "frontend http_frontend", ("frontend http_frontend", *frontend)),
+        # While no replica is there Serve answers 404, which a client takes for final.
+        Edit(
+            "no replica",
+            " *http-request return status 404 .*",
+            (f"    http-request return {say('starting')}",),
+        ),
+        # Every user of the machine could stop the server.
+        Edit("admin socket", r"( *stats socket .*) mode 666 (.*)", (r"\g<1> mode 600 \2",)),
+        # Who asks for what is nobody's business: no line a request goes to the syslog of this machine.
+        Edit("syslog", r" *log [0-9.]+:\d+ .*", ()),
+        # Serve turns HAProxy's 502, 503 and 504 into a 500 in plain text.
+        Edit("errors", " *errorfile 50[234] .*", (), 3),
+        Edit("defaults", "defaults", ("defaults", *own_errors)),
+    ]
+    if settings.most is not None:
+        # Refusing takes HAProxy a fraction of what it takes a replica, whose event loop would otherwise be
+        # busy saying no.
+        full = f"if METH_POST {{ path /v1/recommend /v1/rank }} {{ be_conn gt {settings.most} }}"
+        rule = f"    http-request return {say('overloaded')} {full}"
+        made.append(Edit("backends", "(backend .*)", (r"\1", rule), None))
+    return made
+
+
+def corrected(text: str, settings: ProxySettings) -> str:
+    """The configuration with all corrections; one that has them already stays as it is.
+
+    Raises:
+        UnknownConfigurationError: It is not built as the edits expect.
+    """
+    if text.startswith(MARK):
+        return text
+    for edit in edits(settings):
+        text = edit.apply(text)
+    return MARK + text
+
+
+def main(arguments: list[str]) -> int:
+    """Correct the configuration among HAProxy's arguments, which follow the file of the settings."""
+    settings = ProxySettings(**json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
+    for argument in arguments[1:]:
+        if argument.endswith(".cfg"):
+            file = Path(argument)
+            try:
+                text = corrected(file.read_text(encoding="utf-8"), settings)
+            except UnknownConfigurationError as error:
+                sys.stderr.write(f"HAProxy's configuration cannot be corrected: {error}\n")
+                return 1
+            file.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
