@@ -3,14 +3,15 @@
 Files are read in blocks that end at a line end. A block that has no quotes and as many rows as lines
 goes through Arrow's parser, about ten times as fast as Python's. Any other block (quoted fields, blank
 lines, wrong numbers of columns, bytes that are not UTF-8) goes through the ``csv`` module record by
-record, so that each problem is reported with its line and costs only its own row.
+record, so that each problem is reported with its line and costs only its own row. A :class:`Dialect` is for
+files without a header, with another quoting, or with ``::`` between the columns.
 """
 
 from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -23,6 +24,27 @@ from recserve.errors import DataError
 from recserve.store.ingest.problems import RowProblem, quoted
 
 _BLOCK_BYTES = 8 << 20
+
+
+_DELIMITERS = (",", "\t", ";", "|", "::")
+_UNIT = "\x1f"  # stands for `::`, as parsers want a delimiter of one character
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a delimited file is written.
+
+    Attributes:
+        delimiter: Between the columns; None for the commonest candidate of the first line.
+        header: Names of the columns of a file that has none; None if the first line has them.
+        quoted: Whether fields may stand in double quotes.
+        escape: Character before a quote that is part of a field, beside doubling it.
+    """
+
+    delimiter: str | None = None
+    header: tuple[str, ...] | None = None
+    quoted: bool = True
+    escape: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,17 +66,24 @@ class DelimitedFile:
     """A CSV file whose header has been read.
 
     Args:
-        file: Opened for reading bytes.
+        file: Opened for reading bytes, UTF-8.
         name: What problems call it.
+        dialect: How it is written.
+        encoding: What it was in before; named where a row could not be decoded.
 
     Raises:
         DataError: The file has no header that makes sense.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(
+        self, file: BinaryIO, name: str, dialect: Dialect = Dialect(), encoding: str = "utf-8"
+    ) -> None:
         self._file = file
         self._name = name
+        self._dialect = dialect
+        self._encoding = encoding.upper()
         self._line = 1  # number of the next line
+        self._held = b""  # the first line, where it is no header
         self.header = self._read_header()
 
     def _read_header(self) -> list[str]:
@@ -69,26 +98,57 @@ class DelimitedFile:
         except UnicodeDecodeError:
             text = "\x00"
         if "\x00" in text:
-            raise DataError(f"{self._name} is not a CSV file: its first line is not UTF-8 text")
-        self._delimiter = max(",\t;", key=text.count)
+            raise DataError(f"{self._name} is not a CSV file: its first line is not {self._encoding} text")
+        self.delimiter = self._dialect.delimiter or max(_DELIMITERS, key=text.count)
+        self._parsed = _UNIT if self.delimiter == "::" else self.delimiter
+        self._quoted = self._dialect.quoted and self.delimiter != "::"
         try:
-            names = next(csv.reader([text], delimiter=self._delimiter, strict=True))
+            names = next(self._csv_reader([text.replace("::", _UNIT) if self._parsed == _UNIT else text]))
         except csv.Error as error:
             raise DataError(f"{self._name} has no readable header: {error}") from None
+        if self._dialect.header is not None:
+            self._held = line
+            self._line -= 1
+            return self._given_header(len(names))
         header = [name.strip() for name in names]
         for name in header:
             if header.count(name) > 1:
                 raise DataError(f"{self._name} has two columns called {quoted(name)}")
         return header
 
+    def _given_header(self, columns: int) -> list[str]:
+        header = list(self._dialect.header or ())
+        if len(header) != columns:
+            raise DataError(
+                f"{self._name}: the first line has {columns} columns, but {len(header)} are named: "
+                f"{', '.join(header)}"
+            )
+        return header
+
+    def _csv_reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        return csv.reader(
+            lines,
+            delimiter=self._parsed,
+            quoting=csv.QUOTE_MINIMAL if self._quoted else csv.QUOTE_NONE,
+            escapechar=self._dialect.escape,
+            strict=True,
+        )
+
     def blocks(self) -> Iterator[Block]:
         """All rows after the header."""
-        while chunk := self._file.read(_BLOCK_BYTES) + self._file.readline():
+        while chunk := self._held + self._file.read(_BLOCK_BYTES) + self._file.readline():
+            self._held = b""
+            if self._parsed == _UNIT:
+                chunk = chunk.replace(b"::", _UNIT.encode())
             yield self._parse_fast(chunk) or self._parse_exactly(chunk)
 
     def _parse_fast(self, chunk: bytes) -> Block | None:
         """The block by way of Arrow; None unless its rows are exactly its lines."""
-        if b'"' in chunk or chunk.count(b"\r") != chunk.count(b"\r\n"):
+        if (
+            (self._quoted and b'"' in chunk)
+            or self._escaped(chunk)
+            or chunk.count(b"\r") != chunk.count(b"\r\n")
+        ):
             return None
         n_lines = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
         try:
@@ -98,7 +158,7 @@ class DelimitedFile:
                     column_names=self.header, use_threads=False, block_size=len(chunk) + 1
                 ),
                 parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=self._delimiter,
+                    delimiter=self._parsed,
                     quote_char=False,
                     invalid_row_handler=lambda row: "skip",
                 ),
@@ -117,12 +177,15 @@ class DelimitedFile:
         columns = {name: table[name].combine_chunks() for name in self.header}
         return Block({name: _single(column) for name, column in columns.items()}, lines, [])
 
+    def _escaped(self, chunk: bytes) -> bool:
+        return self._dialect.escape is not None and self._dialect.escape.encode() in chunk
+
     def _parse_exactly(self, chunk: bytes) -> Block:
         rows: list[list[str]] = []
         lines: list[int] = []
         problems: list[RowProblem] = []
         feed = _Lines(chunk, self._file, self._line)
-        reader = csv.reader(feed, delimiter=self._delimiter, strict=True)
+        reader = self._csv_reader(feed)
         while not feed.finished:
             start = feed.begin_record()
             reason = None
@@ -138,7 +201,7 @@ class DelimitedFile:
                 if len(row) != len(self.header):
                     reason = f"{len(row)} columns instead of {len(self.header)}"
                 elif not _is_unicode(row):
-                    reason = "not UTF-8"
+                    reason = f"not {self._encoding}"
             if reason is None:
                 rows.append(row)
                 lines.append(start)

@@ -16,8 +16,8 @@ from recserve.data.arrays import Int64Array
 from recserve.errors import DataError
 from recserve.store.ingest.columns import number_column, reject_bad_ids, text_column, time_column
 from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.formats import EventLayout, Reading, open_events, recognise_events
 from recserve.store.ingest.problems import Findings, RowProblem, columns_hint, conclude, quoted
-from recserve.store.ingest.sources import open_source
 
 EVENT_SCHEMA = pa.schema(
     {
@@ -30,7 +30,6 @@ EVENT_SCHEMA = pa.schema(
     }
 )
 
-_COLUMNS = ("event_id", "user_id", "item_id", "event", "value", "rating", "timestamp")
 _SYNTHETIC_STEP_MS = 1000
 
 
@@ -40,8 +39,9 @@ def read_events(
     strict: bool = False,
     require_timestamp: bool = True,
     now_ms: int | None = None,
+    layout: EventLayout | None = None,
 ) -> tuple[pa.Table, list[RowProblem]]:
-    """Read events from a CSV, Parquet or JSON lines file.
+    """Read events from a CSV, Parquet, JSON or Excel file.
 
     Columns ``user_id`` and ``item_id`` are needed; ``event``, ``value`` (or ``rating``), ``timestamp``
     and ``event_id`` are understood; others are ignored. An event without a type is a ``rating`` if it
@@ -55,6 +55,7 @@ def read_events(
         require_timestamp: Refuse a file without a column ``timestamp``. Otherwise such rows get
             times in the order of the file, one second apart.
         now_ms: The moment after which (and a day) times are refused; default: now.
+        layout: How the file is read; default: as it is recognised.
 
     Returns:
         Canonical events in the order of the file (see :class:`recserve.Tables`), with an empty
@@ -67,7 +68,8 @@ def read_events(
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     problems: list[RowProblem] = []
     batches: list[pa.RecordBatch] = []
-    with open_source(path, _COLUMNS) as source:
+    layout = layout or recognise_events(path, Reading())
+    with open_events(path, layout) as source:
         _check_header(source.header, path, require_timestamp)
         timed = "timestamp" in source.header
         for block in source.blocks:
@@ -134,7 +136,8 @@ def _check_header(header: list[str], path: Path, require_timestamp: bool) -> Non
         if name not in header:
             raise DataError(
                 f"{path} has no column {name!r}{columns_hint(name, header)}; needed are "
-                f"{', '.join(needed)}; understood too: event, value, rating",
+                f"{', '.join(needed)}; understood too: event, value, rating. Say which column it is with "
+                f"{'--time COLUMN (or none)' if name == 'timestamp' else f'--map {name}=COLUMN'}",
                 field=name,
             )
 

@@ -14,9 +14,9 @@ import orjson
 import pyarrow as pa
 
 from recserve.errors import DataError, InvalidRequestError
-from recserve.store.ingest.delimited import DelimitedFile
+from recserve.store.ingest.formats import ItemLayout, Reading, Table, recognise_items
 from recserve.store.ingest.problems import RowProblem, columns_hint, conclude, quoted
-from recserve.store.ingest.sources import open_file, open_parquet, parquet_batches, read_objects
+from recserve.store.ingest.sources import open_file, open_parquet, open_table, parquet_batches, read_objects
 from recserve.store.sql.queries.rows import check_id, dump_json
 
 ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
@@ -34,8 +34,10 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?")
 _Row = tuple[int, "dict[str, Any] | RowProblem"]
 
 
-def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, list[RowProblem]]:
-    """Read items from a CSV, Parquet or JSON lines file.
+def read_items(
+    path: Path, strict: bool = False, layout: ItemLayout | None = None
+) -> tuple[pa.Table, list[RowProblem]]:
+    """Read items from a CSV, Parquet, JSON or Excel file.
 
     The column ``item_id`` is needed; every other column becomes an attribute, absent where a cell is
     empty. Text in columns called genres, categories, tags and so on (:data:`LIST_COLUMNS`) is split
@@ -46,6 +48,7 @@ def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, list[RowProb
     Args:
         path: The file.
         strict: Refuse the whole file if any row is bad.
+        layout: How the file is read; default: as it is recognised.
 
     Returns:
         Canonical items in the order of the file (see :class:`recserve.Tables`), and what was left
@@ -56,7 +59,8 @@ def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, list[RowProb
     """
     problems: list[RowProblem] = []
     found: dict[str, tuple[int, str]] = {}
-    for line, row in _rows(path):
+    layout = layout or recognise_items(path, Reading())
+    for line, row in layout.items(_rows(path, layout), str(path)):
         if isinstance(row, RowProblem):
             problems.append(row)
             continue
@@ -119,21 +123,22 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-def _rows(path: Path) -> Iterator[_Row]:
-    with open_file(path) as (file, kind):
+def _rows(path: Path, layout: ItemLayout) -> Iterator[_Row]:
+    with open_file(path, layout.form.encoding) as (file, kind):
         if kind == "jsonl":
-            yield from read_objects(file, str(path))
+            for line, row in read_objects(file, str(path)):
+                yield line, row if isinstance(row, RowProblem) else layout.row(row)
         elif kind == "parquet":
             parquet = open_parquet(file, path)
             names = parquet.schema_arrow.names
-            _check_header(names, path)
+            _check_header(layout.names(names), path)
             for first, batch in parquet_batches(parquet, names, path):
                 for line, row in enumerate(batch.to_pylist(), start=first):
-                    yield line, {name: _plain(value) for name, value in row.items()}
+                    yield line, layout.row({name: _plain(value) for name, value in row.items()})
         else:
-            delimited = DelimitedFile(file, str(path))
-            _check_header(delimited.header, path)
-            yield from _csv_rows(delimited)
+            table = layout.table(open_table(file, kind, path, layout.form))
+            _check_header(table.header, path)
+            yield from _text_rows(table) if layout.combines else _typed_rows(table, layout)
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -141,17 +146,27 @@ def _check_header(header: list[str], path: Path) -> None:
         raise DataError(f"{path} has no column 'item_id'{columns_hint('item_id', header)}", field="item_id")
 
 
-def _csv_rows(file: DelimitedFile) -> Iterator[_Row]:
+def _text_rows(table: Table) -> Iterator[_Row]:
+    """Rows as they come, for files that are larger than what is made of them."""
+    for block in table.blocks():
+        yield from ((problem.line, problem) for problem in block.problems)
+        cells = [column.to_pylist() for column in block.columns.values()]
+        for line, values in zip(block.lines.tolist(), zip(*cells, strict=True), strict=True):
+            yield line, dict(zip(block.columns, values, strict=True))
+
+
+def _typed_rows(table: Table, layout: ItemLayout) -> Iterator[_Row]:
+    """Rows with numbers where a whole column is numbers."""
     lines: list[int] = []
-    cells: dict[str, list[str | None]] = {name: [] for name in file.header}
-    for block in file.blocks():
+    cells: dict[str, list[str | None]] = {name: [] for name in table.header}
+    for block in table.blocks():
         yield from ((problem.line, problem) for problem in block.problems)
         lines.extend(block.lines.tolist())
         for name, column in block.columns.items():
             cells[name].extend(column.to_pylist())
-    columns = [_typed(name, cells.pop(name)) for name in file.header]
+    columns = [_typed(name, layout.cells(cells.pop(name))) for name in table.header]
     for line, values in zip(lines, zip(*columns, strict=True), strict=True):
-        yield line, dict(zip(file.header, values, strict=True))
+        yield line, dict(zip(table.header, values, strict=True))
 
 
 def _typed(name: str, cells: list[str | None]) -> list[Any]:
