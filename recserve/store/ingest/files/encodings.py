@@ -27,7 +27,7 @@ def check_encoding(name: str) -> str:
         DataError: There is no such text encoding.
     """
     try:
-        b"".decode(name)
+        "a".encode(name)
     except LookupError:
         raise DataError(
             f"unknown encoding {name!r}; use a name such as utf-8, windows-1252, gb18030, big5 or shift_jis"
