@@ -45,6 +45,14 @@ def test_other_spellings_of_canonical_names_are_understood_and_said(home: Path, 
     assert "user_id = User ID, item_id = itemId, event = Event-Type, timestamp = time" in done.said
 
 
+def test_canonical_names_come_before_those_of_a_format(home: Path, tmp_path: Path) -> None:
+    events = write(tmp_path, "e.csv", "user_id,item_id,anime_id,rating,timestamp\nu,a,7,4,1600000000\n")
+    items = write(tmp_path, "i.csv", "item_id,asin,title\na,B01,Apple\n")
+    done = imported(home, "--events", events, "--items", items)
+    assert done.values() == [("u", "a", 4.0)]
+    assert done.items == {"a": {"asin": "B01", "title": "Apple"}}
+
+
 def test_files_without_a_header(home: Path, tmp_path: Path) -> None:
     events = write(tmp_path, "e.csv", "u,a,1600000000\nu,b,1600000001\n")
     done = imported(home, "--events", events, "--header", "user_id,item_id,timestamp")

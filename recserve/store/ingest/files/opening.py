@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recserve.errors import DataError
 
-DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
+DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 """What reading a damaged or incomplete file raises."""
 
 _SUFFIXES = (".gz", ".zst", ".bz2", ".xz", ".zip")

@@ -70,7 +70,7 @@ def recognise_events(path: Path, reading: Reading) -> EventLayout:
     Raises:
         DataError: It cannot be read, or is not what was said of it.
     """
-    known = recognise(path, reading, EVENT_FORMATS)
+    known = recognise(path, reading, EVENT_FORMATS, ("user_id", "item_id"))
     header = known.header
     columns = known.format.columns_of(header) if known.format else EventColumns(_plain(header))
     sources = {ours: theirs for ours, theirs in columns.sources.items() if set(theirs) & set(header)}

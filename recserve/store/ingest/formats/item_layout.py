@@ -124,7 +124,7 @@ def recognise_items(path: Path, reading: Reading) -> ItemLayout:
     Raises:
         DataError: It cannot be read, or is not what was said of it.
     """
-    known = recognise(path, reading, ITEM_FORMATS)
+    known = recognise(path, reading, ITEM_FORMATS, ("item_id",))
     header = known.header
     columns = known.format.columns_of(header) if known.format else ItemColumns(_plain(header))
     sources = {ours: theirs for ours, theirs in columns.sources.items() if set(theirs) & set(header)}

@@ -79,13 +79,16 @@ class Recognised(Generic[Columns]):
     notes: tuple[str, ...]
 
 
-def recognise(path: Path, reading: Reading, formats: Sequence[Format[Columns]]) -> Recognised[Columns]:
+def recognise(
+    path: Path, reading: Reading, formats: Sequence[Format[Columns]], keys: Sequence[str]
+) -> Recognised[Columns]:
     """Tell encoding, header and format of a file.
 
     Args:
         path: The file.
         reading: What is said of it.
         formats: The formats it may have.
+        keys: Canonical columns by which a file is a plain one.
 
     Raises:
         DataError: It cannot be read, or is not what was said of it.
@@ -98,6 +101,8 @@ def recognise(path: Path, reading: Reading, formats: Sequence[Format[Columns]]) 
     dialect = named.dialect if named else Dialect(header=reading.header or None)
     kind, header, delimiter, sheets = _header(path, Form(encoding, dialect))
     found = named or next((one for one in candidates if one.has_header(header)), None)
+    if found is not None and not reading.format and _is_plain(header, found, keys):
+        found = None
     if found is None and reading.format and candidates:
         raise _is_another(path, candidates, header)
     notes = [f"read as {encoding}"] if encoding != UTF8 and kind in ("csv", "jsonl") else []
@@ -141,6 +146,12 @@ def _candidates(reading: Reading, formats: Sequence[Format[Columns]]) -> list[Fo
     if reading.header:
         return []
     return [one for one in formats if reading.format in (None, one.name)]
+
+
+def _is_plain(header: Sequence[str], found: Format[Columns], keys: Sequence[str]) -> bool:
+    """Whether a file that resembles a format has canonical names instead, for which the format has others."""
+    sources = found.columns_of(header).sources
+    return set(keys) <= set(header) and any(key not in sources[key] for key in keys)
 
 
 def _encoding(path: Path) -> str:
