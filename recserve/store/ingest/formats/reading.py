@@ -151,7 +151,7 @@ def _candidates(reading: Reading, formats: Sequence[Format[Columns]]) -> list[Fo
 def _is_plain(header: Sequence[str], found: Format[Columns], keys: Sequence[str]) -> bool:
     """Whether a file that resembles a format has canonical names instead, for which the format has others."""
     sources = found.columns_of(header).sources
-    return set(keys) <= set(header) and any(key not in sources[key] for key in keys)
+    return set(keys) <= set(header) and any(key not in sources.get(key, (key,)) for key in keys)
 
 
 def _encoding(path: Path) -> str:
