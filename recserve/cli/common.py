@@ -15,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from recserve.errors import ConfigError
+
 if TYPE_CHECKING:
     from recserve.bundles.bundle import Bundle, BundleRepository
     from recserve.config import Config
@@ -47,10 +49,19 @@ class State:
     Attributes:
         home: The home folder.
         config_path: ``--config``, if given.
+        creates: Whether the command may make the home; others refuse one that is not there.
+
+    Raises:
+        ConfigError: There is no such home.
     """
 
     home: Path
     config_path: Path | None = None
+    creates: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.creates:
+            require_home(self.home)
 
     @cached_property
     def config(self) -> Config:
@@ -98,6 +109,18 @@ class State:
         from recserve.bundles.bundle import open_newest
 
         return open_newest(self.repository, self.store.bundle_history())
+
+
+def require_home(home: Path) -> None:
+    """Refuse a home folder that is not there, which is most often a mistyped one.
+
+    Raises:
+        ConfigError: It is not there, or not a folder.
+    """
+    if home.is_dir():
+        return
+    what = f"{home} is a file" if home.exists() else f"there is no home folder {home}"
+    raise ConfigError(f"{what}; check --home, or begin one with `recserve import`", field="home")
 
 
 @contextmanager

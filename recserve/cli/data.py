@@ -53,7 +53,7 @@ def import_command(
     """
     from recserve.store.ingest import import_tables
 
-    state = State(home, config)
+    state = State(home, config, creates=True)
     if (dataset is None) == (events is None and items is None):
         raise DataError("give either --dataset NAME, or --events FILE and/or --items FILE")
     if dataset is not None:
