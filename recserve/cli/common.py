@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recserve.plugin.registry import Registry
     from recserve.plugin.resolved import ResolvedConfig
     from recserve.store import Store
-    from recserve.store.ingest import RowProblem
+    from recserve.store.ingest import FileReport
 
 CONFIG_NAME = "recserve.yaml"
 SHOWN_PROBLEMS = 10
@@ -178,9 +178,16 @@ def record(store: Store, action: str, target: str, detail: Mapping[str, Any], at
     store.add_audit(AuditEntry(now_ms() if at is None else at, f"cli:{login}", action, target, detail))
 
 
-def show_problems(problems: Sequence[RowProblem]) -> None:
-    """List the first problems of data files on stderr, and how many more there are."""
+def show_problems(reports: Sequence[FileReport]) -> None:
+    """List the first bad rows of data files on stderr, and how many more there are."""
+    problems = [problem for report in reports for problem in report.listed("error", "replaced")]
     for problem in problems[:SHOWN_PROBLEMS]:
-        err.print(f"{problem}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    if len(problems) > SHOWN_PROBLEMS:
-        err.print(f"... and {len(problems) - SHOWN_PROBLEMS} more", style="yellow")
+        warn(str(problem))
+    count = sum(report.count("error") + report.count("replaced") for report in reports)
+    if count > SHOWN_PROBLEMS:
+        warn(f"... and {count - SHOWN_PROBLEMS:,} more")
+
+
+def warn(text: str) -> None:
+    """Say on stderr what somebody should look at."""
+    err.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)

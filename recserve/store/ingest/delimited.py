@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -20,9 +20,11 @@ import pyarrow.csv
 
 from recserve.data.arrays import Int64Array
 from recserve.errors import DataError
-from recserve.store.ingest.problems import RowProblem, quoted
+from recserve.store.ingest.columns.header import distinct_names
+from recserve.store.ingest.problems import RowProblem
 
 _BLOCK_BYTES = 8 << 20
+_LONGEST_FIELD = 1 << 24  # characters; as long as no quote is found, so much is read in search of it
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Block:
     Attributes:
         columns: Cells by column name, arrays of equal length; empty cells are null.
         lines: Line number of each row, int64, shape (N,).
-        problems: Rows of this part of the file that could not be split into columns.
+        problems: Rows of this part of the file that could not be split into columns, or hold nothing.
     """
 
     columns: dict[str, pa.Array]
@@ -46,14 +48,16 @@ class DelimitedFile:
     Args:
         file: Opened for reading bytes.
         name: What problems call it.
+        wanted: Columns that are read; None for all. Others may have no name, or the same one.
 
     Raises:
         DataError: The file has no header that makes sense.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, wanted: Collection[str] | None = None) -> None:
         self._file = file
         self._name = name
+        self._wanted = wanted
         self._line = 1  # number of the next line
         self.header = self._read_header()
 
@@ -71,24 +75,40 @@ class DelimitedFile:
         if "\x00" in text:
             raise DataError(f"{self._name} is not a CSV file: its first line is not UTF-8 text")
         self._delimiter = max(",\t;", key=text.count)
+        # Between tabs a quote is text (12" vinyl), unless whoever wrote the file quotes names of columns.
+        self._quoting = self._delimiter != "\t" or '"' in text
         try:
-            names = next(csv.reader([text], delimiter=self._delimiter, strict=True))
+            names = next(self._reader([text]))
         except csv.Error as error:
             raise DataError(f"{self._name} has no readable header: {error}") from None
-        header = [name.strip() for name in names]
-        for name in header:
-            if header.count(name) > 1:
-                raise DataError(f"{self._name} has two columns called {quoted(name)}")
-        return header
+        return distinct_names([name.strip() for name in names], self._name, self._wanted)
+
+    def _reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        return csv.reader(
+            lines,
+            delimiter=self._delimiter,
+            quoting=csv.QUOTE_MINIMAL if self._quoting else csv.QUOTE_NONE,
+            strict=True,
+        )
 
     def blocks(self) -> Iterator[Block]:
         """All rows after the header."""
         while chunk := self._file.read(_BLOCK_BYTES) + self._file.readline():
-            yield self._parse_fast(chunk) or self._parse_exactly(chunk)
+            yield self._without_blanks(self._parse_fast(chunk) or self._parse_exactly(chunk))
+
+    def _without_blanks(self, block: Block) -> Block:
+        """The block without rows of which every cell is empty, which are counted as such."""
+        columns = block.columns.values()
+        if not len(block.lines) or not all(column.null_count for column in columns):
+            return block
+        filled = ~np.logical_and.reduce([column.is_null().to_numpy(False) for column in columns])
+        blanks = (_blank(self._name, int(line)) for line in block.lines[~filled])
+        kept = {name: column.filter(pa.array(filled)) for name, column in block.columns.items()}
+        return Block(kept, block.lines[filled], [*block.problems, *blanks])
 
     def _parse_fast(self, chunk: bytes) -> Block | None:
         """The block by way of Arrow; None unless its rows are exactly its lines."""
-        if b'"' in chunk or chunk.count(b"\r") != chunk.count(b"\r\n"):
+        if (self._quoting and b'"' in chunk) or chunk.count(b"\r") != chunk.count(b"\r\n"):
             return None
         n_lines = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
         try:
@@ -122,7 +142,8 @@ class DelimitedFile:
         lines: list[int] = []
         problems: list[RowProblem] = []
         feed = _Lines(chunk, self._file, self._line)
-        reader = csv.reader(feed, delimiter=self._delimiter, strict=True)
+        reader = self._reader(feed)
+        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
         while not feed.finished:
             start = feed.begin_record()
             reason = None
@@ -135,6 +156,11 @@ class DelimitedFile:
             else:
                 if not row:
                     continue
+                if not any(map(str.strip, row)):
+                    problems.append(_blank(self._name, start))
+                    continue
+                if len(row) > len(self.header) and not any(row[len(self.header) :]):
+                    del row[len(self.header) :]  # a spreadsheet's empty cells to the right
                 if len(row) != len(self.header):
                     reason = f"{len(row)} columns instead of {len(self.header)}"
                 elif not _is_unicode(row):
@@ -201,6 +227,10 @@ class _Lines:
         self.next_line += 1
         self._record.append(line)
         return line.decode("utf-8", "surrogateescape")
+
+
+def _blank(name: str, line: int) -> RowProblem:
+    return RowProblem(name, line, "no cell of the row holds anything", "blank")
 
 
 def _single(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recserve.errors import DataError
+from recserve.store.ingest.columns.cells import CellError, id_cell, parse_json, scalar_cell
+from recserve.store.ingest.columns.header import distinct_names
 from recserve.store.ingest.delimited import Block, DelimitedFile
 from recserve.store.ingest.problems import RowProblem, quoted
 
@@ -39,10 +40,12 @@ class Source:
     Attributes:
         header: Names of its columns (of JSON lines: the keys of the first object).
         blocks: Its rows.
+        sparse: Whether rows may have further columns, as JSON lines may have further keys.
     """
 
     header: list[str]
     blocks: Iterator[Block]
+    sparse: bool = False
 
 
 @contextmanager
@@ -72,17 +75,17 @@ def open_source(path: Path, wanted: Collection[str]) -> Iterator[Source]:
     """
     with open_file(path) as (file, kind):
         if kind == "csv":
-            delimited = DelimitedFile(file, str(path))
+            delimited = DelimitedFile(file, str(path), wanted)
             yield Source(delimited.header, delimited.blocks())
         elif kind == "parquet":
             parquet = open_parquet(file, path)
-            header = parquet.schema_arrow.names
+            header = distinct_names(parquet.schema_arrow.names, str(path), wanted)
             columns = [name for name in header if name in wanted]
             yield Source(header, _parquet_blocks(parquet, columns, path))
         else:
             keys = list(_first_object(file, str(path)))
             file.seek(0)
-            yield Source(keys, _object_blocks(file, str(path), sorted(wanted)))
+            yield Source(keys, _object_blocks(file, str(path), sorted(wanted)), sparse=True)
 
 
 def read_objects(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | RowProblem]]:
@@ -95,19 +98,20 @@ def read_objects(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any
         if not line.strip():
             continue
         try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
+            value = parse_json(line)
+        except ValueError as error:
             if number == 1 and line.lstrip().startswith(b"["):
                 raise _is_array(name) from None
             reason = f"not valid JSON: {str(error).partition(':')[0]}"
-            yield number, RowProblem(name, number, reason)
+            yield number, RowProblem(name, number, reason, kind="not valid JSON")
             continue
         if isinstance(value, dict):
             yield number, value
         elif number == 1 and isinstance(value, list):
             raise _is_array(name)
         else:
-            yield number, RowProblem(name, number, f"{quoted(value)} is not a JSON object")
+            reason = f"{quoted(value)} is not a JSON object"
+            yield number, RowProblem(name, number, reason, kind="not a JSON object")
 
 
 def _first_object(file: BinaryIO, name: str) -> dict[str, Any]:
@@ -135,9 +139,9 @@ def open_parquet(file: BinaryIO, path: Path) -> pq.ParquetFile:
 
 
 def parquet_batches(
-    parquet: pq.ParquetFile, columns: list[str], path: Path
+    parquet: pq.ParquetFile, columns: list[str] | None, path: Path
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Number of the first row (counted from 1) and rows of each batch.
+    """Number of the first row (counted from 1) and rows of each batch; None for all columns.
 
     Raises:
         DataError: The file is damaged.
@@ -170,8 +174,8 @@ def _object_blocks(file: BinaryIO, name: str, wanted: list[str]) -> Iterator[Blo
             try:
                 rows.append([_cell(value.get(key), key) for key in wanted])
                 lines.append(number)
-            except ValueError as error:
-                problems.append(RowProblem(name, number, str(error)))
+            except CellError as error:
+                problems.append(RowProblem(name, number, error.reason, kind=error.kind))
         cells = zip(*rows, strict=True) if rows else [()] * len(wanted)
         columns = {key: pa.array(column, pa.string()) for key, column in zip(wanted, cells, strict=True)}
         yield Block(columns, np.array(lines, dtype=np.int64), problems)
@@ -179,11 +183,7 @@ def _object_blocks(file: BinaryIO, name: str, wanted: list[str]) -> Iterator[Blo
 
 def _cell(value: object, key: str) -> str | None:
     """A JSON value as it would stand in a CSV file."""
-    if value is None or isinstance(value, str):
-        return value or None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{key} {quoted(value)} is neither text nor a number")
-    return str(value)
+    return id_cell(value, key) if key.endswith("_id") else scalar_cell(value, key)
 
 
 def _sniff(file: BinaryIO) -> Format:

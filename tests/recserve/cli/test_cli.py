@@ -41,7 +41,13 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_bad_rows_are_named_counted_and_the_good_ones_load(files: tuple[Path, Path], tmp_path: Path) -> None:
     events, items = files
-    done = recserve("import", "--events", events, "--items", items, "--home", tmp_path / "home")
+    home = tmp_path / "home"
+    refused = recserve("import", "--events", events, "--items", items, "--home", home)
+    assert refused.returncode == 1
+    assert "nothing was stored: 2 of 3 rows" in refused.stderr
+    assert "take the good rows with --allow-bad 0.67" in refused.stderr
+    assert not home.exists()
+    done = recserve("import", "--events", events, "--items", items, "--home", home, "--allow-bad", "0.67")
     assert done.returncode == 0
     assert f"{events}:3: timestamp 'notatime'" in done.stderr
     assert f"{events}:4: item_id is empty" in done.stderr
