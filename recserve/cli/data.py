@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from rich.markup import escape
 
+from recserve.cli.accounting import Row, file_account, show_account, unknown_account
 from recserve.cli.common import (
     CONFIG_NAME,
     DEFAULT_HOME,
     ConfigOption,
     HomeOption,
     State,
+    err,
     out,
     progress_display,
+    require_home,
     show_problems,
+    warn,
 )
 from recserve.cli.importing import FileOptions, check_mapped, show_item_text, show_layout, show_preview
 from recserve.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from recserve.data.dataset import Tables
-    from recserve.store.ingest import RowProblem
+    from recserve.store.ingest import FileReport
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +51,18 @@ def import_command(
         list[str] | None, typer.Option("--param", help="KEY=VALUE for the data set; repeatable.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Load nothing if any row is bad.")] = False,
+    allow_bad: Annotated[
+        float,
+        typer.Option("--allow-bad", min=0, max=1, help="Load nothing if a larger share of the rows is bad."),
+    ] = 0.05,
+    create_items: Annotated[
+        bool,
+        typer.Option(
+            "--create-items",
+            help="Make bare items of those that events are about and that are not in the catalogue; without "
+            "files: for the events in the store.",
+        ),
+    ] = False,
     form: Annotated[
         str | None,
         typer.Option("--format", help="Format of the files, such as movielens; default: recognised."),
@@ -74,39 +92,98 @@ def import_command(
 ) -> None:
     """Import events and items from files, or a whole data set.
 
-    A bad row is reported with file, line and reason; the good ones load unless --strict is given.
+    A bad row is reported with file, line and reason, and the good ones load, unless too many are bad: then
+    nothing is stored and the exit status is 1. A table says what became of all rows.
     """
-    from recserve.store.ingest import import_tables
+    from recserve.store.ingest import UnusableFileError
 
-    state = State(home, config)
-    if (dataset is None) == (events is None and items is None):
+    state = State(home, config, creates=True)
+    options = FileOptions(form, encoding, header, columns or (), event or (), time or (), dry_run)
+    given = events is not None or items is not None
+    if (dataset is not None and given) or not (dataset or given or create_items):
         raise DataError("give either --dataset NAME, or --events FILE and/or --items FILE")
     if dataset is not None:
-        tables = _read_dataset(state, dataset, param or [], suggest=not dry_run)
-        problems: list[RowProblem] = []
+        tables, reports = _read_dataset(state, dataset, param or [], suggest=not dry_run)
+    elif given:
+        try:
+            tables, reports = _read_files(state, events, items, strict, options)
+        except UnusableFileError as error:
+            show_problems([error.report])
+            _refuse([error.report], error.report, allow_bad)
     else:
-        options = FileOptions(form, encoding, header, columns or (), event or (), time or ())
-        tables, problems = _read_files(state, events, items, strict, options, dry_run)
-    show_problems(problems)
-    if dry_run:
-        show_preview(state, tables)
+        tables, reports = _stored_events(state), []
+    show_problems(reports)
+    worst = max(reports, key=lambda report: report.bad_share, default=None)
+    if worst is not None and worst.bad_share > allow_bad:
+        _refuse(reports, worst, allow_bad)
     show_item_text(state, tables, full=dry_run)
     if dry_run:
-        left_out = sum(problem.severity == "error" for problem in problems)
-        out.print(f"dry run: {left_out} bad rows; nothing was stored", highlight=False, soft_wrap=True)
+        show_preview(state, tables)
+        show_account("file", "rows", {_named(report): _unstored(report) for report in reports})
+        out.print("dry run: nothing was stored")
         return
+    with state.store:
+        _store(state, tables, reports, create_items)
+
+
+def _refuse(reports: Sequence[FileReport], worst: FileReport, allow_bad: float) -> NoReturn:
+    """Show what is wrong with files of which too much is bad; nothing has been stored."""
+    show_account("file", "rows", {_named(report): _unstored(report) for report in reports})
+    count, needed = worst.count("error"), math.ceil(worst.bad_share * 100) / 100
+    rest = f", or take the good rows with --allow-bad {needed:g}" if worst.taken else ""
+    err.print(
+        f"[bold red]error:[/] nothing was stored: {count:,} of {worst.rows:,} rows of {escape(worst.file)} "
+        f"are bad, more than a share of {allow_bad:g}; mend the file{rest}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    raise typer.Exit(1)
+
+
+def _named(report: FileReport) -> str:
+    return f"{report.file} ({report.what})"
+
+
+def _unstored(report: FileReport) -> list[Row]:
+    return file_account(report, [("good, but not stored", report.taken, "")])
+
+
+def _store(state: State, tables: Tables, reports: Sequence[FileReport], create_items: bool) -> None:
+    from recserve.store.ingest import import_tables, not_in_catalogue, with_bare_items
+
+    unknown = not_in_catalogue(state.store, tables)
+    read = len(tables.items)
+    if create_items:
+        tables = with_bare_items(tables, unknown.item_ids)
     with progress_display() as progress:
         summary = import_tables(state.store, tables, lambda done, total: progress("Importing", done, total))
         progress.finish()
-    left_out = sum(problem.severity == "error" for problem in problems)
-    bad = f", {left_out} bad rows left out" if left_out else ""
+    sections: dict[str, list[Row]] = {}
+    for report in reports:
+        if report.what == "items":
+            rows: list[Row] = [("stored", read, "")]
+        else:
+            known = summary.events - summary.new_events
+            rows = [
+                ("stored", summary.new_events, ""),
+                *([("there already", known, "")] if known else []),
+                *([] if create_items else unknown_account(unknown)),
+            ]
+        sections[_named(report)] = file_account(report, rows)
+    if create_items:
+        example = repr(unknown.item_ids[0]) if unknown.item_ids else ""
+        sections["--create-items"] = [("bare items made", len(unknown.item_ids), example)]
+    show_account("file", "rows", sections)
+    if unknown.events and not create_items:
+        warn(str(unknown))
+    left_out = sum(report.count("error") for report in reports)
+    bad = f", {left_out:,} bad rows left out" if left_out else ""
     out.print(f"{summary}{bad} -> {state.home}", highlight=False, soft_wrap=True)
-    state.store.close()
 
 
 def _read_files(
-    state: State, events: Path | None, items: Path | None, strict: bool, options: FileOptions, full: bool
-) -> tuple[Tables, list[RowProblem]]:
+    state: State, events: Path | None, items: Path | None, strict: bool, options: FileOptions
+) -> tuple[Tables, list[FileReport]]:
     from recserve.data.dataset import Tables
     from recserve.store.ingest import empty_tables, read_events, read_items
     from recserve.store.ingest.formats import recognise_events, recognise_items
@@ -118,25 +195,37 @@ def _read_files(
         )
     of_items = None if items is None else recognise_items(items, reading)
     of_events = None if events is None else recognise_events(events, reading)
-    check_mapped(reading, [one for one in (of_items, of_events) if one is not None])
-    tables, problems = empty_tables(), []
+    check_mapped(reading, [layout for layout in (of_items, of_events) if layout is not None])
+    tables, reports = empty_tables(), []
     if items is not None and of_items is not None:
-        show_layout("items", items, of_items, full)
-        table, found = read_items(items, strict=strict, layout=of_items)
+        show_layout("items", items, of_items, full=options.dry_run)
+        table, report = read_items(items, strict=strict, layout=of_items)
         tables = Tables(items=table, events=tables.events)
-        problems.extend(found)
+        reports.append(report)
     if events is not None and of_events is not None:
-        show_layout("events", events, of_events, full)
-        table, found = read_events(events, state.config.event_types, strict=strict, layout=of_events)
+        show_layout("events", events, of_events, full=options.dry_run)
+        table, report = read_events(events, state.config.event_types, strict=strict, layout=of_events)
         tables = Tables(items=tables.items, events=table)
-        problems.extend(found)
-    return tables, problems
+        reports.append(report)
+    return tables, reports
 
 
-def _read_dataset(state: State, name: str, assignments: list[str], suggest: bool) -> Tables:
+def _stored_events(state: State) -> Tables:
+    from recserve.data.dataset import Tables
+    from recserve.store.ingest import empty_tables
+
+    require_home(state.home)
+    return Tables(items=empty_tables().items, events=state.store.snapshot().events)
+
+
+def _read_dataset(
+    state: State, name: str, assignments: list[str], suggest: bool
+) -> tuple[Tables, list[FileReport]]:
     from recserve.config import ComponentConfig
     from recserve.data.catalogue import Catalogue
+    from recserve.data.dataset import Tables
     from recserve.plugin.protocols import DataSource, Stage
+    from recserve.store.ingest import FileReport, check_events
 
     params: dict[str, Any] = {}
     for assignment in assignments:
@@ -149,7 +238,9 @@ def _read_dataset(state: State, name: str, assignments: list[str], suggest: bool
     tables = source.read()
     if suggest:
         _suggest(state, source.suggested_config())
-    return tables
+    events, report = check_events(tables.events, name, state.config.event_types)
+    items = FileReport(name, "items", rows=len(tables.items), taken=len(tables.items))
+    return Tables(items=tables.items, events=events), [items, report]
 
 
 def _suggest(state: State, suggested: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ _SHOWN_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Options of ``recserve import`` that say how files are read, as they were given."""
+    """Options of ``recserve import`` that say how files are read, and whether to store them."""
 
     format: str | None = None
     encoding: str | None = None
@@ -30,6 +30,7 @@ class FileOptions:
     map: Sequence[str] = ()
     event: Sequence[str] = ()
     time: Sequence[str] = ()
+    dry_run: bool = False
 
     def reading(self, config: Config) -> Reading:
         """The options checked.

@@ -110,14 +110,10 @@ class Source:
 
     def _events(self, path: Path, state: State) -> pa.Table:
         from recserve.store.ingest import read_events
-        from recserve.store.ingest.formats import Reading, recognise_events
 
-        layout = recognise_events(path, Reading(event_types=state.config.event_types))
         timed = self.test is None and self.name is SplitName.TEMPORAL
-        table, problems = read_events(
-            path, state.config.event_types, strict=False, require_timestamp=timed, layout=layout
-        )
-        show_problems(problems)
+        table, report = read_events(path, state.config.event_types, strict=False, require_timestamp=timed)
+        show_problems([report])
         if not table.num_rows:
             raise DataError(f"{path} holds no usable event")
         return table
@@ -125,8 +121,8 @@ class Source:
     def _items(self, path: Path) -> pa.Table:
         from recserve.store.ingest import read_items
 
-        table, problems = read_items(path, strict=False)
-        show_problems(problems)
+        table, report = read_items(path, strict=False)
+        show_problems([report])
         return table
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -21,10 +21,11 @@ import pyarrow.csv
 
 from recserve.data.arrays import Int64Array
 from recserve.errors import DataError
-from recserve.store.ingest.problems import RowProblem, quoted
+from recserve.store.ingest.columns.header import distinct_names
+from recserve.store.ingest.problems import RowProblem
 
 _BLOCK_BYTES = 8 << 20
-
+_LONGEST_FIELD = 1 << 24  # characters; as long as no quote is found, so much is read in search of it
 
 _DELIMITERS = (",", "\t", ";", "|", "::")
 _UNIT = "\x1f"  # stands for `::`, as parsers want a delimiter of one character
@@ -37,13 +38,13 @@ class Dialect:
     Attributes:
         delimiter: Between the columns; None for the commonest candidate of the first line.
         header: Names of the columns of a file that has none; None if the first line has them.
-        quoted: Whether fields may stand in double quotes.
+        quoted: Whether fields may stand in double quotes; None if the header tells.
         escape: Character before a quote that is part of a field, beside doubling it.
     """
 
     delimiter: str | None = None
     header: tuple[str, ...] | None = None
-    quoted: bool = True
+    quoted: bool | None = None
     escape: str | None = None
 
 
@@ -54,7 +55,7 @@ class Block:
     Attributes:
         columns: Cells by column name, arrays of equal length; empty cells are null.
         lines: Line number of each row, int64, shape (N,).
-        problems: Rows of this part of the file that could not be split into columns.
+        problems: Rows of this part of the file that could not be split into columns, or hold nothing.
     """
 
     columns: dict[str, pa.Array]
@@ -68,6 +69,7 @@ class DelimitedFile:
     Args:
         file: Opened for reading bytes, UTF-8.
         name: What problems call it.
+        wanted: Columns that are read; None for all. Others may have no name, or the same one.
         dialect: How it is written.
         encoding: What it was in before; named where a row could not be decoded.
 
@@ -76,11 +78,17 @@ class DelimitedFile:
     """
 
     def __init__(
-        self, file: BinaryIO, name: str, dialect: Dialect = Dialect(), encoding: str = "utf-8"
+        self,
+        file: BinaryIO,
+        name: str,
+        wanted: Collection[str] | None = None,
+        dialect: Dialect | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         self._file = file
         self._name = name
-        self._dialect = dialect
+        self._wanted = wanted
+        self._dialect = dialect or Dialect()
         self._encoding = encoding.upper()
         self._line = 1  # number of the next line
         self._held = b""  # the first line, where it is no header
@@ -101,35 +109,32 @@ class DelimitedFile:
             raise DataError(f"{self._name} is not a CSV file: its first line is not {self._encoding} text")
         self.delimiter = self._dialect.delimiter or max(_DELIMITERS, key=text.count)
         self._parsed = _UNIT if self.delimiter == "::" else self.delimiter
-        self._quoted = self._dialect.quoted and self.delimiter != "::"
+        # Between tabs a quote is text (12" vinyl), unless whoever wrote the file quotes names of columns.
+        told = self.delimiter not in ("\t", "::") or '"' in text
+        self._quoting = told if self._dialect.quoted is None else self._dialect.quoted
         try:
-            names = next(self._csv_reader([text.replace("::", _UNIT) if self._parsed == _UNIT else text]))
+            names = next(self._reader([text.replace("::", _UNIT) if self._parsed == _UNIT else text]))
         except csv.Error as error:
             raise DataError(f"{self._name} has no readable header: {error}") from None
         if self._dialect.header is not None:
             self._held = line
             self._line -= 1
-            return self._given_header(len(names))
-        header = [name.strip() for name in names]
-        for name in header:
-            if header.count(name) > 1:
-                raise DataError(f"{self._name} has two columns called {quoted(name)}")
-        return header
+            return self._given_header(len(names), self._dialect.header)
+        return distinct_names([name.strip() for name in names], self._name, self._wanted)
 
-    def _given_header(self, columns: int) -> list[str]:
-        header = list(self._dialect.header or ())
+    def _given_header(self, columns: int, header: tuple[str, ...]) -> list[str]:
         if len(header) != columns:
             raise DataError(
                 f"{self._name}: the first line has {columns} columns, but {len(header)} are named: "
                 f"{', '.join(header)}"
             )
-        return header
+        return list(header)
 
-    def _csv_reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
+    def _reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
         return csv.reader(
             lines,
             delimiter=self._parsed,
-            quoting=csv.QUOTE_MINIMAL if self._quoted else csv.QUOTE_NONE,
+            quoting=csv.QUOTE_MINIMAL if self._quoting else csv.QUOTE_NONE,
             escapechar=self._dialect.escape,
             strict=True,
         )
@@ -140,15 +145,24 @@ class DelimitedFile:
             self._held = b""
             if self._parsed == _UNIT:
                 chunk = chunk.replace(b"::", _UNIT.encode())
-            yield self._parse_fast(chunk) or self._parse_exactly(chunk)
+            yield self._without_blanks(self._parse_fast(chunk) or self._parse_exactly(chunk))
+
+    def _without_blanks(self, block: Block) -> Block:
+        """The block without rows of which every cell is empty, which are counted as such."""
+        columns = block.columns.values()
+        if not len(block.lines) or not all(column.null_count for column in columns):
+            return block
+        filled = ~np.logical_and.reduce([column.is_null().to_numpy(False) for column in columns])
+        blanks = (_blank(self._name, int(line)) for line in block.lines[~filled])
+        kept = {name: column.filter(pa.array(filled)) for name, column in block.columns.items()}
+        return Block(kept, block.lines[filled], [*block.problems, *blanks])
 
     def _parse_fast(self, chunk: bytes) -> Block | None:
         """The block by way of Arrow; None unless its rows are exactly its lines."""
-        if (
-            (self._quoted and b'"' in chunk)
-            or self._escaped(chunk)
-            or chunk.count(b"\r") != chunk.count(b"\r\n")
-        ):
+        escape = self._dialect.escape
+        if escape is not None and escape.encode() in chunk:
+            return None
+        if (self._quoting and b'"' in chunk) or chunk.count(b"\r") != chunk.count(b"\r\n"):
             return None
         n_lines = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
         try:
@@ -177,15 +191,13 @@ class DelimitedFile:
         columns = {name: table[name].combine_chunks() for name in self.header}
         return Block({name: _single(column) for name, column in columns.items()}, lines, [])
 
-    def _escaped(self, chunk: bytes) -> bool:
-        return self._dialect.escape is not None and self._dialect.escape.encode() in chunk
-
     def _parse_exactly(self, chunk: bytes) -> Block:
         rows: list[list[str]] = []
         lines: list[int] = []
         problems: list[RowProblem] = []
         feed = _Lines(chunk, self._file, self._line)
-        reader = self._csv_reader(feed)
+        reader = self._reader(feed)
+        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
         while not feed.finished:
             start = feed.begin_record()
             reason = None
@@ -198,6 +210,11 @@ class DelimitedFile:
             else:
                 if not row:
                     continue
+                if not any(map(str.strip, row)):
+                    problems.append(_blank(self._name, start))
+                    continue
+                if len(row) > len(self.header) and not any(row[len(self.header) :]):
+                    del row[len(self.header) :]  # a spreadsheet's empty cells to the right
                 if len(row) != len(self.header):
                     reason = f"{len(row)} columns instead of {len(self.header)}"
                 elif not _is_unicode(row):
@@ -264,6 +281,10 @@ class _Lines:
         self.next_line += 1
         self._record.append(line)
         return line.decode("utf-8", "surrogateescape")
+
+
+def _blank(name: str, line: int) -> RowProblem:
+    return RowProblem(name, line, "no cell of the row holds anything", "blank")
 
 
 def _single(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from recserve.data.coverage import UnknownItems, unknown_items
 from recserve.data.dataset import Tables
 from recserve.data.entities import Event, Item
 from recserve.store import Store
@@ -44,6 +45,26 @@ class ImportSummary:
 def empty_tables() -> Tables:
     """A data set of nothing, with all canonical columns."""
     return Tables(items=ITEM_SCHEMA.empty_table(), events=EVENT_SCHEMA.empty_table())
+
+
+def not_in_catalogue(store: Store, tables: Tables) -> UnknownItems:
+    """Items of the events that neither these tables nor the store describe."""
+    described = set(tables.items["item_id"].to_pylist())
+
+    def known(ids: list[str]) -> set[str]:
+        others = [item_id for item_id in ids if item_id not in described]
+        stored: set[str] = set()
+        for start in range(0, len(others), _BATCH):
+            stored.update(store.items(others[start : start + _BATCH]))
+        return described | stored
+
+    return unknown_items(tables.events, known)
+
+
+def with_bare_items(tables: Tables, item_ids: Sequence[str]) -> Tables:
+    """The same data with further items of which nothing but the id is known."""
+    bare = pa.table([pa.array(item_ids, pa.string()), ["{}"] * len(item_ids)], schema=ITEM_SCHEMA)
+    return Tables(items=pa.concat_tables([tables.items, bare]), events=tables.events)
 
 
 def import_tables(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from recserve.data.coverage import unknown_items
 from recserve.data.dataset import Tables
 
 
@@ -42,6 +42,11 @@ class Preview:
             stored: Which of some ids are in the catalogue already.
         """
         events = tables.events
+        brought = set(tables.items["item_id"].to_pylist())
+
+        def known(ids: list[str]) -> set[str]:
+            return brought.union(stored([item for item in ids if item not in brought]))
+
         types = pc.value_counts(events["event"]).to_pylist()
         span: dict[str, Any] = pc.min_max(events["timestamp"]).as_py()
         return cls(
@@ -51,7 +56,7 @@ class Preview:
                 one["values"]: one["counts"]
                 for one in sorted(types, key=lambda one: (-one["counts"], one["values"]))
             },
-            outside=_outside(events["item_id"], tables.items["item_id"], stored),
+            outside=unknown_items(events, known).events,
             first=span["min"],
             last=span["max"],
         )
@@ -68,15 +73,6 @@ class Preview:
                 f"dates: {_day(self.first)} to {_day(self.last)}",
             ]
         return lines
-
-
-def _outside(
-    of_events: pa.ChunkedArray, catalogue: pa.ChunkedArray, stored: Callable[[list[str]], Collection[str]]
-) -> int:
-    unknown = of_events.filter(pc.invert(pc.is_in(of_events, value_set=catalogue.combine_chunks())))
-    known = stored(pc.unique(unknown).to_pylist())
-    kept = pc.is_in(unknown, value_set=pa.array(list(known), pa.string()))
-    return len(unknown) - (pc.sum(kept).as_py() or 0)
 
 
 def _day(moment: int | None) -> str:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recserve.errors import DataError
+from recserve.store.ingest.columns.cells import CellError, id_cell, parse_json, scalar_cell
+from recserve.store.ingest.columns.header import distinct_names
 from recserve.store.ingest.delimited import Block, DelimitedFile, Dialect
 from recserve.store.ingest.files.encodings import UTF8, as_utf8
 from recserve.store.ingest.files.opening import DAMAGE, content_path, is_workbook, unpacked
@@ -58,10 +59,12 @@ class Source:
     Attributes:
         header: Names of its columns (of JSON lines: the keys of the first object).
         blocks: Its rows.
+        sparse: Whether rows may have further columns, as JSON lines may have further keys.
     """
 
     header: list[str]
     blocks: Iterator[Block]
+    sparse: bool = False
 
 
 @contextmanager
@@ -85,15 +88,17 @@ def open_file(path: Path, encoding: str = UTF8) -> Iterator[tuple[BinaryIO, Kind
         raise DataError(f"cannot read {path}: {cause or type(error).__name__}") from None
 
 
-def open_table(file: BinaryIO, kind: Kind, path: Path, form: Form) -> DelimitedFile | Spreadsheet:
-    """The rows of a delimited file or of a spreadsheet."""
+def open_table(
+    file: BinaryIO, kind: Kind, path: Path, form: Form, wanted: Collection[str] | None = None
+) -> DelimitedFile | Spreadsheet:
+    """The wanted columns (None for all) of a delimited file or of a spreadsheet."""
     if kind == "xlsx":
-        return Spreadsheet(file, str(path))
-    return DelimitedFile(file, str(path), form.dialect, form.encoding)
+        return Spreadsheet(file, str(path), wanted)
+    return DelimitedFile(file, str(path), wanted, form.dialect, form.encoding)
 
 
 @contextmanager
-def open_source(path: Path, wanted: Collection[str], form: Form = Form()) -> Iterator[Source]:
+def open_source(path: Path, wanted: Collection[str], form: Form) -> Iterator[Source]:
     """Open a file as blocks of the wanted columns (blocks may hold others too).
 
     Raises:
@@ -101,23 +106,24 @@ def open_source(path: Path, wanted: Collection[str], form: Form = Form()) -> Ite
     """
     with open_file(path, form.encoding) as (file, kind):
         if kind in ("csv", "xlsx"):
-            table = open_table(file, kind, path, form)
+            table = open_table(file, kind, path, form, wanted)
             yield Source(table.header, table.blocks())
         elif kind == "parquet":
             parquet = open_parquet(file, path)
-            header = parquet.schema_arrow.names
+            header = distinct_names(parquet.schema_arrow.names, str(path), wanted)
             columns = [name for name in header if name in wanted]
             yield Source(header, _parquet_blocks(parquet, columns, path))
         else:
-            first, objects = _first_object(read_objects(file, str(path)), str(path))
-            yield Source(first, _object_blocks(objects, str(path), sorted(wanted)))
+            keys, objects = _first_keys(read_objects(file, str(path)), str(path))
+            yield Source(keys, _object_blocks(objects, str(path), sorted(wanted)), sparse=True)
 
 
-_Objects = Iterator[tuple[int, "dict[str, Any] | RowProblem"]]
+Objects = Iterator[tuple[int, "dict[str, Any] | RowProblem"]]
+"""Line number and object, or what is wrong with the line."""
 
 
-def read_objects(file: BinaryIO, name: str) -> _Objects:
-    """Line number and object (or what is wrong) of each line that is not blank.
+def read_objects(file: BinaryIO, name: str) -> Objects:
+    """The object of each line that is not blank, or what is wrong with it.
 
     Of a file that is one JSON array, the objects of the array and their places, counted from 1. Lines may
     also be dictionaries as Python writes them.
@@ -134,22 +140,23 @@ def read_objects(file: BinaryIO, name: str) -> _Objects:
         try:
             value = _parsed(line)
         except ValueError as error:
-            yield number, RowProblem(name, number, f"not valid JSON: {str(error).partition(':')[0]}")
+            reason = f"not valid JSON: {str(error).partition(':')[0]}"
+            yield number, RowProblem(name, number, reason, kind="not valid JSON")
             continue
         yield number, value if isinstance(value, dict) else _no_object(name, number, value)
 
 
-def _array(text: bytes, name: str) -> _Objects:
+def _array(text: bytes, name: str) -> Objects:
     try:
-        values = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        values = parse_json(text)
+    except ValueError as error:
         raise DataError(f"{name} is not a complete JSON array: {error}") from None
     for number, value in enumerate(values, start=1):
         yield number, value if isinstance(value, dict) else _no_object(name, number, value)
 
 
 def _no_object(name: str, number: int, value: Any) -> RowProblem:
-    return RowProblem(name, number, f"{quoted(value)} is not a JSON object")
+    return RowProblem(name, number, f"{quoted(value)} is not a JSON object", kind="not a JSON object")
 
 
 def _parsed(line: bytes) -> Any:
@@ -159,8 +166,8 @@ def _parsed(line: bytes) -> Any:
         ValueError: It is neither JSON nor a dictionary as Python writes it.
     """
     try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
+        return parse_json(line)
+    except ValueError:
         if not line.lstrip().startswith(b"{'"):
             raise
     try:
@@ -169,18 +176,17 @@ def _parsed(line: bytes) -> Any:
         raise ValueError("neither JSON nor a Python dictionary") from None
 
 
-def _first_object(objects: _Objects, name: str) -> tuple[list[str], _Objects]:
+def _first_keys(objects: Objects, name: str) -> tuple[list[str], Objects]:
     """Keys of the first objects, and all objects from the start.
 
     Raises:
         DataError: None of the first rows is an object.
     """
     head = list(islice(objects, _HEAD_OBJECTS))
-    keys = dict.fromkeys(key for _, value in head if isinstance(value, dict) for key in value)
-    if not keys and not any(isinstance(value, dict) for _, value in head):
-        wrong = f"{name} holds no usable row: {head[0][1]}" if head else f"{name} is empty"
-        raise DataError(wrong)
-    return list(keys), chain(head, objects)
+    found = [value for _, value in head if isinstance(value, dict)]
+    if not found:
+        raise DataError(f"{name} holds no usable row: {head[0][1]}" if head else f"{name} is empty")
+    return list(dict.fromkeys(key for value in found for key in value)), chain(head, objects)
 
 
 def open_parquet(file: BinaryIO, path: Path) -> pq.ParquetFile:
@@ -199,9 +205,9 @@ def open_parquet(file: BinaryIO, path: Path) -> pq.ParquetFile:
 
 
 def parquet_batches(
-    parquet: pq.ParquetFile, columns: list[str], path: Path
+    parquet: pq.ParquetFile, columns: list[str] | None, path: Path
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Number of the first row (counted from 1) and rows of each batch.
+    """Number of the first row (counted from 1) and rows of each batch; None for all columns.
 
     Raises:
         DataError: The file is damaged.
@@ -221,7 +227,7 @@ def _parquet_blocks(parquet: pq.ParquetFile, columns: list[str], path: Path) -> 
         yield Block(dict(zip(batch.schema.names, batch.columns, strict=True)), lines, [])
 
 
-def _object_blocks(objects: _Objects, name: str, wanted: list[str]) -> Iterator[Block]:
+def _object_blocks(objects: Objects, name: str, wanted: list[str]) -> Iterator[Block]:
     while part := list(islice(objects, _BATCH_ROWS)):
         problems: list[RowProblem] = []
         lines: list[int] = []
@@ -233,8 +239,8 @@ def _object_blocks(objects: _Objects, name: str, wanted: list[str]) -> Iterator[
             try:
                 rows.append([_cell(value.get(key), key) for key in wanted])
                 lines.append(number)
-            except ValueError as error:
-                problems.append(RowProblem(name, number, str(error)))
+            except CellError as error:
+                problems.append(RowProblem(name, number, error.reason, kind=error.kind))
         cells = zip(*rows, strict=True) if rows else [()] * len(wanted)
         columns = {key: pa.array(column, pa.string()) for key, column in zip(wanted, cells, strict=True)}
         yield Block(columns, np.array(lines, dtype=np.int64), problems)
@@ -242,11 +248,7 @@ def _object_blocks(objects: _Objects, name: str, wanted: list[str]) -> Iterator[
 
 def _cell(value: object, key: str) -> str | None:
     """A JSON value as it would stand in a CSV file."""
-    if value is None or isinstance(value, str):
-        return value or None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{key} {quoted(value)} is neither text nor a number")
-    return str(value)
+    return id_cell(value, key) if key.endswith("_id") else scalar_cell(value, key)
 
 
 def _kind(path: Path, file: io.BufferedReader) -> Kind:

@@ -136,7 +136,9 @@ def test_bytes_that_an_encoding_does_not_have_cost_their_own_row_only(home: Path
         + b"\xff\xff\n"
         + "p3,好茶\n".encode("gbk")
     )
-    done = imported(home, "--items", write(tmp_path, "items.csv", text), "--encoding", "gbk")
+    done = imported(
+        home, "--items", write(tmp_path, "items.csv", text), "--encoding", "gbk", "--allow-bad", "0.5"
+    )
     assert done.items == {"p1": {"title": "好书"}, "p3": {"title": "好茶"}}
     assert "items.csv:3: not GBK" in done.said
 
@@ -175,11 +177,11 @@ def test_json_arrays_and_lines(home: Path, tmp_path: Path) -> None:
         {"user_id": "u2", "item_id": "i2", "rating": 4.5, "timestamp": 1600000001},
     ]
     path = write(tmp_path, "events.json", "\ufeff" + json.dumps(rows, indent=2))
-    done = imported(home, "--events", path)
+    done = imported(home, "--events", path, "--allow-bad", "0.5")
     assert done.values() == ROWS
     assert "events.json:2: user_id is empty" in done.said
     path = write(tmp_path, "lines.json", "\ufeff" + "\n".join(map(json.dumps, rows)))
-    assert imported(tmp_path / "other", "--events", path).values() == ROWS
+    assert imported(tmp_path / "other", "--events", path, "--allow-bad", "0.5").values() == ROWS
 
 
 def workbook(path: Path, rows: list[list[object]], *further: str) -> Path:
@@ -209,7 +211,7 @@ def test_excel(home: Path, tmp_path: Path) -> None:
         "Notes",
     )
     items = workbook(tmp_path / "items.xlsx", [["item_id", "title", "price"], ["i1", "茶", 2.5], [2, "B", 3]])
-    done = imported(home, "--events", events, "--items", items)
+    done = imported(home, "--events", events, "--items", items, "--allow-bad", "0.5")
     assert done.values() == [("1", "i1", 3.0), ("u2", "i2", 4.5)]
     assert [event["timestamp"] for event in done.events] == [1600000000000, 1600000001000]
     assert done.items == {"i1": {"title": "茶", "price": 2.5}, "2": {"title": "B", "price": 3}}

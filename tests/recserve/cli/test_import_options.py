@@ -74,7 +74,7 @@ def test_all_events_can_be_of_a_type(home: Path, tmp_path: Path) -> None:
 def test_event_types_can_be_renamed(home: Path, tmp_path: Path) -> None:
     rows = "u,a,Order placed,1600000000\nu,b,view,1600000000\nu,c,odd,1600000000\n"
     events = write(tmp_path, "e.csv", "user_id,item_id,event,timestamp\n" + rows)
-    done = imported(home, "--events", events, "--event", "Order placed=purchase")
+    done = imported(home, "--events", events, "--event", "Order placed=purchase", "--allow-bad", "0.5")
     assert done.types == {"purchase": 1, "view": 1}
     assert "unknown event type 'odd'" in done.said
 
@@ -101,7 +101,7 @@ def test_events_without_times(home: Path, tmp_path: Path) -> None:
 )
 def test_times_of_any_form(home: Path, tmp_path: Path, form: str, cell: str, moment: int) -> None:
     events = write(tmp_path, "e.csv", f"user_id,item_id,day\nu,a,{cell}\nu,b,1600000000\n")
-    done = imported(home, "--events", events, "--time", "day", "--time", form)
+    done = imported(home, "--events", events, "--time", "day", "--time", form, "--allow-bad", "0.5")
     assert [event["timestamp"] for event in done.events] == [moment]
     assert f"'1600000000 (not {form})' is not a time" in done.said
 
@@ -145,7 +145,8 @@ def test_dry_run(home: Path, tmp_path: Path) -> None:
         "user_id,item_id,event,timestamp,session\nu,a,view,2020-01-01,1\nu,x,view,2020-05-01,1\n"
         "v,a,click,2020-03-01,2\nv,b,view,2021-01-02,2\nv,,view,2021-01-02,2\n",
     )
-    said = run("import", "--events", events, "--items", items, "--dry-run", "--home", home)
+    options = ("--dry-run", "--allow-bad", "0.2")
+    said = run("import", "--events", events, "--items", items, *options, "--home", home)
     lines = [line.strip() for line in said.splitlines()]
     assert "events: events.csv: no known format; not read: session" in lines
     assert "2 users, 5 items, 4 events" in lines
@@ -155,7 +156,9 @@ def test_dry_run(home: Path, tmp_path: Path) -> None:
     assert "BERT reads of an item: title, about" in lines
     assert "such as: First. Warm and soft" in lines
     assert "BERT does not read: released (dates), sku (numbers), url (addresses)" in said
-    assert lines[-1] == "dry run: 1 bad rows; nothing was stored"
+    assert "left out: user_id" not in said
+    assert "item_id is empty" in said
+    assert lines[-1] == "dry run: nothing was stored"
     assert not home.exists()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, datetime, time
 from itertools import islice
 from typing import Any, BinaryIO
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from recserve.errors import DataError
+from recserve.store.ingest.columns.header import distinct_names
 from recserve.store.ingest.delimited import Block
 from recserve.store.ingest.problems import RowProblem
 
@@ -23,12 +24,13 @@ class Spreadsheet:
     Args:
         file: Opened for reading bytes.
         name: What problems call it.
+        wanted: Columns that are read; None for all. Others may have no name, or the same one.
 
     Raises:
         DataError: The optional dependency is missing, or the file holds no sheet with a header.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, wanted: Collection[str] | None = None) -> None:
         try:
             from openpyxl import load_workbook
         except ImportError:
@@ -42,7 +44,8 @@ class Spreadsheet:
         first = next(self._rows, None)
         if first is None:
             raise DataError(f"{name} is empty")
-        self.header = _header(first[1], name)
+        names = [(_text(cell) or "").strip() for cell in first[1][: _width(first[1])]]
+        self.header = distinct_names(names, name, wanted)
         self._name = name
 
     def blocks(self) -> Iterator[Block]:
@@ -75,16 +78,6 @@ def _width(cells: tuple[Any, ...]) -> int:
 
 def _padded(cells: tuple[Any, ...], width: int) -> tuple[Any, ...]:
     return cells + (None,) * (width - len(cells))
-
-
-def _header(cells: tuple[Any, ...], name: str) -> list[str]:
-    header = [(_text(cell) or "").strip() for cell in cells]
-    while header and not header[-1]:
-        header.pop()
-    for column in header:
-        if header.count(column) > 1:
-            raise DataError(f"{name} has two columns called {column!r}")
-    return header
 
 
 def _text(cell: Any) -> str | None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from recserve.store.ingest.formats.event_layout import EventLayout, open_events, recognise_events
-from recserve.store.ingest.formats.item_layout import ItemLayout, Table, recognise_items
+from recserve.store.ingest.formats.event_layout import (
+    EVENT_COLUMNS,
+    EventLayout,
+    open_events,
+    recognise_events,
+)
+from recserve.store.ingest.formats.item_layout import ItemLayout, Table, recognise_items, text_rows
 from recserve.store.ingest.formats.known import EVENT_FORMATS, ITEM_FORMATS
 from recserve.store.ingest.formats.reading import Reading, check_format
 
 FORMAT_NAMES = tuple(dict.fromkeys([one.name for one in EVENT_FORMATS] + [one.name for one in ITEM_FORMATS]))
 
 __all__ = [
+    "EVENT_COLUMNS",
     "FORMAT_NAMES",
     "EventLayout",
     "ItemLayout",
@@ -19,4 +25,5 @@ __all__ = [
     "open_events",
     "recognise_events",
     "recognise_items",
+    "text_rows",
 ]

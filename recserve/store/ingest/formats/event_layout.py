@@ -112,7 +112,8 @@ def open_events(path: Path, layout: EventLayout) -> Iterator[Source]:
     with open_source(path, theirs, layout.form) as source:
         timeless = () if layout.columns.timed else ("timestamp",)
         header = list(dict.fromkeys((*layout.columns.sources, *timeless, *layout.unread)))
-        yield Source(header, (canonical_block(block, layout) for block in source.blocks))
+        blocks = (canonical_block(block, layout) for block in source.blocks)
+        yield Source(header, blocks, source.sparse)
 
 
 def canonical_block(block: Block, layout: EventLayout) -> Block:
@@ -212,7 +213,8 @@ def _value_reader(layout: EventLayout) -> Callable[[str], str | None]:
             return None
         if scale is None:
             return cell
-        return repr(low + (number - scale[0]) * (high - low) / (scale[1] - scale[0]))
+        place = (number - scale[0]) / (scale[1] - scale[0])
+        return repr(low * (1 - place) + high * place)
 
     return read
 

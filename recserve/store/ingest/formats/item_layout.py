@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,9 +54,9 @@ class ItemLayout:
     notes: tuple[str, ...]
 
     @property
-    def combines(self) -> bool:
-        """Whether an item is made of several rows, which are read as text, one by one."""
-        return self.columns.combine is not None
+    def combine(self) -> Callable[[Rows, str], Rows] | None:
+        """What makes items of several rows each, which are read as text, one by one."""
+        return self.columns.combine
 
     def names(self, header: Sequence[str]) -> list[str]:
         """The names that columns get, in the order of the file, without those that are not stored."""
@@ -69,17 +69,26 @@ class ItemLayout:
         """A delimited file or spreadsheet under these names."""
         return _Renamed(table, self)
 
-    def row(self, row: Row) -> Row:
-        """An object or a row of a Parquet file under these names."""
-        if not self.columns.sources and not self.columns.skipped:
-            return row
-        return {name: _first(row, self.columns.sources.get(name, (name,))) for name in self.names(list(row))}
+    def renamed(self, header: Sequence[str]) -> list[str]:
+        """The name of each column of a Parquet file; of several for one name the first gets it."""
+        ours: dict[str, str] = {}
+        for name, theirs in self.columns.sources.items():
+            found = next((one for one in theirs if one in header), None)
+            if found is not None:
+                ours[found] = name
+        return [ours.get(name, name) for name in header]
 
-    def items(self, rows: Rows, file: str) -> Rows:
-        """Items out of rows that have these names."""
-        if self.columns.combine is not None:
-            rows = self.columns.combine(rows, file)
-        return self._converted(rows) if self.columns.convert else rows
+    def objects(self, objects: Rows) -> Rows:
+        """JSON objects with an ``item_id`` and attributes."""
+        plain = not self.columns.sources and not self.columns.skipped and self.columns.convert is None
+        return objects if plain else self._converted(objects)
+
+    def attributes(self, cells: Row) -> Row:
+        """The attributes out of the other cells of a row."""
+        if self.columns.convert is None and not self.columns.skipped:
+            return cells
+        kept = {name: cell for name, cell in cells.items() if name not in self.columns.skipped}
+        return {name: value for name, value in self._made(kept).items() if value != []}
 
     def cells(self, cells: list[str | None]) -> list[str | None]:
         """A column of text, with decimal points where all of it is numbers with decimal commas."""
@@ -89,14 +98,19 @@ class ItemLayout:
             return cells
         return [None if cell is None else cell.replace(",", ".") for cell in cells]
 
-    def _converted(self, rows: Rows) -> Rows:
-        convert = self.columns.convert
-        assert convert is not None
-        for line, row in rows:
+    def _made(self, cells: Row) -> Row:
+        return self.columns.convert(cells) if self.columns.convert else cells
+
+    def _converted(self, objects: Rows) -> Rows:
+        for line, row in objects:
             if isinstance(row, RowProblem):
                 yield line, row
-            else:
-                yield line, {name: value for name, value in convert(row).items() if value != []}
+                continue
+            cells = {
+                name: _first(row, self.columns.sources.get(name, (name,))) for name in self.names(list(row))
+            }
+            item_id = cells.pop("item_id", None)
+            yield line, {**self.attributes(cells), "item_id": item_id}
 
 
 class _Renamed:
@@ -145,3 +159,12 @@ def _plain(header: Sequence[str]) -> dict[str, tuple[str, ...]]:
 def _first(row: Row, names: Sequence[str]) -> Any:
     """The first of these values that is not empty."""
     return next((row[name] for name in names if row.get(name) not in (None, "")), None)
+
+
+def text_rows(table: Table) -> Rows:
+    """Rows as they come, for files that are larger than what is made of them."""
+    for block in table.blocks():
+        yield from ((problem.line, problem) for problem in block.problems)
+        cells = [column.to_pylist() for column in block.columns.values()]
+        for line, values in zip(block.lines.tolist(), zip(*cells, strict=True), strict=True):
+            yield line, dict(zip(block.columns, values, strict=True))

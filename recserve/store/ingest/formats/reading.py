@@ -165,10 +165,10 @@ def _encoding(path: Path) -> str:
 def _header(path: Path, form: Form) -> tuple[Kind, list[str], str | None, list[str]]:
     with open_file(path, form.encoding) as (file, kind):
         if kind == "xlsx":
-            sheet = open_table(file, kind, path, form)
+            sheet = open_table(file, kind, path, form, ())
             return kind, sheet.header, None, getattr(sheet, "sheets", [])
         if kind == "csv":
-            table = open_table(file, kind, path, form)
+            table = open_table(file, kind, path, form, ())
             return kind, table.header, getattr(table, "delimiter", None), []
     with open_source(path, (), form) as source:
         return kind, source.header, None, []

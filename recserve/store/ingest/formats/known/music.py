@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from recserve.store.ingest.delimited import Dialect
-from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Row, Rows, renamed
+from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Rows, renamed
 from recserve.store.ingest.problems import RowProblem
 
 _OF_360K = Dialect("\t", ("user_id", "artist_mbid", "artist_name", "plays"), quoted=False)
@@ -17,23 +19,19 @@ _FILES_1K = ("userid-timestamp-artid-artname-traid-traname*",)
 _HETREC = Dialect("\t", quoted=False)
 
 
-def _distinct(rows: Rows, file: str) -> Rows:
-    """The first row of each item: the file has a row for each time somebody listens."""
-    known: set[object] = set()
-    for line, row in rows:
-        if isinstance(row, RowProblem):
-            yield line, row
-        elif row.get("item_id") not in known:
-            known.add(row.get("item_id"))
-            yield line, row
+def _distinct(*attributes: str) -> Callable[[Rows, str], Rows]:
+    """The first row of each item, with some attributes: the file has a row for each time somebody listens."""
 
+    def combine(rows: Rows, file: str) -> Rows:
+        known: set[object] = set()
+        for line, row in rows:
+            if isinstance(row, RowProblem):
+                yield line, row
+            elif row["item_id"] not in known:
+                known.add(row["item_id"])
+                yield line, {name: row[name] for name in ("item_id", *attributes)}
 
-def _artist(row: Row) -> Row:
-    return {"item_id": row["item_id"], "name": row["name"]}
-
-
-def _track(row: Row) -> Row:
-    return {"item_id": row["item_id"], "title": row["title"], "artist": row["artist"]}
+    return combine
 
 
 EVENTS: tuple[Format[EventColumns], ...] = (
@@ -77,8 +75,7 @@ ITEMS: tuple[Format[ItemColumns], ...] = (
         "Last.fm 360K",
         ItemColumns(
             renamed(item_id="artist_mbid or artist_name", name="artist_name"),
-            convert=_artist,
-            combine=_distinct,
+            combine=_distinct("name"),
         ),
         files=_FILES_360K,
         dialect=_OF_360K,
@@ -88,8 +85,7 @@ ITEMS: tuple[Format[ItemColumns], ...] = (
         "Last.fm 1K",
         ItemColumns(
             renamed(item_id="track_mbid or track_name", title="track_name", artist="artist_name"),
-            convert=_track,
-            combine=_distinct,
+            combine=_distinct("title", "artist"),
         ),
         files=_FILES_1K,
         dialect=_OF_1K,

@@ -23,7 +23,8 @@ def _latest_properties(rows: Rows, file: str) -> Rows:
         try:
             moment = int(row["timestamp"])
         except (TypeError, ValueError):
-            yield line, RowProblem(file, line, f"timestamp {row['timestamp']!r} is not a whole number")
+            reason = f"timestamp {row['timestamp']!r} is not a whole number"
+            yield line, RowProblem(file, line, reason, kind="timestamp is not a whole number")
             continue
         item_id = row["item_id"]
         lines.setdefault(item_id, line)
