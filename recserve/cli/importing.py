@@ -133,11 +133,8 @@ def _check_mapped(reading: Reading, layouts: Sequence[EventLayout | ItemLayout])
 
 def _show_layout(kind: str, path: Path, layout: EventLayout | ItemLayout, full: bool) -> None:
     """Say what a file was recognised as; of a plain file only if ``full``."""
-    notes = list(layout.notes)
-    if full:
-        unread = getattr(layout, "unread", ())
-        notes += [f"not read: {', '.join(unread)}"] if unread else []
-    if layout.title or notes or full:
+    notes = [note for note in (*layout.shown_columns(full), *layout.notes) if note]
+    if layout.title or notes:
         _say(f"{kind}: {path.name}: {'; '.join([layout.title or 'no known format', *notes])}")
 
 

@@ -491,7 +491,7 @@ def test_book_crossing(tmp_path: Path) -> None:
         ("276729", "0521795028", 3.0),
     ]
     assert "ratings 1 to 10 become 0.5 to 5, linearly" in done.said
-    assert "value 0 means none" in done.said
+    assert "a value of 0 means none" in done.said
     assert done.items["0195153448"]["title"] == "Classical & Mythology"
     assert done.items["034545104X"] == {
         "title": 'Café "Flesh; Tones"',

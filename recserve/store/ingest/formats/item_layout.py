@@ -17,6 +17,7 @@ from recserve.store.ingest.formats.model import Format, ItemColumns, Row, Rows
 from recserve.store.ingest.formats.reading import (
     Reading,
     chosen_columns,
+    columns_there,
     plain_spelling,
     recognise,
     shown_sources,
@@ -46,6 +47,7 @@ class ItemLayout:
         form: How it is written.
         columns: What its columns become.
         title: The known format, None for a plain file.
+        header: The columns of the file.
         notes: What an import should say, a phrase each.
     """
 
@@ -53,6 +55,7 @@ class ItemLayout:
     form: Form
     columns: ItemColumns
     title: str | None
+    header: Sequence[str]
     notes: tuple[str, ...]
 
     @property
@@ -66,6 +69,13 @@ class ItemLayout:
         gone = theirs | self.columns.skipped
         ours = [ours for ours, names in self.columns.sources.items() if set(names) & set(header)]
         return [*ours, *(name for name in header if name not in gone and name not in ours)]
+
+    def shown_columns(self, full: bool) -> list[str]:
+        """What columns become, for people, a phrase each; also those that keep their names if ``full``."""
+        if not full:
+            return [shown_sources(self.columns.sources, False)]
+        kept = [name for name in self.names(self.header) if name not in self.columns.sources]
+        return [shown_sources({**self.columns.sources, **{name: (name,) for name in kept}}, True)]
 
     def table(self, table: Table) -> Table:
         """A delimited file or spreadsheet under these names."""
@@ -157,13 +167,11 @@ def _recognise(path: Path, reading: Reading, formats: Sequence[Format[ItemColumn
     known = recognise(path, reading, formats, (key,))
     header = known.header
     columns = known.format.columns_of(header) if known.format else ItemColumns(_plain(header, what))
-    sources = {ours: theirs for ours, theirs in columns.sources.items() if set(theirs) & set(header)}
-    sources |= chosen_columns(reading, header, None)
+    sources = columns_there(columns.sources, header) | chosen_columns(reading, header, None)
     skipped = columns.skipped & set(header)
     columns = replace(columns, sources=sources, skipped=skipped, decimal_comma=known.delimiter in (";", "\t"))
-    said = [shown_sources(sources), f"not stored: {', '.join(sorted(skipped))}" if skipped else ""]
-    notes = (*known.notes, *(note for note in said if note))
-    return ItemLayout(key, known.form, columns, known.format.title if known.format else None, notes)
+    notes = (*known.notes, *([f"not stored: {', '.join(sorted(skipped))}"] if skipped else []))
+    return ItemLayout(key, known.form, columns, known.format.title if known.format else None, header, notes)
 
 
 def _plain(header: Sequence[str], what: str) -> dict[str, tuple[str, ...]]:
