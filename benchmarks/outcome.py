@@ -188,9 +188,8 @@ def show_kept(kept: Kept, console: Console) -> None:
     """Acknowledged beside stored."""
     headings = ("writes", "sent", "acknowledged", "stored", "lost", "stored twice")
     table = Table(*headings, "refused for good", "refused but stored")
-    events = (kept.sent, kept.acknowledged, kept.stored, len(kept.lost), len(kept.twice))
-    events += (kept.refused, len(kept.refused_stored))
-    table.add_row("events", *(str(one) for one in events))
+    stored = (kept.sent, kept.acknowledged, kept.stored, len(kept.lost), len(kept.twice))
+    table.add_row("events", *map(str, (*stored, kept.refused, len(kept.refused_stored))))
     if kept.items:
         table.add_row("items", "", str(kept.items), "", str(len(kept.items_lost)))
     console.print(table)

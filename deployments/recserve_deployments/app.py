@@ -168,5 +168,5 @@ def _variables(size: StageConfig) -> dict[str, str]:
     variables = {name: str(size.threads) for name in (*names, "RAYON_NUM_THREADS")}
     # Stages are called by address, which no web proxy of a node's environment must come between.
     variables |= {"TOKENIZERS_PARALLELISM": "false", "no_grpc_proxy": f"localhost,{ANY_ADDRESS}"}
-    # Ray leaves all GPUs visible to a worker that asks for none, as we tell it to; a replica takes none unasked.
+    # Ray leaves all GPUs visible to a worker that asks for none; a replica takes none unasked.
     return variables if size.gpus else {**variables, "CUDA_VISIBLE_DEVICES": ""}

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from recserve.data.files import make_private_folder
+from recserve.errors import ConfigError
 
 if TYPE_CHECKING:
     from recserve.bundles.bundle import Bundle, BundleRepository
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from recserve.plugin.registry import Registry
     from recserve.plugin.resolved import ResolvedConfig
     from recserve.store import Store
-    from recserve.store.ingest import RowProblem
+    from recserve.store.ingest import FileReport
 
 CONFIG_NAME = "recserve.yaml"
 SHOWN_PROBLEMS = 10
@@ -76,10 +77,19 @@ class State:
     Attributes:
         home: The home folder.
         config_path: ``--config``, if given.
+        creates: Whether the command may make the home; others refuse one that is not there.
+
+    Raises:
+        ConfigError: There is no such home.
     """
 
     home: Path
     config_path: Path | None = None
+    creates: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.creates:
+            require_home(self.home)
 
     @cached_property
     def config(self) -> Config:
@@ -127,6 +137,18 @@ class State:
         from recserve.bundles.bundle import open_newest
 
         return open_newest(self.repository, self.store.bundle_history())
+
+
+def require_home(home: Path) -> None:
+    """Refuse a home folder that is not there, which is most often a mistyped one.
+
+    Raises:
+        ConfigError: It is not there, or not a folder.
+    """
+    if home.is_dir():
+        return
+    what = f"{home} is a file" if home.exists() else f"there is no home folder {home}"
+    raise ConfigError(f"{what}; check --home, or begin one with `recserve import`", field="home")
 
 
 @contextmanager
@@ -234,9 +256,16 @@ def record(store: Store, action: str, target: str, detail: Mapping[str, Any], at
     store.add_audit(AuditEntry(now_ms() if at is None else at, f"cli:{login}", action, target, detail))
 
 
-def show_problems(problems: Sequence[RowProblem]) -> None:
-    """List the first problems of data files on stderr, and how many more there are."""
+def show_problems(reports: Sequence[FileReport]) -> None:
+    """List the first bad rows of data files on stderr, and how many more there are."""
+    problems = [problem for report in reports for problem in report.listed("error", "replaced")]
     for problem in problems[:SHOWN_PROBLEMS]:
-        err.print(f"{problem}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    if len(problems) > SHOWN_PROBLEMS:
-        err.print(f"... and {len(problems) - SHOWN_PROBLEMS} more", style="yellow")
+        warn(str(problem))
+    count = sum(report.count("error") + report.count("replaced") for report in reports)
+    if count > SHOWN_PROBLEMS:
+        warn(f"... and {count - SHOWN_PROBLEMS:,} more")
+
+
+def warn(text: str) -> None:
+    """Say on stderr what somebody should look at."""
+    err.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)

@@ -36,7 +36,7 @@ def demo_command(
     The server keeps running afterwards; the last lines say how to stop it.
     """
     started = time.perf_counter()
-    state = State(home)
+    state = State(home, creates=True)
     trained = (home / "bundles").is_dir() and state.store.current_bundle() is not None
     state.store.close()
     if not trained:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out, require_home
 from recserve.errors import RuntimeEnvironmentError
 
 _RUNTIME = "recserve_deployments.local_server.control"
@@ -111,6 +111,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 def stop_command(home: HomeOption = DEFAULT_HOME) -> None:
     """Stop this home's server: its own Ray cluster, or only its application on a joined one."""
+    require_home(home)
     stopped = _runtime().stop(home)
     if stopped is None:
         out.print(f"no server of {home} is running", highlight=False)
@@ -123,6 +124,7 @@ def status_command(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Show this home's server: health, bundle, deployments and replicas."""
+    require_home(home)
     found = _runtime().status(home)
     if found is None:
         out.print(f"no server of {home} is running", highlight=False)

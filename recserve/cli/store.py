@@ -31,10 +31,13 @@ def register(app: typer.Typer) -> None:
 
 @store_app.command("upgrade")
 def upgrade_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None) -> None:
-    """Bring the tables to this version of recserve, all or nothing. Make a backup first."""
+    """Bring the tables to this version of recserve, all or nothing; a home that is not there is begun.
+
+    Make a backup first.
+    """
     from recserve.store.sql.versions import upgrade
 
-    with _database(State(home, config)) as database:
+    with _database(State(home, config, creates=True)) as database:
         before, now = upgrade(database)
         if before == now:
             _say(f"{database.label} has schema version {now} already")
@@ -97,7 +100,7 @@ def restore_command(
     """Restore an export of everything into an empty store; deleted people do not come back."""
     from recserve.store.transfer.restore import restore
 
-    with _database(State(home, config), prepared=True) as database:
+    with _database(State(home, config, creates=True), prepared=True) as database:
         with progress_display() as progress:
             restored = restore(database, folder, progress)
             progress.finish()

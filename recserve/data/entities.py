@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from recserve.data.arrays import FloatArray
+from recserve.data.arrays import BoolArray, FloatArray
+
+MAX_ID = 10_000
+"""Longest id, in characters."""
+
+SECONDS_BELOW = 100_000_000_000
+"""Times below are seconds (until the year 5138), others milliseconds (from March 1973 on)."""
+
+LAST_MS = 253_402_300_799_999
+"""The end of the year 9999, milliseconds since the epoch."""
+
+DAY_MS = 86_400_000
 
 
 def now_ms() -> int:
@@ -96,6 +107,13 @@ class EventType(BaseModel):
         if self.value_range is not None and self.value_range[0] >= self.value_range[1]:
             raise ValueError("value_range must be [low, high] with low < high")
         return self
+
+    def off_scale(self, values: NDArray[np.float64]) -> BoolArray:
+        """Which values (shape (N,), NaN where there is none) lie off the scale, where there is one."""
+        if self.value_range is None:
+            return np.zeros(len(values), dtype=np.bool_)
+        low, high = self.value_range
+        return (values < low) | (values > high)
 
     def confidence(self, values: NDArray[np.float64]) -> FloatArray:
         """Signed confidence of events with these values.

@@ -19,6 +19,7 @@ import numpy as np
 
 import recserve
 from recserve.bundles.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
+from recserve.data.coverage import Coverage, coverage
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, DataError
 from recserve.evaluation.metrics.accuracy import Float64Array
@@ -53,12 +54,14 @@ class TrainingResult:
         bundle: The bundle, already current.
         seconds: What each step took.
         metrics: Mean and interval by metric name; empty where the data allow no evaluation.
+        coverage: What was learnt from, and what was not.
         per_user: float64, shape (U,); nDCG@10 of each test user, None without an evaluation.
     """
 
     bundle: Bundle
     seconds: Mapping[str, float]
     metrics: Mapping[str, Any]
+    coverage: Coverage
     per_user: Float64Array | None = None
 
 
@@ -109,10 +112,18 @@ class Trainer:
             device=config.train.device,
         )
         if not tables.items.num_rows or not tables.events.num_rows:
+            bare = (
+                "; `recserve import --create-items` makes bare items of those that the events are about"
+                if tables.events.num_rows
+                else ""
+            )
             raise DataError(
                 f"the store holds {tables.items.num_rows} items and {tables.events.num_rows} events; "
-                "bring some of both with `recserve import`"
+                f"bring some of both with `recserve import`{bare}"
             )
+        covered = coverage(tables, config.event_types)
+        if not covered.learnt:
+            raise DataError(f"no event to learn from: {' '.join(str(covered).splitlines())}")
         catalogue = catalogue_of(tables)
         data = Dataset.from_tables(catalogue, tables.events, config.event_types)
         with self._timed("encode"):
@@ -131,7 +142,7 @@ class Trainer:
             fitted = fit_all(self._resolved, data, context, previous)
         with self._timed("write"):
             bundle = self._write(fitted, data, fingerprint, previous or {}, metrics)
-        return TrainingResult(bundle, dict(self._seconds), metrics, per_user)
+        return TrainingResult(bundle, dict(self._seconds), metrics, covered, per_user)
 
     def _evaluate(
         self, data: Dataset, context: FitContext

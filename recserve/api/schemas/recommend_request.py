@@ -11,21 +11,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from recserve.api.pagination import MAX_CURSOR
 from recserve.api.settings import ApiSettings
+from recserve.data.entities import DAY_MS, LAST_MS, MAX_ID, SECONDS_BELOW
 from recserve.errors import InvalidRequestError
 from recserve.serving.request import Request, SessionEvent
 
-MAX_ID = 10_000
 MAX_LIST = 10_000
 MAX_QUERY = 100_000
 MAX_N = 1_000
-DAY_MS = 86_400_000
 
 # Far more than any text encoder reads (256 to 512 tokens), little enough that tokenising it is cheap.
 QUERY_KEPT = 4_000
-
-# Numbers below are seconds (until the year 5138), numbers from here on milliseconds (since March 1973).
-_FIRST_MILLISECOND = 100_000_000_000
-_LAST_MILLISECOND = 253_402_300_799_999
 
 Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=r"^[^\x00]+$")]
 
@@ -51,18 +46,18 @@ def parse_timestamp(value: object) -> object:
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
         milliseconds = round(moment.timestamp() * 1000)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not 0 <= value <= _LAST_MILLISECOND:  # also refuses NaN
+        if not 0 <= value <= LAST_MS:  # also refuses NaN
             raise ValueError("must lie between the years 1970 and 9999")
-        milliseconds = round(value * 1000) if value < _FIRST_MILLISECOND else round(value)
+        milliseconds = round(value * 1000) if value < SECONDS_BELOW else round(value)
     else:
         raise ValueError("must be an ISO 8601 string or a number of seconds or milliseconds")
-    if not 0 <= milliseconds <= _LAST_MILLISECOND:
+    if not 0 <= milliseconds <= LAST_MS:
         raise ValueError("must lie between the years 1970 and 9999")
     return milliseconds
 
 
 # What clients may send, for the OpenAPI document; inside it is an int of milliseconds.
-_TimestampInput = datetime | Annotated[float, Field(ge=0, le=_LAST_MILLISECOND)]
+_TimestampInput = datetime | Annotated[float, Field(ge=0, le=LAST_MS)]
 Timestamp = Annotated[
     int | None, BeforeValidator(parse_timestamp, json_schema_input_type=_TimestampInput | None)
 ]

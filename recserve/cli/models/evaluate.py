@@ -117,7 +117,8 @@ def evaluate_command(
         raise ConfigError(f"--json {json_path}: there is no folder {json_path.parent}")
     if report is not None and report.exists() and not report.is_dir():
         raise ConfigError(f"--report {report}: this is a file; name a folder")
-    state = State(home, config)
+    # Files need no home; vectors are kept there all the same.
+    state = State(home, config, creates=train is not None)
     resolved = _with_seed(state, seed)
     models = choose_models(state.registry, resolved, model or [], baselines=baselines)
 

@@ -112,8 +112,8 @@ class Source:
         from recserve.store.ingest import read_events
 
         timed = self.test is None and self.name is SplitName.TEMPORAL
-        table, problems = read_events(path, state.config.event_types, strict=False, require_timestamp=timed)
-        show_problems(problems)
+        table, report = read_events(path, state.config.event_types, strict=False, require_timestamp=timed)
+        show_problems([report])
         if not table.num_rows:
             raise DataError(f"{path} holds no usable event")
         return table
@@ -121,8 +121,8 @@ class Source:
     def _items(self, path: Path) -> pa.Table:
         from recserve.store.ingest import read_items
 
-        table, problems = read_items(path, strict=False)
-        show_problems(problems)
+        table, report = read_items(path, strict=False)
+        show_problems([report])
         return table
 
 

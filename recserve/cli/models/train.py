@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display
+from recserve.cli.accounting import show_account, training_account
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, warn
 
 
 def register(app: typer.Typer) -> None:
@@ -73,6 +74,9 @@ def train_command(
         highlight=False,
         soft_wrap=True,
     )
+    show_account("training data", "count", training_account(result.coverage))
+    for line in str(result.coverage).splitlines():
+        warn(line)
     if result.metrics:
         out.print(_metrics_table(result.metrics))
     state.store.close()

@@ -1,23 +1,37 @@
 """Reading data files and bringing them into a store.
 
-Bad rows are reported with file, line and reason and left out; the good ones load.
+Bad rows are counted by reason and reported with file, line and value; the good ones can be stored.
 """
 
 from __future__ import annotations
 
-from recserve.store.ingest.events import EVENT_SCHEMA, read_events, with_event_ids
-from recserve.store.ingest.items import ITEM_SCHEMA, read_items
-from recserve.store.ingest.load import ImportSummary, empty_tables, import_tables
-from recserve.store.ingest.problems import RowProblem
+from recserve.store.ingest.events import EVENT_SCHEMA, check_events, read_events, with_event_ids
+from recserve.store.ingest.items import ITEM_SCHEMA, read_items, read_users
+from recserve.store.ingest.load import (
+    ImportSummary,
+    empty_tables,
+    import_tables,
+    import_users,
+    not_in_catalogue,
+    with_bare_items,
+)
+from recserve.store.ingest.problems import FileReport, RowProblem, UnusableFileError
 
 __all__ = [
     "EVENT_SCHEMA",
     "ITEM_SCHEMA",
+    "FileReport",
     "ImportSummary",
     "RowProblem",
+    "UnusableFileError",
+    "check_events",
     "empty_tables",
     "import_tables",
+    "import_users",
+    "not_in_catalogue",
     "read_events",
     "read_items",
+    "read_users",
+    "with_bare_items",
     "with_event_ids",
 ]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recserve.config import nearest
-from recserve.data.arrays import Int64Array
+from recserve.data.arrays import BoolArray, Int64Array
+from recserve.data.entities import EventType
+from recserve.data.entities import now_ms as present
 from recserve.errors import DataError
-from recserve.store.ingest.columns import number_column, reject_bad_ids, text_column, time_column
+from recserve.store.ingest.columns import id_column, name_column, number_column, time_column
+from recserve.store.ingest.columns.plain import FloatColumn
 from recserve.store.ingest.delimited import Block
-from recserve.store.ingest.problems import Findings, RowProblem, columns_hint, conclude, quoted
-from recserve.store.ingest.sources import open_source
+from recserve.store.ingest.formats import (
+    EVENT_COLUMNS,
+    EventLayout,
+    Reading,
+    open_events,
+    recognise_events,
+)
+from recserve.store.ingest.problems import FileReport, Findings, columns_hint, conclude, quoted
 
 EVENT_SCHEMA = pa.schema(
     {
@@ -30,57 +38,87 @@ EVENT_SCHEMA = pa.schema(
     }
 )
 
-_COLUMNS = ("event_id", "user_id", "item_id", "event", "value", "rating", "timestamp")
 _SYNTHETIC_STEP_MS = 1000
 
 
 def read_events(
     path: Path,
-    event_types: Collection[str],
+    event_types: Mapping[str, EventType],
     strict: bool = False,
     require_timestamp: bool = True,
     now_ms: int | None = None,
-) -> tuple[pa.Table, list[RowProblem]]:
-    """Read events from a CSV, Parquet or JSON lines file.
+    layout: EventLayout | None = None,
+) -> tuple[pa.Table, FileReport]:
+    """Read events from a CSV, Parquet, JSON or Excel file.
 
     Columns ``user_id`` and ``item_id`` are needed; ``event``, ``value`` (or ``rating``), ``timestamp``
     and ``event_id`` are understood; others are ignored. An event without a type is a ``rating`` if it
     has a value, else a ``view``. Times are seconds or milliseconds since 1970 (numbers below 1e11
-    are seconds) or ISO 8601 text, UTC unless it names an offset.
+    are seconds) or ISO 8601 text, UTC unless it names an offset. What ``POST /v1/events`` refuses is
+    refused here too.
 
     Args:
         path: The file.
-        event_types: Names of the configured event types.
+        event_types: The configured event types by name.
         strict: Refuse the whole file if any row is bad.
         require_timestamp: Refuse a file without a column ``timestamp``. Otherwise such rows get
             times in the order of the file, one second apart.
         now_ms: The moment after which (and a day) times are refused; default: now.
+        layout: How the file is read; default: as it is recognised.
 
     Returns:
         Canonical events in the order of the file (see :class:`recserve.Tables`), with an empty
-        ``event_id`` where the file has none (see :func:`with_event_ids`), and the rows that were
-        left out.
+        ``event_id`` where the file has none (see :func:`with_event_ids`), and what became of each row.
 
     Raises:
         DataError: The file cannot be read, lacks a column, holds no usable row, or ``strict``.
     """
-    now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    problems: list[RowProblem] = []
+    now = present() if now_ms is None else now_ms
+    report = FileReport(str(path), "events")
     batches: list[pa.RecordBatch] = []
-    with open_source(path, _COLUMNS) as source:
-        _check_header(source.header, path, require_timestamp)
-        timed = "timestamp" in source.header
+    layout = layout or recognise_events(path, Reading(event_types=event_types))
+    with open_events(path, layout) as source:
+        header = set(source.header)
+        report.ignored = [name for name in source.header if name not in EVENT_COLUMNS]
+        if not source.sparse:
+            _check_header(source.header, path, require_timestamp)
+        timed = require_timestamp or "timestamp" in header
         for block in source.blocks:
-            batch, found = _read_block(block, str(path), event_types, now_ms if timed else None)
-            batches.append(batch)
-            problems += found
-    problems.sort(key=lambda problem: problem.line)
+            header.update(name for name, cells in block.columns.items() if cells.null_count < len(cells))
+            batches.append(_read_block(block, report, event_types, now if timed else None))
+        if source.sparse:
+            _check_header(list(header), path, require_timestamp)
     events = pa.Table.from_batches(batches, EVENT_SCHEMA)
-    conclude(str(path), len(events), problems, strict)
+    conclude(report, strict)
     if not timed:
         order = pa.array(np.arange(len(events), dtype=np.int64) * _SYNTHETIC_STEP_MS)
         events = events.set_column(5, EVENT_SCHEMA.field("timestamp"), order)
-    return events, problems
+    return events, report
+
+
+def check_events(
+    events: pa.Table, name: str, event_types: Mapping[str, EventType]
+) -> tuple[pa.Table, FileReport]:
+    """Canonical events from elsewhere, checked as those of a file are.
+
+    Args:
+        events: Canonical events (see :class:`recserve.Tables`).
+        name: Where they come from.
+        event_types: The configured event types by name.
+
+    Returns:
+        The good ones, and what became of each.
+    """
+    report = FileReport(name, "events")
+    place = events.schema.get_field_index("timestamp")
+    # Canonical times are milliseconds, whatever they look like.
+    typed = events.set_column(place, "timestamp", events["timestamp"].cast(pa.timestamp("ms")))
+    batches, now = [], present()
+    for batch in typed.to_batches():
+        lines = np.arange(report.rows + 1, report.rows + 1 + len(batch), dtype=np.int64)
+        block = Block(dict(zip(batch.schema.names, batch.columns, strict=True)), lines, [])
+        batches.append(_read_block(block, report, event_types, now))
+    return pa.Table.from_batches(batches, EVENT_SCHEMA), report
 
 
 def with_event_ids(events: pa.Table) -> pa.Table:
@@ -134,54 +172,84 @@ def _check_header(header: list[str], path: Path, require_timestamp: bool) -> Non
         if name not in header:
             raise DataError(
                 f"{path} has no column {name!r}{columns_hint(name, header)}; needed are "
-                f"{', '.join(needed)}; understood too: event, value, rating",
+                f"{', '.join(needed)}; understood too: event, value, rating. Say which column it is with "
+                f"{'--time COLUMN (or none)' if name == 'timestamp' else f'--map {name}=COLUMN'}",
                 field=name,
             )
 
 
 def _read_block(
-    block: Block, file: str, event_types: Collection[str], now_ms: int | None
-) -> tuple[pa.RecordBatch, list[RowProblem]]:
+    block: Block, report: FileReport, event_types: Mapping[str, EventType], now_ms: int | None
+) -> pa.RecordBatch:
     """Canonical events of the good rows; times are 0 for now when the file has none."""
-    findings = Findings(file, block.lines)
+    for problem in block.problems:
+        report.rows += 1
+        report.add(problem)
+    findings = Findings(report, block.lines)
     empty = pa.nulls(len(block.lines), pa.string())
 
-    def text(name: str) -> pa.Array:
-        return text_column(block.columns.get(name, empty), name, file)
+    def column(name: str) -> pa.Array:
+        return block.columns.get(name, empty)
 
-    users, items = text("user_id"), text("item_id")
-    reject_bad_ids(users, "user_id", findings)
-    reject_bad_ids(items, "item_id", findings)
-    value_name = "value" if "value" in block.columns else "rating"
-    raw_values = block.columns.get(value_name, empty)
-    if value_name == "value" and "rating" in block.columns:
-        raw_values = pc.coalesce(raw_values, block.columns["rating"])
-    values = number_column(raw_values, value_name, findings)
-    rated = pa.array(~np.isnan(values))
-    events = pc.coalesce(text("event"), pc.if_else(rated, "rating", "view"))
+    users = id_column(column("user_id"), "user_id", findings)
+    items = id_column(column("item_id"), "item_id", findings)
+    values = _values(column("value"), column("rating"), findings)
+    given = name_column(column("event"), "event", findings)
+    events = pc.coalesce(given, pc.if_else(pa.array(np.isnan(values)), "view", "rating"))
+    _check_types(events, values, event_types, findings)
+    if now_ms is None:
+        times: Int64Array = np.zeros(len(block.lines), dtype=np.int64)
+    else:
+        times = time_column(column("timestamp"), "timestamp", findings, now_ms)
+    event_ids = id_column(column("event_id"), "event_id", findings, required=False).fill_null("")
+    findings.finish()
+    batch = pa.record_batch(
+        [event_ids, users, items, events, pa.array(values, from_pandas=True), pa.array(times)],
+        schema=EVENT_SCHEMA,
+    )
+    return batch if findings.good.all() else batch.filter(pa.array(findings.good))
+
+
+def _values(value: pa.Array, rating: pa.Array, findings: Findings) -> FloatColumn:
+    """What stands under ``value``, or else under ``rating``."""
+    values = number_column(value, "value", findings)
+    ratings = number_column(rating, "rating", findings)
+    both = ~np.isnan(values) & ~np.isnan(ratings) & (values != ratings)
+    findings.reject(
+        both,
+        "value and rating differ",
+        lambda row: f"value {values[row]:g} and rating {ratings[row]:g} differ; give one of them",
+    )
+    return np.where(np.isnan(values), ratings, values)
+
+
+def _check_types(
+    events: pa.Array, values: FloatColumn, event_types: Mapping[str, EventType], findings: Findings
+) -> None:
+    """Leave out events of a type that is not configured, or with a value off its scale."""
     known = pc.is_in(events, pa.array(list(event_types), pa.string()))
     findings.reject(
         ~np.asarray(known.to_numpy(zero_copy_only=False), dtype=np.bool_),
+        "unknown event type",
         lambda row: (
             f"unknown event type {quoted(events[row].as_py())}"
             f"{nearest(events[row].as_py()[:60], event_types)}"
         ),
     )
-    if now_ms is None:
-        times: Int64Array = np.zeros(len(block.lines), dtype=np.int64)
-    else:
-        times = time_column(block.columns.get("timestamp", empty), "timestamp", findings, now_ms)
-    batch = pa.record_batch(
-        [
-            text("event_id").fill_null(""),
-            users,
-            items,
-            events,
-            pa.array(values, from_pandas=True),
-            pa.array(times),
-        ],
-        schema=EVENT_SCHEMA,
+    for name, kind in event_types.items():
+        odd = kind.off_scale(values)
+        if odd.any():
+            odd &= np.asarray(pc.equal(events, name).to_numpy(zero_copy_only=False), dtype=np.bool_)
+            _refuse_off_scale(odd, values, name, kind, findings)
+
+
+def _refuse_off_scale(
+    odd: BoolArray, values: FloatColumn, name: str, kind: EventType, findings: Findings
+) -> None:
+    low, high = kind.value_range or (-np.inf, np.inf)
+    scale = (
+        f"is off the scale of {name!r}, which runs from {low:g} to {high:g}; "
+        f"set events.{name}.value_range in recserve.yaml"
     )
-    if not findings.good.all():
-        batch = batch.filter(pa.array(findings.good))
-    return batch, block.problems + findings.problems
+    short = f"value is off the scale of {name!r} ({low:g} to {high:g})"
+    findings.reject(odd, short, lambda row: f"value {values[row]:g} {scale}")

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from datetime import date, datetime
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import orjson
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from recserve.data.arrays import Int64Array
 from recserve.errors import DataError, InvalidRequestError
-from recserve.store.ingest.delimited import DelimitedFile
-from recserve.store.ingest.problems import RowProblem, columns_hint, conclude, quoted
-from recserve.store.ingest.sources import open_file, open_parquet, parquet_batches, read_objects
-from recserve.store.sql.queries.rows import check_id, dump_json
+from recserve.store.ingest.columns import id_column
+from recserve.store.ingest.columns.cells import CellError, id_cell, json_cell, parse_json, python_cells
+from recserve.store.ingest.columns.header import UNNAMED, distinct_names
+from recserve.store.ingest.formats import (
+    ItemLayout,
+    Reading,
+    Table,
+    recognise_items,
+    recognise_users,
+    text_rows,
+)
+from recserve.store.ingest.problems import FileReport, Findings, RowProblem, columns_hint, conclude, quoted
+from recserve.store.ingest.sources import (
+    Objects,
+    open_file,
+    open_parquet,
+    open_table,
+    parquet_batches,
+    read_objects,
+)
+from recserve.store.sql.queries.rows import dump_json
 
 ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
 
@@ -30,83 +49,137 @@ TEXT_COLUMNS = frozenset({"title", "name", "text", "description", "summary", "ca
 """Columns that stay text even where all cells look like numbers."""
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?")
+_BATCH_ROWS = 100_000
 
-_Row = tuple[int, "dict[str, Any] | RowProblem"]
+
+@dataclass(frozen=True)
+class _Block:
+    """Some consecutive rows of a file.
+
+    Attributes:
+        lines: Line number of each row, int64, shape (N,).
+        ids: What stands in the column of ids.
+        rows: All other cells by name.
+        problems: Rows of this part of the file that could not be read.
+    """
+
+    lines: Int64Array
+    ids: pa.Array
+    rows: Sequence[dict[str, Any]]
+    problems: Sequence[RowProblem] = ()
 
 
-def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, list[RowProblem]]:
-    """Read items from a CSV, Parquet or JSON lines file.
+def read_items(
+    path: Path, strict: bool = False, layout: ItemLayout | None = None
+) -> tuple[pa.Table, FileReport]:
+    """Read items from a CSV, Parquet, JSON or Excel file.
 
     The column ``item_id`` is needed; every other column becomes an attribute, absent where a cell is
-    empty. Text in columns called genres, categories, tags and so on (:data:`LIST_COLUMNS`) is split
-    at ``|`` into a list. A CSV column of which every cell is a plain number becomes numbers, unless
-    its name says that it is text (:data:`TEXT_COLUMNS`). A file with just ``item_id`` and
-    ``attributes`` (a JSON object) is canonical already.
+    empty or is nothing that JSON has. Text in columns called genres, categories, tags and so on
+    (:data:`LIST_COLUMNS`) is split at ``|`` into a list. A CSV column of which every cell is a plain number
+    becomes numbers, unless its name says that it is text (:data:`TEXT_COLUMNS`). A file with just
+    ``item_id`` and ``attributes`` (a JSON object) is canonical already.
 
     Args:
         path: The file.
         strict: Refuse the whole file if any row is bad.
+        layout: How the file is read; default: as it is recognised.
 
     Returns:
-        Canonical items in the order of the file (see :class:`recserve.Tables`), and what was left
-        out. Of rows with the same id the last one counts; the others are reported as warnings.
+        Canonical items in the order of the file (see :class:`recserve.Tables`), and what became of each
+        row. Of rows with the same id the last one counts.
 
     Raises:
         DataError: The file cannot be read, lacks ``item_id``, holds no usable row, or ``strict``.
     """
-    problems: list[RowProblem] = []
+    return _read(path, "items", strict, layout or recognise_items(path, Reading()))
+
+
+def read_users(
+    path: Path, strict: bool = False, layout: ItemLayout | None = None
+) -> tuple[pa.Table, FileReport]:
+    """Read users from a file of any kind, as :func:`read_items` reads items; their ids are ``user_id``.
+
+    Returns:
+        Columns ``user_id`` and ``attributes`` (a JSON object), and what became of each row.
+
+    Raises:
+        DataError: The file cannot be read, lacks ``user_id``, holds no usable row, or ``strict``.
+    """
+    return _read(path, "users", strict, layout or recognise_users(path, Reading()))
+
+
+def _read(path: Path, what: str, strict: bool, layout: ItemLayout) -> tuple[pa.Table, FileReport]:
+    report = FileReport(str(path), what)
+    key = layout.key
     found: dict[str, tuple[int, str]] = {}
-    for line, row in _rows(path):
-        if isinstance(row, RowProblem):
-            problems.append(row)
-            continue
+    for block in _blocks(path, layout):
+        for row_id, line, attributes in _read_block(block, key, report):
+            if row_id in found:
+                replaced = found.pop(row_id)[0]
+                reason = f"{key} {quoted(row_id)} occurs again in line {line}, which replaces this one"
+                report.add(RowProblem(str(path), replaced, reason, "replaced", f"{key} occurs again"))
+                report.taken -= 1
+            found[row_id] = (line, attributes)
+    conclude(report, strict)
+    schema = pa.schema({key: pa.string(), "attributes": pa.string()})
+    return pa.table([list(found), [text for _, text in found.values()]], schema=schema), report
+
+
+def _read_block(block: _Block, key: str, report: FileReport) -> Iterator[tuple[str, int, str]]:
+    """Id, line and attributes (a JSON object) of each good row."""
+    for problem in block.problems:
+        report.rows += 1
+        report.add(problem)
+    findings = Findings(report, block.lines)
+    ids = id_column(block.ids, key, findings)
+    texts: dict[int, str] = {}
+    for row in np.flatnonzero(findings.good).tolist():
         try:
-            item_id, attributes = _item(row)
+            attributes, lost = _attributes(block.rows[row])
+            texts[row] = dump_json(attributes, "attributes")
         except InvalidRequestError as error:
-            problems.append(RowProblem(str(path), line, error.message))
+            findings.reject_row(row, error.message, error.message)
             continue
-        if item_id in found:
-            replaced = found.pop(item_id)[0]
-            reason = f"item_id {quoted(item_id)} occurs again in line {line}, which replaces this one"
-            problems.append(RowProblem(str(path), replaced, reason, "warning"))
-        found[item_id] = (line, attributes)
-    problems.sort(key=lambda problem: problem.line)
-    conclude(str(path), len(found), problems, strict)
-    table = pa.table([list(found), [text for _, text in found.values()]], schema=ITEM_SCHEMA)
-    return table, problems
+        for cell in lost:
+            findings.note_row(row, cell.kind, cell.reason)
+    findings.finish()
+    names, lines = ids.to_pylist(), block.lines.tolist()
+    for row, text in texts.items():
+        yield names[row], lines[row], text
 
 
-def _item(row: dict[str, Any]) -> tuple[str, str]:
-    item_id: object = row.get("item_id")
-    if isinstance(item_id, float) and item_id.is_integer():
-        item_id = int(item_id)
-    if isinstance(item_id, int) and not isinstance(item_id, bool):
-        item_id = str(item_id)
-    if item_id is None or (isinstance(item_id, str) and not item_id.strip()):
-        raise InvalidRequestError("item_id is empty")
-    if not isinstance(item_id, str):
-        raise InvalidRequestError(f"item_id {quoted(item_id)} is neither text nor a whole number")
-    check_id(item_id, "item_id")
-    if set(row) == {"item_id", "attributes"}:
-        attributes = _given_attributes(row["attributes"])
-    else:
-        attributes = {
-            name: _attribute(name, value)
-            for name, value in row.items()
-            if name != "item_id" and not _is_empty(value)
-        }
-    return item_id, dump_json(attributes, "attributes")
+def _attributes(cells: dict[str, Any]) -> tuple[dict[str, Any], list[CellError]]:
+    """The attributes of a row, and cells that have to be left out."""
+    canonical = set(cells) == {"attributes"}
+    attributes: dict[str, Any] = {}
+    lost: list[CellError] = []
+    for name, value in (_given_attributes(cells["attributes"]) if canonical else cells).items():
+        try:
+            if canonical:
+                attributes[name] = json_cell(value)
+            elif not _is_empty(value):
+                _check_named(name, value)
+                attributes[name] = _attribute(name, json_cell(value))
+        except CellError as error:
+            lost.append(CellError(f"{name}: {error.reason}", f"{name}: {error.kind}"))
+    return attributes, lost
 
 
 def _given_attributes(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
+            value = parse_json(value)
+        except ValueError:
             value = None
     if not isinstance(value, dict):
         raise InvalidRequestError("attributes is not a JSON object")
     return value
+
+
+def _check_named(name: str, value: Any) -> None:
+    if UNNAMED.fullmatch(name):
+        raise CellError(f"{quoted(value)} stands in a column without a name", "a column without a name")
 
 
 def _attribute(name: str, value: Any) -> Any:
@@ -116,61 +189,91 @@ def _attribute(name: str, value: Any) -> Any:
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or value == "" or value == b""
 
 
-def _rows(path: Path) -> Iterator[_Row]:
-    with open_file(path) as (file, kind):
+def _blocks(path: Path, layout: ItemLayout) -> Iterator[_Block]:
+    with open_file(path, layout.form.encoding) as (file, kind):
         if kind == "jsonl":
-            yield from read_objects(file, str(path))
+            yield from _object_blocks(layout.objects(read_objects(file, str(path))), path, layout.key)
         elif kind == "parquet":
-            parquet = open_parquet(file, path)
-            names = parquet.schema_arrow.names
-            _check_header(names, path)
-            for first, batch in parquet_batches(parquet, names, path):
-                for line, row in enumerate(batch.to_pylist(), start=first):
-                    yield line, {name: _plain(value) for name, value in row.items()}
+            yield from _parquet_blocks(open_parquet(file, path), path, layout)
         else:
-            delimited = DelimitedFile(file, str(path))
-            _check_header(delimited.header, path)
-            yield from _csv_rows(delimited)
+            table = layout.table(open_table(file, kind, path, layout.form))
+            _check_header(table.header, layout.key, path)
+            if layout.combine is None:
+                yield _table_block(table, layout)
+            else:
+                yield from _object_blocks(layout.combine(text_rows(table), str(path)), path, layout.key)
 
 
-def _check_header(header: list[str], path: Path) -> None:
-    if "item_id" not in header:
-        raise DataError(f"{path} has no column 'item_id'{columns_hint('item_id', header)}", field="item_id")
+def _check_header(header: list[str], key: str, path: Path) -> None:
+    if key not in header:
+        hint = f"{columns_hint(key, header)}; say which column it is with --map {key}=COLUMN"
+        raise DataError(f"{path} has no column {key!r}{hint}", field=key)
 
 
-def _csv_rows(file: DelimitedFile) -> Iterator[_Row]:
-    lines: list[int] = []
-    cells: dict[str, list[str | None]] = {name: [] for name in file.header}
+def _object_blocks(objects: Objects, path: Path, key: str) -> Iterator[_Block]:
+    while part := list(islice(objects, _BATCH_ROWS)):
+        lines: list[int] = []
+        ids: list[str | None] = []
+        rows: list[dict[str, Any]] = []
+        problems: list[RowProblem] = []
+        for line, row in part:
+            if isinstance(row, RowProblem):
+                problems.append(row)
+                continue
+            try:
+                ids.append(id_cell(row.pop(key, None), key))
+            except CellError as error:
+                problems.append(RowProblem(str(path), line, error.reason, kind=error.kind))
+                continue
+            lines.append(line)
+            rows.append(row)
+        yield _Block(np.array(lines, dtype=np.int64), pa.array(ids, pa.string()), rows, problems)
+
+
+def _parquet_blocks(parquet: pq.ParquetFile, path: Path, layout: ItemLayout) -> Iterator[_Block]:
+    header = layout.renamed(distinct_names(parquet.schema_arrow.names, str(path)))
+    _check_header(header, layout.key, path)
+    place = header.index(layout.key)
+    names = [name for name in header if name != layout.key]
+    for first, batch in parquet_batches(parquet, None, path):
+        columns = [python_cells(column) for number, column in enumerate(batch.columns) if number != place]
+        cells = zip(*columns, strict=True) if columns else [()] * len(batch)
+        lines = np.arange(first, first + len(batch), dtype=np.int64)
+        rows = [layout.attributes(dict(zip(names, row, strict=True))) for row in cells]
+        yield _Block(lines, batch.column(place), rows)
+
+
+def _table_block(file: Table, layout: ItemLayout) -> _Block:
+    """All rows at once: what a column holds is known at the end only."""
+    lines: list[Int64Array] = [np.empty(0, dtype=np.int64)]
+    ids: list[pa.Array] = [pa.array([], pa.string())]
+    cells: dict[str, list[str | None]] = {name: [] for name in file.header if name != layout.key}
+    problems: list[RowProblem] = []
     for block in file.blocks():
-        yield from ((problem.line, problem) for problem in block.problems)
-        lines.extend(block.lines.tolist())
-        for name, column in block.columns.items():
-            cells[name].extend(column.to_pylist())
-    columns = [_typed(name, cells.pop(name)) for name in file.header]
-    for line, values in zip(lines, zip(*columns, strict=True), strict=True):
-        yield line, dict(zip(file.header, values, strict=True))
+        problems += block.problems
+        lines.append(block.lines)
+        ids.append(block.columns[layout.key])
+        for name in cells:
+            cells[name].extend(block.columns[name].to_pylist())
+    names = list(cells)
+    columns = [_typed(name, layout.cells(cells.pop(name))) for name in names]
+    every = np.concatenate(lines)
+    rows = zip(*columns, strict=True) if columns else [()] * len(every)
+    attributes = [layout.attributes(dict(zip(names, row, strict=True))) for row in rows]
+    return _Block(every, pa.concat_arrays(ids), attributes, problems)
 
 
 def _typed(name: str, cells: list[str | None]) -> list[Any]:
     """Numbers if all of a column's cells are plain numbers, else the text as it is."""
-    if name == "item_id" or name in TEXT_COLUMNS or name in LIST_COLUMNS:
+    if name in TEXT_COLUMNS or name in LIST_COLUMNS:
         return list(cells)
     if not all(cell is None or _NUMBER.fullmatch(cell) for cell in cells):
         return list(cells)
     whole = all(cell is None or "." not in cell for cell in cells)
     convert = int if whole else float
     return [None if cell is None else convert(cell) for cell in cells]
-
-
-def _plain(value: Any) -> Any:
-    """A Parquet value as JSON has it: times as ISO 8601 text, decimals as numbers."""
-    if isinstance(value, (datetime, date)):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list) else value

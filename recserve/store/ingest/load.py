@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from recserve.data.coverage import UnknownItems, unknown_items
 from recserve.data.dataset import Tables
-from recserve.data.entities import Event, Item
+from recserve.data.entities import Event, Item, User
 from recserve.store import Store
 from recserve.store.ingest.events import EVENT_SCHEMA, with_event_ids
 from recserve.store.ingest.items import ITEM_SCHEMA
@@ -46,6 +47,26 @@ def empty_tables() -> Tables:
     return Tables(items=ITEM_SCHEMA.empty_table(), events=EVENT_SCHEMA.empty_table())
 
 
+def not_in_catalogue(store: Store, tables: Tables) -> UnknownItems:
+    """Items of the events that neither these tables nor the store describe."""
+    described = set(tables.items["item_id"].to_pylist())
+
+    def known(ids: list[str]) -> set[str]:
+        others = [item_id for item_id in ids if item_id not in described]
+        stored: set[str] = set()
+        for start in range(0, len(others), _BATCH):
+            stored.update(store.items(others[start : start + _BATCH]))
+        return described | stored
+
+    return unknown_items(tables.events, known)
+
+
+def with_bare_items(tables: Tables, item_ids: Sequence[str]) -> Tables:
+    """The same data with further items of which nothing but the id is known."""
+    bare = pa.table([pa.array(item_ids, pa.string()), ["{}"] * len(item_ids)], schema=ITEM_SCHEMA)
+    return Tables(items=pa.concat_tables([tables.items, bare]), events=tables.events)
+
+
 def import_tables(
     store: Store,
     tables: Tables,
@@ -75,6 +96,14 @@ def import_tables(
         new += store.add_events([Event(*fields) for fields in rows])
         progress(len(tables.items) + done, total)
     return ImportSummary(items, len(tables.events), new)
+
+
+def import_users(store: Store, users: pa.Table) -> int:
+    """Write users into a store, replacing the attributes of those that are there; returns how many."""
+    return sum(
+        store.upsert_users([User(user_id, json.loads(text)) for user_id, text in rows])
+        for rows, _ in _rows(users, ("user_id", "attributes"))
+    )
 
 
 def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[list[tuple[Any, ...]], int]]:

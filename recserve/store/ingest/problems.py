@@ -1,9 +1,10 @@
-"""What is wrong with a file, row by row."""
+"""What became of the rows of a file: how many were taken, which were not, and why."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,13 @@ import numpy as np
 from recserve.config import nearest
 from recserve.data.arrays import BoolArray, Int64Array
 from recserve.errors import DataError
+
+Severity = Literal["error", "blank", "replaced", "note"]
+"""``error``: a bad row, left out; ``blank``: a row with nothing in it; ``replaced``: a later row of the same
+id took its place; ``note``: something in a row that was taken is worth knowing."""
+
+KEPT = 1000
+"""Rows of one file that are kept as examples of one reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,55 +29,151 @@ class RowProblem:
         file: Path of the file.
         line: Line of the file, counted from 1 (in Parquet files: the row).
         reason: What is wrong, in a few words.
-        severity: ``"error"``: the row was left out; ``"warning"``: worth knowing, nothing is lost.
+        severity: What became of the row.
+        kind: What it has in common with others, without the value at fault; empty if that is the reason.
     """
 
     file: str
     line: int
     reason: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
+    kind: str = ""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.reason}"
 
 
+@dataclass
+class FileReport:
+    """Count of the rows of one file: ``rows`` is the sum of ``taken`` and of all that were not taken.
+
+    Attributes:
+        file: Path of the file.
+        what: What its rows are, such as ``events``.
+        rows: Rows of the file; lines with nothing at all are no rows.
+        taken: Rows that can be stored.
+        counts: Number of rows by (severity, kind); notes are about rows that were taken.
+        ignored: Columns that nobody reads.
+    """
+
+    file: str
+    what: str
+    rows: int = 0
+    taken: int = 0
+    counts: Counter[tuple[Severity, str]] = field(default_factory=Counter)
+    ignored: list[str] = field(default_factory=list)
+    _examples: dict[tuple[Severity, str], list[RowProblem]] = field(default_factory=dict)
+
+    def add(self, problem: RowProblem, count: int = 1) -> None:
+        """Count rows of which ``problem`` is an example."""
+        key = (problem.severity, problem.kind or problem.reason)
+        self.counts[key] += count
+        examples = self._examples.setdefault(key, [])
+        if len(examples) < KEPT:
+            examples.append(problem)
+
+    def example(self, severity: Severity, kind: str) -> RowProblem:
+        """The first row of the file that was counted so."""
+        return min(self._examples[severity, kind], key=lambda problem: problem.line)
+
+    def count(self, severity: Severity) -> int:
+        """Rows of a severity."""
+        return sum(count for (each, _), count in self.counts.items() if each == severity)
+
+    def listed(self, *severities: Severity) -> list[RowProblem]:
+        """The rows kept as examples, in the order of the file."""
+        chosen = (rows for (severity, _), rows in self._examples.items() if severity in severities)
+        return sorted((problem for rows in chosen for problem in rows), key=lambda problem: problem.line)
+
+    @property
+    def problems(self) -> list[RowProblem]:
+        """Bad rows, in the order of the file; at most :data:`KEPT` of each kind."""
+        return self.listed("error")
+
+    @property
+    def bad_share(self) -> float:
+        """Share of bad rows among those that hold anything."""
+        rows = self.rows - self.count("blank")
+        return self.count("error") / rows if rows else 0.0
+
+
 class Findings:
-    """Problems of one block of rows; the first reason found for a row is the one reported.
+    """What is found in one block of rows; the first reason found for a row is the one reported.
 
     Args:
-        file: Path of the file.
+        report: Where it is counted.
         lines: Line number of each row, int64, shape (N,).
     """
 
-    def __init__(self, file: str, lines: Int64Array) -> None:
-        self.problems: list[RowProblem] = []
+    def __init__(self, report: FileReport, lines: Int64Array) -> None:
         self.good: BoolArray = np.ones(len(lines), dtype=np.bool_)
-        self._file = file
+        self.file = report.file
+        self._report = report
         self._lines = lines
+        self._notes: list[tuple[BoolArray, str, Callable[[int], str]]] = []
+        report.rows += len(lines)
 
-    def reject(self, bad: BoolArray, reason: Callable[[int], str]) -> None:
-        """Leave out the marked rows (bool, shape (N,)); ``reason`` is asked for each by position."""
-        for row in np.flatnonzero(bad & self.good):
-            self.problems.append(RowProblem(self._file, int(self._lines[row]), reason(int(row))))
+    def reject(self, bad: BoolArray, kind: str, reason: Callable[[int], str] | None = None) -> None:
+        """Leave out the marked rows (bool, shape (N,)); ``reason`` is asked for examples by position."""
+        self._count(bad & self.good, "error", kind, reason)
         self.good &= ~bad
 
+    def note(self, marked: BoolArray, kind: str, reason: Callable[[int], str] | None = None) -> None:
+        """Say something of the marked rows, unless they are left out for another reason."""
+        self._notes.append((marked, kind, reason or (lambda row: kind)))
 
-def conclude(file: str, good_rows: int, problems: list[RowProblem], strict: bool) -> None:
+    def reject_row(self, row: int, kind: str, reason: str) -> None:
+        """Leave out one row, by position."""
+        self.good[row] = False
+        self._report.add(RowProblem(self.file, int(self._lines[row]), reason, "error", kind))
+
+    def note_row(self, row: int, kind: str, reason: str) -> None:
+        """Say something of one row that is taken, by position."""
+        self._report.add(RowProblem(self.file, int(self._lines[row]), reason, "note", kind))
+
+    def finish(self) -> None:
+        """Count the rows that are taken, and what is to be said of them."""
+        for marked, kind, reason in self._notes:
+            self._count(marked & self.good, "note", kind, reason)
+        self._report.taken += int(self.good.sum())
+
+    def _count(
+        self, marked: BoolArray, severity: Severity, kind: str, reason: Callable[[int], str] | None
+    ) -> None:
+        places = np.flatnonzero(marked)
+        for number, row in enumerate(places[:KEPT]):
+            text = kind if reason is None else reason(int(row))
+            problem = RowProblem(self.file, int(self._lines[row]), text, severity, kind)
+            self._report.add(problem, len(places) - KEPT + 1 if number == KEPT - 1 else 1)
+
+
+class UnusableFileError(DataError):
+    """A file of which every row is bad.
+
+    Args:
+        report: What is wrong with the rows.
+    """
+
+    def __init__(self, report: FileReport) -> None:
+        count, first = report.count("error"), report.problems[0]
+        super().__init__(f"{report.file} holds no usable row: {count:,} bad ones, the first is {first}")
+        self.report = report
+
+
+def conclude(report: FileReport, strict: bool) -> None:
     """Decide whether a file was readable at all.
 
     Raises:
         DataError: Nothing good is in it, or ``strict`` and something bad is.
     """
-    errors = sorted((one for one in problems if one.severity == "error"), key=lambda problem: problem.line)
-    if strict and errors:
+    count = report.count("error")
+    if strict and count:
         raise DataError(
-            f"{errors[0]} ({len(errors)} bad rows in all); nothing was loaded: mend the file or "
+            f"{report.problems[0]} ({count} bad rows in all); nothing was loaded: mend the file or "
             "import without --strict"
         )
-    if good_rows == 0:
-        if not errors:
-            raise DataError(f"{file} holds no rows")
-        raise DataError(f"{file} holds no usable row: {len(errors)} bad ones, the first is {errors[0]}")
+    if report.taken == 0:
+        raise UnusableFileError(report) if count else DataError(f"{report.file} holds no rows")
 
 
 def quoted(value: object, limit: int = 60) -> str:

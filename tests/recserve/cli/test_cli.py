@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from recserve.cli import app
+from recserve.errors import ConfigError
 
 EVENTS = (
     "user_id,item_id,event,value,timestamp\n"
@@ -37,7 +41,13 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_bad_rows_are_named_counted_and_the_good_ones_load(files: tuple[Path, Path], tmp_path: Path) -> None:
     events, items = files
-    done = recserve("import", "--events", events, "--items", items, "--home", tmp_path / "home")
+    home = tmp_path / "home"
+    refused = recserve("import", "--events", events, "--items", items, "--home", home)
+    assert refused.returncode == 1
+    assert "nothing was stored: 2 of 3 rows" in refused.stderr
+    assert "take the good rows with --allow-bad 0.67" in refused.stderr
+    assert not home.exists()
+    done = recserve("import", "--events", events, "--items", items, "--home", home, "--allow-bad", "0.67")
     assert done.returncode == 0
     assert f"{events}:3: timestamp 'notatime'" in done.stderr
     assert f"{events}:4: item_id is empty" in done.stderr
@@ -51,8 +61,7 @@ def test_strict_loads_nothing(files: tuple[Path, Path], tmp_path: Path) -> None:
     done = recserve("import", "--strict", "--events", files[0], "--home", home)
     assert done.returncode == 2
     assert "nothing was loaded" in done.stderr
-    again = recserve("train", "--home", home)
-    assert "0 items and 0 events" in again.stderr
+    assert not home.exists()
 
 
 @pytest.mark.parametrize(
@@ -69,12 +78,52 @@ def test_strict_loads_nothing(files: tuple[Path, Path], tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line_and_status_2(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
     done = recserve(*arguments, "--home", tmp_path / "home")
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ")
     assert message in line
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train",),
+        ("recommend", "u"),
+        ("similar", "i"),
+        ("evaluate",),
+        ("tune", "mf"),
+        ("promote", "b"),
+        ("rollback",),
+        ("bundles",),
+        ("serve",),
+        ("stop",),
+        ("status",),
+        ("export", "backup"),
+        ("users", "delete", "u"),
+        ("deletions", "list"),
+        ("deletions", "verify", "r"),
+        ("keys", "create", "shop", "--scope", "read"),
+        ("keys", "list"),
+        ("keys", "revoke", "k"),
+        ("audit",),
+        ("store", "status"),
+    ],
+)
+def test_a_home_that_does_not_exist_is_a_mistake(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    home = tmp_path / "typo"
+    with pytest.raises(ConfigError, match=r"there is no home folder .*typo; check --home"):
+        CliRunner().invoke(app, [*arguments, "--home", str(home)], catch_exceptions=False)
+    assert not home.exists()
+
+
+def test_a_home_that_is_a_file_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = recserve("keys", "list", "--home", tmp_path / "file")
+    assert done.returncode == 2
+    assert "file is a file; check --home" in done.stderr
 
 
 def test_plugins_lists_components_with_their_distribution() -> None:

@@ -68,6 +68,7 @@ def test_upgrading_an_old_home(old_home: Path) -> None:
 
 
 def test_status_of_a_home_without_a_store(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
     assert "none yet" in run("store", "status", "--home", tmp_path / "new")
     assert "was empty" in run("store", "upgrade", "--home", tmp_path / "new")
 
@@ -106,6 +107,7 @@ def receipt_of(printed: str) -> str:
 def test_a_person_is_deleted_and_forgotten_by_a_restore(home: Path, tmp_path: Path) -> None:
     run("export", tmp_path / "backup", "--home", home)
     second = tmp_path / "second"
+    assert "was empty" in run("store", "upgrade", "--home", second)
     receipt = receipt_of(run("users", "delete", "a", "--home", second))
     assert "3 rows of deleted people were left out" in run("restore", tmp_path / "backup", "--home", second)
     verified = run("deletions", "verify", receipt, "--home", second)

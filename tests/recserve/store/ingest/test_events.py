@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,13 +17,15 @@ from recserve.data.entities import DEFAULT_EVENT_TYPES
 from recserve.store.ingest import EVENT_SCHEMA, RowProblem, read_events, with_event_ids
 
 NOW = 1_800_000_000_000
-TYPES = tuple(DEFAULT_EVENT_TYPES)
+TYPES = DEFAULT_EVENT_TYPES
 
 
 def read(path: Path, **options: object) -> tuple[list[dict[str, object]], list[RowProblem]]:
-    table, problems = read_events(path, TYPES, now_ms=NOW, **options)  # type: ignore[arg-type]  # as given
+    table, report = read_events(path, TYPES, now_ms=NOW, **options)  # type: ignore[arg-type]  # as given
     assert table.schema == EVENT_SCHEMA
-    return table.drop_columns("event_id").to_pylist(), problems
+    assert report.rows == report.taken + report.count("error") + report.count("blank")
+    assert report.taken == len(table)
+    return table.drop_columns("event_id").to_pylist(), report.problems
 
 
 def write(folder: Path, text: str | bytes, name: str = "events.csv") -> Path:
@@ -65,7 +69,6 @@ def test_csv_with_all_columns(tmp_path: Path) -> None:
         ("2023-11-14T22:13:20+02:00", 1_699_992_800_000),
         ("2023-11-14t22:13:20z", 1_700_000_000_000),
         (" 1700000000 ", 1_700_000_000_000),
-        ("-86400", -86_400_000),
     ],
 )
 def test_times(tmp_path: Path, text: str, expected: int) -> None:
@@ -208,14 +211,15 @@ def test_without_timestamps_the_order_of_the_file_counts(tmp_path: Path) -> None
         ("e.csv", b"\n\n", "is empty"),
         ("e.csv", b"user_id,item_id,timestamp\n", "holds no rows"),
         ("e.csv", b"user_id,item_id,timestamp\nu,i\n", "no usable row.*2: 2 columns"),
-        ("e.csv", b"userid,item_id,timestamp\nu,i,1\n", "no column 'user_id'; did you mean 'userid'"),
+        ("e.csv", b"user_key,item_id,timestamp\nu,i,1\n", "no column 'user_id'; did you mean 'user_key'"),
         ("e.csv", b"user_id,user_id,item_id,timestamp\n", "two columns called 'user_id'"),
         ("e.csv", bytes(range(256)) * 9, "not a CSV file"),
         ("e.jsonl", b"", "is empty"),
         ("e.jsonl", bytes(range(128, 256)) * 9, "holds no usable row"),
-        ("e.jsonl", b'[{"user_id": "u"}]', "one JSON array"),
-        ("e.jsonl", b"[\n{}\n]", "one JSON array"),
-        ("e.jsonl", b'{"user": "u"}', "no column 'user_id'"),
+        ("e.jsonl", b'[{"user_id": "u"}', "not a complete JSON array"),
+        ("e.jsonl", b"[\n{}\n]", "no column 'user_id'"),
+        ("e.jsonl", b"[1, 2]", "holds no usable row"),
+        ("e.jsonl", b'{"person": "u"}', "no column 'user_id'"),
         ("e.parquet", b"", "not a complete Parquet file"),
         ("e.parquet", b"PAR1 but no more", "not a complete Parquet file"),
     ],
@@ -329,10 +333,16 @@ def test_given_event_ids_are_kept(tmp_path: Path) -> None:
 _cell = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\x00"), min_size=1, max_size=9)
 
 
+def as_id(text: str) -> str:
+    """Without blanks and a point behind a whole number, in form C; empty if it is no id."""
+    inner = unicodedata.normalize("NFC", re.sub(r"^(0|-?[1-9][0-9]*)\.0+$", r"\1", text.strip()))
+    return "" if inner in ("nan", "NaN") else inner
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     drawn=st.lists(
-        st.tuples(_cell, _cell, st.none() | st.integers(-5, 5), st.integers(0, 2_000_000)), min_size=1
+        st.tuples(_cell, _cell, st.none() | st.integers(1, 5), st.integers(10**9, 1_800_000_000)), min_size=1
     ),
     quote=st.booleans(),
 )
@@ -348,9 +358,9 @@ def test_both_ways_of_reading_agree(
     writer.writerows(drawn)
     path = write(tmp_path_factory.mktemp("agree"), text.getvalue())
     expected = [
-        row(user, item, "view" if value is None else "rating", value, time * 1000)
+        row(as_id(user), as_id(item), "view" if value is None else "rating", value, time * 1000)
         for user, item, value, time in drawn
-        if user.strip() and item.strip()
+        if as_id(user) and as_id(item)
     ]
     if not expected:
         with pytest.raises(DataError):
@@ -359,7 +369,7 @@ def test_both_ways_of_reading_agree(
     rows, problems = read(path)
     assert rows == expected
     assert [one.line for one in problems] == [
-        line for line, (user, item, *_) in enumerate(drawn, 2) if not (user.strip() and item.strip())
+        line for line, (user, item, *_) in enumerate(drawn, 2) if not (as_id(user) and as_id(item))
     ]
 
 

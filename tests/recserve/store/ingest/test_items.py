@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recserve import DataError, Event, Item, Tables
+from recserve.data.entities import DEFAULT_EVENT_TYPES
 from recserve.store import Counts, open_store
 from recserve.store.ingest import (
     EVENT_SCHEMA,
@@ -25,9 +26,12 @@ from recserve.store.ingest import (
 
 
 def read(path: Path, strict: bool = False) -> tuple[dict[str, Any], list[RowProblem]]:
-    table, problems = read_items(path, strict)
+    table, report = read_items(path, strict)
     assert table.schema == ITEM_SCHEMA
-    return {one["item_id"]: json.loads(one["attributes"]) for one in table.to_pylist()}, problems
+    assert report.rows == report.taken + sum(map(report.count, ("error", "blank", "replaced")))
+    assert report.taken == len(table)
+    found = {one["item_id"]: json.loads(one["attributes"]) for one in table.to_pylist()}
+    return found, report.listed("error", "replaced", "note")
 
 
 def write(folder: Path, text: str, name: str = "items.csv") -> Path:
@@ -69,7 +73,7 @@ def test_of_duplicate_ids_the_last_one_counts(tmp_path: Path) -> None:
     text = "item_id,title\na,first\nb,B\na,second\na,third\n"
     found, problems = read(write(tmp_path, text), strict=True)
     assert found == {"b": {"title": "B"}, "a": {"title": "third"}}
-    assert [(one.line, one.severity) for one in problems] == [(2, "warning"), (4, "warning")]
+    assert [(one.line, one.severity) for one in problems] == [(2, "replaced"), (4, "replaced")]
     assert "line 4" in problems[0].reason
 
 
@@ -117,10 +121,26 @@ def test_parquet(tmp_path: Path) -> None:
 
 
 def test_attributes_that_json_does_not_know(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"item_id": ["a", "b"], "blob": [b"x", None]}), tmp_path / "items.parquet")
+    columns = {
+        "image": [b"\xff\xd8\xff", b"ok"],
+        "length": pa.array([datetime.timedelta(seconds=90), None]),
+        "opens": [datetime.time(9, 0), None],
+        "price": [1.0, float("inf")],
+        "vector": [[1.0, 2.0], [1.0, float("nan")]],
+        "name_of_spark": [b"A", b"B"],
+    }
+    pq.write_table(pa.table({"item_id": ["x", "y"], **columns}), tmp_path / "items.parquet")
     found, problems = read(tmp_path / "items.parquet")
-    assert list(found) == ["b"]
-    assert problems[0].line == 1
+    assert found == {
+        "x": {"opens": "09:00:00", "price": 1.0, "vector": [1.0, 2.0], "name_of_spark": "A"},
+        "y": {"vector": [1.0, None], "name_of_spark": "B"},
+    }
+    assert [(one.line, one.severity, one.kind) for one in problems] == [
+        (1, "note", "image: left out, as JSON has no bytes"),
+        (1, "note", "length: left out, as JSON has no durations"),
+        (2, "note", "image: left out, as JSON has no bytes"),
+        (2, "note", "price: left out, as JSON has no infinity"),
+    ]
 
 
 def test_canonical_tables_are_read_as_they_are(tmp_path: Path) -> None:
@@ -136,8 +156,8 @@ def test_canonical_tables_are_read_as_they_are(tmp_path: Path) -> None:
     [
         ("i.csv", "", "is empty"),
         ("i.csv", "item_id,title\n", "holds no rows"),
-        ("i.csv", "itemid,title\na,A\n", "no column 'item_id'; did you mean 'itemid'"),
-        ("i.jsonl", "\n", "holds no rows"),
+        ("i.csv", "item_key,title\na,A\n", "no column 'item_id'; did you mean 'item_key'"),
+        ("i.jsonl", "\n", "is empty"),
         ("i.jsonl", "nonsense", "no usable row"),
         ("i.parquet", "nonsense", "not a complete Parquet file"),
     ],
@@ -158,7 +178,7 @@ def test_importing_twice_stores_once(tmp_path: Path) -> None:
         "events.csv",
     )
     items_path = write(tmp_path, "item_id,title\n" + "".join(f"i{n},Item {n}\n" for n in range(11)))
-    tables = Tables(read_items(items_path)[0], read_events(events_path, ["rating"])[0])
+    tables = Tables(read_items(items_path)[0], read_events(events_path, DEFAULT_EVENT_TYPES)[0])
     seen: list[tuple[int, int]] = []
     with open_store(None, tmp_path) as store:
         first = import_tables(store, tables, lambda *step: seen.append(step))
