@@ -367,11 +367,12 @@ def describe_validation_error(error: ValidationError, model: type[BaseModel]) ->
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint such as ``; did you mean 'mf'? (known: content, mf, popular)``."""
+    """A hint such as ``; did you mean 'mf'? (known: content, mf, popular)``, of bounded length."""
     known = sorted(valid)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (known: {', '.join(known)})" if known else hint
+    shown = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+    return f"{hint} (known: {shown})" if known else hint
 
 
 def _location(parts: Iterable[int | str]) -> str:

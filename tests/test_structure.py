@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tools import structure
 
 
@@ -22,3 +24,14 @@ def test_imports_inside_functions_count() -> None:
 
 def test_layers_are_few() -> None:
     assert structure.layers() <= 12
+
+
+def test_plugins_take_array_aliases_from_the_contract() -> None:
+    """``recserve`` exports them, so that one name means one element type everywhere."""
+    alias = re.compile(r"^\w+(?:: TypeAlias)? = (?:np\.ndarray|NDArray)\[[^|\n]*$", re.MULTILINE)
+    own = {
+        name: found
+        for name, file in structure.modules().items()
+        if not name.startswith("recserve.") and (found := alias.findall(file.read_text(encoding="utf-8")))
+    }
+    assert own == {}

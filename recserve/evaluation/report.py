@@ -8,19 +8,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from recserve.data.arrays import Float64Array
 from recserve.evaluation.bootstrap import Interval, paired_difference
 from recserve.evaluation.checks.leaks import LeakCheck
 from recserve.evaluation.metrics.accuracy import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
 from recserve.evaluation.metrics.by_stage import StageFigure
 from recserve.evaluation.metrics.slices import SliceFigures
-
-Float64Array = NDArray[np.float64]
 
 HEADINGS: Mapping[str, str] = {
     "ndcg": "nDCG",

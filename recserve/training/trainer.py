@@ -19,9 +19,9 @@ import numpy as np
 
 import recserve
 from recserve.bundles.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
+from recserve.data.arrays import Float64Array
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, DataError
-from recserve.evaluation.metrics.accuracy import Float64Array
 from recserve.evaluation.report import Report
 from recserve.evaluation.runner import evaluate
 from recserve.evaluation.splits import temporal

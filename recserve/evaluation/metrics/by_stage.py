@@ -9,14 +9,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve.data.arrays import Int32Array
+from recserve.data.arrays import Float64Array, Int32Array
 from recserve.data.batches import Candidates, Queries, Ragged, Retrieved
 from recserve.evaluation.bootstrap import Interval, mean_intervals
 from recserve.evaluation.metrics import accuracy as metrics
 from recserve.evaluation.metrics.slices import group_mean, restricted
 from recserve.evaluation.splits import Split
-
-Float64Array = NDArray[np.float64]
 
 RETRIEVAL = "retrieval"
 RANKING = "ranking"

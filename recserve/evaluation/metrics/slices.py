@@ -10,15 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recserve.data.arrays import BoolArray, Int32Array, Int64Array
+from recserve.data.arrays import BoolArray, Float64Array, Int32Array, Int64Array
 from recserve.data.batches import Ragged
 from recserve.evaluation.bootstrap import Interval, mean_intervals
 from recserve.evaluation.metrics import accuracy as metrics
 from recserve.evaluation.splits import Split
-
-Float64Array = NDArray[np.float64]
 
 SLICED = ("ndcg", "hr", "recall")
 """Metrics of each slice."""

@@ -13,6 +13,8 @@ from recserve import (
     Catalogue,
     Dataset,
     FitContext,
+    FloatArray,
+    Int32Array,
     Queries,
     Retrieved,
     in_parts,
@@ -20,7 +22,7 @@ from recserve import (
     top_k,
 )
 from recserve_mf.fold_in import FoldIn
-from recserve_mf.ials import FloatArray, Int32Array, Objective
+from recserve_mf.ials import Objective
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
 

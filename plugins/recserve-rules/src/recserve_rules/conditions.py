@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from recserve import ConfigError
-from recserve_rules.columns import BoolArray, Column, Columns, Kind, kind_of, nearest
+from recserve import BoolArray, ConfigError, nearest
+from recserve_rules.columns import Column, Columns, Kind, kind_of
 from recserve_rules.expression import (
     Compare,
     Conjunction,
