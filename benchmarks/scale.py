@@ -352,7 +352,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="recserve-scale-") as scratch:
         homes = options.keep or Path(scratch)
-        trained = [_trained(homes / f"{size}-{options.dimension}", size, params) for size in options.items]
+        trained = [trained_in(homes / f"{size}-{options.dimension}", size, params) for size in options.items]
         timed = measure(trained, options.k, options.repeats, options.rounds)
         memory = {one.items: measure_memory(one, options.replicas) for one in trained}
         served = [
@@ -377,7 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _trained(home: Path, size: int, params: MfParams) -> Trained:
+def trained_in(home: Path, size: int, params: MfParams) -> Trained:
     """Train, or take what an earlier run has kept."""
     record = home / "trained.json"
     if record.exists():

@@ -98,7 +98,7 @@ def start(server: Server) -> Start:
     ready = time.time() - began
     process.wait(READY_WITHIN)
     found = Start(ready, time.time() - began)
-    found.phases = _phases(server.home, began)
+    found.phases = phases_of(server.home, began)
     for deployment in DEPLOYMENTS:
         for replica in server.replicas(deployment):
             created = replica.create_time() - began
@@ -112,7 +112,8 @@ def _wait_on(process: subprocess.Popen[bytes], began: float) -> None:
     time.sleep(0.1)
 
 
-def _phases(home: Path, began: float) -> dict[str, float]:
+def phases_of(home: Path, began: float) -> dict[str, float]:
+    """When each phase of a start began, in seconds, as the supervisor's log has it."""
     phases: dict[str, float] = {}
     for line in (home / "logs" / "server.log").read_text(encoding="utf-8").splitlines():
         found = re.match(r"^(\S+ \S+) INFO recserve.supervisor: (.*)$", line)
