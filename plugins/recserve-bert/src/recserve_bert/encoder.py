@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve_bert.choice import choose_engine
+from recserve_bert.engine_choice import choose_engine
 from recserve_bert.parameters import BertParams
 from recserve_bert.sources import Source, locate
 from recserve_bert.texts import batches, clean, unit_rows
