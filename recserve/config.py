@@ -97,7 +97,7 @@ class PipelineConfig(_Strict):
     @field_validator("retrievers")
     @classmethod
     def _distinct(cls, retrievers: tuple[RetrieverConfig, ...]) -> tuple[RetrieverConfig, ...]:
-        names = [one.use for one in retrievers]
+        names = [retriever.use for retriever in retrievers]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"retriever {name!r} is listed twice")
@@ -106,7 +106,7 @@ class PipelineConfig(_Strict):
     @field_validator("filters")
     @classmethod
     def _distinct_filters(cls, filters: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
-        names = [one.use for one in filters]
+        names = [component.use for component in filters]
         for name in names:
             # A request gives arguments by the filter's name.
             if names.count(name) > 1:
@@ -264,7 +264,7 @@ class StoreConfig(_Strict):
 
 
 class Config(_Strict):
-    """Everything recserve can be told."""
+    """The whole configuration, as in ``recserve.yaml``."""
 
     store: StoreConfig = StoreConfig()
     bundles: str | None = Field(

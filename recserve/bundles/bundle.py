@@ -70,7 +70,7 @@ class ComponentEntry(BaseModel):
 
 
 class DataEntry(BaseModel):
-    """The data that the bundle was trained on."""
+    """Facts about the training data of a bundle."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     fingerprint: str
@@ -246,7 +246,7 @@ def _verify(directory: Path, name: str, entry: FileEntry) -> None:
 
 
 class BundleWriter:
-    """Collects the files of a new bundle in a scratch folder beside its final place.
+    """Writer of a new bundle: collects its files in a scratch folder beside the final place.
 
     Use as a context manager; without :meth:`finish` nothing is left behind.
     """
@@ -324,7 +324,7 @@ class BundleWriter:
 
 
 class BundleRepository:
-    """Where bundles live: a local folder, or any pyarrow filesystem with a local copy.
+    """Repository of bundles: a local folder, or any pyarrow filesystem with a local copy.
 
     Args:
         home: The home folder; remote bundles are copied to ``<home>/bundles``.

@@ -1,4 +1,4 @@
-"""Files that must be durable and unaltered."""
+"""Durable files: sha256 and fsync."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage by stage: what retrieval finds, what ranking makes of it, and what arrives in the end."""
+"""Metrics by stage: retrieval, ranking given the candidates, and end to end."""
 
 from __future__ import annotations
 
@@ -128,8 +128,10 @@ class StageMeasure:
         split = self._split
         columns: dict[tuple[str, str, str], Float64Array] = {}
         for (stage, part, metric), values in self._columns.items():
-            earlier = [one for key, one in columns.items() if key[0] == stage == RANKING and key[2] == metric]
-            if not any(np.array_equal(values, one, equal_nan=True) for one in earlier):
+            earlier = [
+                column for key, column in columns.items() if key[0] == stage == RANKING and key[2] == metric
+            ]
+            if not any(np.array_equal(values, column, equal_nan=True) for column in earlier):
                 columns[stage, part, metric] = values
         if not columns:
             return ()

@@ -1,4 +1,4 @@
-"""Metrics that hold a list against what its user did before: calibration and popularity lift.
+"""Metrics that compare a list with its user's history: calibration and popularity lift.
 
 The profile of a query is the positive part of its input, as a model sees it.
 """

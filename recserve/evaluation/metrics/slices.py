@@ -94,10 +94,10 @@ def slices_of(split: Split) -> list[Slice]:
     ]
     answered = split.relevant.values
     return [
-        one
-        for one in found
-        if (one.queries is not None and one.queries.any())
-        or (one.items is not None and one.items[answered].any())
+        part
+        for part in found
+        if (part.queries is not None and part.queries.any())
+        or (part.items is not None and part.items[answered].any())
     ]
 
 
@@ -114,10 +114,10 @@ def measure_slices(
         seed: Seed of the bootstrap.
     """
     figures = []
-    for one in slices_of(split):
+    for part in slices_of(split):
         columns: dict[str, Float64Array] = {}
         present = np.zeros(len(split), dtype=np.bool_)
-        for chosen, answers in _answers(split, one, batch):
+        for chosen, answers in _answers(split, part, batch):
             present[chosen] = np.diff(answers.offsets) > 0
             for name, values in metrics.accuracy(ranked[chosen], answers, ks).items():
                 if name.split("@")[0] in SLICED:
@@ -128,11 +128,13 @@ def measure_slices(
         }
         # Only the users of the slice are resampled: the interval is of their mean.
         inside = ~np.isnan(next(iter(per_user.values())))
-        intervals = mean_intervals(np.column_stack([one[inside] for one in per_user.values()]), seed=seed)
+        intervals = mean_intervals(
+            np.column_stack([column[inside] for column in per_user.values()]), seed=seed
+        )
         figures.append(
             SliceFigures(
-                one.group,
-                one.name,
+                part.group,
+                part.name,
                 int(inside.sum()),
                 int(present.sum()),
                 dict(zip(per_user, intervals, strict=True)),

@@ -1,4 +1,4 @@
-"""Choosing a setting on events that are held out of the training data, for retrievers that do."""
+"""Model selection: held-out events of the training data, and the search along a grid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIN_USERS = 30
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Which events of a data set to learn from and which to predict.
+    """Split of a data set into events to learn from and events to predict.
 
     Attributes:
         users: int64, shape (U,); users who are tested, ascending.

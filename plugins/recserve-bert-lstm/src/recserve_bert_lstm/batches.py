@@ -1,4 +1,4 @@
-"""Cuts batches of candidates by row."""
+"""Selection of rows from batches of candidates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers with a fitted network: user states, scores against items, seeds. Thread-safe."""
+"""Inference with a fitted network: user states, scores of items, evidence items. Thread-safe."""
 
 from __future__ import annotations
 

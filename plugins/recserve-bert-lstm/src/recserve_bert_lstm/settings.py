@@ -35,7 +35,7 @@ def schedule(params: BertLstmParams, batches: int, previous: Mapping[str, Any] |
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a fit runs with.
+    """Settings of a fit.
 
     Attributes:
         width: Length of item vectors and units of the LSTM.

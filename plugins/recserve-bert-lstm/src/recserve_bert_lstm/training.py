@@ -34,7 +34,7 @@ _BLOCK = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What training gives.
+    """Result of a fit.
 
     Attributes:
         network: On the CPU, without its id vectors.
@@ -56,7 +56,7 @@ def train(data: Dataset, params: BertLstmParams, context: FitContext) -> Fitted:
 
 
 class Trainer:
-    """One fit.
+    """One fit of the network.
 
     Args:
         data: Events and catalogue.

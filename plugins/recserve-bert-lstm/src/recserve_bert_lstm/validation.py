@@ -18,7 +18,7 @@ _BLOCK = 16_000_000  # scores held at once
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Events to predict.
+    """Held-out events with the history before each.
 
     Attributes:
         queries: History before each event, B ragged histories.

@@ -1,4 +1,4 @@
-"""Making an 8-bit ONNX graph out of a model directory.
+"""Quantisation: an 8-bit ONNX graph from a model directory.
 
 Every product of activations with a weight matrix is computed on 8-bit integers: weights are rounded once,
 a scale for each output channel; activations are rounded as they come, a range for each token. A range of
@@ -82,7 +82,7 @@ def quantise(graph: bytes, calibration: Sequence[Sequence[int]]) -> bytes:
     import onnx
 
     model = onnx.load_from_string(graph)
-    weights = {one.name: one for one in model.graph.initializer}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
     products = [node for node in model.graph.node if _is_product(node, weights)]
     largest = _largest(model, sorted({node.input[0] for node in products}), calibration)
     rewriting = _Rewriting(model, weights, products, largest)
@@ -176,7 +176,7 @@ class _Rewriting:
         del graph.node[:]
         graph.node.extend(self._nodes)
         used = {name for node in graph.node for name in node.input}
-        kept = [one for one in graph.initializer if one.name in used]
+        kept = [tensor for tensor in graph.initializer if tensor.name in used]
         del graph.initializer[:]
         graph.initializer.extend(kept)
         self._model.opset_import.append(helper.make_opsetid("com.microsoft", 1))

@@ -1,4 +1,4 @@
-"""Pools similar people into groups, so that what is kept tells of no single one.
+"""Clustering of users into groups, so that a bundle holds nothing about a single person.
 
 A set of people is halved along the direction in which they differ most, again and again, until a group
 could not be halved without becoming too small (multidimensional partitioning as for k-anonymity, LeFevre

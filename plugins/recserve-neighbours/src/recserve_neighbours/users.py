@@ -1,4 +1,4 @@
-"""The retriever ``user_knn``: what the people most like the one who asks like."""
+"""The retriever ``user_knn``: items that the most similar users like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filter ``available``."""
+"""The filter ``available``: items within their dates of availability."""
 
 from __future__ import annotations
 

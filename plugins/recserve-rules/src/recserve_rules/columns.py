@@ -62,7 +62,7 @@ class Column:
             self.present[place] = True
             if isinstance(value, list):
                 self._lists = True
-                members = dict.fromkeys(self._encode(one) for one in value if _is_scalar(one))
+                members = dict.fromkeys(self._encode(member) for member in value if _is_scalar(member))
                 flat.extend(members)
                 lengths[place] = len(members)
             elif _is_scalar(value):

@@ -48,7 +48,7 @@ _MIRRORED: Mapping[Operator, Operator] = {"==": "==", "!=": "!=", "<": ">", "<="
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What holds of each item, or of each value of an attribute.
+    """Truth values by item, or by distinct value of an attribute.
 
     Attributes:
         yes: bool; where it is true.

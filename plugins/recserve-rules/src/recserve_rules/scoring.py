@@ -1,4 +1,4 @@
-"""The rerankers ``boost`` and ``fresh``: some items count for more."""
+"""The rerankers ``boost`` and ``fresh``: scores raised by condition or by recency."""
 
 from __future__ import annotations
 

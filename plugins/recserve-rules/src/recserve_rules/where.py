@@ -1,4 +1,4 @@
-"""The filter ``where``."""
+"""The filter ``where``: items whose attributes meet an expression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written without anybody waiting for it: exposures, and trials of new items."""
+"""Background writes: exposures, and trials of new items."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BackgroundPart(Part):
 
     def add_exposures(self, exposures: Sequence[Exposure]) -> None:
         """See :meth:`recserve.store.protocol.ExposureStore.add_exposures`."""
-        self._exposure_queue.add([exposure_row(one) for one in exposures])
+        self._exposure_queue.add([exposure_row(exposure) for exposure in exposures])
 
     def exposures(self, recommendation_id: str) -> Exposure | None:
         """See :meth:`recserve.store.protocol.ExposureStore.exposures`."""
