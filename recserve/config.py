@@ -155,7 +155,7 @@ class StageConfig(_Strict):
     cpus: float = Field(0.1, ge=0, description="CPUs Ray reserves for a replica.")
     gpus: float = Field(0.0, ge=0, description="GPUs Ray reserves for a replica.")
     threads: int = Field(1, ge=1, description="Threads of numerical libraries in a replica.")
-    deadline_ms: int = Field(1000, ge=10, description="A later answer of the stage is not waited for.")
+    deadline_ms: int = Field(1000, ge=10, description="The stage's answer is dropped if it comes later.")
 
 
 class ServerConfig(_Strict):
@@ -177,16 +177,16 @@ class ServerConfig(_Strict):
         20_000_000, ge=1_000, description="Longest body of up to 10,000 events, items or users."
     )
     store_deadline_ms: int = Field(
-        1000, ge=10, description="A later answer of the store is not waited for; see `degraded`."
+        1000, ge=10, description="The store's answer is dropped if it comes later; see `degraded`."
     )
     history: int = Field(1000, ge=1, le=100_000, description="Newest events of a user that count.")
     repeats: int = Field(
         10_000,
         ge=0,
-        description="Answers that an ingress replica keeps and gives again while neither the user's history "
-        "nor the catalogue has changed; 0 keeps none.",
+        description="Answers in an ingress replica's result cache, reused while neither the history nor the "
+        "catalogue has changed; 0 switches it off.",
     )
-    repeats_seconds: float = Field(60.0, gt=0, description="How long an answer is given again, at most.")
+    repeats_seconds: float = Field(60.0, gt=0, description="How long a cached answer is reused, at most.")
     reload_seconds: float = Field(2.0, gt=0, description="How often replicas look for a new bundle.")
     rate_limit: float | None = Field(
         1000.0,

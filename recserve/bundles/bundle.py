@@ -197,7 +197,7 @@ class _Attributes(ReadOnlySequence[str]):
         try:
             found = PackedTexts(self._read()) if self._size >= COMPACT_FROM else list(self._read())
         except ValueError:
-            raise BundleError(f"{self._path} holds attributes that are no JSON") from None
+            raise BundleError(f"{self._path} holds attributes that are not JSON; train again") from None
         give_back()
         return found
 
@@ -231,7 +231,7 @@ def _batches(path: Path, column: str) -> Iterator[Any]:
 def _verify(directory: Path, name: str, entry: FileEntry) -> None:
     path = directory / name
     if Path(name).suffix not in ALLOWED_SUFFIXES or ".." in Path(name).parts or Path(name).is_absolute():
-        raise BundleError(f"bundle {directory.name}: file {name} is of a kind that is never loaded")
+        raise BundleError(f"bundle {directory.name}: file {name} is of a kind that bundles may not hold")
     try:
         size = path.stat().st_size
     except OSError:

@@ -286,7 +286,7 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> PluginInfo:
         for stage, contributed in components.items():
             for component in contributed:
                 if not isinstance(component, Component):
-                    raise TypeError(f"{_HOOKS[stage]} gave {component!r}, not a recserve.Component")
+                    raise TypeError(f"{_HOOKS[stage]} returned {component!r}, not a recserve.Component")
     except Exception as error:
         if manager.has_plugin(point.name):
             manager.unregister(name=point.name)

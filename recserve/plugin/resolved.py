@@ -70,7 +70,7 @@ class Resolved:
         """Stands in for a component that replicas of another role load; it refuses to be built."""
 
         def refuse(params: NoParams, catalogue: Catalogue) -> NoReturn:
-            raise PluginError(f"{stage.value} {name!r} is not loaded in this part of the graph")
+            raise PluginError(f"{stage.value} {name!r} is not loaded in a replica of this role")
 
         return cls(stage, Component(name, refuse), NoParams(), "", "")
 
