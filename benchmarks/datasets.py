@@ -83,8 +83,8 @@ class Data:
 
 def find(folder: Path) -> Iterator[Data]:
     """Every data set in a folder and the folders directly in it."""
-    for one in [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]:
-        data = read(one)
+    for place in [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]:
+        data = read(place)
         if data is not None:
             yield data
 
@@ -224,7 +224,7 @@ def _items(attributes: Mapping[str, Mapping[str, Any]]) -> pa.Table:
         {
             "item_id": pa.array(list(attributes), pa.string()),
             "attributes": pa.array(
-                [json.dumps(one, ensure_ascii=False) for one in attributes.values()], pa.string()
+                [json.dumps(value, ensure_ascii=False) for value in attributes.values()], pa.string()
             ),
         }
     )

@@ -205,8 +205,8 @@ def show(found: Sequence[Figures], console: Console) -> None:
         "cosine mean (least)", "top-10 overlap",
     )  # fmt: skip
     groups: dict[tuple[str, int], list[Figures]] = defaultdict(list)
-    for one in found:
-        groups[one.work, one.threads].append(one)
+    for outcome in found:
+        groups[outcome.work, outcome.threads].append(outcome)
     for group in groups.values():
         base = statistics.median(group[0].speed)
         for one in group:
@@ -264,9 +264,13 @@ def main() -> None:
             found += one.measure(options.engines, threads, options.repeats)
     show(found, console)
     console.print(f"load average before and after: {before:.1f}, {os.getloadavg()[0]:.1f}")
-    content = {"machine": machine(), "model": options.model, "figures": [asdict(one) for one in found]}
+    content = {
+        "machine": machine(),
+        "model": options.model,
+        "figures": [asdict(outcome) for outcome in found],
+    }
     write_json(options.json, content)
-    sys.exit(1 if any(one.cosine_mean < LEAST_COSINE for one in found) else 0)
+    sys.exit(1 if any(outcome.cosine_mean < LEAST_COSINE for outcome in found) else 0)
 
 
 if __name__ == "__main__":

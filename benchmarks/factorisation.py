@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from recserve_mf.cpu import CpuSolver
-from recserve_mf.ials import FloatArray, Int64Array, Objective, Problem, initial_items
+from recserve_mf.ials import Objective, Problem, initial_items
 from scipy.sparse import csr_array
 
 from benchmarks.datasets import Data
+from recserve.data.arrays import FloatArray, Int64Array
 from recserve.data.batches import Ragged
 from recserve.evaluation.metrics.accuracy import accuracy
 from recserve.plugin.toolkit.topk import top_k

@@ -133,12 +133,12 @@ class Client:
         first = await self.page(body)
         async with asyncio.TaskGroup() as group:
             others = [group.create_task(self.page(body, number)) for number in range(AT_ONCE)]
-        return first, [one.result() for one in others]
+        return first, [other.result() for other in others]
 
     def close(self) -> None:
         """Close the connections."""
-        for one in self._connections:
-            one.close()
+        for connection in self._connections:
+            connection.close()
 
 
 async def events_count(client: Client, count: int) -> Checks:
@@ -205,7 +205,9 @@ async def items_come(client: Client, count: int) -> list[Arrivals]:
             ("/v1/rank", {"items": [twin["item_id"], item_id], "n": 2}),
         )
         asked = [partial(client.call, "POST", *body, lane) for lane, body in enumerate(bodies)]
-        work = (arrive(one, ask, item_id, acknowledged) for one, ask in zip(arrivals, asked, strict=True))
+        work = (
+            arrive(arrival, ask, item_id, acknowledged) for arrival, ask in zip(arrivals, asked, strict=True)
+        )
         await asyncio.gather(*work)
     return arrivals
 
@@ -299,7 +301,7 @@ def show(checks: list[Checks], arrivals: list[Arrivals], console: Console) -> No
         table.add_row(check.what, *(str(number) for number in numbers))
     console.print(table)
     failures = [line for check in checks for line in check.failures]
-    failures += [line for one in arrivals for line in one.failures]
+    failures += [line for arrival in arrivals for line in arrival.failures]
     for line in dict.fromkeys(failures):
         console.print(line, markup=False, highlight=False)
     if not arrivals:
@@ -307,12 +309,20 @@ def show(checks: list[Checks], arrivals: list[Arrivals], console: Console) -> No
     table = Table("new item, asked for", "items", "never", "first answer with it, ms: p50", "p99", "slowest")
     table.add_column("last answer without it, ms: p99")
     table.add_column("failed requests")
-    for one in arrivals:
-        times = [quantile(one.first, 0.5), quantile(one.first, 0.99), max(one.first, default=float("nan"))]
-        times.append(quantile(one.last_without, 0.99))
+    for arrival in arrivals:
+        times = [
+            quantile(arrival.first, 0.5),
+            quantile(arrival.first, 0.99),
+            max(arrival.first, default=float("nan")),
+        ]
+        times.append(quantile(arrival.last_without, 0.99))
         cells = (f"{1000 * seconds:.0f}" for seconds in times)
         table.add_row(
-            one.way, str(len(one.first) + one.never), str(one.never), *cells, str(len(one.failures))
+            arrival.way,
+            str(len(arrival.first) + arrival.never),
+            str(arrival.never),
+            *cells,
+            str(len(arrival.failures)),
         )
     console.print(table)
 
@@ -355,12 +365,12 @@ def main() -> int:
         "ingress_replicas": options.ingress,
         "load_per_second": rate,
         "load_failed": bad,
-        "checks": [asdict(one) for one in checks],
-        "arrivals": [asdict(one) for one in arrivals],
+        "checks": [asdict(check) for check in checks],
+        "arrivals": [asdict(arrival) for arrival in arrivals],
         "missing": missing,
     }
     write_json(options.json, content)
-    passed = all(one.passed for one in checks) and not any(one.never for one in arrivals)
+    passed = all(check.passed for check in checks) and not any(arrival.never for arrival in arrivals)
     return 0 if passed and not missing else 1
 
 

@@ -178,13 +178,13 @@ def show_quality(found: Sequence[Quality], console: Console) -> None:
 
 def show_timings(found: Sequence[Timing], console: Console) -> None:
     """Medians and ranges of one iteration, and how many of ours fit into one of theirs."""
-    libraries = list(dict.fromkeys(one.library for one in found))
+    libraries = list(dict.fromkeys(outcome.library for outcome in found))
     table = Table("d", "threads", *(f"{one} ms (range)" for one in libraries))
     for library in libraries[1:]:
         table.add_column(f"{library} / {OURS}")
         table.add_column("CPU time")
-    for dimension, threads in dict.fromkeys((one.dimension, one.threads) for one in found):
-        group = [one for one in found if (one.dimension, one.threads) == (dimension, threads)]
+    for dimension, threads in dict.fromkeys((outcome.dimension, outcome.threads) for outcome in found):
+        group = [outcome for outcome in found if (outcome.dimension, outcome.threads) == (dimension, threads)]
         clocks = [statistics.median(one.clock) for one in group]
         busy = [statistics.median(one.cpu) for one in group]
         cells = [

@@ -191,9 +191,9 @@ async def http_rate(port: int, batch: int, callers: int, seconds: float) -> Done
             count += 1
         return count
 
-    await asyncio.gather(*(send(one) for one in connections))
+    await asyncio.gather(*(send(connection) for connection in connections))
     started = time.perf_counter()
-    counts = await asyncio.gather(*(call(one) for one in connections))
+    counts = await asyncio.gather(*(call(connection) for connection in connections))
     spent = time.perf_counter() - started
     for one in connections:
         one.close()
@@ -260,27 +260,31 @@ def flush_ms() -> float:
 
 def show(rates: Sequence[Rate], console: Console) -> None:
     """Medians and ranges; a ratio is the median of the ratios of each round."""
-    ways = [way for way in WAYS if any(one.way == way for one in rates)]
+    ways = [way for way in WAYS if any(rate.way == way for rate in rates)]
     table = Table("engine", "batch", "callers", *(f"{way} events/s (range)" for way in ways))
     for way in ways[1:]:
         table.add_column(f"{way} / {ways[0]}")
-    for engine, batch, callers in dict.fromkeys((one.engine, one.batch, one.callers) for one in rates):
-        same = [one for one in rates if (one.engine, one.batch, one.callers) == (engine, batch, callers)]
-        found = {way: [one.rate for one in same if one.way == way] for way in ways}
+    for engine, batch, callers in dict.fromkeys((rate.engine, rate.batch, rate.callers) for rate in rates):
+        same = [rate for rate in rates if (rate.engine, rate.batch, rate.callers) == (engine, batch, callers)]
+        found = {way: [rate.rate for rate in same if rate.way == way] for way in ways}
         cells = [
             f"{statistics.median(all_):,.0f} ({min(all_):,.0f}-{max(all_):,.0f})" for all_ in found.values()
         ]
         base = found[ways[0]]
         ratios = [[mine / its for mine, its in zip(found[way], base, strict=True)] for way in ways[1:]]
         table.add_row(
-            engine, f"{batch:,}", str(callers), *cells, *(f"{statistics.median(one):.2f}" for one in ratios)
+            engine,
+            f"{batch:,}",
+            str(callers),
+            *cells,
+            *(f"{statistics.median(ratio):.2f}" for ratio in ratios),
         )
     console.print(table)
 
 
 def disk(rates: Sequence[Rate]) -> str:
     """How long the disk took to make something durable, and whether that changed under the measurement."""
-    low, median, high = (quantile([one.flush_ms for one in rates], q) for q in (0.1, 0.5, 0.9))
+    low, median, high = (quantile([rate.flush_ms for rate in rates], q) for q in (0.1, 0.5, 0.9))
     said = (
         f"making 4 kB durable took {median:.2f} ms (a tenth of the time under {low:.2f}, or over {high:.2f})"
     )
@@ -314,7 +318,7 @@ def main() -> None:
     console.print(f"{machine()}; {disk(rates)}", highlight=False)
     show(rates, console)
     console.print("every acknowledged event was found in its table")
-    write_json(options.json, {"machine": machine(), "rates": [asdict(one) for one in rates]})
+    write_json(options.json, {"machine": machine(), "rates": [asdict(rate) for rate in rates]})
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def peaks_of(loops: Sequence[Mapping[int, float]]) -> list[float]:
     That number is chosen by the medians. The best of single rates would be a matter of luck on a machine
     whose speed varies.
     """
-    best = max(CONNECTIONS, key=lambda connections: statistics.median(one[connections] for one in loops))
+    best = max(CONNECTIONS, key=lambda connections: statistics.median(loop[connections] for loop in loops))
     return [(before[best] + after[best]) / 2 for before, after in pairwise(loops)]
 
 
@@ -132,7 +132,7 @@ def show(found: Sequence[Overload], peaks: Sequence[float], console: Console) ->
         "peak/s", "offered/s", "goodput/s", "of peak", "refused", "p50 ms", "p99 ms",
         "refusal p50", "p99", "max", "lost", "load late ms", "load CPU",
     )  # fmt: skip
-    shares = [one.goodput / peak for one, peak in zip(found, peaks, strict=True)]
+    shares = [outcome.goodput / peak for outcome, peak in zip(found, peaks, strict=True)]
     for one, peak, part in zip(found, peaks, shares, strict=True):
         table.add_row(
             f"{peak:.0f}",
@@ -147,7 +147,7 @@ def show(found: Sequence[Overload], peaks: Sequence[float], console: Console) ->
             f"{one.cpu.get(LOAD, 0.0):.2f}",
         )
     console.print(table)
-    share, refusal = statistics.median(shares), statistics.median(one.refusal_p99 for one in found)
+    share, refusal = statistics.median(shares), statistics.median(outcome.refusal_p99 for outcome in found)
     console.print(f"medians: goodput {share:.2f} of the peak; 99% of refusals within {refusal:.1f} ms")
 
 
@@ -183,9 +183,9 @@ def main() -> int:
         loops.append(closed_loops(server.port, 2.0, options.repeats))
     console.print(machine())
     show(found, peaks_of(loops), console)
-    runs = [asdict(one) for one in found]
+    runs = [asdict(outcome) for outcome in found]
     write_json(options.json, {"machine": machine(), "closed_loops": loops, "runs": runs})
-    return int(any(one.lost for one in found))
+    return int(any(outcome.lost for outcome in found))
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise SystemExit("no data set whose format is known; see benchmarks/datasets.py for those that are")
     text = markdown(measured, notes)
     (options.out / "quality.md").write_text(text, encoding="utf-8")
-    results = [as_json(one) for one in measured]
+    results = [as_json(model) for model in measured]
     write_json(options.out / "quality.json", {"machine": machine(), "failed": failed, "results": results})
     print(text)
     return 1 if failed else 0
@@ -264,8 +264,8 @@ def _run(command: Sequence[str], threads: int) -> tuple[float, float] | None:
 
 def over_best_part(measured: Sequence[Measured], metric: str) -> tuple[Measured, Measured, Interval] | None:
     """The pipeline, the best other model, and the paired difference; None without a pipeline or others."""
-    pipeline = next((one for one in measured if one.model == PIPELINE), None)
-    others = [one for one in measured if one.model != PIPELINE and one.variant_of is None]
+    pipeline = next((model for model in measured if model.model == PIPELINE), None)
+    others = [model for model in measured if model.model != PIPELINE and model.variant_of is None]
     if pipeline is None or not others:
         return None
     best = max(others, key=lambda one: one.figure(metric)["mean"])
@@ -285,34 +285,34 @@ def over_variant(model: Measured, variant: Measured, metric: str, part: str | No
 def markdown(measured: Sequence[Measured], notes: Mapping[str, str]) -> str:
     """A table for each data set and split."""
     parts = []
-    for data, split in dict.fromkeys((one.data, one.split) for one in measured):
-        rows = [one for one in measured if (one.data, one.split) == (data, split)]
+    for data, split in dict.fromkeys((model.data, model.split) for model in measured):
+        rows = [model for model in measured if (model.data, model.split) == (data, split)]
         first = rows[0].report
         parts.append(f"## {data}, {split}\n")
         parts.append(
             f"{first['users']:,} users, {first['queries']:,} queries, {first['items']:,} items ranked"
-            + "".join(f"; {one}" for one in (notes.get(data), first["note"]) if one)
+            + "".join(f"; {note}" for note in (notes.get(data), first["note"]) if note)
             + "\n"
         )
         parts.append(
             "| model | nDCG@10 | HR@10 | nDCG@20 | Recall@20 | nDCG@10, cold items | coverage@10 | fit s "
             "| peak MB |\n|---|---|---|---|---|---|---|---|---|"
         )
-        best = max(one.figure("ndcg@10")["mean"] for one in rows)
-        for one in rows:
-            cells = [_shown(one.figure("ndcg@10"), bold=one.figure("ndcg@10")["mean"] == best)]
-            cells += [_shown(one.figure(metric)) for metric in ("hr@10", "ndcg@20", "recall@20")]
-            cells += [_shown(one.figure("ndcg@10", COLD_ITEMS)), _shown(one.figure("coverage@10"))]
-            cells += [f"{one.report['fit_seconds']:,.1f}", f"{one.peak_mb:,.0f}"]
-            parts.append(f"| {one.model} | {' | '.join(cells)} |")
+        best = max(row.figure("ndcg@10")["mean"] for row in rows)
+        for row in rows:
+            cells = [_shown(row.figure("ndcg@10"), bold=row.figure("ndcg@10")["mean"] == best)]
+            cells += [_shown(row.figure(metric)) for metric in ("hr@10", "ndcg@20", "recall@20")]
+            cells += [_shown(row.figure("ndcg@10", COLD_ITEMS)), _shown(row.figure("coverage@10"))]
+            cells += [f"{row.report['fit_seconds']:,.1f}", f"{row.peak_mb:,.0f}"]
+            parts.append(f"| {row.model} | {' | '.join(cells)} |")
         gain = over_best_part(rows, "ndcg@10")
         if gain is not None:
             _, other, interval = gain
             parts.append(
                 f"\npipeline over {other.model}, the best of the others, nDCG@10: {_difference(interval)}"
             )
-        for variant in (one for one in rows if one.variant_of is not None):
-            for model in (one for one in rows if one.model == variant.variant_of):
+        for variant in (row for row in rows if row.variant_of is not None):
+            for model in (row for row in rows if row.model == variant.variant_of):
                 for part in (None, COLD_ITEMS, WARM_ITEMS):
                     over = over_variant(model, variant, "ndcg@10", part)
                     if over is not None:

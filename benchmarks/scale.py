@@ -229,14 +229,14 @@ class Replica:
 
 def measure(trained: Sequence[Trained], k: int, repeats: int, rounds: int) -> dict[int, list[dict[str, Any]]]:
     """Latencies and recall, sizes taking turns."""
-    found: dict[int, list[dict[str, Any]]] = {one.items: [] for one in trained}
+    found: dict[int, list[dict[str, Any]]] = {bundle.items: [] for bundle in trained}
     for number in range(rounds):
-        for one in trained:
-            replica = Replica(one.path.parents[1], one.path.name)
+        for bundle in trained:
+            replica = Replica(bundle.path.parents[1], bundle.path.name)
             answer = replica.ask(do="time", k=k, repeats=repeats)
             if number == 0:
                 answer |= replica.ask(do="recall", k=k)
-            found[one.items].append(answer | replica.loaded)
+            found[bundle.items].append(answer | replica.loaded)
             replica.close()
     return found
 
@@ -269,17 +269,19 @@ def show(
     """Three tables."""
     latency = Table("items", "batch", "ms (range)", "times the smallest", "scoring all ms", "recall", "read")
     smallest = timed[trained[0].items]
-    for one in trained:
-        rounds = timed[one.items]
+    for bundle in trained:
+        rounds = timed[bundle.items]
         for batch in rounds[0]["ms"]:
             each = [answer["ms"][batch] for answer in rounds]
             ratio = median(each) / median([answer["ms"][batch] for answer in smallest])
             exact = median([answer["exact_ms"][batch] for answer in rounds])
             effort = (
-                "all" if one.index is None else f"{max(one.index['product']['read'][:5]) / one.items:.1%}"
+                "all"
+                if bundle.index is None
+                else f"{max(bundle.index['product']['read'][:5]) / bundle.items:.1%}"
             )
             latency.add_row(
-                f"{one.items:,}",
+                f"{bundle.items:,}",
                 batch,
                 f"{median(each):.2f} ({min(each):.2f}-{max(each):.2f})",
                 f"{ratio:.1f}",
@@ -291,13 +293,13 @@ def show(
     size = Table(
         "items", "people", "fit s", "bundle MB", "load s", "beside mapped MB", "mapped MB", "of all MB"
     )
-    for one in trained:
-        held, rounds = memory[one.items], timed[one.items]
+    for bundle in trained:
+        held, rounds = memory[bundle.items], timed[bundle.items]
         size.add_row(
-            f"{one.items:,}",
-            f"{one.people:,}",
-            f"{one.seconds:.1f}",
-            f"{one.megabytes:,.0f}",
+            f"{bundle.items:,}",
+            f"{bundle.people:,}",
+            f"{bundle.seconds:.1f}",
+            f"{bundle.megabytes:,.0f}",
             f"{median([answer['load_s'] for answer in rounds]):.2f}",
             f"{held['beside_mb']:,.0f}",
             f"{held['mapped_mb']:,.0f}",
@@ -352,12 +354,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="recserve-scale-") as scratch:
         homes = options.keep or Path(scratch)
-        trained = [_trained(homes / f"{size}-{options.dimension}", size, params) for size in options.items]
+        trained = [trained_in(homes / f"{size}-{options.dimension}", size, params) for size in options.items]
         timed = measure(trained, options.k, options.repeats, options.rounds)
-        memory = {one.items: measure_memory(one, options.replicas) for one in trained}
+        memory = {bundle.items: measure_memory(bundle, options.replicas) for bundle in trained}
         served = [
-            serve(one.path.parents[1], one.path.name, one.items, options.people, options.requests)
-            for one in trained
+            serve(bundle.path.parents[1], bundle.path.name, bundle.items, options.people, options.requests)
+            for bundle in trained
             if options.requests
         ]
     console = Console(width=140)
@@ -369,15 +371,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json,
         {
             "machine": machine(),
-            "trained": [asdict(one) | {"path": one.path.name} for one in trained],
+            "trained": [asdict(bundle) | {"path": bundle.path.name} for bundle in trained],
             "timed": timed,
             "memory": memory,
-            "served": [asdict(one) for one in served],
+            "served": [asdict(replica) for replica in served],
         },
     )
 
 
-def _trained(home: Path, size: int, params: MfParams) -> Trained:
+def trained_in(home: Path, size: int, params: MfParams) -> Trained:
     """Train, or take what an earlier run has kept."""
     record = home / "trained.json"
     if record.exists():

@@ -214,7 +214,7 @@ def driven(targets: Sequence[Target], generator: str) -> list[Target]:
     found: list[Target] = []
     for target in targets:
         found.append(target if target.anew else replace(target, generator=generator))
-        if target.limit and generator != PYTHON and any(one.anew for one in targets):
+        if target.limit and generator != PYTHON and any(target.anew for target in targets):
             found.append(replace(target, name=f"{target.name}, {PYTHON}"))
     return found
 
@@ -224,14 +224,14 @@ class Row:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.target = runs[0].target
-        self.rates = sorted(one.found.rate for one in runs)
+        self.rates = sorted(run.found.rate for run in runs)
         self.rate = statistics.median(self.rates)
         self.p50, self.p95, self.p99 = (
-            statistics.median(getattr(one.found, q) for one in runs) for q in ("p50", "p95", "p99")
+            statistics.median(getattr(run.found, q) for run in runs) for q in ("p50", "p95", "p99")
         )
-        self.bad = sum(one.found.failed + one.found.degraded for one in runs)
+        self.bad = sum(run.found.failed + run.found.degraded for run in runs)
         self.cpu = {
-            process: statistics.median(one.found.cpu.get(process, 0.0) for one in runs)
+            process: statistics.median(run.found.cpu.get(process, 0.0) for run in runs)
             for process in runs[0].found.cpu
         }
 
@@ -243,11 +243,11 @@ def show(targets: Sequence[Target], runs: Sequence[Run], console: Console) -> No
         *("of no-op", "p50 of no-op", "bad"),
     )
     costs: list[str] = []
-    for n in sorted({one.connections for one in runs}):
-        here = [one for one in runs if one.connections == n]
-        measured = {one.target for one in here}
+    for n in sorted({run.connections for run in runs}):
+        here = [run for run in runs if run.connections == n]
+        measured = {run.target for run in here}
         rows = [
-            Row([one for one in here if one.target == target]) for target in targets if target in measured
+            Row([run for run in here if run.target == target]) for target in targets if target in measured
         ]
         limits = {row.target.generator: row for row in rows if row.target.limit}
         for row in rows:
@@ -328,7 +328,7 @@ def main() -> None:
                         runs.append(found)
         console.print(machine())
         show(targets, runs, console)
-        write_json(options.json, {"machine": machine(), "runs": [one.flat() for one in runs]})
+        write_json(options.json, {"machine": machine(), "runs": [run.flat() for run in runs]})
 
 
 if __name__ == "__main__":

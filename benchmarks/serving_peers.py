@@ -189,7 +189,10 @@ def store_events(store: Store, events: Sequence[Mapping[str, str]]) -> None:
     """Store what the benchmark sends."""
     now = now_ms()
     store.add_events(
-        [Event(one["user_id"], one["item_id"], one["event"], now, event_id=one["event_id"]) for one in events]
+        [
+            Event(event["user_id"], event["item_id"], event["event"], now, event_id=event["event_id"])
+            for event in events
+        ]
     )
 
 

@@ -98,7 +98,7 @@ def start(server: Server) -> Start:
     ready = time.time() - began
     process.wait(READY_WITHIN)
     found = Start(ready, time.time() - began)
-    found.phases = _phases(server.home, began)
+    found.phases = phases_of(server.home, began)
     for deployment in DEPLOYMENTS:
         for replica in server.replicas(deployment):
             created = replica.create_time() - began
@@ -112,7 +112,8 @@ def _wait_on(process: subprocess.Popen[bytes], began: float) -> None:
     time.sleep(0.1)
 
 
-def _phases(home: Path, began: float) -> dict[str, float]:
+def phases_of(home: Path, began: float) -> dict[str, float]:
+    """When each phase of a start began, in seconds, as the supervisor's log has it."""
     phases: dict[str, float] = {}
     for line in (home / "logs" / "server.log").read_text(encoding="utf-8").splitlines():
         found = re.match(r"^(\S+ \S+) INFO recserve.supervisor: (.*)$", line)
@@ -178,7 +179,7 @@ def replace(server: Server, deployment: str, users: Iterator[str]) -> Replacemen
 
 
 def _successor(server: Server, deployment: str, old: psutil.Process) -> psutil.Process | None:
-    return next((one for one in server.replicas(deployment) if one.pid != old.pid), None)
+    return next((replica for replica in server.replicas(deployment) if replica.pid != old.pid), None)
 
 
 def show(starts: Sequence[Start], replaced: Sequence[Replacement], console: Console) -> None:
@@ -189,27 +190,27 @@ def show(starts: Sequence[Start], replaced: Sequence[Replacement], console: Cons
         table.add_row(name, f"{statistics.median(values):.1f}", f"{min(values):.1f}-{max(values):.1f}")
 
     for phase in starts[0].phases:
-        row(f"log: {phase}", [one.phases[phase] for one in starts if phase in one.phases])
+        row(f"log: {phase}", [start.phases[phase] for start in starts if phase in start.phases])
     for deployment in starts[0].replicas:
-        both = [one.replicas[deployment] for one in starts if deployment in one.replicas]
+        both = [start.replicas[deployment] for start in starts if deployment in start.replicas]
         row(f"{deployment}: process", [created for created, _ in both])
         row(f"{deployment}: bundle loaded and warm", [loaded for _, loaded in both])
-    row("ready", [one.ready for one in starts])
-    row("the command returned", [one.returned for one in starts])
+    row("ready", [start.ready for start in starts])
+    row("the command returned", [start.returned for start in starts])
     console.print(table)
     table = Table(
         "killed", "new process s", "is a replica s", "complete answers s (range)", "failed", "degraded"
     )
-    for deployment in dict.fromkeys(one.deployment for one in replaced):
-        mine = [one for one in replaced if one.deployment == deployment]
-        complete = [one.complete for one in mine]
+    for deployment in dict.fromkeys(replacement.deployment for replacement in replaced):
+        mine = [replacement for replacement in replaced if replacement.deployment == deployment]
+        complete = [replacement.complete for replacement in mine]
         table.add_row(
             deployment,
-            f"{statistics.median(one.process for one in mine):.1f}",
-            f"{statistics.median(one.there for one in mine):.1f}",
+            f"{statistics.median(replacement.process for replacement in mine):.1f}",
+            f"{statistics.median(replacement.there for replacement in mine):.1f}",
             f"{statistics.median(complete):.1f} ({min(complete):.1f}-{max(complete):.1f})",
-            str(sum(one.failed for one in mine)),
-            str(sum(one.degraded for one in mine)),
+            str(sum(replacement.failed for replacement in mine)),
+            str(sum(replacement.degraded for replacement in mine)),
         )
     console.print(table)
 
@@ -239,7 +240,10 @@ def main() -> None:
                 server.stop()
     console.print(machine())
     show(starts, replaced, console)
-    content = {"starts": [asdict(one) for one in starts], "replaced": [asdict(one) for one in replaced]}
+    content = {
+        "starts": [asdict(start) for start in starts],
+        "replaced": [asdict(replacement) for replacement in replaced],
+    }
     write_json(options.json, {"machine": machine(), **content})
 
 

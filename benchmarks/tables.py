@@ -24,7 +24,7 @@ Send = Callable[[T], None]
 Rows = list[tuple[Any, ...]]
 
 ENGINES = ("sqlite", "postgresql")
-COLUMNS = tuple(one.name for one in schema.events.c if one is not schema.events.autoincrement_column)
+COLUMNS = tuple(column.name for column in schema.events.c if column is not schema.events.autoincrement_column)
 
 
 def some_events(count: int) -> list[Event]:

@@ -54,11 +54,11 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
 def type_of(schema: dict[str, Any]) -> str:
     """A short name of a JSON schema's type."""
     if "anyOf" in schema:
-        return " or ".join(type_of(one) for one in schema["anyOf"])
+        return " or ".join(type_of(variant) for variant in schema["anyOf"])
     if "$ref" in schema:
         return schema["$ref"].rpartition("/")[2]
     if "enum" in schema:
-        return " / ".join(f"`{one}`" for one in schema["enum"])
+        return " / ".join(f"`{choice}`" for choice in schema["enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
     if schema.get("type") == "array" and isinstance(schema.get("items"), dict):

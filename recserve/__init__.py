@@ -3,6 +3,8 @@
 The names re-exported here are the public contract: plugins need nothing else.
 """
 
+from recserve.config import nearest
+from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int16Array, Int32Array, Int64Array
 from recserve.data.attributes import AttributeColumn
 from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrieved
 from recserve.data.catalogue import Catalogue
@@ -39,13 +41,11 @@ from recserve.plugin.protocols import (
     search,
 )
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
-from recserve.plugin.toolkit.model_selection import climb, hold_out_newest, ndcg_of
+from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
+from recserve.plugin.toolkit.model_selection import climb, hold_out_newest
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 
 __version__ = "0.1.0"
-
-from recserve.config import nearest
-from recserve.data.arrays import BoolArray, FloatArray, Int16Array, Int32Array, Int64Array
 
 __all__ = [
     "AttributeColumn",
@@ -65,6 +65,7 @@ __all__ = [
     "Explainer",
     "Filter",
     "FitContext",
+    "Float64Array",
     "FloatArray",
     "Histories",
     "Int16Array",
@@ -99,6 +100,7 @@ __all__ = [
     "in_parts",
     "mask_columns",
     "mask_scores",
+    "ndcg",
     "ndcg_of",
     "nearest",
     "search",

@@ -1,4 +1,4 @@
-"""``python -m recserve`` is the command line."""
+"""Entry point of ``python -m recserve``: the command line."""
 
 from recserve.cli import main
 

@@ -1,4 +1,4 @@
-"""API keys: how they look, how they are checked, and who is behind a request.
+"""API keys: their format, their verification, and the identity behind a request.
 
 A key is ``rs_<id>_<secret>``. The id is public and names the key in lists and logs; the secret is shown once,
 when the key is made, and stored as its sha256 only. A slow hash, as for passwords, would add nothing: the
@@ -47,14 +47,14 @@ _NO_HASH = "0" * 2 * _SECRET_BYTES
 
 
 class UnauthorizedError(RecserveError):
-    """No key, or one that is not good."""
+    """401: no API key, or an invalid one."""
 
     code = "unauthorized"
     status = 401
 
 
 class ForbiddenError(RecserveError):
-    """A good key that may not do this."""
+    """403: a valid key without the scope that the call needs."""
 
     code = "forbidden"
     status = 403
@@ -65,7 +65,7 @@ class UncheckedKeyError(StoreError):
 
 
 class RateLimitedError(RecserveError):
-    """A key that is used more often than it may be.
+    """429: a key beyond its rate limit.
 
     Args:
         message: One line for the person who has to act.
@@ -160,7 +160,7 @@ def _hash(secret: str) -> str:
 
 
 class KeySource(Protocol):
-    """What a keyring asks of a store; every :class:`recserve.store.Store` is one."""
+    """Protocol of the store that a keyring reads; every :class:`recserve.store.Store` is one."""
 
     def pulse(self) -> Pulse:
         """The counters; ``keys`` grows whenever a key is added or revoked."""
@@ -172,7 +172,7 @@ class KeySource(Protocol):
 
 
 class _Bucket:
-    """Tokens of one key: they come back at ``rate`` a second, up to two seconds' worth."""
+    """Token bucket of one key: refilled at ``rate`` a second, up to two seconds' worth."""
 
     __slots__ = ("_at", "_tokens", "rate")
 
@@ -196,7 +196,7 @@ class _Bucket:
 
 
 class _Known:
-    """A key that is good, ready to be checked."""
+    """A valid key in memory, ready to be compared."""
 
     __slots__ = ("actor", "bucket", "scopes", "secret_hash")
 
@@ -208,7 +208,7 @@ class _Known:
 
 
 class Keyring:
-    """The keys of a store in memory, for one process.
+    """In-memory cache of a store's valid keys, for one process.
 
     Once a store has a key, even a revoked one, every call needs a good one. Without any key all calls are
     let in, unless the server can be reached from elsewhere: then none is.

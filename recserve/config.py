@@ -98,7 +98,7 @@ class PipelineConfig(_Strict):
     @field_validator("retrievers")
     @classmethod
     def _distinct(cls, retrievers: tuple[RetrieverConfig, ...]) -> tuple[RetrieverConfig, ...]:
-        names = [one.use for one in retrievers]
+        names = [retriever.use for retriever in retrievers]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"retriever {name!r} is listed twice")
@@ -107,7 +107,7 @@ class PipelineConfig(_Strict):
     @field_validator("filters")
     @classmethod
     def _distinct_filters(cls, filters: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
-        names = [one.use for one in filters]
+        names = [component.use for component in filters]
         for name in names:
             # A request gives arguments by the filter's name.
             if names.count(name) > 1:
@@ -156,7 +156,7 @@ class StageConfig(_Strict):
     cpus: float = Field(0.1, ge=0, description="CPUs Ray reserves for a replica.")
     gpus: float = Field(0.0, ge=0, description="GPUs Ray reserves for a replica.")
     threads: int = Field(1, ge=1, description="Threads of numerical libraries in a replica.")
-    deadline_ms: int = Field(1000, ge=10, description="A later answer of the stage is not waited for.")
+    deadline_ms: int = Field(1000, ge=10, description="The stage's answer is dropped if it comes later.")
 
 
 class ServerConfig(_Strict):
@@ -192,16 +192,16 @@ class ServerConfig(_Strict):
         20_000_000, ge=1_000, description="Longest body of up to 10,000 events, items or users."
     )
     store_deadline_ms: int = Field(
-        1000, ge=10, description="A later answer of the store is not waited for; see `degraded`."
+        1000, ge=10, description="The store's answer is dropped if it comes later; see `degraded`."
     )
     history: int = Field(1000, ge=1, le=100_000, description="Newest events of a user that count.")
     repeats: int = Field(
         10_000,
         ge=0,
-        description="Answers that an ingress replica keeps and gives again while neither the user's history "
-        "nor the catalogue has changed; 0 keeps none.",
+        description="Answers in an ingress replica's result cache, reused while neither the history nor the "
+        "catalogue has changed; 0 switches it off.",
     )
-    repeats_seconds: float = Field(60.0, gt=0, description="How long an answer is given again, at most.")
+    repeats_seconds: float = Field(60.0, gt=0, description="How long a cached answer is reused, at most.")
     reload_seconds: float = Field(2.0, gt=0, description="How often replicas look for a new bundle.")
     rate_limit: float | None = Field(
         1000.0,
@@ -289,7 +289,7 @@ class StoreConfig(_Strict):
 
 
 class Config(_Strict):
-    """Everything recserve can be told."""
+    """The whole configuration, as in ``recserve.yaml``."""
 
     store: StoreConfig = StoreConfig()
     bundles: str | None = Field(
@@ -412,11 +412,12 @@ def from_environment(text: str, field: str) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint such as ``; did you mean 'mf'? (known: content, mf, popular)``."""
+    """A hint such as ``; did you mean 'mf'? (known: content, mf, popular)``, of bounded length."""
     known = sorted(valid)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (known: {', '.join(known)})" if known else hint
+    shown = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+    return f"{hint} (known: {shown})" if known else hint
 
 
 def _location(parts: Iterable[int | str]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from tools import structure
 
 
@@ -22,3 +25,22 @@ def test_imports_inside_functions_count() -> None:
 
 def test_layers_are_few() -> None:
     assert structure.layers() <= 12
+
+
+def test_plugins_take_array_aliases_from_the_contract() -> None:
+    """``recserve`` exports them, so that one name means one element type everywhere."""
+    alias = re.compile(r"^\w+(?:: TypeAlias)? = (?:np\.ndarray|NDArray)\[[^|\n]*$", re.MULTILINE)
+    own = {
+        name: found
+        for name, file in structure.modules().items()
+        if not name.startswith("recserve.") and (found := alias.findall(file.read_text(encoding="utf-8")))
+    }
+    assert own == {}
+
+
+def test_a_module_has_tests_by_name_or_by_import(tmp_path: Path) -> None:
+    (tmp_path / "test_named.py").write_text("import shop.imported\n")
+    (tmp_path / "test_other.py").write_text("from shop import gathered\nfrom shop.parts import Part\n")
+    names = ("shop", "shop.named", "shop.imported", "shop.gathered", "shop.parts", "shop.forgotten")
+    files = {name: tmp_path / f"{name.partition('.')[2] or '__init__'}.py" for name in names}
+    assert structure.untested(files, tmp_path.glob("test_*.py")) == ["shop.forgotten"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,6 +89,32 @@ def entries() -> Counter[str]:
     return counts
 
 
+def test_files() -> list[Path]:
+    """Files of tests, those of plugins included."""
+    return [*ROOT.glob("tests/**/*.py"), *ROOT.glob("plugins/*/tests/**/*.py")]
+
+
+def untested(files: Mapping[str, Path], tests: Iterable[Path]) -> list[str]:
+    """Modules without tests of their own: no test file has their name, and none imports them.
+
+    Packages, which only gather names, do not count.
+    """
+    imported: set[str] = set()
+    named: set[str] = set()
+    for test in tests:
+        named.add(test.stem.removeprefix("test_"))
+        for node in ast.walk(ast.parse(test.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return [
+        name
+        for name, file in files.items()
+        if not file.stem.startswith("__") and name not in imported and file.stem not in named
+    ]
+
+
 def lengths(files: Mapping[str, Path], kinds: tuple[type[ast.AST], ...]) -> Counter[str]:
     """Lines of each definition of some kinds, by module and name."""
     counts: Counter[str] = Counter()
@@ -123,6 +149,8 @@ def report() -> Iterator[str]:
     yield "folders (entries; * has more than nine):"
     for folder, count in sorted(entries().items()):
         yield f"  {count:3} {'*' if count > MOST_ENTRIES else ' '} {folder}"
+    missing = untested(files, test_files())
+    yield f"modules without a test file, {len(missing)}: {', '.join(missing)}"
     functions = lengths(files, (ast.FunctionDef, ast.AsyncFunctionDef))
     for title, counts in (
         ("module", sizes),

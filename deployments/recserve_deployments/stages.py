@@ -127,7 +127,7 @@ class Retrieval(StageReplica[RetrievalStage]):
         return stage
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
-        """See :meth:`recserve.serving.stages.ranking.RetrievalStage.retrieve`."""
+        """See :meth:`recserve.serving.stages.retrieval.RetrievalStage.retrieve`."""
         stage = await self.bundles.get(bundle)
         return await self.call(stage.retrieve, scenario, queries, n)
 

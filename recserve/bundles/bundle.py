@@ -72,7 +72,7 @@ class ComponentEntry(BaseModel):
 
 
 class DataEntry(BaseModel):
-    """The data that the bundle was trained on."""
+    """Facts about the training data of a bundle."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     fingerprint: str
@@ -199,7 +199,7 @@ class _Attributes(ReadOnlySequence[str]):
         try:
             found = PackedTexts(self._read()) if self._size >= COMPACT_FROM else list(self._read())
         except ValueError:
-            raise BundleError(f"{self._path} holds attributes that are no JSON") from None
+            raise BundleError(f"{self._path} holds attributes that are not JSON; train again") from None
         give_back()
         return found
 
@@ -233,7 +233,7 @@ def _batches(path: Path, column: str) -> Iterator[Any]:
 def _verify(directory: Path, name: str, entry: FileEntry) -> None:
     path = directory / name
     if Path(name).suffix not in ALLOWED_SUFFIXES or ".." in Path(name).parts or Path(name).is_absolute():
-        raise BundleError(f"bundle {directory.name}: file {name} is of a kind that is never loaded")
+        raise BundleError(f"bundle {directory.name}: file {name} is of a kind that bundles may not hold")
     try:
         size = path.stat().st_size
     except OSError:
@@ -248,7 +248,7 @@ def _verify(directory: Path, name: str, entry: FileEntry) -> None:
 
 
 class BundleWriter:
-    """Collects the files of a new bundle in a scratch folder beside its final place.
+    """Writer of a new bundle: collects its files in a scratch folder beside the final place.
 
     Use as a context manager; without :meth:`finish` nothing is left behind.
     """
@@ -326,7 +326,7 @@ class BundleWriter:
 
 
 class BundleRepository:
-    """Where bundles live: a local folder, or any pyarrow filesystem with a local copy.
+    """Repository of bundles: a local folder, or any pyarrow filesystem with a local copy.
 
     Args:
         home: The home folder; remote bundles are copied to ``<home>/bundles``.

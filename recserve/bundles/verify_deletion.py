@@ -1,4 +1,4 @@
-"""Checks that a person who was deleted is gone: from the store, and from every bundle.
+"""Verification of a deletion: nothing of the person is left in the store or in any bundle.
 
 Only a digest of the person's id is known by then. So every text in a bundle is digested and compared,
 and arrays are judged by their shape: what has one row a user of the training data, but not one an item,
@@ -26,7 +26,7 @@ _BATCH_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class BundleCheck:
-    """What was found in one bundle.
+    """Result of the check of one bundle.
 
     Attributes:
         bundle_id: The bundle.
@@ -51,7 +51,7 @@ class BundleCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether a deletion holds.
+    """Result of the verification of one deletion.
 
     Attributes:
         deletion: The deletion.
@@ -66,7 +66,7 @@ class Verification:
     @property
     def clean(self) -> bool:
         """Whether nothing of the person is left."""
-        return not any(self.traces.values()) and all(one.clean for one in self.bundles)
+        return not any(self.traces.values()) and all(bundle.clean for bundle in self.bundles)
 
 
 def verify_deletion(
@@ -171,12 +171,12 @@ def _texts(value: Any) -> Iterator[str]:
                 return
             yield from _texts(inner)
     elif isinstance(value, Mapping):
-        for key, one in value.items():
+        for key, inner_value in value.items():
             yield from _texts(key)
-            yield from _texts(one)
+            yield from _texts(inner_value)
     elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _texts(one)
+        for inner_value in value:
+            yield from _texts(inner_value)
 
 
 def _text(value: bytes) -> str:

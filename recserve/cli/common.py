@@ -1,4 +1,4 @@
-"""What every command shares: where the home is, how errors and progress are shown."""
+"""Shared parts of the commands: the home folder, and how errors and progress are shown."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def executable() -> str:
 
 @dataclass(frozen=True)
 class State:
-    """A home folder and what is opened from it, each on first use.
+    """Context of a command: the home folder, and what is opened from it on first use.
 
     Attributes:
         home: The home folder.
@@ -232,7 +232,7 @@ class ProgressBars:
         """Mark the current line as done."""
         if self._current is not None:
             task = self._tasks[self._current]
-            total = next(one.total for one in self._display.tasks if one.id == task)
+            total = next(shown.total for shown in self._display.tasks if shown.id == task)
             self._display.update(task, completed=total)
 
 

@@ -16,7 +16,7 @@ from recserve.errors import NotFoundError
 
 
 class KeyScope(StrEnum):
-    """What a key may be good for."""
+    """Scopes of an API key, as options of the command line."""
 
     READ = "read"
     WRITE = "write"
@@ -51,7 +51,7 @@ def create_command(
     from recserve.data.entities import now_ms
 
     state = State(home, config)
-    scopes = [one for one in SCOPES if one in scope]
+    scopes = [known for known in SCOPES if known in scope]
     now = now_ms()
     key, stored = create_key(name, scopes, now, rate)
     with state.store as store:

@@ -135,17 +135,23 @@ def status_command(
         raise typer.Exit(1)
     _print_summary(found)
     table = Table("deployment", "status", "running", "other replicas", "message")
-    for one in found.deployments:
-        other = ", ".join(f"{count} {name.lower()}" for name, count in one.other.items())
-        table.add_row(one.name, one.status.lower(), str(one.running), other, one.message)
+    for deployment in found.deployments:
+        other = ", ".join(f"{count} {name.lower()}" for name, count in deployment.other.items())
+        table.add_row(
+            deployment.name, deployment.status.lower(), str(deployment.running), other, deployment.message
+        )
     out.print(table)
     if ports:
         listening = Table("address", "port", "process", "pid", "reached from", "guarded by")
-        for one in found.listeners:
-            everywhere = one.address in ("0.0.0.0", "::")
-            reach = "this machine" if one.loopback else "every interface" if everywhere else "its network"
-            guard = found.guard_of(one)
-            listening.add_row(one.address, str(one.port), one.process, str(one.pid), reach, guard)
+        for listener in found.listeners:
+            everywhere = listener.address in ("0.0.0.0", "::")
+            reach = (
+                "this machine" if listener.loopback else "every interface" if everywhere else "its network"
+            )
+            guard = found.guard_of(listener)
+            listening.add_row(
+                listener.address, str(listener.port), listener.process, str(listener.pid), reach, guard
+            )
         out.print(listening)
 
 

@@ -1,4 +1,4 @@
-"""The store as such: versions, export and restore, and forgetting people."""
+"""Commands for the store: schema versions, export and restore, deletion of people."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def list_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None) -
         deletions = store.deletions()
     table = Table("receipt", "deleted", "events", "exposures", "profile")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
-    for one in deletions:
-        receipt = one.receipt
+    for deletion in deletions:
+        receipt = deletion.receipt
         moment = str(np.datetime64(receipt.deleted_at, "ms"))[:19]
         numbers = (f"{receipt.events:,}", f"{receipt.exposures:,}", "yes" if receipt.profiles else "no")
         table.add_row(receipt.receipt_id, moment, *numbers)

@@ -6,15 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Int16Array = NDArray[np.int16]
-
-
 Int32Array = NDArray[np.int32]
-
-
 Int64Array = NDArray[np.int64]
-
-
 FloatArray = NDArray[np.float32]
-
-
+Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -71,7 +71,7 @@ class AttributeColumn(ReadOnlySequence[Any]):
 
 
 class ColumnBuilder:
-    """Encodes values one by one."""
+    """Builder of a column: encodes values one by one."""
 
     def __init__(self) -> None:
         self._codes = array("i")
@@ -95,7 +95,7 @@ class ColumnBuilder:
 
 
 class _Packed(ReadOnlySequence[Any]):
-    """Very many values, such as a moment of each item: parsed each time one is asked for.
+    """Packed values of a column with very many different ones: parsed at each access.
 
     Args:
         texts: The values as JSON.

@@ -1,4 +1,4 @@
-"""The small frozen types that every part of recserve speaks.
+"""Batch types that the stages exchange: ragged lists, histories, queries, candidates.
 
 Outside the graph things are named by external string ids (:class:`Item`, :class:`Event`). Inside the
 graph everything is batch-first: B queries a call, items as dense int32 rows of the bundle's

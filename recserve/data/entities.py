@@ -1,4 +1,4 @@
-"""Items, users and events as the outside names them, and what an event says of interest."""
+"""Entities by external id: items, users, events, and the weights of event types."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """What is known of a person beside events.
+    """Profile of a user: attributes beside the events.
 
     Attributes:
         user_id: External id, any non-empty string.

@@ -1,4 +1,4 @@
-"""Memory that was needed for a moment goes back to the system."""
+"""Release of free heap pages to the operating system (malloc_trim)."""
 
 from __future__ import annotations
 

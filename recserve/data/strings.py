@@ -25,7 +25,7 @@ _LARGEST = 2**31 - 1
 
 
 class Texts(Sequence[str]):
-    """Texts in the memory of Arrow; an entry becomes a string each time it is asked for.
+    """Sequence of texts in an Arrow array; an entry becomes a string at each access.
 
     Args:
         values: An Arrow array of text, in one piece or several.
@@ -84,7 +84,7 @@ class Texts(Sequence[str]):
 
 
 class ReadOnlySequence(Sequence[T]):
-    """ReadOnlySequence that are asked for by place, as a list's are; who inherits says what is at one."""
+    """Base class of read-only sequences; subclasses implement access by index."""
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -108,7 +108,7 @@ class ReadOnlySequence(Sequence[T]):
 
 
 class PackedTexts(ReadOnlySequence[str]):
-    """Texts in compressed blocks; reading one unpacks its block, which takes some microseconds.
+    """Sequence of texts in LZ4 blocks; reading one unpacks its block, which takes some microseconds.
 
     Args:
         texts: Texts that hold no NUL, as no JSON does.
@@ -159,7 +159,7 @@ class PackedTexts(ReadOnlySequence[str]):
 
 
 class Amended(ReadOnlySequence[str]):
-    """Another sequence with some entries replaced and further ones behind it, without a copy of it.
+    """View of a sequence with some entries replaced and further ones behind it, without a copy.
 
     Args:
         base: The other sequence.

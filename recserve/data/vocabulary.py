@@ -24,7 +24,7 @@ _FEW = 8
 
 
 class _Index(Protocol):
-    """Finds ids."""
+    """Protocol of an index: the row of an id."""
 
     def row(self, external: str) -> int:
         """The row of an id, -1 if unknown."""
@@ -36,7 +36,7 @@ class _Index(Protocol):
 
 
 class DictIndex:
-    """Finds ids in a dict.
+    """Hash index of ids in a dict.
 
     Args:
         ids: Distinct ids.
@@ -61,7 +61,7 @@ class DictIndex:
 
 
 class HashIndex:
-    """Finds ids by binary search among their hashes; what is found is compared with the id itself.
+    """Sorted index of 64-bit hashes; an id that is found is compared with the id itself.
 
     Args:
         ids: Distinct ids.
@@ -170,7 +170,7 @@ class Vocabulary:
 
 
 class ExtendedVocabulary(Vocabulary):
-    """A vocabulary and the ids behind it, without a copy of the first.
+    """View of a vocabulary with further ids behind it, without a copy.
 
     Args:
         base: The vocabulary.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Float64Array = NDArray[np.float64]
+from recserve.data.arrays import Float64Array
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95

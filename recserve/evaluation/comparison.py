@@ -1,4 +1,4 @@
-"""Models against each other: paired differences of all pairs, and of a pipeline and its best part."""
+"""Comparison of models: paired differences of all pairs, and of a pipeline and its best part."""
 
 from __future__ import annotations
 
@@ -59,25 +59,27 @@ def differences(reports: Sequence[Report], metric: str, part: str | None = None)
         ValueError: The reports are of different splits.
         KeyError: There is no such slice.
     """
-    pairs = [(one, other) for place, one in enumerate(reports) for other in reports[place + 1 :]]
+    pairs = [(first, other) for place, first in enumerate(reports) for other in reports[place + 1 :]]
     if not pairs:
         return []
-    for one, other in pairs:
-        if (one.split, one.users, one.queries) != (other.split, other.users, other.queries):
-            raise ValueError(f"reports of different splits: {one.split!r} and {other.split!r}")
-    columns = np.column_stack([one.values(metric, part) - other.values(metric, part) for one, other in pairs])
+    for first, other in pairs:
+        if (first.split, first.users, first.queries) != (other.split, other.users, other.queries):
+            raise ValueError(f"reports of different splits: {first.split!r} and {other.split!r}")
+    columns = np.column_stack(
+        [first.values(metric, part) - other.values(metric, part) for first, other in pairs]
+    )
     intervals = mean_intervals(columns[~np.isnan(columns[:, 0])], seed=reports[0].seed)
     return [
-        Difference(one.model, other.model, metric, interval, part)
-        for (one, other), interval in zip(pairs, intervals, strict=True)
+        Difference(first.model, other.model, metric, interval, part)
+        for (first, other), interval in zip(pairs, intervals, strict=True)
     ]
 
 
 def over_best_part(reports: Sequence[Report], metric: str) -> Difference | None:
     """The pipeline minus the best of the other models; None without a pipeline or others."""
-    pipeline = next((one for one in reports if one.model == PIPELINE), None)
-    others = [one for one in reports if one.model != PIPELINE]
+    pipeline = next((report for report in reports if report.model == PIPELINE), None)
+    others = [report for report in reports if report.model != PIPELINE]
     if pipeline is None or not others:
         return None
-    best = max(others, key=lambda one: one.metrics[metric].mean)
+    best = max(others, key=lambda report: report.metrics[metric].mean)
     return Difference(pipeline.model, best.model, metric, pipeline.difference(best, metric))

@@ -1,4 +1,4 @@
-"""What an evaluation found, before it is written as a page."""
+"""Findings: reports, leak checks and differences of one evaluation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Findings:
     def slice_differences(self) -> list[Difference]:
         """All pairs of models in the headline metric on each slice."""
         parts = [part.name for part in self.reports[0].slices]
-        return [one for part in parts for one in differences(self.reports, self.metric, part)]
+        return [difference for part in parts for difference in differences(self.reports, self.metric, part)]
 
     @cached_property
     def over_best_part(self) -> Difference | None:
@@ -62,9 +62,9 @@ class Findings:
             "queries": first.queries,
             "items": first.items,
             "command": self.command,
-            "leak_checks": [asdict(one) for one in self.all_checks],
+            "leak_checks": [asdict(check) for check in self.all_checks],
             "pipeline_over_best_part": None if best is None else best.to_json(),
-            "differences": [one.to_json() for one in self.differences],
-            "slice_differences": [one.to_json() for one in self.slice_differences],
+            "differences": [difference.to_json() for difference in self.differences],
+            "slice_differences": [difference.to_json() for difference in self.slice_differences],
             "models": [report.to_json() for report in self.reports],
         }

@@ -1,4 +1,4 @@
-"""What an evaluation found: as JSON for programs, as a table for people."""
+"""Report of one model: as JSON for programs, as a table for people."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from recserve.data.arrays import Float64Array
 from recserve.evaluation.bootstrap import Interval, paired_difference
 from recserve.evaluation.checks.leaks import LeakCheck
 from recserve.evaluation.metrics.accuracy import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
 from recserve.evaluation.metrics.by_stage import StageFigure
 from recserve.evaluation.metrics.slices import SliceFigures
-
-Float64Array = NDArray[np.float64]
 
 HEADINGS: Mapping[str, str] = {
     "ndcg": "nDCG",
@@ -98,7 +96,7 @@ class Report:
             "users": self.users,
             "items": self.items,
             "fit_seconds": round(self.fit_seconds, 3),
-            "metrics": {name: as_json(one) for name, one in self.metrics.items()},
+            "metrics": {name: as_json(figure) for name, figure in self.metrics.items()},
             "k": list(self.ks),
             "queries": self.queries,
             "queries_without_history": self.queries_without_history,
@@ -110,25 +108,25 @@ class Report:
             "calibration_attribute": self.attribute,
             "slices": [
                 {
-                    "group": one.group,
-                    "slice": one.name,
-                    "users": one.users,
-                    "queries": one.queries,
-                    "metrics": {name: as_json(interval) for name, interval in one.metrics.items()},
+                    "group": part.group,
+                    "slice": part.name,
+                    "users": part.users,
+                    "queries": part.queries,
+                    "metrics": {name: as_json(interval) for name, interval in part.metrics.items()},
                 }
-                for one in self.slices
+                for part in self.slices
             ],
             "stages": [
                 {
-                    "stage": one.stage,
-                    "part": one.part,
-                    "metric": one.metric,
-                    "queries": one.queries,
-                    **as_json(one.interval),
+                    "stage": figure.stage,
+                    "part": figure.part,
+                    "metric": figure.metric,
+                    "queries": figure.queries,
+                    **as_json(figure.interval),
                 }
-                for one in self.stages
+                for figure in self.stages
             ],
-            "leak_checks": [asdict(one) for one in self.checks],
+            "leak_checks": [asdict(check) for check in self.checks],
         }
 
     def part(self, name: str) -> SliceFigures:
@@ -137,7 +135,7 @@ class Report:
         Raises:
             KeyError: There is no such slice.
         """
-        found = next((one for one in self.slices if one.name == name), None)
+        found = next((part for part in self.slices if part.name == name), None)
         if found is None:
             raise KeyError(name)
         return found
@@ -262,7 +260,7 @@ def _caption(reports: Sequence[Report]) -> str:
 
 
 def _accuracy_cell(report: Report, reports: Sequence[Report], metric: str) -> str:
-    best = max(reports, key=lambda one: one.metrics[metric].mean)
+    best = max(reports, key=lambda candidate: candidate.metrics[metric].mean)
     interval = report.metrics[metric]
     if report is best:
         return _cell(interval, "[bold]", "[/bold]")

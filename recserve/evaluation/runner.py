@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from scipy.sparse import csr_array
 
-from recserve.data.arrays import FloatArray, Int32Array
+from recserve.data.arrays import Float64Array, FloatArray, Int32Array
 from recserve.data.batches import Queries, Ragged
 from recserve.errors import PluginError
 from recserve.evaluation.bootstrap import (
@@ -23,7 +23,6 @@ from recserve.evaluation.bootstrap import (
 from recserve.evaluation.checks.leaks import check_leaks, check_vocabulary
 from recserve.evaluation.metrics import accuracy as metrics
 from recserve.evaluation.metrics import calibration as profiles
-from recserve.evaluation.metrics.accuracy import Float64Array
 from recserve.evaluation.metrics.by_stage import StagedRecommender, StageMeasure
 from recserve.evaluation.metrics.slices import SliceFigures, group_mean, measure_slices
 from recserve.evaluation.report import Report

@@ -1,4 +1,4 @@
-"""How data are split for evaluation, and how each query's input and answer are cut from them.
+"""Splits for evaluation, and the input and answer of each query.
 
 Three splits, all ranking the whole catalogue without the items that the user has had already:
 

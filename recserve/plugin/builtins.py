@@ -61,7 +61,7 @@ def _as_text(value: object, explicit: bool) -> str:
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, (list, tuple)):
-        return ", ".join(str(one) for one in value if isinstance(one, str))
+        return ", ".join(str(part) for part in value if isinstance(part, str))
     # A number says something to BERT only where somebody chose the column on purpose.
     if explicit and value is not None:
         return str(value)
@@ -81,7 +81,7 @@ _DONE = {
 
 
 class TemplateExplainer:
-    """Plain wording that fits any domain."""
+    """Explainer with sentences that fit any domain."""
 
     def explain(self, reasons: Sequence[Reason]) -> list[str]:
         """One sentence for each reason."""

@@ -1,4 +1,4 @@
-"""What a plugin implements: typed protocols, one a stage, and the component that registers it.
+"""Stage protocols: the typed interface of each stage, and the component that registers an implementation.
 
 Stage objects are synchronous, batch-first and know nothing of Ray or HTTP. They must be safe to call
 from several threads once loaded.
@@ -78,7 +78,7 @@ class RetrievesNewItems(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns text into vectors."""
+    """Text encoder: turns texts into vectors."""
 
     @property
     def dimension(self) -> int:
@@ -105,7 +105,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Ranker(Protocol):
-    """Scores candidates precisely."""
+    """Ranker: scores the candidates of a query."""
 
     def score(self, queries: Queries, candidates: Candidates) -> FloatArray:
         """Score each candidate of each query.
@@ -118,7 +118,7 @@ class Ranker(Protocol):
 
 @runtime_checkable
 class Reranker(Protocol):
-    """Reorders the ranked list for diversity, business rules or calibration."""
+    """Reranker: reorders the ranked list for diversity, business rules or calibration."""
 
     def rerank(self, queries: Queries, ranked: Candidates, n: int) -> Int32Array:
         """Choose and order positions of ``ranked`` (which is sorted best first).
@@ -132,7 +132,7 @@ class Reranker(Protocol):
 
 @runtime_checkable
 class Filter(Protocol):
-    """Decides which items may be returned at all.
+    """Filter: a mask of the items that may be returned.
 
     One whose masks change by themselves is an :class:`ExpiringFilter`.
     """
@@ -166,7 +166,7 @@ class ExpiringFilter(Protocol):
 
 @runtime_checkable
 class Explainer(Protocol):
-    """Puts reasons into words that a user understands."""
+    """Explainer: puts reasons into words that a user understands."""
 
     def explain(self, reasons: Sequence[Reason]) -> list[str]:
         """One sentence for each reason, in order."""
@@ -175,7 +175,7 @@ class Explainer(Protocol):
 
 @runtime_checkable
 class ItemText(Protocol):
-    """Renders the text of an item that the encoder reads."""
+    """Item text: renders the text of an item that the encoder reads."""
 
     def text(self, item: Item) -> str:
         """The text; may be empty when the item has nothing to say."""
@@ -184,7 +184,7 @@ class ItemText(Protocol):
 
 @runtime_checkable
 class DataSource(Protocol):
-    """Brings a whole data set, for ``recserve import --dataset NAME``."""
+    """Data source: a whole data set, for ``recserve import --dataset NAME``."""
 
     def read(self) -> Tables:
         """Read everything.
@@ -201,7 +201,7 @@ class DataSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FitContext:
-    """What a component may use while it is fitted.
+    """Context of a fit: seed, progress, threads, device and the facts of an earlier fit.
 
     Attributes:
         seed: Seed of everything random; equal data, params and seed give an equal result.

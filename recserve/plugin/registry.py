@@ -1,4 +1,4 @@
-"""Finds plugins, refuses collisions and remembers which distribution gave what.
+"""Plugin registry: discovery by entry point, collisions, and the distribution behind each component.
 
 A replica discovers only the plugins it needs (``only=...``), so a broken neighbour stays harmless; a
 configured component whose plugin failed to load is reported with the distribution and the cause.
@@ -218,7 +218,8 @@ class Registry:
         def several(stage: Stage, key: str, configs: tuple[ComponentConfig, ...]) -> tuple[Resolved, ...]:
             chosen = configs if role.serves(stage) else ()
             return tuple(
-                self.choose(stage, one, f"{where}.{key}[{index}]") for index, one in enumerate(chosen)
+                self.choose(stage, component, f"{where}.{key}[{index}]")
+                for index, component in enumerate(chosen)
             )
 
         ranker = None
@@ -245,28 +246,28 @@ class Registry:
         name = config.fallback.use
         if role not in (ReplicaRole.WHOLE, FALLBACK_SERVED_BY):
             return Resolved.elsewhere(Stage.RETRIEVER, name)
-        known = next((one for one in retrievers if one.name == name), None)
+        known = next((retriever for retriever in retrievers if retriever.name == name), None)
         if known is not None:
             return known
-        listed = {one.use: one for one in config.retrievers}
+        listed = {retriever.use: retriever for retriever in config.retrievers}
         return self.choose(Stage.RETRIEVER, listed.get(name, config.fallback), f"{where}.fallback")
 
     def _check_consistent(self, resolved: ResolvedConfig) -> None:
         first: dict[str, Resolved] = {}
         for pipeline in resolved.scenarios.values():
-            for one in pipeline.components():
-                if one.component.needs_vectors and resolved.encoder is None:
+            for chosen in pipeline.components():
+                if chosen.component.needs_vectors and resolved.encoder is None:
                     raise ConfigError(
-                        f"{one.where}: {one.stage.value} {one.name!r} needs text vectors, but "
+                        f"{chosen.where}: {chosen.stage.value} {chosen.name!r} needs text vectors, but "
                         "'encoder' is null; configure an encoder such as {model: bundled:minilm}",
-                        field=one.where,
+                        field=chosen.where,
                     )
-                known = first.setdefault(one.key, one)
-                if known.params != one.params:
+                known = first.setdefault(chosen.key, chosen)
+                if known.params != chosen.params:
                     raise ConfigError(
-                        f"{one.where}: {one.stage.value} {one.name!r} has other params than at "
+                        f"{chosen.where}: {chosen.stage.value} {chosen.name!r} has other params than at "
                         f"{known.where}; a component is trained once and shared by all scenarios",
-                        field=one.where,
+                        field=chosen.where,
                     )
 
 
@@ -285,7 +286,7 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> PluginInfo:
         for stage, contributed in components.items():
             for component in contributed:
                 if not isinstance(component, Component):
-                    raise TypeError(f"{_HOOKS[stage]} gave {component!r}, not a recserve.Component")
+                    raise TypeError(f"{_HOOKS[stage]} returned {component!r}, not a recserve.Component")
     except Exception as error:
         if manager.has_plugin(point.name):
             manager.unregister(name=point.name)

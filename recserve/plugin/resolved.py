@@ -1,4 +1,4 @@
-"""A configuration checked against plugins, whole or as far as one replica role serves it."""
+"""Resolved configuration: checked against plugins, whole or for one replica role."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recserve.plugin.protocols import Component, NoParams, Stage
 
 
 class ReplicaRole(StrEnum):
-    """What a replica serves; it loads only the plugins of that."""
+    """Role of a replica: the stages that it serves and whose plugins it loads."""
 
     WHOLE = "whole"
     INGRESS = "ingress"
@@ -70,7 +70,7 @@ class Resolved:
         """Stands in for a component that replicas of another role load; it refuses to be built."""
 
         def refuse(params: NoParams, catalogue: Catalogue) -> NoReturn:
-            raise PluginError(f"{stage.value} {name!r} is not loaded in this part of the graph")
+            raise PluginError(f"{stage.value} {name!r} is not loaded in a replica of this role")
 
         return cls(stage, Component(name, refuse), NoParams(), "", "")
 
@@ -154,8 +154,8 @@ class ResolvedConfig:
         """Distinct components of all scenarios by key, in a fixed order."""
         found: dict[str, Resolved] = {}
         for pipeline in self.scenarios.values():
-            for one in pipeline.components():
-                found.setdefault(one.key, one)
+            for component in pipeline.components():
+                found.setdefault(component.key, component)
         return found
 
     def plugins(self, role: ReplicaRole = ReplicaRole.WHOLE) -> frozenset[str]:
@@ -163,7 +163,7 @@ class ResolvedConfig:
         needed = [self.item_text] if self.encoder is None else [self.item_text, self.encoder]
         for pipeline in self.scenarios.values():
             needed += pipeline.components()
-        found = {one.plugin for one in needed if role.serves(one.stage)}
+        found = {component.plugin for component in needed if role.serves(component.stage)}
         if role in (ReplicaRole.WHOLE, FALLBACK_SERVED_BY):
             found.update(pipeline.fallback.plugin for pipeline in self.scenarios.values())
         return frozenset(found)

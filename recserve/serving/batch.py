@@ -282,7 +282,8 @@ class Snapshot:
     Attributes:
         reading: What the store knew.
         view: The catalogue.
-        forgotten: :attr:`ResultCache.forgotten` of before the store was read.
+        forgotten: Value of :attr:`recserve.serving.state.result_cache.ResultCache.forgotten` before the
+            store was read.
         clock: Started when the requests came.
     """
 

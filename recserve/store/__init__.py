@@ -1,4 +1,4 @@
-"""Where behaviour, catalogue, exposures and bundle records live.
+"""The store: events, catalogue, users, exposures, keys and bundle records.
 
 ``open_store`` is the door; what it returns is described by :class:`Store`.
 """

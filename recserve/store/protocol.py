@@ -1,4 +1,4 @@
-"""What the rest of recserve asks of a store, independent of the engine behind it.
+"""Store protocols, independent of the database behind them.
 
 One protocol a concern; :class:`Store` is all of them. All methods are synchronous and safe to call
 from any number of threads; an event loop calls them through ``asyncio.to_thread``. Several processes

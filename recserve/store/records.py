@@ -1,4 +1,4 @@
-"""What a store hands out and takes in, beside items, users and events."""
+"""Records of the store beside items, users and events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recserve.data.entities import Event, Item, User
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much a store holds.
+    """Row counts of a store.
 
     Attributes:
         users: Distinct users with at least one event.
@@ -42,7 +42,7 @@ class BundleRecord:
 
 
 class Shown(Protocol):
-    """What an exposure says of an item; the items of an answer say it too."""
+    """Protocol of an item that was shown, as exposures record it; the items of an answer are such."""
 
     @property
     def item_id(self) -> str:
@@ -124,7 +124,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What became of people since an earlier position.
+    """Changes of users since an earlier position.
 
     Attributes:
         position: The present one.
@@ -167,13 +167,13 @@ class History:
     def grown(self, new: Sequence[tuple[int, Event]], limit: int) -> Self:
         """This history with further events, oldest first; the newest ``limit`` of all are kept."""
         numbered = [*zip(self.numbers, self.events, strict=True), *new]
-        numbered.sort(key=lambda one: (one[1].timestamp, one[0]))
+        numbered.sort(key=lambda pair: (pair[1].timestamp, pair[0]))
         return self.of(numbered[-limit:])
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """What is known of some users at one moment.
+    """Histories and profiles of some users at one moment.
 
     Attributes:
         pulse: The counters.
@@ -334,7 +334,7 @@ class AuditEntry:
 
 
 class Trials(NamedTuple):
-    """How a new item did when it was shown to find out.
+    """Impressions and clicks of a new item under exploration.
 
     Attributes:
         shown: Times it had a place.

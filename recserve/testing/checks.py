@@ -1,4 +1,4 @@
-"""What the graph relies on, as assertions about one component."""
+"""Conformance checks: what the graph relies on, as assertions about one component."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _check_new_items(retriever: Any, data: Dataset, queries: Queries) -> None:
     # Copies of all items, and one item that changed.
     rows = np.concatenate([np.arange(n_items) + n_items, [0]]).astype(np.int32)
     among = np.concatenate([vectors, vectors[1:2]])
-    masks = tuple(None if one is None else np.concatenate([one, one]) for one in queries.allowed)
+    masks = tuple(None if mask is None else np.concatenate([mask, mask]) for mask in queries.allowed)
     asked = queries.with_allowed(masks)
     for k in (1, 10, len(rows) + 5):
         found = retriever.retrieve_among(asked, rows, among, k)

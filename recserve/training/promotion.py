@@ -40,7 +40,7 @@ class GateError(RecserveError):
 
 
 class Measurement(BaseModel):
-    """What training measured on its test window, user by user, in an order that names nobody.
+    """Measurement on the test window, user by user, in an order that names nobody.
 
     Attributes:
         data: Fingerprint of all data of the run.
@@ -60,13 +60,13 @@ class Measurement(BaseModel):
 
     def comparable(self, other: Measurement) -> bool:
         """Whether the two are of the same users and the same events."""
-        mine, theirs = (one.model_dump(exclude={"values"}) for one in (self, other))
+        mine, theirs = (measurement.model_dump(exclude={"values"}) for measurement in (self, other))
         return mine == theirs and len(self.values) == len(other.values)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A bundle beside the current one.
+    """Comparison of a bundle with the current one.
 
     Attributes:
         current: nDCG@10 of the current bundle's configuration.
@@ -111,7 +111,7 @@ def keep_measurement(home: Path, config: Config, result: TrainingResult) -> None
         test_window=config.train.test_window,
         history=config.server.history,
         queries_per_user=QUERIES_PER_USER,
-        values=[round(float(one), 6) for one in result.per_user],
+        values=[round(float(value), 6) for value in result.per_user],
     )
     path = _measurement_path(home, result.bundle.id)
     path.parent.mkdir(exist_ok=True)
@@ -154,7 +154,7 @@ def compare(
         ConfigError: A bundle's configuration does not work here any more, or they count other events.
         DataError: There is too little data to measure on.
     """
-    known = [read_measurement(home, one.id) for one in (current, candidate)]
+    known = [read_measurement(home, bundle.id) for bundle in (current, candidate)]
     if known[0] is not None and known[1] is not None and known[0].comparable(known[1]):
         how = "both measured in training on the same data"
         return _verdict(np.array(known[0].values), np.array(known[1].values), how)
@@ -188,7 +188,8 @@ def _recipe(manifest: Manifest) -> str:
         "seed": manifest.seed,
         "encoder": manifest.encoder_fingerprint,
         "components": {
-            key: (one.distribution, one.version, one.params) for key, one in manifest.components.items()
+            key: (component.distribution, component.version, component.params)
+            for key, component in manifest.components.items()
         },
     }
     return json.dumps(recipe, sort_keys=True)

@@ -19,10 +19,10 @@ import numpy as np
 
 import recserve
 from recserve.bundles.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
+from recserve.data.arrays import Float64Array
 from recserve.data.coverage import Coverage, coverage
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, DataError
-from recserve.evaluation.metrics.accuracy import Float64Array
 from recserve.evaluation.report import Report
 from recserve.evaluation.runner import evaluate
 from recserve.evaluation.splits import temporal
@@ -187,17 +187,17 @@ class Trainer:
         with self._repository.writer() as writer:
             writer.write_catalogue(data.catalogue)
             entries: dict[str, ComponentEntry] = {}
-            for key, one in self._resolved.components().items():
+            for key, component in self._resolved.components().items():
                 built = fitted.objects.get(key)
                 saved = isinstance(built, Trainable)
                 if isinstance(built, Trainable):
                     built.save(writer.component_directory(key))
-                plugin = plugins[one.plugin]
+                plugin = plugins[component.plugin]
                 entries[key] = ComponentEntry(
                     plugin=plugin.name,
                     distribution=plugin.distribution,
                     version=plugin.version,
-                    params=one.params.model_dump(mode="json"),
+                    params=component.params.model_dump(mode="json"),
                     facts={**previous.get(key, {}), **fitted.facts.get(key, {})},
                     saved=saved,
                 )
@@ -225,11 +225,11 @@ class Trainer:
 
 
 def _refuse_what_bundles_must_not_hold(resolved: ResolvedConfig) -> None:
-    for one in resolved.components().values():
-        why = one.component.not_in_bundles
-        refused = None if why is None else why(one.params)
+    for component in resolved.components().values():
+        why = component.component.not_in_bundles
+        refused = None if why is None else why(component.params)
         if refused is not None:
-            raise ConfigError(f"{one.where}: {refused}", field=one.where)
+            raise ConfigError(f"{component.where}: {refused}", field=component.where)
 
 
 class _Timed:

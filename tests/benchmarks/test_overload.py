@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.overload import Overload, peaks_of
 from benchmarks.serving_load import Outcome, Plan
-from benchmarks.startup import _phases
+from benchmarks.startup import phases_of
 
 
 def test_goodput_counts_good_answers_only() -> None:
@@ -49,7 +49,7 @@ def test_the_phases_of_a_start_are_read_from_the_log(tmp_path: Path) -> None:
         "2026-01-02 10:00:09,000 INFO recserve.supervisor: ready \n"
     )
     began = datetime(2026, 1, 2, 10, 0, 0).timestamp()
-    assert _phases(tmp_path, began) == {
+    assert phases_of(tmp_path, began) == {
         "starting starting Ray": 1.5,
         "deploying starting Serve": 4.0,
         "deploying starting": 6.0,

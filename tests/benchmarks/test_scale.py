@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from recserve_mf.parameters import MfParams
 
-from benchmarks.scale import _trained, main, some_data, some_likes
+from benchmarks.scale import main, some_data, some_likes, trained_in
 
 
 def test_likes_are_distinct_reproducible_and_follow_a_power_law() -> None:
@@ -72,4 +72,4 @@ def test_small_sizes_run_through(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "times the smallest" in printed
     # What is kept is taken the next time.
     home = tmp_path / "homes" / "3000-8"
-    assert _trained(home, 3000, MfParams()).index == large["index"]
+    assert trained_in(home, 3000, MfParams()).index == large["index"]

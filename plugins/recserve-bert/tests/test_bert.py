@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from recserve_bert import _bert
+from recserve_bert import bert_encoder
 from recserve_bert.encoder import BertEncoder
 from recserve_bert.parameters import BertParams
 from recserve_bert.texts import batches as token_batches
@@ -35,7 +35,7 @@ CHINESE = "我你他喜欢看电影书猫狗天下雨晴的是在有人"
 
 
 def build(model: str, **params) -> Encoder:
-    return _bert(BertParams(model=model, **params), Catalogue())
+    return bert_encoder(BertParams(model=model, **params), Catalogue())
 
 
 @pytest.fixture(scope="module")
@@ -408,8 +408,8 @@ def test_parameters_are_checked(params):
 
 def test_neither_the_plugin_nor_a_described_model_imports_torch():
     program = (
-        "import sys; from recserve import Catalogue; from recserve_bert import BertParams, _bert;"
-        "encoder = _bert(BertParams(), Catalogue()); assert encoder.dimension == 384;"
+        "import sys; from recserve import Catalogue; from recserve_bert import BertParams, bert_encoder;"
+        "encoder = bert_encoder(BertParams(), Catalogue()); assert encoder.dimension == 384;"
         "assert encoder.fingerprint; loaded = {'torch', 'transformers'} & set(sys.modules);"
         "assert not loaded, loaded"
     )

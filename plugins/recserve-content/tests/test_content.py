@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recserve_content import _content
+from recserve_content import content_retriever
 from recserve_content.parameters import ContentParams
 from recserve_content.profiles import Recent, find_interests
 from recserve_content.space import Examples, TextSpace, popularity_prior
@@ -52,7 +52,7 @@ def catalogue_of(vectors: np.ndarray) -> Catalogue:
 
 
 def build(catalogue: Catalogue, **params) -> Retriever:
-    return _content(ContentParams(**params), catalogue)
+    return content_retriever(ContentParams(**params), catalogue)
 
 
 def histories_of(lists: list[list[int]], weights: list[list[float]] | None = None) -> Histories:
@@ -473,9 +473,9 @@ def test_another_catalogue_is_refused(fitted, catalogue, tmp_path):
 def test_serving_imports_no_torch():
     program = (
         "import sys, numpy as np; from recserve import *; from recserve_content import *;"
-        "from recserve_content import _content;"
+        "from recserve_content import content_retriever;"
         "c = Catalogue.of([Item('a'), Item('b')], np.eye(2, dtype=np.float32));"
-        "r = _content(ContentParams(), c);"
+        "r = content_retriever(ContentParams(), c);"
         "r.retrieve(Queries.of(Histories.empty(1), np.zeros(1, np.int64)), 2);"
         "assert not {'torch', 'numba', 'transformers'} & set(sys.modules)"
     )

@@ -1,4 +1,4 @@
-"""What the HTTP routes need from whoever hosts them: a Serve ingress, or one process (:mod:`.inprocess`)."""
+"""What the HTTP routes need from their host: a Serve ingress, or :mod:`recserve.api.backends.local`."""
 
 from __future__ import annotations
 

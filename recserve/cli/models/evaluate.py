@@ -124,7 +124,7 @@ def evaluate_command(
 
     with progress_display() as progress:
         bench = Bench(resolved, state.home, progress)
-        needs_vectors = any(one.needs_vectors for one in models)
+        needs_vectors = any(chosen_model.needs_vectors for chosen_model in models)
         chosen, checks = source.split(state, partial(bench.dataset, needs_vectors=needs_vectors))
         if calibrate is None:
             calibrate = evaluation.choose_attribute(chosen.training.catalogue)
@@ -165,12 +165,14 @@ def show_findings(findings: Findings) -> None:
 def _by_stage(report: Report, metric: str) -> str:
     """Recall of each source, nDCG given candidates, nDCG in the end."""
     recalls = [
-        f"{one.part} {one.interval.mean:.4f}" for one in report.stages if one.metric.startswith("recall")
+        f"{figure.part} {figure.interval.mean:.4f}"
+        for figure in report.stages
+        if figure.metric.startswith("recall")
     ]
     orders = [
-        f"{one.part} {one.interval.mean:.4f}"
-        for one in report.stages
-        if one.stage == "ranking" and one.metric == metric
+        f"{figure.part} {figure.interval.mean:.4f}"
+        for figure in report.stages
+        if figure.stage == "ranking" and figure.metric == metric
     ]
     return (
         f"recall of {', '.join(recalls)}; {metric} given candidates: {', '.join(orders)}; "
@@ -236,11 +238,11 @@ def choose_models(
     known = registry.names(Stage.RETRIEVER)
     if not names:
         parts = [*([pipeline.ranker] if pipeline.ranker else []), *pipeline.retrievers, pipeline.fallback]
-        names = [PIPELINE, *(one.name for one in parts if one.name in known)]
+        names = [PIPELINE, *(part.name for part in parts if part.name in known)]
     models = []
     for name in dict.fromkeys([*names, *(BASELINES if baselines else ())]):
         if name == PIPELINE:
-            encoded = any(one.component.needs_vectors for one in pipeline.components())
+            encoded = any(component.component.needs_vectors for component in pipeline.components())
             models.append(Model(name, None, encoded))
             continue
         if name not in known and name not in registry.names(Stage.RANKER):
@@ -262,11 +264,11 @@ def _configured(pipeline: ResolvedPipeline, name: str) -> dict[str, object]:
     """The parameters that a scenario gives a component of this name, {} if it does not use it."""
     config = pipeline.config
     used = [*config.retrievers, *([config.ranker] if config.ranker else []), config.fallback]
-    return next((dict(one.params) for one in used if one.use == name), {})
+    return next((dict(component.params) for component in used if component.use == name), {})
 
 
 class Bench:
-    """Encodes, fits and measures, with times taken.
+    """Evaluation bench: encodes, fits and measures models, and times each step.
 
     Args:
         resolved: The configuration.

@@ -1,4 +1,4 @@
-"""``recserve plugins`` and ``recserve bundles``: what is there."""
+"""``recserve plugins`` and ``recserve bundles``: lists of what is installed and trained."""
 
 from __future__ import annotations
 
@@ -62,7 +62,11 @@ def bundles_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None
     table = Table("", "bundle", "trained", "events", "ndcg@10", "state")
     table.columns[1].no_wrap = True
     present = state.repository.ids()
-    order = sorted(present, key=lambda one: recorded[one].created_ms if one in recorded else 0, reverse=True)
+    order = sorted(
+        present,
+        key=lambda known_id: recorded[known_id].created_ms if known_id in recorded else 0,
+        reverse=True,
+    )
     for bundle_id in order:
         try:
             bundle = state.repository.open(bundle_id)

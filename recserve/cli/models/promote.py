@@ -43,7 +43,7 @@ def promote_command(
     state = State(home, config)
     with state.store as store:
         candidate = state.repository.open(bundle or _trained_last(store))
-        if candidate.id not in {one.bundle_id for one in store.bundles()}:
+        if candidate.id not in {known.bundle_id for known in store.bundles()}:
             raise NotFoundError(
                 f"bundle {candidate.id} was not trained in this home: the store does not know it"
             )

@@ -24,7 +24,7 @@ Build = Callable[["Catalogue", "pa.Table"], "Dataset"]
 
 
 class SplitName(StrEnum):
-    """Splits that are made here."""
+    """Names of the splits that the command makes itself."""
 
     TEMPORAL = "temporal"
     LEAVE_ONE_OUT = "leave-one-out"

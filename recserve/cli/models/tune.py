@@ -144,14 +144,16 @@ def _summary(result: Result) -> None:
 
     trial = f"trial {result.challenger.number}"
     table = Table("window", "configured", trial, "difference", "95% interval", title="nDCG@10")
-    for name, one in (("validation", result.validation), ("test", result.test)):
-        if one is not None:
-            difference = one.difference
+    for name, comparison in (("validation", result.validation), ("test", result.test)):
+        if comparison is not None:
+            difference = comparison.difference
             bounds = f"{difference.low:+.4f} to {difference.high:+.4f}"
-            table.add_row(name, f"{one.default:.4f}", f"{one.best:.4f}", f"{difference.mean:+.4f}", bounds)
+            table.add_row(
+                name, f"{comparison.default:.4f}", f"{comparison.best:.4f}", f"{difference.mean:+.4f}", bounds
+            )
     out.print(table)
     out.print(verdict(result), highlight=False, soft_wrap=True)
-    missing = result.study.trials - sum(one.state != "running" for one in result.trials)
+    missing = result.study.trials - sum(record.state != "running" for record in result.trials)
     if missing > 0:
         out.print(f"time was up with {missing} trials to go; --resume goes on", highlight=False)
 
@@ -162,22 +164,22 @@ class _Interruptions:
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __enter__(self) -> _Interruptions:
-        self._before = {one: signal.getsignal(one) for one in self._SIGNALS}
+        self._before = {number: signal.getsignal(number) for number in self._SIGNALS}
         self.catch()
         return self
 
     def __exit__(self, *details: object) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def catch(self) -> None:
         """Put the handlers in place."""
-        for one in self._SIGNALS:
-            signal.signal(one, self._interrupt)
+        for number in self._SIGNALS:
+            signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        for one in self._SIGNALS:
-            signal.signal(one, signal.SIG_IGN)
+        for handled in self._SIGNALS:
+            signal.signal(handled, signal.SIG_IGN)
         raise KeyboardInterrupt
 
 
@@ -224,9 +226,9 @@ class _TrialDisplay:
             )
 
     def _table(self) -> Table:
-        done = sum(one.state != "running" for one in self._records.values())
-        scored = [one for one in self._records.values() if one.score is not None]
-        best = max(scored, key=lambda one: one.score or 0.0, default=None)
+        done = sum(record.state != "running" for record in self._records.values())
+        scored = [record for record in self._records.values() if record.score is not None]
+        best = max(scored, key=lambda record: record.score or 0.0, default=None)
         title = f"{done} of {self._wanted} trials" + ("" if best is None else f", best {best.score:.4f}")
         table = Table("trial", "state", "nDCG@10", "own validation", "values", title=title)
         for number in sorted(self._records)[-_SHOWN:]:

@@ -1,1 +1,1 @@
-"""Checks that a measurement is honest: leaks and shuffled labels."""
+"""Checks of an evaluation: leaks and shuffled labels."""

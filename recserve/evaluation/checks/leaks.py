@@ -35,7 +35,7 @@ class LeakError(DataError):
 
 @dataclass(frozen=True)
 class LeakCheck:
-    """What one check found.
+    """Result of one leak check.
 
     Attributes:
         name: What was looked at.
@@ -202,8 +202,8 @@ def _check_features(training: Dataset) -> LeakCheck:
 
 def _correlation(first: NDArray[np.float64], second: NDArray[np.int64]) -> float:
     """Spearman's rank correlation, 0 where one of the two does not vary."""
-    ranks = [rankdata(one) for one in (first, second)]
-    if any(one.std() == 0 for one in ranks):
+    ranks = [rankdata(values) for values in (first, second)]
+    if any(rank.std() == 0 for rank in ranks):
         return 0.0
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 

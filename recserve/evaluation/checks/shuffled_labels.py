@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recserve.data.arrays import FloatArray, Int32Array, Int64Array
+from recserve.data.arrays import Float64Array, FloatArray, Int32Array, Int64Array
 from recserve.data.batches import Histories, Queries
 from recserve.data.dataset import Dataset
 from recserve.errors import DataError
@@ -21,8 +20,6 @@ from recserve.evaluation.checks.leaks import LeakCheck, LeakError
 from recserve.evaluation.runner import Recommender
 from recserve.evaluation.splits import Split
 from recserve.plugin.toolkit.topk import mask_scores, top_k
-
-Float64Array = NDArray[np.float64]
 
 _USERS = 2000
 _QUERIES = 1000

@@ -25,11 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recserve.data.arrays import BoolArray, FloatArray, Int32Array
+from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int32Array
 from recserve.data.batches import Ragged
 from recserve.data.dataset import Dataset
-
-Float64Array = NDArray[np.float64]
+from recserve.plugin.toolkit.metrics import ndcg
 
 ACCURACY = ("ndcg", "hr", "recall", "mrr", "map")
 BEYOND_ACCURACY = ("novelty", "ild", "calibration", "lift")
@@ -69,23 +68,20 @@ def accuracy(ranked: Int32Array, relevant: Ragged, ks: Sequence[int]) -> dict[st
         ``{"ndcg@10": ...}``, each float64 of shape (B,); 0 for a query without relevant items.
     """
     depth = max(ks)
-    hits = np.zeros((len(ranked), depth), dtype=np.float64)
+    hits = np.zeros((len(ranked), depth), dtype=np.bool_)
     columns = min(depth, ranked.shape[1])
     hits[:, :columns] = contained(ranked[:, :columns], relevant)
     counts = np.diff(relevant.offsets)
     total = np.maximum(counts, 1)
 
     ranks = np.arange(1, depth + 1)
-    discounts = 1.0 / np.log2(ranks + 1.0)
     found = np.cumsum(hits, axis=1)
-    gain = np.cumsum(hits * discounts, axis=1)
-    ideal = np.concatenate([[1.0], np.cumsum(discounts)])
     precision = np.cumsum(hits * found / ranks, axis=1)
     first = np.where(hits.any(axis=1), np.argmax(hits, axis=1) + 1, depth + 1)
 
     values: dict[str, Float64Array] = {}
     for k in ks:
-        values[f"ndcg@{k}"] = gain[:, k - 1] / ideal[np.minimum(counts, k)]
+        values[f"ndcg@{k}"] = ndcg(hits, counts, k)
         values[f"hr@{k}"] = (found[:, k - 1] > 0).astype(np.float64)
         values[f"recall@{k}"] = found[:, k - 1] / total
         values[f"mrr@{k}"] = np.where(first <= k, 1.0 / first, 0.0)

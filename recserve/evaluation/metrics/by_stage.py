@@ -1,4 +1,4 @@
-"""Stage by stage: what retrieval finds, what ranking makes of it, and what arrives in the end."""
+"""Metrics by stage: retrieval, ranking given the candidates, and end to end."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve.data.arrays import Int32Array
+from recserve.data.arrays import Float64Array, Int32Array
 from recserve.data.batches import Candidates, Queries, Ragged, Retrieved
 from recserve.evaluation.bootstrap import Interval, mean_intervals
 from recserve.evaluation.metrics import accuracy as metrics
 from recserve.evaluation.metrics.slices import group_mean, restricted
 from recserve.evaluation.splits import Split
-
-Float64Array = NDArray[np.float64]
 
 RETRIEVAL = "retrieval"
 RANKING = "ranking"
@@ -130,8 +128,10 @@ class StageMeasure:
         split = self._split
         columns: dict[tuple[str, str, str], Float64Array] = {}
         for (stage, part, metric), values in self._columns.items():
-            earlier = [one for key, one in columns.items() if key[0] == stage == RANKING and key[2] == metric]
-            if not any(np.array_equal(values, one, equal_nan=True) for one in earlier):
+            earlier = [
+                column for key, column in columns.items() if key[0] == stage == RANKING and key[2] == metric
+            ]
+            if not any(np.array_equal(values, column, equal_nan=True) for column in earlier):
                 columns[stage, part, metric] = values
         if not columns:
             return ()

@@ -1,4 +1,4 @@
-"""Metrics that hold a list against what its user did before: calibration and popularity lift.
+"""Metrics that compare a list with its user's history: calibration and popularity lift.
 
 The profile of a query is the positive part of its input, as a model sees it.
 """
@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recserve.data.arrays import Int32Array
+from recserve.data.arrays import Float64Array, Int32Array
 from recserve.data.batches import Histories
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.errors import ConfigError
 from recserve.evaluation.metrics.accuracy import ratio
-
-Float64Array = NDArray[np.float64]
 
 SMOOTHING = 0.01
 """Share of the profile that is mixed into a list's distribution, so that its divergence is finite."""

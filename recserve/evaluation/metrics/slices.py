@@ -10,15 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recserve.data.arrays import BoolArray, Int32Array, Int64Array
+from recserve.data.arrays import BoolArray, Float64Array, Int32Array, Int64Array
 from recserve.data.batches import Ragged
 from recserve.evaluation.bootstrap import Interval, mean_intervals
 from recserve.evaluation.metrics import accuracy as metrics
 from recserve.evaluation.splits import Split
-
-Float64Array = NDArray[np.float64]
 
 SLICED = ("ndcg", "hr", "recall")
 """Metrics of each slice."""
@@ -97,10 +94,10 @@ def slices_of(split: Split) -> list[Slice]:
     ]
     answered = split.relevant.values
     return [
-        one
-        for one in found
-        if (one.queries is not None and one.queries.any())
-        or (one.items is not None and one.items[answered].any())
+        part
+        for part in found
+        if (part.queries is not None and part.queries.any())
+        or (part.items is not None and part.items[answered].any())
     ]
 
 
@@ -117,10 +114,10 @@ def measure_slices(
         seed: Seed of the bootstrap.
     """
     figures = []
-    for one in slices_of(split):
+    for part in slices_of(split):
         columns: dict[str, Float64Array] = {}
         present = np.zeros(len(split), dtype=np.bool_)
-        for chosen, answers in _answers(split, one, batch):
+        for chosen, answers in _answers(split, part, batch):
             present[chosen] = np.diff(answers.offsets) > 0
             for name, values in metrics.accuracy(ranked[chosen], answers, ks).items():
                 if name.split("@")[0] in SLICED:
@@ -131,11 +128,13 @@ def measure_slices(
         }
         # Only the users of the slice are resampled: the interval is of their mean.
         inside = ~np.isnan(next(iter(per_user.values())))
-        intervals = mean_intervals(np.column_stack([one[inside] for one in per_user.values()]), seed=seed)
+        intervals = mean_intervals(
+            np.column_stack([column[inside] for column in per_user.values()]), seed=seed
+        )
         figures.append(
             SliceFigures(
-                one.group,
-                one.name,
+                part.group,
+                part.name,
                 int(inside.sum()),
                 int(present.sum()),
                 dict(zip(per_user, intervals, strict=True)),

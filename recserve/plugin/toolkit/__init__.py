@@ -1,1 +1,1 @@
-"""Building blocks for plugin authors: top-k, interaction matrices, model selection."""
+"""Building blocks for plugin authors: top-k, interaction matrices, model selection, metrics."""

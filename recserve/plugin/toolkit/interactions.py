@@ -1,4 +1,4 @@
-"""Histories as rows of a sparse matrix: what linear models over items multiply with their weights."""
+"""Interaction matrices: histories as rows of a sparse matrix, for linear models over items."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def in_parts(queries: Queries, size: int, retrieve: Callable[[Queries], Retrieve
         for start in range(0, len(queries), size)
     ]
     return Retrieved(
-        np.concatenate([one.items for one in found]),
-        np.concatenate([one.scores for one in found]),
-        np.concatenate([one.evidence for one in found]),
+        np.concatenate([part.items for part in found]),
+        np.concatenate([part.scores for part in found]),
+        np.concatenate([part.evidence for part in found]),
     )

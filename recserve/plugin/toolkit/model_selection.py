@@ -1,4 +1,4 @@
-"""Choosing a setting on events that are held out of the training data, for retrievers that do."""
+"""Model selection: held-out events of the training data, and the search along a grid."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recserve.data.arrays import BoolArray, FloatArray, Int64Array
+from recserve.data.arrays import BoolArray, Int64Array
 from recserve.data.dataset import Dataset
-from recserve.plugin.toolkit.topk import top_k
 
 HELD_OUT_SHARE = 0.15
 MAX_USERS = 8000
 # With fewer users than this a comparison would be noise.
 MIN_USERS = 30
-CUTOFF = 20
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Which events of a data set to learn from and which to predict.
+    """Split of a data set into events to learn from and events to predict.
 
     Attributes:
         users: int64, shape (U,); users who are tested, ascending.
@@ -86,21 +83,3 @@ def climb(
     while at(best + step) > at(best):
         best += step
     return grid[best], {grid[index]: scores[index] for index in sorted(scores)}
-
-
-def ndcg_of(scores: FloatArray, relevant: BoolArray) -> NDArray[np.float64]:
-    """nDCG@20 of a full ranking, binary relevance.
-
-    Args:
-        scores: float32, shape (B, n_items); -inf for what is not to be returned.
-        relevant: bool, shape (B, n_items).
-
-    Returns:
-        float64, shape (B,); 0 where nothing is relevant.
-    """
-    best, values = top_k(scores, CUTOFF)
-    hits = np.take_along_axis(relevant, np.maximum(best, 0), axis=1) & np.isfinite(values)
-    discount = 1.0 / np.log2(np.arange(2, CUTOFF + 2))
-    ideal = np.cumsum(discount)[np.clip(relevant.sum(axis=1), 1, CUTOFF) - 1]
-    gained = (hits * discount[: hits.shape[1]]).sum(axis=1)
-    return np.asarray(gained / ideal, dtype=np.float64)

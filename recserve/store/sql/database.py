@@ -1,4 +1,4 @@
-"""Transactions on SQLite and PostgreSQL: connecting, retrying and saying what went wrong.
+"""Database access: connections, transactions, retries and errors on SQLite and PostgreSQL.
 
 SQLite runs with a write-ahead log, so readers never wait for writers, and with ``synchronous=FULL``,
 so a committed transaction survives the loss of power. Writing transactions begin with ``BEGIN
@@ -36,7 +36,7 @@ _SCHEMA_LOCK = 7_261_873_411_029_455_123  # any fixed number that no other appli
 
 
 class _Watch:
-    """Sees that something was committed to an SQLite file, at the price of a glance at shared memory.
+    """Watcher of commits to an SQLite file (``PRAGMA data_version``): a read of shared memory.
 
     Args:
         path: The file.
@@ -76,7 +76,7 @@ class DatabaseUnavailableError(StoreError):
 
 
 class Database:
-    """One engine and its rules.
+    """One SQLAlchemy engine with its transaction and retry rules.
 
     Args:
         url: A URL from :func:`recserve.store.parse_url`.

@@ -1,4 +1,4 @@
-"""Getting rid of the bytes of deleted rows, as far as the engine can.
+"""Erasure of the bytes of deleted rows, as far as the engine allows.
 
 SQLite overwrites what is deleted (``secure_delete``), but that leaves two places: older pages in the
 write-ahead log, and copies that stay behind in a page's free space when rows move to a neighbour while
@@ -27,9 +27,9 @@ _TURNS = 20
 # is looked for comes on stdin, where no list of processes shows it.
 _SEARCH = """
 import json, mmap, sys
-patterns = [bytes.fromhex(one) for one in json.load(sys.stdin)]
+patterns = [bytes.fromhex(pattern) for pattern in json.load(sys.stdin)]
 with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-    print("found" if any(data.find(one) >= 0 for one in patterns) else "clean")
+    print("found" if any(data.find(pattern) >= 0 for pattern in patterns) else "clean")
 """
 
 
@@ -81,7 +81,7 @@ def _empty_log(cursor: object) -> bool:
 def _found(path: str, patterns: Sequence[bytes]) -> bool:
     search = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _SEARCH, path],
-        input=json.dumps([one.hex() for one in patterns]),
+        input=json.dumps([pattern.hex() for pattern in patterns]),
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""Versions of the tables: made when a store is new, checked whenever one is opened, upgraded on demand.
+"""Schema versions: created with a new store, checked when one is opened, upgraded on demand.
 
 The migrations are alembic's, in ``recserve/store/migrations``. A new store is made from the current
 tables at once and marked as if it had been migrated, so alembic is imported only to upgrade.

@@ -1,4 +1,4 @@
-"""The folder that an export is: one Parquet file a table, and a manifest that says what it holds."""
+"""Archive folder of an export: one Parquet file a table, and a manifest."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ExportManifest(BaseModel):
 
 def arrow_schema(table: Table) -> pa.Schema:
     """Columns of a table's file, those of the table itself."""
-    return pa.schema([pa.field(one.name, _arrow_type(one.type)) for one in table.c])
+    return pa.schema([pa.field(column.name, _arrow_type(column.type)) for column in table.c])
 
 
 def _arrow_type(kind: TypeEngine[object]) -> pa.DataType:

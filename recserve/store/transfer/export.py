@@ -1,4 +1,4 @@
-"""Everything in a store as Parquet, or only the events that are new."""
+"""Export of a store to Parquet: everything, or new events only."""
 
 from __future__ import annotations
 

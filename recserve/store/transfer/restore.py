@@ -1,4 +1,4 @@
-"""An export back into an empty store, on either engine.
+"""Restore of an export into an empty store, on either engine.
 
 People who were deleted do not come back: neither those whose deletion is part of the export, nor those
 who are deleted in the store that it is restored into. So who asked to be forgotten after a backup was
@@ -35,7 +35,7 @@ _MERGED = frozenset({"meta", "counters", "deletions"})
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did.
+    """Result of a restore.
 
     Attributes:
         rows: Rows written, by table.
@@ -149,7 +149,7 @@ class _Restore:
 
 
 class _Forgotten:
-    """Tells rows of people who were deleted.
+    """Lookup of rows of deleted people.
 
     Args:
         here: Deletions in the store that is restored into; of these people nothing is restored.

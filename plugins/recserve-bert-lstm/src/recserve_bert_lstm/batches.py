@@ -1,12 +1,11 @@
-"""Cuts batches of candidates by row."""
+"""Selection of rows from batches of candidates."""
 
 from __future__ import annotations
 
-from recserve import Candidates
-from recserve_bert_lstm.windows import IntArray
+from recserve import Candidates, Int64Array
 
 
-def take_candidates(candidates: Candidates, rows: IntArray) -> Candidates:
+def take_candidates(candidates: Candidates, rows: Int64Array) -> Candidates:
     """The candidates of these queries (int64, shape (M,))."""
     return Candidates(
         candidates.items[rows],

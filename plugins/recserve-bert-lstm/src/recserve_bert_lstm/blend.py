@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from recserve import Candidates
+from recserve import Candidates, Float64Array, FloatArray, ndcg
 from recserve_bert_lstm.batches import take_candidates
 
 RANK_OFFSET = 10.0
@@ -29,9 +29,6 @@ LENGTH_PULL = 50.0
 """How much more strongly than others a weight that depends on the length of the history is pulled to 0."""
 _OWN = ("sequence", "sequence_long", "popularity", "popularity_long", "similarity")
 _EACH = ("score", "score_long", "present", "rank")
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +43,11 @@ class Signals:
         length: float32, shape (B,); log-length of the history in [-0.5, 0.5].
     """
 
-    sequence: Floats
-    popularity: Floats
-    similarity: Floats
+    sequence: FloatArray
+    popularity: FloatArray
+    similarity: FloatArray
     known: NDArray[np.bool_]
-    length: Floats
+    length: FloatArray
 
     def take(self, queries: NDArray[np.int64]) -> Signals:
         """Only these queries."""
@@ -74,7 +71,7 @@ class Signals:
         )
 
 
-def standardise(values: Floats, valid: NDArray[np.bool_]) -> Floats:
+def standardise(values: FloatArray, valid: NDArray[np.bool_]) -> FloatArray:
     """Zero mean and unit deviation over the valid entries of each row; 0 elsewhere.
 
     Args:
@@ -90,7 +87,7 @@ def standardise(values: Floats, valid: NDArray[np.bool_]) -> Floats:
     return scaled.astype(np.float32)
 
 
-def _source_features(scores: Floats, valid: NDArray[np.bool_], length: Floats) -> list[Floats]:
+def _source_features(scores: FloatArray, valid: NDArray[np.bool_], length: FloatArray) -> list[FloatArray]:
     present = valid & np.isfinite(scores)
     score = standardise(scores, present)
     order = np.argsort(np.where(present, -scores, np.inf), axis=1, kind="stable")
@@ -110,7 +107,7 @@ class Blend:
     """
 
     sources: tuple[str, ...]
-    weights: Doubles
+    weights: Float64Array
 
     @classmethod
     def untrained(cls, sources: Sequence[str] = ()) -> Blend:
@@ -124,7 +121,7 @@ class Blend:
         cls,
         signals: Signals,
         candidates: Candidates,
-        labels: Floats,
+        labels: FloatArray,
         users: NDArray[np.int32],
         l2: float,
     ) -> Blend:
@@ -150,7 +147,7 @@ class Blend:
         share = _shares(users[useful])
         pull = l2 * np.array([LENGTH_PULL if name.endswith("_long") else 1.0 for name in start.names()])
 
-        def objective(weights: Doubles) -> tuple[float, Doubles]:
+        def objective(weights: Float64Array) -> tuple[float, Float64Array]:
             scores = (features @ weights.astype(np.float32)).astype(np.float64)
             logits = np.where(open_, scores, -np.inf)
             logits -= logits.max(axis=1, keepdims=True)
@@ -165,7 +162,7 @@ class Blend:
         fitted = minimize(objective, start.weights, jac=True, method="L-BFGS-B")
         return cls(start.sources, np.asarray(fitted.x, dtype=np.float64))
 
-    def features(self, signals: Signals, candidates: Candidates) -> Floats:
+    def features(self, signals: Signals, candidates: Candidates) -> FloatArray:
         """Features of each candidate, float32, shape (B, K, F)."""
         valid = candidates.items >= 0
         length = signals.length
@@ -186,7 +183,7 @@ class Blend:
             columns.extend(_source_features(scores, valid, length))
         return np.stack(columns, axis=-1)
 
-    def score(self, signals: Signals, candidates: Candidates) -> Floats:
+    def score(self, signals: Signals, candidates: Candidates) -> FloatArray:
         """Blended scores, float32, shape (B, K); users without events keep retrieval's order."""
         valid = candidates.items >= 0
         blended = self.features(signals, candidates) @ self.weights.astype(np.float32)
@@ -218,15 +215,15 @@ class Blend:
         return [*_OWN, *(f"{source}.{kind}" for source in self.sources for kind in _EACH)]
 
 
-def _shares(users: NDArray[np.int32]) -> Doubles:
+def _shares(users: NDArray[np.int32]) -> Float64Array:
     """Weight of each example: less the more its user has; in sum the effective number of examples."""
-    shares: Doubles = 1.0 / np.sqrt(np.bincount(users)[users])
+    shares: Float64Array = 1.0 / np.sqrt(np.bincount(users)[users])
     shares *= shares.sum() / (shares @ shares)
     return shares
 
 
 def compare(
-    signals: Signals, candidates: Candidates, labels: Floats, users: NDArray[np.int32], l2: float
+    signals: Signals, candidates: Candidates, labels: FloatArray, users: NDArray[np.int32], l2: float
 ) -> dict[str, float]:
     """nDCG@10 among the candidates of every fifth user, the blend learnt on the other users.
 
@@ -246,15 +243,13 @@ def compare(
         "sequence": Blend.untrained().score(signals, candidates),
         "retrieval": candidates.scores,
     }
-    return {name: round(_ndcg(one, labels, candidates), 6) for name, one in scores.items()}
+    return {name: round(_mean_ndcg(values, labels, candidates), 6) for name, values in scores.items()}
 
 
-def _ndcg(scores: Floats, labels: Floats, candidates: Candidates, k: int = 10) -> float:
+def _mean_ndcg(scores: FloatArray, labels: FloatArray, candidates: Candidates, k: int = 10) -> float:
     """Mean nDCG@k with binary relevance within the candidates."""
     valid = candidates.items >= 0
     relevant = np.where(valid, labels > 0, False)
     order = np.argsort(np.where(valid, -scores, np.inf), axis=1, kind="stable")[:, :k]
-    discount = 1.0 / np.log2(np.arange(2, order.shape[1] + 2))
-    gained = (np.take_along_axis(relevant, order, axis=1) * discount).sum(axis=1)
-    reachable = np.minimum(relevant.sum(axis=1), order.shape[1])
-    return float((gained / np.cumsum(discount)[reachable - 1]).mean())
+    hits = np.take_along_axis(relevant, order, axis=1)
+    return float(ndcg(hits, relevant.sum(axis=1), k).mean())

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recserve_bert_lstm.windows import IntArray
+from recserve import Int64Array
 
 MASKED = -1e30
 """Logit of an item that is not a negative: like -inf, but with a gradient where all are masked."""
@@ -32,7 +32,7 @@ class Pool:
             its logit is corrected by. Zeros when the pool is the whole catalogue.
     """
 
-    items: IntArray
+    items: Int64Array
     log_expected: NDArray[np.float32]
 
 
@@ -54,7 +54,7 @@ class NegativeSampler:
         in_batch: At most this many targets of the batch join.
     """
 
-    def __init__(self, counts: IntArray, negatives: int, in_batch: int) -> None:
+    def __init__(self, counts: Int64Array, negatives: int, in_batch: int) -> None:
         self._seen = np.flatnonzero(counts > 0)
         self._negatives = negatives
         self._in_batch = in_batch
@@ -67,7 +67,7 @@ class NegativeSampler:
         self._popular = np.zeros(len(counts))
         self._popular[self._seen] = share / share.sum()
 
-    def pool(self, targets: IntArray, random: np.random.Generator) -> Pool:
+    def pool(self, targets: Int64Array, random: np.random.Generator) -> Pool:
         """Draw the pool of a batch.
 
         Args:

@@ -17,6 +17,7 @@ from recserve import (
     ConfigError,
     Dataset,
     FitContext,
+    FloatArray,
     Queries,
     RankingExamples,
     RecserveError,
@@ -26,7 +27,7 @@ from recserve import (
 )
 from recserve_bert_lstm import storage
 from recserve_bert_lstm.batches import take_candidates
-from recserve_bert_lstm.blend import Blend, Floats, Signals, compare, standardise
+from recserve_bert_lstm.blend import Blend, Signals, compare, standardise
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.predictor import Server
 from recserve_bert_lstm.training import train
@@ -116,7 +117,7 @@ class BertLstm:
             stored.network.cuda()
         self._use(stored)
 
-    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+    def score(self, queries: Queries, candidates: Candidates) -> FloatArray:
         """Score candidates: the blend, plus closeness to the request's free text.
 
         Users without any event (and no anchor) keep the order that retrieval gave.

@@ -28,7 +28,7 @@ RECENT = 50
 
 
 class State(NamedTuple):
-    """What is kept of a user's events to go on from.
+    """Recurrent state after a user's events, to go on from.
 
     Attributes:
         hidden: float, shape (1, B, width); of the LSTM.

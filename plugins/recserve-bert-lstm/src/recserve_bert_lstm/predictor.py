@@ -1,4 +1,4 @@
-"""Answers with a fitted network: user states, scores against items, seeds. Thread-safe."""
+"""Inference with a fitted network: user states, scores of items, evidence items. Thread-safe."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recserve import Catalogue, Histories, Queries
+from recserve import Catalogue, FloatArray, Histories, Int64Array, Queries
 from recserve_bert_lstm.network import Network
-from recserve_bert_lstm.windows import IntArray, last_events
+from recserve_bert_lstm.windows import last_events
 
-Floats = NDArray[np.float32]
 PROFILE_EVENTS = 10
 """Liked events whose mean text vector is the recent profile."""
 
@@ -32,7 +31,7 @@ class Server:
     def __init__(
         self,
         network: Network,
-        matrix: Floats,
+        matrix: FloatArray,
         catalogue: Catalogue,
         window: int,
         anchor_event: int,
@@ -57,7 +56,7 @@ class Server:
         return self._network.last_states(vectors, sequences), sequences.lengths > 0
 
     @torch.inference_mode()
-    def score(self, states: torch.Tensor, items: IntArray, queries: Queries) -> Floats:
+    def score(self, states: torch.Tensor, items: Int64Array, queries: Queries) -> FloatArray:
         """Logits of B x K items, float32, shape (B, K); pads score 0."""
         n_items = len(self._catalogue)
         if items.size >= n_items and items.max(initial=-1) < n_items:
@@ -65,13 +64,13 @@ class Server:
             found = np.take_along_axis(self.score_all(states), np.maximum(items, 0), axis=1)
             return np.where(items >= 0, found, np.float32(0))
         vectors = self._gather(items, queries)
-        scores: Floats = torch.einsum("bkd,bd->bk", vectors, states).cpu().numpy()
+        scores: FloatArray = torch.einsum("bkd,bd->bk", vectors, states).cpu().numpy()
         return scores
 
     @torch.inference_mode()
-    def score_all(self, states: torch.Tensor) -> Floats:
+    def score_all(self, states: torch.Tensor) -> FloatArray:
         """Logits of the whole catalogue, float32, shape (B, n_items)."""
-        scores: Floats = (states @ self._matrix.T).cpu().numpy()
+        scores: FloatArray = (states @ self._matrix.T).cpu().numpy()
         return scores
 
     @torch.inference_mode()
@@ -96,7 +95,7 @@ class Server:
                 found[row, asked] = history[near.argmax(dim=1).cpu().numpy()]
         return found
 
-    def similarity(self, items: IntArray, queries: Queries) -> Floats:
+    def similarity(self, items: Int64Array, queries: Queries) -> FloatArray:
         """Cosine of text vectors to the recent profile (an anchor alone is one), shape (B, K)."""
         if not self._text:
             return np.zeros(items.shape, dtype=np.float32)
@@ -108,7 +107,7 @@ class Server:
             profile[anchored] = self._catalogue.gather(queries.anchors[anchored], queries.extra_vectors)
         return self.cosine(items, profile, queries)
 
-    def cosine(self, items: IntArray, directions: Floats, queries: Queries) -> Floats:
+    def cosine(self, items: Int64Array, directions: FloatArray, queries: Queries) -> FloatArray:
         """Cosine of text vectors to one direction a query.
 
         Args:
@@ -129,7 +128,7 @@ class Server:
         live = len(extra) if self._text and extra is not None else 0
         return histories.known(len(self._catalogue) + live)
 
-    def _gather(self, rows: IntArray, queries: Queries) -> torch.Tensor:
+    def _gather(self, rows: Int64Array, queries: Queries) -> torch.Tensor:
         """Item vectors of rows, live-encoded ones by text alone; zeros at pads."""
         n_items = len(self._catalogue)
         index = torch.from_numpy(rows.astype(np.int64)).to(self._device)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from recserve import Int64Array
 from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.windows import IntArray
 
 LARGE = 200_000
 """Positive events from which a wider network pays."""
@@ -35,7 +35,7 @@ def schedule(params: BertLstmParams, batches: int, previous: Mapping[str, Any] |
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a fit runs with.
+    """Settings of a fit.
 
     Attributes:
         width: Length of item vectors and units of the LSTM.
@@ -56,7 +56,7 @@ class Settings:
         cls,
         params: BertLstmParams,
         n_events: int,
-        lengths: IntArray,
+        lengths: Int64Array,
         n_items: int,
         previous: Mapping[str, Any] | None,
     ) -> Settings:

@@ -86,13 +86,11 @@ def read(directory: Path, n_items: int, text_dimension: int) -> Stored:
     Raises:
         BundleError: A file is missing, damaged, or belongs to another catalogue.
     """
+    for name in (_DESCRIPTION, _ITEMS, _POPULARITY, _WEIGHTS):
+        if not (directory / name).exists():
+            raise BundleError(f"bert_lstm: {name} is missing from the bundle; train again")
     try:
         return _read(directory, n_items, text_dimension)
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"bert_lstm: {Path(str(error.filename or directory)).name} is missing from the bundle"
-            "; train again"
-        ) from None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError) as error:
         cause = " ".join(str(error).split())
         raise BundleError(f"bert_lstm: the bundle is damaged ({cause}); train again") from None

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from recserve import Dataset, FitContext
+from recserve import Dataset, FitContext, Int64Array
 from recserve_bert_lstm.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
 from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.settings import Settings, schedule
-from recserve_bert_lstm.validation import HeldOut, hold_out, ndcg
-from recserve_bert_lstm.windows import Batch, IntArray, TrainingWindows, shuffle_ties
+from recserve_bert_lstm.validation import HeldOut, hold_out, validate
+from recserve_bert_lstm.windows import Batch, TrainingWindows, shuffle_ties
 
 CLIP_NORM = 5.0
 AVERAGING = 0.98
@@ -34,7 +34,7 @@ _BLOCK = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What training gives.
+    """Result of a fit.
 
     Attributes:
         network: On the CPU, without its id vectors.
@@ -56,7 +56,7 @@ def train(data: Dataset, params: BertLstmParams, context: FitContext) -> Fitted:
 
 
 class Trainer:
-    """One fit.
+    """One fit of the network.
 
     Args:
         data: Events and catalogue.
@@ -179,7 +179,7 @@ class Trainer:
                 kept_epoch = epoch
                 continue
             matrix = self._item_matrix(average)
-            scores.append(round(ndcg(average, matrix, held_out, self._settings.window), 6))
+            scores.append(round(validate(average, matrix, held_out, self._settings.window), 6))
             self._context.validated(epoch, scores[-1])
             if scores[-1] >= AS_GOOD * max(scores):
                 kept, kept_epoch = _copy(average), epoch
@@ -201,7 +201,7 @@ class Trainer:
         self._place[rows] = np.arange(len(rows))
         vectors = self._item_vectors(self._network, rows, hide=self._params.id_dropout)
 
-        def pick(items: IntArray) -> torch.Tensor:
+        def pick(items: Int64Array) -> torch.Tensor:
             places = self._place[np.where(items >= 0, items, rows[0])]
             return functional.embedding(self._tensor(places), vectors)
 
@@ -216,7 +216,7 @@ class Trainer:
         self._mask_targets(negative, targets, pool.items)
         return bce_loss(positive, negative) if self._settings.bce else softmax_loss(positive, negative)
 
-    def _mask_targets(self, negative: torch.Tensor, targets: IntArray, pool: IntArray) -> None:
+    def _mask_targets(self, negative: torch.Tensor, targets: Int64Array, pool: Int64Array) -> None:
         """Take each position's own target out of its negatives (accidental hits)."""
         self._pooled[pool] = np.arange(len(pool))
         column = self._pooled[targets]
@@ -225,7 +225,7 @@ class Trainer:
         where = (self._tensor(hits), self._tensor(column[hits]))
         negative.index_put_(where, negative.new_tensor(MASKED))
 
-    def _item_vectors(self, network: Network, rows: IntArray, hide: float = 0.0) -> torch.Tensor:
+    def _item_vectors(self, network: Network, rows: Int64Array, hide: float = 0.0) -> torch.Tensor:
         slots = self._slots[rows]
         if hide > 0:
             slots = np.where(self._random.random(len(rows)) < hide, -1, slots)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from recserve import Histories
+from recserve import Float64Array, Histories, Int64Array, ndcg
 from recserve_bert_lstm.network import Network
-from recserve_bert_lstm.windows import IntArray, last_events
+from recserve_bert_lstm.windows import last_events
 
 MIN_EVENTS = 3
 """Positive events a user needs to lend one for validation."""
@@ -19,7 +18,7 @@ _BLOCK = 16_000_000  # scores held at once
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Events to predict.
+    """Held-out events with the history before each.
 
     Attributes:
         queries: History before each event, B ragged histories.
@@ -27,7 +26,7 @@ class HeldOut:
     """
 
     queries: Histories
-    targets: IntArray
+    targets: Int64Array
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -76,7 +75,7 @@ def hold_out(histories: Histories, wanted: int, random: np.random.Generator) -> 
 
 
 @torch.inference_mode()
-def ndcg(network: Network, matrix: torch.Tensor, held_out: HeldOut, window: int, k: int = 10) -> float:
+def validate(network: Network, matrix: torch.Tensor, held_out: HeldOut, window: int, k: int = 10) -> float:
     """Mean nDCG@k of the held-out events among all items but those of the user's past.
 
     Args:
@@ -86,7 +85,7 @@ def ndcg(network: Network, matrix: torch.Tensor, held_out: HeldOut, window: int,
         window: Newest events that are read.
         k: Cut-off.
     """
-    gains: list[NDArray[np.float64]] = []
+    gains: list[Float64Array] = []
     block = max(min(_BLOCK // max(len(matrix), 1), 512), 1)
     for begin in range(0, len(held_out), block):
         chosen = np.arange(begin, min(begin + block, len(held_out)))
@@ -101,5 +100,5 @@ def ndcg(network: Network, matrix: torch.Tensor, held_out: HeldOut, window: int,
         scores[np.arange(len(chosen)), targets] = -np.inf
         # Ties count against the target, so that a constant score earns nothing.
         rank = 1 + (scores >= reached[:, None]).sum(axis=1)
-        gains.append(np.where(rank <= k, 1.0 / np.log2(rank + 1.0), 0.0))
+        gains.append(ndcg(rank[:, None] == np.arange(1, k + 1), np.ones_like(rank), k))
     return float(np.concatenate(gains).mean())

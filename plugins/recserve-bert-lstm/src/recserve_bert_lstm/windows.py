@@ -12,15 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Histories
+from recserve import Histories, Int64Array
 
 GAP_BUCKETS = 34
 """Time-gap classes: 0 = nothing before, 1 = same second, then one for each doubling of seconds."""
 
-IntArray = NDArray[np.int64]
 
-
-def gap_buckets(histories: Histories) -> IntArray:
+def gap_buckets(histories: Histories) -> Int64Array:
     """Log-bucketed time since the user's previous event.
 
     Returns:
@@ -68,11 +66,11 @@ class Padded:
         lengths: int64, shape (B,).
     """
 
-    items: IntArray
-    events: IntArray
+    items: Int64Array
+    events: Int64Array
     weights: NDArray[np.float32]
-    gaps: IntArray
-    lengths: IntArray
+    gaps: Int64Array
+    lengths: Int64Array
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -92,10 +90,10 @@ class Events:
         gaps: int64, shape (N,).
     """
 
-    items: IntArray
-    events: IntArray
+    items: Int64Array
+    events: Int64Array
     weights: NDArray[np.float32]
-    gaps: IntArray
+    gaps: Int64Array
 
     @classmethod
     def of(cls, histories: Histories) -> Events:
@@ -107,7 +105,7 @@ class Events:
             gap_buckets(histories),
         )
 
-    def pad(self, starts: IntArray, lengths: IntArray) -> Padded:
+    def pad(self, starts: Int64Array, lengths: Int64Array) -> Padded:
         """Cut ranges out and pad them to the longest.
 
         Args:
@@ -147,7 +145,7 @@ class Batch:
     """
 
     inputs: Padded
-    targets: IntArray
+    targets: Int64Array
     learn: NDArray[np.bool_]
 
 
@@ -201,7 +199,7 @@ class TrainingWindows:
         return self._batches(order, budget, random)
 
     def _batches(
-        self, order: IntArray, budget: int, random: np.random.Generator | None = None
+        self, order: Int64Array, budget: int, random: np.random.Generator | None = None
     ) -> Iterator[Batch]:
         groups = self._groups(order, budget)
         if random is not None:
@@ -209,8 +207,8 @@ class TrainingWindows:
         for group in groups:
             yield self._batch(group)
 
-    def _groups(self, order: IntArray, budget: int) -> list[IntArray]:
-        groups: list[IntArray] = []
+    def _groups(self, order: Int64Array, budget: int) -> list[Int64Array]:
+        groups: list[Int64Array] = []
         end = len(order)
         while end > 0:
             size = max(budget // int(self._lengths[order[end - 1]]), 1)
@@ -218,7 +216,7 @@ class TrainingWindows:
             end -= size
         return groups
 
-    def _batch(self, windows: IntArray) -> Batch:
+    def _batch(self, windows: Int64Array) -> Batch:
         starts, lengths = self._starts[windows], self._lengths[windows]
         inputs = self._events.pad(starts, lengths)
         following = self._events.pad(starts + 1, lengths)

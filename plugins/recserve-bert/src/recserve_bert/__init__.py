@@ -15,7 +15,8 @@ from recserve_bert.parameters import BertParams
 __all__ = ["BertParams", "register_encoders"]
 
 
-def _bert(params: BertParams, catalogue: Catalogue) -> Encoder:
+def bert_encoder(params: BertParams, catalogue: Catalogue) -> Encoder:
+    """The encoder that parameters ask for; its libraries are imported here."""
     from recserve_bert.sources import BUNDLED_E5
 
     if params.model == BUNDLED_E5:
@@ -30,4 +31,6 @@ def _bert(params: BertParams, catalogue: Catalogue) -> Encoder:
 @hookimpl
 def register_encoders() -> Sequence[Component]:
     """The encoder ``bert``."""
-    return [Component("bert", _bert, BertParams, summary="BERT models: bundled, local or from the hub.")]
+    return [
+        Component("bert", bert_encoder, BertParams, summary="BERT models: bundled, local or from the hub.")
+    ]

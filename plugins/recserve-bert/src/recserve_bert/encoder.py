@@ -1,4 +1,4 @@
-"""The encoder proper: length-sorted batches through the engine that the configuration names."""
+"""The encoder ``bert``: length-sorted batches through the configured engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve_bert.choice import choose_engine
+from recserve_bert.engine_choice import choose_engine
 from recserve_bert.parameters import BertParams
 from recserve_bert.sources import Source, locate
 from recserve_bert.texts import batches, clean, unit_rows
@@ -135,7 +135,7 @@ def _forward(
     engine: Engine, tokens: Sequence[list[int]], budget: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Rows and vectors of one batch after the other; batches are computed on the engine's workers."""
-    todo = list(batches([len(one) for one in tokens], budget))
+    todo = list(batches([len(ids) for ids in tokens], budget))
 
     def work(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return engine.forward([tokens[row] for row in rows])

@@ -1,4 +1,4 @@
-"""8-bit models on disk.
+"""Disk cache of 8-bit models.
 
 Each has a folder of its own: the graph, the tokenizer, the full model's vectors of the probes, and a report
 with checksums and what was measured. All are plain data (protobuf, JSON, npy without objects). A folder that
@@ -45,7 +45,7 @@ def fingerprint(source: Source) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An 8-bit model.
+    """A cached 8-bit model.
 
     Attributes:
         model: The graph.
@@ -61,7 +61,7 @@ class Kept:
 
 
 class Folder:
-    """Where the 8-bit form of one model is kept.
+    """Cache folder of one model's 8-bit form.
 
     Args:
         source: The full model.

@@ -27,7 +27,7 @@ _PROBE_BATCHES = 8
 
 
 class OnnxEngine:
-    """Model and tokenizer in memory.
+    """Engine over ONNX Runtime: model and tokenizer in memory.
 
     Args:
         source: The full model.
@@ -58,7 +58,7 @@ class OnnxEngine:
 
     def tokenise(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included, at least one each."""
-        return [one.ids or [self._padding] for one in self._tokenizer.encode_batch(texts)]
+        return [encoding.ids or [self._padding] for encoding in self._tokenizer.encode_batch(texts)]
 
     def forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
         """Pooled vectors, float32, shape (b, d), of texts given by token ids."""

@@ -1,4 +1,4 @@
-"""Making an 8-bit ONNX graph out of a model directory.
+"""Quantisation: an 8-bit ONNX graph from a model directory.
 
 Every product of activations with a weight matrix is computed on 8-bit integers: weights are rounded once,
 a scale for each output channel; activations are rounded as they come, a range for each token. A range of
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recserve import FloatArray
 from recserve_bert.sources import Source
 from recserve_bert.torch_engine import load, pool
 
@@ -31,8 +31,6 @@ _OPSET = 18  # the first in which ReduceMax takes its axes as an input
 _SMOOTHING = 0.5
 _LEVELS = 255
 _TINY = 1e-9
-
-Array = NDArray[np.float32]
 
 
 def export(source: Source) -> bytes:
@@ -84,7 +82,7 @@ def quantise(graph: bytes, calibration: Sequence[Sequence[int]]) -> bytes:
     import onnx
 
     model = onnx.load_from_string(graph)
-    weights = {one.name: one for one in model.graph.initializer}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
     products = [node for node in model.graph.node if _is_product(node, weights)]
     largest = _largest(model, sorted({node.input[0] for node in products}), calibration)
     rewriting = _Rewriting(model, weights, products, largest)
@@ -97,7 +95,7 @@ def _is_product(node: Any, weights: dict[str, Any]) -> bool:
     return node.op_type == "MatMul" and node.input[1] in weights and len(weights[node.input[1]].dims) == 2
 
 
-def _largest(model: Any, names: list[str], calibration: Sequence[Sequence[int]]) -> dict[str, Array]:
+def _largest(model: Any, names: list[str], calibration: Sequence[Sequence[int]]) -> dict[str, FloatArray]:
     """The largest magnitude of each channel of some tensors, over the texts."""
     import onnx
     import onnxruntime
@@ -109,7 +107,7 @@ def _largest(model: Any, names: list[str], calibration: Sequence[Sequence[int]])
     session = onnxruntime.InferenceSession(
         watched.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"]
     )
-    found: dict[str, Array] = {}
+    found: dict[str, FloatArray] = {}
     for tokens in calibration:
         ids = np.array([tokens], dtype=np.int64)
         outputs = session.run(names, dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True)))
@@ -142,7 +140,7 @@ class _Rewriting:
     """
 
     def __init__(
-        self, model: Any, weights: dict[str, Any], products: list[Any], largest: dict[str, Array]
+        self, model: Any, weights: dict[str, Any], products: list[Any], largest: dict[str, FloatArray]
     ) -> None:
         from onnx import numpy_helper
 
@@ -152,12 +150,12 @@ class _Rewriting:
             node.input[1]: np.asarray(numpy_helper.to_array(weights[node.input[1]]), dtype=np.float32)
             for node in products
         }
-        self._readers: dict[str, list[Array]] = defaultdict(list)
+        self._readers: dict[str, list[FloatArray]] = defaultdict(list)
         for node in products:
             self._readers[node.input[0]].append(self._array[node.input[1]])
         self._largest = largest
         self._nodes: list[Any] = []
-        self._rounded: dict[str, tuple[str, Array]] = {}
+        self._rounded: dict[str, tuple[str, FloatArray]] = {}
         self._constant("r8.one", np.float32(1))
         self._constant("r8.zero", np.uint8(0))
         self._constant("r8.levels", np.float32(_LEVELS))
@@ -178,12 +176,12 @@ class _Rewriting:
         del graph.node[:]
         graph.node.extend(self._nodes)
         used = {name for node in graph.node for name in node.input}
-        kept = [one for one in graph.initializer if one.name in used]
+        kept = [tensor for tensor in graph.initializer if tensor.name in used]
         del graph.initializer[:]
         graph.initializer.extend(kept)
         self._model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
 
-    def _product(self, x: str, weights: Array, output: str) -> None:
+    def _product(self, x: str, weights: FloatArray, output: str) -> None:
         rows, smooth = self._rows(x)
         smoothed = weights * smooth[:, None]
         scale = np.maximum(np.abs(smoothed).max(axis=0) / 127, _TINY).astype(np.float32)
@@ -206,7 +204,7 @@ class _Rewriting:
         self._add("Mul", [f"{rows}.low", self._constant(f"{name}.sums", sums)], f"{name}.offset")
         self._add("Add", [f"{name}.scaled", f"{name}.offset"], output)
 
-    def _rows(self, x: str) -> tuple[str, Array]:
+    def _rows(self, x: str) -> tuple[str, FloatArray]:
         """Round a tensor to bytes, once for all products that read it."""
         known = self._rounded.get(x)
         if known is not None:

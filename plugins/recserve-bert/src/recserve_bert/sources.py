@@ -1,4 +1,4 @@
-"""Where a model comes from, what it says about itself, and whether it is what it claims to be.
+"""Model sources: bundled, local or hub, with their settings read and checked.
 
 Everything here is files and JSON: neither torch nor transformers is imported.
 """

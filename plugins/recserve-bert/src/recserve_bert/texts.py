@@ -1,4 +1,4 @@
-"""Making any Python string safe and cheap to tokenise, and vectors safe to use."""
+"""Preparation of texts for the tokenizer, and of vectors for use."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def padded(tokens: Sequence[Sequence[int]], padding: int) -> tuple[NDArray[np.in
         tokens: Token ids of each text.
         padding: Id of the padding token.
     """
-    longest = max(len(one) for one in tokens)
+    longest = max(len(text_ids) for text_ids in tokens)
     ids = np.full((len(tokens), longest), padding, dtype=np.int64)
     mask = np.zeros((len(tokens), longest), dtype=np.int64)
-    for row, one in enumerate(tokens):
-        ids[row, : len(one)] = one
-        mask[row, : len(one)] = 1
+    for row, text_ids in enumerate(tokens):
+        ids[row, : len(text_ids)] = text_ids
+        mask[row, : len(text_ids)] = 1
     return ids, mask
 
 

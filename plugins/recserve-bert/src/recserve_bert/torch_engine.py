@@ -21,7 +21,7 @@ _GPU_TOKENS = 16_384
 
 
 class TorchEngine:
-    """Model and tokenizer in memory.
+    """Engine over torch: model and tokenizer in memory.
 
     Args:
         source: The model.
@@ -64,7 +64,7 @@ class TorchEngine:
                 return_token_type_ids=False,
                 verbose=False,
             )["input_ids"]
-        return [one if one else [self.padding] for one in ids]
+        return [text_ids if text_ids else [self.padding] for text_ids in ids]
 
     def forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
         """Pooled vectors, float32, shape (b, d), of texts given by token ids."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["ContentParams", "register_retrievers"]
 
 
-def _content(params: ContentParams, catalogue: Catalogue) -> ContentRetriever:
+def content_retriever(params: ContentParams, catalogue: Catalogue) -> ContentRetriever:
+    """The retriever with these parameters; its libraries are imported here."""
     from recserve_content.retriever import ContentRetriever
 
     return ContentRetriever(params, catalogue)
@@ -30,7 +31,7 @@ def register_retrievers() -> Sequence[Component]:
     return [
         Component(
             "content",
-            _content,
+            content_retriever,
             ContentParams,
             needs_vectors=True,
             summary="Items whose text suits the interests of the recent history, the query or the anchor.",

@@ -25,7 +25,7 @@ _PRIOR_RIDGE = 0.1
 
 @dataclass(frozen=True)
 class Model:
-    """Everything that scores items.
+    """Learnt state of the retriever: text space, prior and affinity.
 
     Attributes:
         space: The text space of profiles and items.

@@ -84,7 +84,7 @@ class Recent:
         Returns:
             float32, shape (B, H * r); zeros where nothing is known.
         """
-        weights = np.stack([self.decayed(one) for one in half_lives], axis=1)
+        weights = np.stack([self.decayed(half_life) for half_life in half_lives], axis=1)
         total = weights.sum(axis=2, keepdims=True)
         weights /= np.where(total > 0, total, 1)
         means: NDArray[np.float32] = weights @ vectors

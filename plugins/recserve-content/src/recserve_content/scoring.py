@@ -24,7 +24,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What the histories of B users say.
+    """Profiles of B users, from their histories.
 
     Attributes:
         recent: The positive events.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Dataset, FitContext, Histories, Queries
+from recserve import Dataset, FitContext, Histories, Queries, ndcg
 from recserve_content.model import Model
 from recserve_content.parameters import ContentParams
 from recserve_content.scoring import ProfileScorer
@@ -153,11 +153,10 @@ def _validate(
             scores = weight * affinity + blend * interest
             wanted = scores[targets][:, None].copy()
             scores[seen] = -np.inf
-            rank = (scores > wanted).sum(axis=1)
-            hit = rank < _CUTOFF
+            better = (scores > wanted).sum(axis=1)
             # An item the user had before cannot be recommended again: no gain.
-            hit &= np.isfinite(scores[targets])
-            gains[index, start : start + len(batch)] = np.where(hit, 1 / np.log2(rank + 2), 0)
+            hits = (better[:, None] == np.arange(_CUTOFF)) & np.isfinite(scores[targets])[:, None]
+            gains[index, start : start + len(batch)] = ndcg(hits, np.ones_like(better), _CUTOFF)
     users = np.unique(examples.users, return_inverse=True)[1]
     queries = np.bincount(users)
     means = [np.mean(np.bincount(users, gain) / queries) for gain in gains]

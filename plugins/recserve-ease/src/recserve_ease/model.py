@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recserve import BundleError, top_k
+from recserve import BundleError, FloatArray, Int32Array, top_k
 
 KEPT_FILE = "kept.npy"
 WEIGHTS_FILE = "weights.npy"
@@ -18,9 +18,6 @@ SOURCES_FILE = "sources.npy"
 # Rows of half-precision weights that are widened at a time.
 _ROWS_AT_A_TIME = 256
 _TARGETS_AT_A_TIME = 256
-
-Int32Array = NDArray[np.int32]
-FloatArray = NDArray[np.float32]
 
 
 class Model(Protocol):

@@ -14,6 +14,7 @@ from recserve import (
     DataError,
     Dataset,
     FitContext,
+    Int32Array,
     Queries,
     Retrieved,
     best_contributors,
@@ -23,7 +24,7 @@ from recserve import (
     top_k,
 )
 from recserve_ease.closed_form import ease_weights
-from recserve_ease.model import DenseModel, Int32Array, Model, SparseModel
+from recserve_ease.model import DenseModel, Model, SparseModel
 from recserve_ease.parameters import EaseParams
 from recserve_ease.selection import choose_regularization
 

@@ -18,6 +18,7 @@ from recserve_ease.closed_form import ease_weights
 REGULARIZATIONS = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
 DEFAULT = 3
 MAX_ITEMS = 2000
+_CUTOFF = 20
 _SCORED_AT_A_TIME = 4_000_000
 
 
@@ -39,7 +40,7 @@ def choose_regularization(
     def score(regularization: float) -> float:
         nonlocal done
         weights = ease_weights(training, regularization, "float32")
-        worth = float(np.concatenate(list(_ndcg(weights, known, wanted))).mean())
+        worth = float(np.concatenate(list(gains(weights, known, wanted))).mean())
         done += 1
         progress("choosing the regularization", done, len(REGULARIZATIONS))
         return worth
@@ -67,7 +68,7 @@ def held_out(data: Dataset, power: float, seed: int) -> tuple[csr_array, csr_arr
     return csr_array(training), csr_array(training[parts.users]), csr_array(wanted)
 
 
-def _ndcg(weights: np.ndarray, known: csr_array, wanted: csr_array) -> Iterator[np.ndarray]:
+def gains(weights: np.ndarray, known: csr_array, wanted: csr_array) -> Iterator[np.ndarray]:
     """nDCG@20 of each tested user, full ranking without what is known."""
     block = max(1, _SCORED_AT_A_TIME // max(len(weights), 1))
     for start in range(0, known.shape[0], block):
@@ -76,4 +77,4 @@ def _ndcg(weights: np.ndarray, known: csr_array, wanted: csr_array) -> Iterator[
         had = seen.toarray() > 0
         scores[had] = -np.inf
         relevant = (wanted[start : start + block].toarray() > 0) & ~had
-        yield ndcg_of(scores, relevant)
+        yield ndcg_of(scores, relevant, _CUTOFF)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
+from recserve import FloatArray
 from recserve_mf.conjugate_gradient import observed_loss, solve_rows
-from recserve_mf.ials import FloatArray, Objective, Problem, Side
+from recserve_mf.ials import Objective, Problem, Side
 
 T = TypeVar("T")
 

@@ -18,11 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Histories
-from recserve_mf.ials import FloatArray, Int32Array, Int64Array
+from recserve import Float64Array, FloatArray, Histories, Int32Array, Int64Array
 from recserve_mf.model import Model
 
-DoubleArray = NDArray[np.float64]
 # Numbers (float64) that the systems of one group of users may hold at a time: 32 MB.
 GROUP_NUMBERS = 4_000_000
 # What counts less than 1 / 2 ** this is left out: it takes time and moves nothing.
@@ -41,7 +39,7 @@ class Liked:
 
     offsets: Int64Array
     items: Int32Array
-    confidences: DoubleArray
+    confidences: Float64Array
 
     @property
     def lengths(self) -> Int64Array:
@@ -173,7 +171,7 @@ class FoldIn:
         return Group(users, rows, real, influence.astype(np.float32))
 
 
-def _primal(history: DoubleArray, confidence: DoubleArray, diagonal: DoubleArray) -> DoubleArray:
+def _primal(history: Float64Array, confidence: Float64Array, diagonal: Float64Array) -> Float64Array:
     """``(D + H' W H)^-1 H' W``, transposed: shape (b, L, d). Systems of size d."""
     weighted = history * confidence[:, :, None]
     system = np.matmul(weighted.transpose(0, 2, 1), history)
@@ -183,7 +181,7 @@ def _primal(history: DoubleArray, confidence: DoubleArray, diagonal: DoubleArray
     return np.asarray(solved.transpose(0, 2, 1), dtype=np.float64)
 
 
-def _dual(history: DoubleArray, confidence: DoubleArray, diagonal: DoubleArray) -> DoubleArray:
+def _dual(history: Float64Array, confidence: Float64Array, diagonal: Float64Array) -> Float64Array:
     """The same as :func:`_primal` by ``(W^-1 + H D^-1 H')^-1 H D^-1``: systems of size L."""
     scaled = history / diagonal[:, None, :]
     system = np.matmul(scaled, history.transpose(0, 2, 1))

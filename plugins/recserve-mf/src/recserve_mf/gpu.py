@@ -13,7 +13,8 @@ from typing import Self
 import numpy as np
 import torch
 
-from recserve_mf.ials import FloatArray, Int64Array, Objective, Problem, Side
+from recserve import FloatArray, Int64Array
+from recserve_mf.ials import Objective, Problem, Side
 
 # float32 numbers that the systems of one batch may take: 256 MB, and as much again for the gathered
 # vectors of the other side.

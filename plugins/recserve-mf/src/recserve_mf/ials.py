@@ -20,14 +20,9 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recserve import Dataset
-
-FloatArray = NDArray[np.float32]
-Int32Array = NDArray[np.int32]
-Int64Array = NDArray[np.int64]
+from recserve import Dataset, FloatArray, Int32Array, Int64Array
 
 
 @dataclass(frozen=True, slots=True)

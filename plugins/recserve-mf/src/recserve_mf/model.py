@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from recserve import BundleError
+from recserve import BundleError, FloatArray, Int32Array
 from recserve_mf.cell_index import CellIndex
-from recserve_mf.ials import FloatArray, Int32Array, Objective, Problem, in_principal_axes
+from recserve_mf.ials import Objective, Problem, in_principal_axes
 
 FACTORS_FILE = "item_factors.safetensors"
 SETTINGS_FILE = "mf.json"

@@ -13,6 +13,8 @@ from recserve import (
     Catalogue,
     Dataset,
     FitContext,
+    FloatArray,
+    Int32Array,
     Queries,
     Retrieved,
     in_parts,
@@ -20,7 +22,7 @@ from recserve import (
     top_k,
 )
 from recserve_mf.fold_in import FoldIn
-from recserve_mf.ials import FloatArray, Int32Array, Objective
+from recserve_mf.ials import Objective
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
 
@@ -35,7 +37,7 @@ class MfRetriever:
     A query with a history is scored by ``x.h``. A query with an anchor and no history is scored by
     cosine to the anchor's factors; with both, by a blend of the two cosines. Items without a
     positive event in training are never returned. A query with neither gets pads. Of many items only the
-    promising ones are scored, see :class:`recserve.CellIndex`.
+    promising ones are scored, see :class:`recserve_mf.cell_index.CellIndex`.
 
     Args:
         params: Parameters.

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Dataset, Histories, climb, hold_out_newest, ndcg_of
+from recserve import Dataset, FloatArray, Histories, climb, hold_out_newest, ndcg_of
 from recserve_mf.fold_in import FoldIn
-from recserve_mf.ials import FloatArray
 from recserve_mf.model import Model
 
 REGULARIZATIONS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 DEFAULT = 3
+CUTOFF = 20
 SCORED_AT_A_TIME = 4_000_000
 
 HALF_LIVES = (0.0, 1.5, 3.0, 6.0, 12.0, 25.0, 50.0)
@@ -114,7 +114,7 @@ def _ndcg(model: Model, vectors: FloatArray, seen: Histories, wanted: Histories)
     relevant = np.zeros(scores.shape, dtype=np.bool_)
     relevant[wanted.owners(), wanted.items] = True
     relevant[seen.owners(), seen.items] = False
-    return ndcg_of(scores, relevant)
+    return ndcg_of(scores, relevant, CUTOFF)
 
 
 def choose_half_life(steps: Steps, model: Model, threads: int) -> tuple[float, dict[str, float]]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from recserve import ConfigError, Dataset, FitContext
-from recserve_mf.ials import FloatArray, Objective, Problem, Solver, initial_items
+from recserve import ConfigError, Dataset, FitContext, FloatArray
+from recserve_mf.ials import Objective, Problem, Solver, initial_items
 from recserve_mf.indexing import index_facts, with_index
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams

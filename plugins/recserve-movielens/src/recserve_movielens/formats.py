@@ -92,7 +92,7 @@ def read_folder(folder: Path) -> Tables:
     Raises:
         DataError: There is no release, or one of its files is damaged.
     """
-    for place in (folder, *sorted(one for one in folder.glob("*") if one.is_dir())):
+    for place in (folder, *sorted(path for path in folder.glob("*") if path.is_dir())):
         for form in FORMATS:
             if (place / form.ratings).is_file() and (place / form.films).is_file():
                 return _read(place, form)

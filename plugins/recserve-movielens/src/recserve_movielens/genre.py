@@ -1,4 +1,4 @@
-"""The filter ``genre``."""
+"""The filter ``genre``: films of some genres, or not of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data sets."""
+"""The data sources ``movielens-small`` and ``movielens``."""
 
 from __future__ import annotations
 

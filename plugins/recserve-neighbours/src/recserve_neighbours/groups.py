@@ -1,4 +1,4 @@
-"""Pools similar people into groups, so that what is kept tells of no single one.
+"""Clustering of users into groups, so that a bundle holds nothing about a single person.
 
 A set of people is halved along the direction in which they differ most, again and again, until a group
 could not be halved without becoming too small (multidimensional partitioning as for k-anonymity, LeFevre
@@ -9,14 +9,11 @@ do on average.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
+from recserve import Float64Array, Int64Array
 from recserve_neighbours.weighting import inverse_frequency, norms
-
-Int64Array = NDArray[np.int64]
-DoubleArray = NDArray[np.float64]
 
 DIMENSIONS = 24
 _SWEEPS = 4
@@ -60,7 +57,7 @@ def pooled(matrix: csr_array, group_size: int, shared_by: int, seed: int) -> csr
     return csr_array((means[keep], (owners[keep], sums.indices[keep])), shape=sums.shape)
 
 
-def coordinates(matrix: csr_array, seed: int) -> DoubleArray:
+def coordinates(matrix: csr_array, seed: int) -> Float64Array:
     """Where people are among each other: leading singular directions of their weighted, unit-length rows.
 
     Returns:
@@ -79,7 +76,7 @@ def coordinates(matrix: csr_array, seed: int) -> DoubleArray:
     return np.asarray(weighted @ basis, dtype=np.float64)
 
 
-def partition(points: DoubleArray, group_size: int) -> Int64Array:
+def partition(points: Float64Array, group_size: int) -> Int64Array:
     """Halve a set of points until every part has ``group_size`` to ``2 * group_size - 1`` of them.
 
     Args:
@@ -106,7 +103,7 @@ def partition(points: DoubleArray, group_size: int) -> Int64Array:
     return groups
 
 
-def _halved(points: DoubleArray, members: Int64Array, cut: int) -> Int64Array:
+def _halved(points: Float64Array, members: Int64Array, cut: int) -> Int64Array:
     """Members in such an order that the first ``cut`` of them are alike, and the others are.
 
     Starts along the direction of largest variance; then halves and the direction between their means are

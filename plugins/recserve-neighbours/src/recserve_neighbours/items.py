@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recserve import (
@@ -15,6 +14,8 @@ from recserve import (
     Catalogue,
     Dataset,
     FitContext,
+    FloatArray,
+    Int32Array,
     Queries,
     Retrieved,
     in_parts,
@@ -31,9 +32,6 @@ SIMILARITIES_FILE = "similarities.npy"
 
 # Dense numbers (float32) held at a time, while fitting and while scoring: 32 MB.
 NUMBERS_AT_A_TIME = 8_000_000
-
-Int32Array = NDArray[np.int32]
-FloatArray = NDArray[np.float32]
 
 
 class ItemKnnRetriever:

@@ -1,4 +1,4 @@
-"""Reads arrays back from a bundle, refusing what does not fit."""
+"""Arrays of a bundle, read back and checked."""
 
 from __future__ import annotations
 

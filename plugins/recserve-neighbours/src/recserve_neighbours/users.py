@@ -1,4 +1,4 @@
-"""The retriever ``user_knn``: what the people most like the one who asks like."""
+"""The retriever ``user_knn``: items that the most similar users like."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recserve import (
@@ -16,6 +15,8 @@ from recserve import (
     ConfigError,
     Dataset,
     FitContext,
+    FloatArray,
+    Int32Array,
     Queries,
     Retrieved,
     best_contributors,
@@ -34,9 +35,6 @@ LIKES_FILE = "group_likes.npy"
 
 # Dense numbers (float32) held at a time while scoring: 32 MB.
 NUMBERS_AT_A_TIME = 8_000_000
-
-Int32Array = NDArray[np.int32]
-FloatArray = NDArray[np.float32]
 
 
 class UserKnnRetriever:

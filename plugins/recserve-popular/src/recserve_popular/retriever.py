@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import BundleError, Catalogue, Dataset, FitContext, Queries, Retrieved
+from recserve import BundleError, Catalogue, Dataset, FitContext, FloatArray, Int32Array, Queries, Retrieved
 
 ORDER_FILE = "order.npy"
 SCORES_FILE = "scores.npy"
 DAY_MS = 86_400_000.0
-
-Order = NDArray[np.int32]
-Scores = NDArray[np.float32]
 
 
 class PopularityRetriever:
@@ -83,7 +80,7 @@ class PopularityRetriever:
             raise BundleError(f"{directory / SCORES_FILE} does not hold falling scores")
         self._use(order, scores)
 
-    def _use(self, order: Order, scores: Scores) -> None:
+    def _use(self, order: Int32Array, scores: FloatArray) -> None:
         self._order, self._scores = order, scores
         self._places = np.empty(self._n_items, dtype=np.int32)
         self._places[order] = np.arange(self._n_items, dtype=np.int32)
@@ -138,7 +135,7 @@ def _log2_sums(items: NDArray[np.int64], logs: NDArray[np.float64], n_items: int
     return top
 
 
-def _is_ranking(order: Order) -> bool:
+def _is_ranking(order: Int32Array) -> bool:
     """Whether every row occurs once."""
     if len(order) and not (order.min() >= 0 and order.max() < len(order)):
         return False

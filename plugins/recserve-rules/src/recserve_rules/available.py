@@ -1,4 +1,4 @@
-"""The filter ``available``."""
+"""The filter ``available``: items within their dates of availability."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from recserve import Catalogue
-from recserve_rules.columns import BoolArray, nearest
-from recserve_rules.dates import FloatArray, moments
+from recserve import BoolArray, Catalogue, Float64Array, nearest
+from recserve_rules.dates import moments
 from recserve_rules.parameters import AvailableParams
 
 logger = logging.getLogger(__name__)
@@ -81,7 +80,7 @@ class AvailableFilter:
             current = self._current = (interval, (self._starts <= now) & (now < self._ends))
         return current[1]
 
-    def _narrow(self, read: FloatArray, end: bool) -> None:
+    def _narrow(self, read: Float64Array, end: bool) -> None:
         known = ~np.isnan(read)
         if end:
             self._ends[known] = np.minimum(self._ends[known], read[known])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Candidates, Catalogue, Queries
-from recserve_rules.columns import Column, Columns, IntArray
-from recserve_rules.ordering import Floats, Int32Array, complete, pick_greedily, relevance, unchanged
+from recserve import Candidates, Catalogue, Float64Array, Int32Array, Int64Array, Queries
+from recserve_rules.columns import Column, Columns
+from recserve_rules.ordering import complete, pick_greedily, relevance, unchanged
 from recserve_rules.parameters import CalibratedParams
 
 _DAY = 86_400_000.0
@@ -52,7 +52,7 @@ class CalibratedReranker:
         mix = _Mix(target, self._column, ranked.items[:, :width], params.smoothing)
         worth = (1.0 - params.strength) * relevance(ranked, width, params.relevance)
 
-        def value(step: int) -> Floats:
+        def value(step: int) -> Float64Array:
             return worth - params.strength * mix.divergences()
 
         return complete(pick_greedily(real[:, :width], min(n, width), value, mix.include), real)
@@ -66,7 +66,7 @@ class Target:
         shares: float64, shape (B, G): p(g|u), rows sum to 1, or to 0 for a user without a history.
     """
 
-    def __init__(self, codes: IntArray, shares: Floats) -> None:
+    def __init__(self, codes: Int64Array, shares: Float64Array) -> None:
         self.codes = codes
         self.shares = shares
 
@@ -128,7 +128,7 @@ class _Mix:
         self._sums = np.zeros_like(target.shares)
         self._total = np.zeros(len(items))
 
-    def divergences(self) -> Floats:
+    def divergences(self) -> Float64Array:
         """KL(p, q') were the candidate placed next, float64 (B, W), up to a constant of each query."""
         shares, smoothing = self._shares, self._smoothing
         have = self._total[:, None]
@@ -153,7 +153,7 @@ class _Mix:
         self._total += count > 0
 
 
-def _local(codes: IntArray, target: IntArray) -> IntArray:
+def _local(codes: Int64Array, target: Int64Array) -> Int64Array:
     """Column of the target in which each code stands, -1 where it does not, shape of ``codes``."""
     batch, groups = target.shape
     stride = int(max(codes.max(initial=0), target.max(initial=0))) + 2

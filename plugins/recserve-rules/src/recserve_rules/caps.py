@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Candidates, Catalogue, Queries
-from recserve_rules.columns import Column, Columns, IntArray
-from recserve_rules.ordering import BoolArray, Int32Array, complete
+from recserve import BoolArray, Candidates, Catalogue, Int32Array, Int64Array, Queries
+from recserve_rules.columns import Column, Columns
+from recserve_rules.ordering import complete
 from recserve_rules.parameters import CapsParams
 
 _UNLIMITED = np.iinfo(np.int32).max
@@ -58,9 +58,9 @@ class CapsReranker:
         chosen = np.where(np.take_along_axis(taken, order, axis=1), order, -1)
         return complete(chosen.astype(np.int32), real)
 
-    def _codes(self, items: Int32Array) -> tuple[IntArray, NDArray[np.int64]]:
+    def _codes(self, items: Int32Array) -> tuple[Int64Array, NDArray[np.int64]]:
         """Values of all rules side by side, (B, K, V), and the limit of each; the last one pads."""
-        parts: list[IntArray] = []
+        parts: list[Int64Array] = []
         limits: list[NDArray[np.int64]] = []
         start = 0
         for column, own in self._rules:
@@ -76,7 +76,7 @@ class CapsReranker:
         return (np.cumsum(at_hand) - 1)[joined], limit[at_hand]
 
 
-def _admit(codes: IntArray, limits: NDArray[np.int64], real: BoolArray, first: int) -> BoolArray:
+def _admit(codes: Int64Array, limits: NDArray[np.int64], real: BoolArray, first: int) -> BoolArray:
     """Which candidates the caps let into the first places, bool (B, K)."""
     batch, width = real.shape
     rows = np.arange(batch)[:, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from array import array
 from bisect import bisect_left
@@ -15,10 +14,7 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import AttributeColumn, Catalogue, ConfigError
-
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
+from recserve import AttributeColumn, BoolArray, Catalogue, ConfigError, Int64Array, nearest
 
 Scalar = str | float | bool
 Kind = Literal["text", "numbers", "booleans", "lists"]
@@ -66,7 +62,7 @@ class Column:
             self.present[place] = True
             if isinstance(value, list):
                 self._lists = True
-                members = dict.fromkeys(self._encode(one) for one in value if _is_scalar(one))
+                members = dict.fromkeys(self._encode(member) for member in value if _is_scalar(member))
                 flat.extend(members)
                 lengths[place] = len(members)
             elif _is_scalar(value):
@@ -74,7 +70,7 @@ class Column:
                 self._set_scalar(place, value, category)
                 flat.append(category)
                 lengths[place] = 1
-        self._offsets: IntArray = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self._offsets: Int64Array = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self._members: NDArray[np.int32] = np.array(flat, dtype=np.int32)
 
     def of_items(self, worked_out: NDArray[Any]) -> NDArray[Any]:
@@ -153,7 +149,7 @@ class Column:
         hits = np.concatenate([[0], np.cumsum(np.isin(self._members, codes))])
         return np.asarray(hits[self._offsets[1:]] > hits[self._offsets[:-1]])
 
-    def padded(self, rows: NDArray[np.int32]) -> IntArray:
+    def padded(self, rows: NDArray[np.int32]) -> Int64Array:
         """Codes of the values of many items.
 
         Args:
@@ -255,12 +251,3 @@ class Columns:
         if len(self) and name not in self.names:
             raise ConfigError(f"{where}: no item has an attribute {name!r}{nearest(name, self.names)}")
         return self[name]
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint such as ``; did you mean 'genres'? (known: genres, title, year)``, of bounded length."""
-    known = sorted(valid)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    shown = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-    return f"{hint} (known: {shown})" if known else hint

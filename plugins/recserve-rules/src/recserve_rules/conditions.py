@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from recserve import ConfigError
-from recserve_rules.columns import BoolArray, Column, Columns, Kind, kind_of, nearest
+from recserve import BoolArray, ConfigError, nearest
+from recserve_rules.columns import Column, Columns, Kind, kind_of
 from recserve_rules.expression import (
     Compare,
     Conjunction,
@@ -48,7 +48,7 @@ _MIRRORED: Mapping[Operator, Operator] = {"==": "==", "!=": "!=", "<": ">", "<="
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What holds of each item, or of each value of an attribute.
+    """Truth values by item, or by distinct value of an attribute.
 
     Attributes:
         yes: bool; where it is true.

@@ -7,12 +7,8 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recserve import AttributeColumn
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from recserve import AttributeColumn, Float64Array, Int64Array
 
 _DAY = timedelta(days=1)
 _YEAR_OR_MONTH = re.compile(r"(?P<year>\d{4})(?:-(?P<month>\d{2}))?")
@@ -20,7 +16,7 @@ _YEAR_OR_MONTH = re.compile(r"(?P<year>\d{4})(?:-(?P<month>\d{2}))?")
 _MILLISECONDS_FROM = 1e11
 
 
-def moments(column: AttributeColumn, zone: tzinfo, *, end: bool) -> tuple[FloatArray, IntArray]:
+def moments(column: AttributeColumn, zone: tzinfo, *, end: bool) -> tuple[Float64Array, Int64Array]:
     """Read a column of moments.
 
     Understood are ISO 8601 dates and times (without an offset they are in ``zone``), seconds or milliseconds

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Candidates, Catalogue, Queries
-from recserve_rules.ordering import Floats, Int32Array, complete, pick_greedily, relevance, unchanged
+from recserve import Candidates, Catalogue, Float64Array, FloatArray, Int32Array, Queries
+from recserve_rules.ordering import complete, pick_greedily, relevance, unchanged
 from recserve_rules.parameters import DppParams, MmrParams
-
-Cosines = NDArray[np.float32]
 
 
 class MmrReranker:
@@ -44,7 +42,7 @@ class MmrReranker:
         worth = params.trade_off * relevance(ranked, width, params.relevance)
         nearest = np.full(worth.shape, -np.inf)
 
-        def value(step: int) -> Floats:
+        def value(step: int) -> Float64Array:
             return worth - (1.0 - params.trade_off) * nearest if step else worth
 
         def picked(step: int, best: NDArray[np.intp]) -> None:
@@ -87,7 +85,7 @@ class DppReranker:
         steps = min(n, width)
         gains = _LogDeterminantGains(cosines, params.ridge, steps)
 
-        def value(step: int) -> Floats:
+        def value(step: int) -> Float64Array:
             return worth + (1.0 - params.trade_off) * gains.current()
 
         return complete(pick_greedily(real[:, :width], steps, value, gains.include), real)
@@ -102,7 +100,7 @@ class _LogDeterminantGains:
         steps: Items that will be included at most.
     """
 
-    def __init__(self, cosines: Cosines, ridge: float, steps: int) -> None:
+    def __init__(self, cosines: FloatArray, ridge: float, steps: int) -> None:
         batch, width, _ = cosines.shape
         self._cosines = cosines
         self._ridge = ridge
@@ -111,7 +109,7 @@ class _LogDeterminantGains:
         self._factor = np.zeros((batch, steps, width))
         self._rows = np.arange(batch)
 
-    def current(self) -> Floats:
+    def current(self) -> Float64Array:
         """float64, shape (B, W)."""
         return np.asarray(np.log(self._residual))
 
@@ -126,7 +124,7 @@ class _LogDeterminantGains:
         np.maximum(self._residual - similar**2, self._ridge * 0.5, out=self._residual)
 
 
-def _cosines(catalogue: Catalogue, queries: Queries, items: Int32Array) -> Cosines:
+def _cosines(catalogue: Catalogue, queries: Queries, items: Int32Array) -> FloatArray:
     """Cosines between the candidates of each query, float32 (B, W, W); rows of pads mean nothing."""
     vectors = catalogue.vectors
     if vectors is not None and items.max(initial=-1) < len(vectors):

@@ -347,5 +347,5 @@ _WORDS = {
 
 
 def _words(terminals: Sequence[str]) -> str:
-    listed = list(dict.fromkeys(_WORDS.get(one, f"'{one.lower()}'") for one in terminals))
+    listed = list(dict.fromkeys(_WORDS.get(terminal, f"'{terminal.lower()}'") for terminal in terminals))
     return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} or {listed[-1]}"

@@ -8,14 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Candidates
-
-BoolArray = NDArray[np.bool_]
-Int32Array = NDArray[np.int32]
-Floats = NDArray[np.float64]
+from recserve import BoolArray, Candidates, Float64Array, Int32Array
 
 
-def relevance(ranked: Candidates, width: int, by: Literal["score", "rank"] = "score") -> Floats:
+def relevance(ranked: Candidates, width: int, by: Literal["score", "rank"] = "score") -> Float64Array:
     """How relevant each candidate is to its query, between 0 and 1, never rising along the list.
 
     The order is the list's, so that what an earlier reranker did stands; with ``by="score"`` the spacing is
@@ -44,7 +40,7 @@ def relevance(ranked: Candidates, width: int, by: Literal["score", "rank"] = "sc
     return np.where(real, stretched, 0.0)
 
 
-def spaced_scores(ranked: Candidates) -> Floats:
+def spaced_scores(ranked: Candidates) -> Float64Array:
     """The scores of each query in descending order laid along the real places of its list.
 
     Returns:
@@ -62,7 +58,7 @@ def spaced_scores(ranked: Candidates) -> Floats:
     return np.where(real, np.take_along_axis(descending, place, axis=1), 0.0)
 
 
-def standardised(ranked: Candidates) -> Floats:
+def standardised(ranked: Candidates) -> Float64Array:
     """:func:`spaced_scores` in standard deviations from each query's mean, float64 (B, K), 0 at pads."""
     real = ranked.items >= 0
     scores = spaced_scores(ranked)
@@ -92,7 +88,7 @@ def complete(chosen: Int32Array, real: BoolArray) -> Int32Array:
     return _ordered(key, real)
 
 
-def by_utility(utility: Floats, real: BoolArray) -> Int32Array:
+def by_utility(utility: Float64Array, real: BoolArray) -> Int32Array:
     """Order by utility, highest first, ties by rank.
 
     Returns:
@@ -106,7 +102,7 @@ def unchanged(real: BoolArray) -> Int32Array:
     return complete(np.empty((len(real), 0), dtype=np.int32), real)
 
 
-def _ordered(key: NDArray[np.int64] | Floats, real: BoolArray) -> Int32Array:
+def _ordered(key: NDArray[np.int64] | Float64Array, real: BoolArray) -> Int32Array:
     order = np.argsort(key, axis=1, kind="stable")
     return np.where(np.take_along_axis(real, order, axis=1), order, -1).astype(np.int32)
 
@@ -114,7 +110,7 @@ def _ordered(key: NDArray[np.int64] | Floats, real: BoolArray) -> Int32Array:
 def pick_greedily(
     real: BoolArray,
     steps: int,
-    value: Callable[[int], Floats],
+    value: Callable[[int], Float64Array],
     picked: Callable[[int, NDArray[np.intp]], None],
 ) -> Int32Array:
     """Pick the position of highest value again and again, for the whole batch at a time.

@@ -6,8 +6,8 @@ import logging
 
 import numpy as np
 
-from recserve import Candidates, Catalogue, Queries, Retrieved
-from recserve_rules.ordering import Int32Array, unchanged
+from recserve import Candidates, Catalogue, Int32Array, Queries, Retrieved
+from recserve_rules.ordering import unchanged
 from recserve_rules.parameters import PinnedParams
 
 logger = logging.getLogger(__name__)

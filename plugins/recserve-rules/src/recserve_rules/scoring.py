@@ -1,4 +1,4 @@
-"""The rerankers ``boost`` and ``fresh``: some items count for more."""
+"""The rerankers ``boost`` and ``fresh``: scores raised by condition or by recency."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from recserve import Candidates, Catalogue, ConfigError, Queries
-from recserve_rules.columns import Columns, nearest
+from recserve import Candidates, Catalogue, ConfigError, Float64Array, Int32Array, Queries, nearest
+from recserve_rules.columns import Columns
 from recserve_rules.conditions import standing
 from recserve_rules.dates import moments
-from recserve_rules.ordering import Floats, Int32Array, by_utility, standardised
+from recserve_rules.ordering import by_utility, standardised
 from recserve_rules.parameters import BoostParams, FreshParams
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class FreshReranker:
                 params.attribute,
                 example,
             )
-        self._dates: Floats = np.append(dates, np.nan)
+        self._dates: Float64Array = np.append(dates, np.nan)
 
     def rerank(self, queries: Queries, ranked: Candidates, n: int) -> Int32Array:
         """Order by score and freshness.
@@ -112,7 +112,7 @@ class FreshReranker:
         return by_utility(standardised(ranked) + self._params.weight * freshness, real)
 
 
-def _of_items(values: Floats, items: Int32Array) -> Floats:
+def _of_items(values: Float64Array, items: Int32Array) -> Float64Array:
     """Entries of candidates, shape of ``items``; rows outside of the catalogue read the last entry."""
     outside = len(values) - 1
     return np.asarray(values[np.where((items >= 0) & (items < outside), items, outside)])

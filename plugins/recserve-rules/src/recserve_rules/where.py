@@ -1,9 +1,9 @@
-"""The filter ``where``."""
+"""The filter ``where``: items whose attributes meet an expression."""
 
 from __future__ import annotations
 
-from recserve import Catalogue, InvalidRequestError
-from recserve_rules.columns import BoolArray, Columns
+from recserve import BoolArray, Catalogue, InvalidRequestError
+from recserve_rules.columns import Columns
 from recserve_rules.conditions import matches, standing
 from recserve_rules.expression import ExpressionError, names, parse
 from recserve_rules.parameters import WhereParams

@@ -1,4 +1,4 @@
-"""Counters that readers follow the store by, and the locks that keep them honest.
+"""Change counters that readers follow the store by, and the locks that order their increments.
 
 A counter is raised in the transaction that makes the change. On PostgreSQL its row stays locked until
 that transaction ends, so the order of the numbers is the order of the commits: who sees number n sees

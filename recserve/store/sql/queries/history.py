@@ -1,4 +1,4 @@
-"""The reading queries that have to be fast: histories of a batch, and everything as Arrow."""
+"""Queries of histories, for a batch of users and as Arrow tables."""
 
 from __future__ import annotations
 

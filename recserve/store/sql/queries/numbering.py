@@ -1,4 +1,4 @@
-"""The numbers that the database gives to rows by itself."""
+"""Sequences: the numbers that the database gives to rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Domain objects to table rows and back, with the checks that no engine must be trusted to do."""
+"""Conversion between domain objects and table rows, with the checks that engines do not make alike."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def exposure_row(exposure: Exposure) -> Row:
     check_id(exposure.scenario, "scenario")
     if exposure.user_id is not None:
         check_id(exposure.user_id, "user_id")
-    shown = [[one.item_id, _finite(one.score, "score"), one.sources] for one in exposure.items]
+    shown = [[item.item_id, _finite(item.score, "score"), item.sources] for item in exposure.items]
     return {
         "recommendation_id": exposure.recommendation_id,
         "user_hash": None if exposure.user_id is None else hash_of(exposure.user_id),

@@ -62,7 +62,7 @@ def _insert_all_sql(table: Table, dialect: Dialect) -> str:
 def _upsert_sql(table: Table, dialect: Dialect) -> str:
     statement = _insert(table, dialect)
     keys = list(table.primary_key)
-    others = [one.name for one in table.c if not one.primary_key]
+    others = [column.name for column in table.c if not column.primary_key]
     statement = statement.on_conflict_do_update(
         index_elements=keys, set_={name: statement.excluded[name] for name in others}
     )
@@ -88,4 +88,4 @@ def _insert(table: Table, dialect: Dialect) -> postgresql.Insert | sqlite.Insert
 
 def _given(table: Table) -> list[str]:
     """Columns that rows bring; the sequence number is the database's."""
-    return [one.name for one in table.c if one is not table.autoincrement_column]
+    return [column.name for column in table.c if column is not table.autoincrement_column]

@@ -17,7 +17,7 @@ class AccessPart(Part):
     """:class:`recserve.store.protocol.AccessStore` over one database."""
 
     def add_key(self, key: ApiKey) -> None:
-        """See :meth:`AccessStore.add_key`."""
+        """See :meth:`recserve.store.protocol.AccessStore.add_key`."""
         row = api_key_row(key)
         tried = False
 
@@ -38,13 +38,13 @@ class AccessPart(Part):
             raise InvalidRequestError(f"an API key {key.key_id!r} exists already", field="key_id")
 
     def keys(self) -> list[ApiKey]:
-        """See :meth:`AccessStore.keys`."""
+        """See :meth:`recserve.store.protocol.AccessStore.keys`."""
         query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.key_id)
         rows = self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [api_key_of(row) for row in rows]
 
     def revoke_key(self, key_id: str, at: int) -> bool:
-        """See :meth:`AccessStore.revoke_key`."""
+        """See :meth:`recserve.store.protocol.AccessStore.revoke_key`."""
 
         def work(connection: Connection) -> bool:
             hold(connection, "keys")
@@ -58,12 +58,12 @@ class AccessPart(Part):
         return self._writer.run(work)
 
     def add_audit(self, entry: AuditEntry) -> None:
-        """See :meth:`AccessStore.add_audit`."""
+        """See :meth:`recserve.store.protocol.AccessStore.add_audit`."""
         row = audit_row(entry)
         self._writer.run(lambda connection: insert_new(connection, audit, [row]))
 
     def audit(self, limit: int) -> list[AuditEntry]:
-        """See :meth:`AccessStore.audit`."""
+        """See :meth:`recserve.store.protocol.AccessStore.audit`."""
         query = select(audit).order_by(audit.c.seq.desc()).limit(limit)
         rows = self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [audit_of(row) for row in rows]

@@ -1,4 +1,4 @@
-"""What every part of the SQL store works with."""
+"""Base class of the parts of the SQL store."""
 
 from __future__ import annotations
 

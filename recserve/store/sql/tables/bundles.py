@@ -1,4 +1,4 @@
-"""Which bundles there are and which one to serve."""
+"""Bundle records and the pointer to the current bundle."""
 
 from __future__ import annotations
 

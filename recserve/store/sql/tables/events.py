@@ -1,4 +1,4 @@
-"""What users did."""
+"""Events: appending and reading them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written without anybody waiting for it: exposures, and trials of new items."""
+"""Background writes: exposures, and trials of new items."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class BackgroundPart(Part):
         self._trial_queue = _Queue(writer, "trials", _count_trials)
 
     def add_exposures(self, exposures: Sequence[Exposure]) -> None:
-        """See :meth:`ExposureStore.add_exposures`."""
-        self._exposure_queue.add([exposure_row(one) for one in exposures])
+        """See :meth:`recserve.store.protocol.ExposureStore.add_exposures`."""
+        self._exposure_queue.add([exposure_row(exposure) for exposure in exposures])
 
     def exposures(self, recommendation_id: str) -> Exposure | None:
-        """See :meth:`ExposureStore.exposures`."""
+        """See :meth:`recserve.store.protocol.ExposureStore.exposures`."""
         check_id(recommendation_id, "recommendation_id")
         query = select(exposures).where(exposures.c.recommendation_id == recommendation_id)
         row = self._database.read(lambda connection: connection.execute(query).mappings().first())
         return None if row is None else exposure_of(row)
 
     def flush(self) -> None:
-        """See :meth:`ExposureStore.flush`."""
+        """See :meth:`recserve.store.protocol.ExposureStore.flush`."""
         self._writer.flush()
 
     def add_trials(self, shown: Mapping[str, int], clicked: Mapping[str, int]) -> None:

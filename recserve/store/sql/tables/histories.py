@@ -1,4 +1,4 @@
-"""What serving a batch needs to know of its people, read at one moment and no more than has changed."""
+"""Histories and profiles of a batch's users, read at one moment and only where they have changed."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ class PeoplePart(Part):
             grown = self._since(connection, changed, known, limit)
             # Where new events alone do not explain what is there now, some were deleted or are older than
             # the newest ones known; then all are read again.
-            fits = {user_id: one for user_id, one in grown.items() if one.mark == current[user_id]}
+            fits = {
+                user_id: history for user_id, history in grown.items() if history.mark == current[user_id]
+            }
             others = {user_id: number for user_id, number in changed.items() if user_id not in fits}
             histories |= fits | self._since(connection, others, {}, limit)
             return People(pulse_of(counters), histories, users)

@@ -1,4 +1,4 @@
-"""The catalogue.
+"""Items: the catalogue's rows, their changes and vectors.
 
 Every change takes the counter of the catalogue first: writers of the catalogue follow one another, so
 what one reads before it writes cannot be stale.
@@ -63,18 +63,18 @@ class ItemPart(Part):
 
     def patch_items(self, patches: Sequence[ItemPatch]) -> list[str]:
         """See :meth:`ItemStore.patch_items`."""
-        for one in patches:
-            check_id(one.item_id, "item_id")
-        keys = [schema.key_of(one.item_id) for one in patches]
+        for change in patches:
+            check_id(change.item_id, "item_id")
+        keys = [schema.key_of(change.item_id) for change in patches]
 
         def patch(stored: dict[bytes, Row]) -> list[Row]:
             missing.clear()  # the work may run again
             before = dict(stored)
-            for key, one in zip(keys, patches, strict=True):
+            for key, change in zip(keys, patches, strict=True):
                 if key not in stored or stored[key]["deleted"]:
-                    missing.append(one.item_id)
+                    missing.append(change.item_id)
                 else:
-                    stored[key] = _patched(stored[key], one)
+                    stored[key] = _patched(stored[key], change)
             return [row for key, row in stored.items() if row != before[key]]
 
         missing: list[str] = []

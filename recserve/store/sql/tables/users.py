@@ -1,4 +1,4 @@
-"""Profiles, merging of sessions into people, and forgetting."""
+"""Users: profiles, merging of sessions into users, and deletion."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ class UserPart(Part):
 
     def patch_users(self, patches: Sequence[UserPatch]) -> list[str]:
         """See :meth:`UserStore.patch_users`."""
-        for one in patches:
-            check_id(one.user_id, "user_id")
-        keys = [schema.key_of(one.user_id) for one in patches]
+        for patch in patches:
+            check_id(patch.user_id, "user_id")
+        keys = [schema.key_of(patch.user_id) for patch in patches]
 
         def work(connection: Connection) -> list[str]:
             share_people(connection)
             stored = _stored(connection, sorted(set(keys)))
             missing, changed = [], {}
-            for key, one in zip(keys, patches, strict=True):
+            for key, patch in zip(keys, patches, strict=True):
                 if key in stored:
                     row = stored[key]
-                    stored[key] = changed[key] = _with_attributes(row, _patched(row, one.attributes))
+                    stored[key] = changed[key] = _with_attributes(row, _patched(row, patch.attributes))
                 else:
-                    missing.append(one.user_id)
+                    missing.append(patch.user_id)
             if changed:
                 count_change(connection)
                 upsert(connection, schema.users, list(changed.values()))

@@ -1,4 +1,4 @@
-"""Which engine runs a model.
+"""Choice of the engine that runs a model: torch or ONNX Runtime.
 
 The choice shows in the fingerprint, because 8-bit vectors are not the vectors of the full model. So it
 depends on nothing that changes by itself: ``torch`` and ``onnx`` are what they say everywhere, and
