@@ -96,7 +96,7 @@ def _place(dimension: Dimension, value: Any) -> float:
     low, high = dimension.low, dimension.high
     if dimension.log:
         low, high, value = math.log(low), math.log(high), math.log(value)
-    share = (value - low) / ((high - low) or 1.0)
+    share: float = (value - low) / ((high - low) or 1.0)
     return round(12 + 88 * share if dimension.optional else 100 * share, 2)
 
 
