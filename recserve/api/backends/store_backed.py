@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User, now_ms
 from recserve.errors import NotReadyError, RecserveError, StoreError
 from recserve.serving.pipeline import Pipeline
@@ -42,6 +43,7 @@ class StoredBackend:
     """
 
     def __init__(self, store: Store, pipeline: Callable[[], Pipeline]) -> None:
+        self.cursors = Cursors(store.secret("cursors"))
         self._store = store
         self._served = pipeline
         # Threads of its own: a store that hangs must not take those that stages need. And many of them,
