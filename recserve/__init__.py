@@ -40,6 +40,7 @@ from recserve.plugin.protocols import (
 )
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
 from recserve.plugin.toolkit.model_selection import climb, hold_out_newest, ndcg_of
+from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 
 __version__ = "0.1.0"
@@ -101,6 +102,8 @@ __all__ = [
     "mask_scores",
     "ndcg_of",
     "nearest",
+    "read_array",
+    "read_item_lists",
     "search",
     "taste_vectors",
     "top_k",
