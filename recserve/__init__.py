@@ -43,6 +43,7 @@ from recserve.plugin.protocols import (
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
 from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
 from recserve.plugin.toolkit.model_selection import climb, hold_out_newest
+from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 
 __version__ = "0.1.0"
@@ -103,6 +104,8 @@ __all__ = [
     "ndcg",
     "ndcg_of",
     "nearest",
+    "read_array",
+    "read_item_lists",
     "search",
     "taste_vectors",
     "top_k",

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.errors import ConfigError
@@ -95,24 +103,17 @@ class PipelineConfig(_Strict):
     )
     explore: ExploreConfig | None = Field(None, description="Give places to items that are new.")
 
-    @field_validator("retrievers")
+    @field_validator("retrievers", "filters")
     @classmethod
-    def _distinct(cls, retrievers: tuple[RetrieverConfig, ...]) -> tuple[RetrieverConfig, ...]:
-        names = [retriever.use for retriever in retrievers]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"retriever {name!r} is listed twice")
-        return retrievers
-
-    @field_validator("filters")
-    @classmethod
-    def _distinct_filters(cls, filters: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
-        names = [component.use for component in filters]
+    def _distinct(
+        cls, components: tuple[ComponentConfig, ...], info: ValidationInfo
+    ) -> tuple[ComponentConfig, ...]:
+        names = [component.use for component in components]
         for name in names:
             # A request gives arguments by the filter's name.
             if names.count(name) > 1:
-                raise ValueError(f"filter {name!r} is listed twice")
-        return filters
+                raise ValueError(f"{str(info.field_name).removesuffix('s')} {name!r} is listed twice")
+        return components
 
 
 DEFAULT_SCENARIO = "home"
@@ -371,17 +372,17 @@ def parse_config(raw: object, origin: str = "configuration") -> Config:
     except ValidationError as error:
         raise ConfigError(
             f"{origin}: {describe_validation_error(error, Config)}",
-            field=_location(error.errors()[0]["loc"]),
+            field=location(error.errors()[0]["loc"]),
         ) from None
 
 
 def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first problem: where, what, and the nearest valid key for a typing slip."""
     first = error.errors(include_url=False)[0]
-    place = _location(first["loc"]) or "value"
+    place = location(first["loc"]) or "value"
     if first["type"] == "extra_forbidden":
         *parents, key = first["loc"]
-        known = _keys_at(model, parents)
+        known = keys_at(model, parents)
         return f"unknown key {place!r}{nearest(str(key), known)}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
@@ -420,14 +421,15 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"{hint} (known: {shown})" if known else hint
 
 
-def _location(parts: Iterable[int | str]) -> str:
+def location(parts: Iterable[int | str]) -> str:
+    """``("session", 0, "item_id")`` -> ``session[0].item_id``."""
     text = ""
     for part in parts:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
 
 
-def _keys_at(model: type[BaseModel], path: Iterable[int | str]) -> set[str]:
+def keys_at(model: type[BaseModel], path: Iterable[int | str]) -> set[str]:
     """Valid keys of the nested model at ``path``; dict keys and list indices are stepped over."""
     current: type[BaseModel] = model
     for part in path:
@@ -438,7 +440,7 @@ def _keys_at(model: type[BaseModel], path: Iterable[int | str]) -> set[str]:
         if inner is None:
             return set()
         current = inner
-    return set(current.model_fields)
+    return {field.alias or name for name, field in current.model_fields.items()}
 
 
 def _model_within(annotation: Any) -> type[BaseModel] | None:

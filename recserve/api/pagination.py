@@ -1,20 +1,14 @@
-"""Cursors: where a list, or a recommendation, goes on. They hold everything, so any replica can go on.
-
-A cursor is opaque to clients: ``urlsafe_base64(form, crc32, JSON)``, the JSON compressed where it is long. It
-is neither secret nor signed: whoever makes one up can only leave items out of an answer of their own.
-"""
+"""Cursors: where a list, or a recommendation, goes on. They hold everything, so any replica can go on."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
-import zlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
+from itsdangerous import BadData, URLSafeSerializer
 
 from recserve.errors import InvalidRequestError
 from recserve.serving.request import Recommendation, Request
@@ -22,19 +16,11 @@ from recserve.serving.request import Recommendation, Request
 MAX_SHOWN = 2_000
 """A recommendation has no further page once it has shown this many items."""
 
-MAX_DECODED = 64_000
-"""Nor once the ids shown take this many bytes."""
-
 MAX_CURSOR = 90_000
-"""Longer than any cursor that is given out."""
+"""Nor once the cursor would be longer than this."""
 
 MAX_URL_CURSOR = 8_000
 """Longest cursor of answers that are asked for by URL."""
-
-_PLAIN, _PACKED = b"\x01", b"\x02"
-_HEAD = 5
-# Compressing takes longer than all the rest, so short cursors do without.
-_PACKED_FROM = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +37,19 @@ class Page:
     shown: tuple[str, ...]
     digest: str
 
-    @classmethod
-    def of(cls, request: Request, cursor: str | None) -> Page:
+
+class Cursors:
+    """Signs cursors and reads its own: opaque to clients, who can read but not alter them.
+
+    Args:
+        secret: The same in all replicas and after a restart.
+    """
+
+    def __init__(self, secret: str) -> None:
+        signing = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        self._serializer = URLSafeSerializer(secret, salt="recserve.cursor", signer_kwargs=signing)
+
+    def page(self, request: Request, cursor: str | None) -> Page:
         """The page that a cursor asks for, the first one without a cursor.
 
         Raises:
@@ -60,11 +57,10 @@ class Page:
         """
         digest = _digest(request)
         if cursor is None:
-            return cls(request, (), digest)
-        content = _decode(cursor)
-        match content:
-            case ["r", str(whose), list(ids)] if all(isinstance(one, str) for one in ids):
-                shown = tuple(ids)
+            return Page(request, (), digest)
+        match self._read(cursor):
+            case ["r", str(whose), list(shown)]:
+                pass
             case _:
                 raise _damaged()
         if whose != digest:
@@ -74,50 +70,53 @@ class Page:
                 field="cursor",
             )
         further = replace(request, exclude=(*request.exclude, *shown), offset=len(shown))
-        return cls(further, shown, digest)
+        return Page(further, tuple(shown), digest)
 
-    def cursor(self, answer: Recommendation, longest: int = MAX_CURSOR) -> str | None:
-        """Asks for the page after this one; None if there is none.
+    def following(self, page: Page, answer: Recommendation, longest: int = MAX_CURSOR) -> str | None:
+        """Asks for the page after one; None if there is none.
 
         Args:
-            answer: The answer to :attr:`request`.
+            page: The page.
+            answer: The answer to its request.
             longest: A longer cursor is of no use to the client.
         """
-        if len(answer.items) < self.request.n:
+        shown = [*page.shown, *(item.item_id for item in answer.items)]
+        if len(answer.items) < page.request.n or len(shown) > MAX_SHOWN:
             return None
-        shown = [*self.shown, *(item.item_id for item in answer.items)]
-        if len(shown) > MAX_SHOWN:
-            return None
-        text = orjson.dumps(["r", self.digest, shown])
-        if len(text) > MAX_DECODED:
-            return None
-        made = _encode(text)
+        made = self._sign(["r", page.digest, shown])
         return made if len(made) <= longest else None
 
+    def after(self, kind: str, cursor: str | None) -> str | None:
+        """The id that a list goes on after; None starts it.
 
-def list_cursor(kind: str, last: str) -> str:
-    """Asks for what follows in a list.
+        Raises:
+            InvalidRequestError: The cursor is damaged or belongs to another list.
+        """
+        if cursor is None:
+            return None
+        match self._read(cursor):
+            case [str(of), str(last)] if of == kind:
+                return last
+            case _:
+                raise _damaged()
 
-    Args:
-        kind: Names the list.
-        last: Id of the last entry shown.
-    """
-    return _encode(orjson.dumps([kind, last]))
+    def of_list(self, kind: str, last: str) -> str:
+        """Asks for what follows in a list.
 
+        Args:
+            kind: Names the list.
+            last: Id of the last entry shown.
+        """
+        return self._sign([kind, last])
 
-def after(kind: str, cursor: str | None) -> str | None:
-    """The id that a list goes on after; None starts it.
+    def _sign(self, content: list[Any]) -> str:
+        return str(self._serializer.dumps(content))
 
-    Raises:
-        InvalidRequestError: The cursor is damaged or belongs to another list.
-    """
-    if cursor is None:
-        return None
-    match _decode(cursor):
-        case [str(of), str(last)] if of == kind and last:
-            return last
-        case _:
-            raise _damaged()
+    def _read(self, cursor: str) -> Any:
+        try:
+            return self._serializer.loads(cursor)
+        except (BadData, UnicodeError):
+            raise _damaged() from None
 
 
 def _digest(request: Request) -> str:
@@ -136,31 +135,6 @@ def _digest(request: Request) -> str:
         content[1] = [asdict(step) for step in request.session]
         canonical = json.dumps(content, sort_keys=True).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(canonical, digest_size=8).hexdigest()
-
-
-def _encode(text: bytes) -> str:
-    check = zlib.crc32(text).to_bytes(4, "big")
-    form, body = (_PLAIN, text) if len(text) < _PACKED_FROM else (_PACKED, zlib.compress(text))
-    return base64.urlsafe_b64encode(form + check + body).rstrip(b"=").decode()
-
-
-def _decode(cursor: str) -> Any:
-    try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        raw = base64.b64decode(padded, altchars=b"-_", validate=True)
-        form, check, text = raw[:1], raw[1:_HEAD], raw[_HEAD:]
-        if form == _PACKED:
-            unpacking = zlib.decompressobj()
-            text = unpacking.decompress(text, MAX_DECODED)  # whatever it claims, no more than this
-            if not unpacking.eof:
-                raise ValueError("it goes on")
-        elif form != _PLAIN:
-            raise ValueError("another version's")
-        if len(text) > MAX_DECODED or zlib.crc32(text).to_bytes(4, "big") != check:
-            raise ValueError("altered")
-        return orjson.loads(text)
-    except (ValueError, zlib.error, binascii.Error):
-        raise _damaged() from None
 
 
 def _damaged() -> InvalidRequestError:

@@ -1,4 +1,4 @@
-"""Embedding caches: text vectors by content hash, on disk and in memory.
+"""Text vectors that need not be computed again: a cache on disk and one in memory.
 
 Vectors are keyed by the content of their text, so that retraining encodes only what changed. Nothing
 here knows a model: any :class:`recserve.Encoder` will do.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
+import shutil
+import sqlite3
 import threading
-import time
-import uuid
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from recserve.data.arrays import BoolArray, FloatArray, Int64Array
@@ -28,11 +28,12 @@ log = logging.getLogger(__name__)
 
 Keys = NDArray[np.uint64]
 
-_SUFFIX = ".npy"
 # Texts encoded between two writes: what an interrupted run loses at most.
 _CHUNK = 8192
-_MAX_SEGMENTS = 8
-_STALE_SECONDS = 86_400
+_KEY_BYTES = 16
+_TIMEOUT = 60.0
+_TABLE = """CREATE TABLE IF NOT EXISTS blocks
+    (id INTEGER PRIMARY KEY, keys BLOB NOT NULL, vectors BLOB NOT NULL, checksum INTEGER NOT NULL)"""
 
 
 def text_keys(texts: Sequence[str]) -> Keys:
@@ -46,44 +47,34 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-@dataclass(frozen=True)
-class _Segment:
-    """One immutable file, records sorted by key; the name holds a checksum of its content."""
-
-    path: Path
-    first: Keys
-    records: NDArray[np.void]
-
-
 class VectorCache:
-    """Disk cache of text vectors, keyed by content hash, for one encoder fingerprint.
+    """SQLite database of text vectors, keyed by content hash, for one encoder fingerprint.
 
-    A folder of immutable segment files (``.npy`` records of key and vector). Each is written under a
-    temporary name and renamed, and its name holds its checksum: a torn or altered file is dropped and
-    its texts are encoded again. Several processes may read and write at once; the worst that happens
-    is that a text is kept twice. Small segments are merged as they accumulate.
+    A row is a block: the vectors that were added at once, with a checksum. Several processes may read and
+    write at once; the worst that happens is that a text is kept twice. A damaged block, or a file that is no
+    database any more, is removed and its texts are encoded again.
 
-    A cache that cannot be written (full or read-only disk) costs time, not the run: a warning is
+    A cache that cannot be read or written (full or read-only disk) costs time, not the run: a warning is
     logged and the vectors are used from memory.
 
     Args:
-        directory: Folder of all caches; each fingerprint gets a sub-folder.
+        directory: Folder of all caches; each fingerprint gets a file.
         fingerprint: :attr:`recserve.Encoder.fingerprint` of the vectors.
         dimension: Length d of a vector.
     """
 
     def __init__(self, directory: Path, fingerprint: str, dimension: int) -> None:
         name = hashlib.sha256(f"{fingerprint}\x00{dimension}".encode()).hexdigest()[:32]
-        self.directory = directory / name
+        self.path = directory / f"{name}.sqlite3"
         self.dimension = dimension
-        self._record = np.dtype([("key", "<u8", (2,)), ("vector", "<f4", (dimension,))])
-        self._segments: dict[str, _Segment] = {}
-        self._dropped: set[str] = set()
-        self._refresh()
+        shutil.rmtree(directory / name, ignore_errors=True)  # as earlier versions kept it
 
     def __len__(self) -> int:
-        """Records on disk; a text written by two processes at once counts twice."""
-        return sum(len(segment.records) for segment in self._segments.values())
+        """Vectors on disk; a text written by two processes at once counts twice."""
+        total = 0
+        with self._tolerated(), self._connected() as connection:
+            (total,) = connection.execute("SELECT total(length(keys)) FROM blocks").fetchone()
+        return int(total) // _KEY_BYTES
 
     def lookup(self, keys: Keys) -> tuple[BoolArray, FloatArray]:
         """Find vectors.
@@ -96,21 +87,34 @@ class VectorCache:
         """
         found = np.zeros(len(keys), dtype=bool)
         vectors = np.zeros((len(keys), self.dimension), dtype=np.float32)
-        self._refresh()
-        for name in sorted(self._segments):
-            missing = np.flatnonzero(~found)
-            if len(missing) == 0:
-                break
-            segment = self._segments[name]
-            wanted = keys[missing]
-            # Two of a million texts share the first half of their key with a chance of 3e-8; the
-            # second half then tells them apart and one of them is simply encoded every time.
-            place = np.searchsorted(segment.first, wanted[:, 0])
-            place = np.minimum(place, len(segment.first) - 1)
-            same = (segment.records["key"][place] == wanted).all(axis=1)
-            vectors[missing[same]] = segment.records["vector"][place[same]]
-            found[missing[same]] = True
+        with self._tolerated(), self._connected() as connection:
+            blocks = [
+                (block, np.frombuffer(held, dtype="<u8").reshape(-1, 2))
+                for block, held in connection.execute("SELECT id, keys FROM blocks")
+            ]
+            place = _places(keys, [held for _, held in blocks])
+            start = 0
+            for block, held in blocks:
+                inside = np.flatnonzero((place >= start) & (place < start + len(held)))
+                content = self._vectors(connection, block) if len(inside) else None
+                if content is not None:
+                    vectors[inside] = content[place[inside] - start]
+                    found[inside] = True
+                start += len(held)
         return found, vectors
+
+    def _vectors(self, connection: sqlite3.Connection, block: int) -> FloatArray | None:
+        """Vectors of a block; None if it is damaged, and then it is removed."""
+        query = "SELECT keys, vectors, checksum FROM blocks WHERE id = ?"
+        row = connection.execute(query, [block]).fetchone()
+        if row is None:  # another process found it damaged
+            return None
+        held, content, checksum = row
+        if _checksum(held, content) == checksum:
+            return np.frombuffer(content, dtype="<f4").reshape(-1, self.dimension)
+        log.warning("removed a damaged block of the text vector cache %s", self.path)
+        connection.execute("DELETE FROM blocks WHERE id = ?", [block])
+        return None
 
     def add(self, keys: Keys, vectors: FloatArray) -> None:
         """Keep vectors for good.
@@ -119,107 +123,46 @@ class VectorCache:
             keys: Shape (n, 2).
             vectors: float32, shape (n, d).
         """
-        if len(keys) == 0:
-            return
-        records = np.empty(len(keys), dtype=self._record)
-        records["key"] = keys
-        records["vector"] = vectors
+        held, content = keys.astype("<u8").tobytes(), vectors.astype("<f4").tobytes()
+        with self._tolerated(), self._connected() as connection:
+            row = [held, content, _checksum(held, content)]
+            connection.execute("INSERT INTO blocks (keys, vectors, checksum) VALUES (?, ?, ?)", row)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A transaction."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(self.path, timeout=_TIMEOUT)) as connection, connection:
+            connection.execute(_TABLE)
+            yield connection
+
+    @contextmanager
+    def _tolerated(self) -> Iterator[None]:
+        """Goes on after the block if the database fails in it."""
         try:
-            self._write(records)
-            self._refresh()
-            self._compact()
-        except OSError as error:
-            log.warning("text vectors cannot be kept in %s: %s", self.directory, error)
-
-    def _write(self, records: NDArray[np.void]) -> str:
-        """Write one segment atomically; returns its file name."""
-        order = np.lexsort((records["key"][:, 1], records["key"][:, 0]))
-        records = records[order]
-        name = f"{_checksum(records)}{_SUFFIX}"
-        self.directory.mkdir(parents=True, exist_ok=True)
-        temporary = self.directory / f".{uuid.uuid4().hex}.tmp"
-        try:
-            with temporary.open("wb") as file:
-                np.save(file, records, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.directory / name)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return name
-
-    def _refresh(self) -> None:
-        """Take in segments that appeared and forget those that another process merged away."""
-        try:
-            present = {path.name: path for path in self.directory.glob(f"*{_SUFFIX}")}
-        except OSError:
-            present = {}
-        for name in [name for name in self._segments if name not in present]:
-            del self._segments[name]
-        for name, path in present.items():
-            if name in self._segments or name in self._dropped:
-                continue
-            segment = self._open(path)
-            if segment is not None:
-                self._segments[name] = segment
-
-    def _open(self, path: Path) -> _Segment | None:
-        try:
-            records = np.load(path, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:  # merged away since the folder was listed
-            return None
-        except (OSError, ValueError, EOFError) as error:
-            self._drop(path, str(error))
-            return None
-        if records.dtype != self._record or records.ndim != 1 or len(records) == 0:
-            self._drop(path, "not a segment of this cache")
-            return None
-        if f"{_checksum(records)}{_SUFFIX}" != path.name:
-            self._drop(path, "its checksum differs")
-            return None
-        return _Segment(path, np.ascontiguousarray(records["key"][:, 0]), records)
-
-    def _drop(self, path: Path, why: str) -> None:
-        log.warning("dropped the damaged text vector cache file %s: %s", path, why)
-        self._dropped.add(path.name)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:
-            log.warning("cannot remove %s", path)
-        else:
-            self._dropped.discard(path.name)
-
-    def _compact(self) -> None:
-        """Merge small segments once there are many.
-
-        The largest one is left alone while it holds most of the records, so that a record is
-        rewritten a logarithmic number of times. Others may read what is removed: it stays readable
-        to those who have it mapped, and everything in it has been written anew before.
-        """
-        if len(self._segments) <= _MAX_SEGMENTS:
-            return
-        by_size = sorted(
-            self._segments.values(), key=lambda candidate: (-len(candidate.records), candidate.path.name)
-        )
-        if 2 * len(by_size[0].records) > len(self):
-            by_size = by_size[1:]
-        merged = np.concatenate([segment.records for segment in by_size])
-        _, distinct = np.unique(merged["key"], axis=0, return_index=True)
-        kept = self._write(merged[np.sort(distinct)])
-        for segment in by_size:
-            if segment.path.name != kept:
-                segment.path.unlink(missing_ok=True)
-        for leftover in self.directory.glob(".*.tmp"):
-            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-                leftover.unlink(missing_ok=True)
-        self._refresh()
+            yield
+        except (OSError, sqlite3.OperationalError) as error:
+            log.warning("text vectors cannot be kept in %s: %s", self.path, error)
+        except (sqlite3.DatabaseError, ValueError) as error:
+            log.warning("removed the damaged text vector cache %s: %s", self.path, error)
+            self.path.unlink(missing_ok=True)
 
 
-def _checksum(records: NDArray[np.void]) -> str:
-    digest = hashlib.sha256()
-    for start in range(0, len(records), _CHUNK):
-        digest.update(np.ascontiguousarray(records[start : start + _CHUNK]).tobytes())
-    return digest.hexdigest()[:40]
+def _checksum(keys: bytes, vectors: bytes) -> int:
+    return zlib.crc32(vectors, zlib.crc32(keys))
+
+
+def _places(wanted: Keys, blocks: Sequence[Keys]) -> Int64Array:
+    """Place of each key in the blocks one after the other, int64, shape (n,); -1 where it is in none."""
+    held = np.concatenate([np.empty((0, 2), np.uint64), *blocks])
+    if not len(held):
+        return np.full(len(wanted), -1, dtype=np.int64)
+    # Two of a million texts share the first half of their key with a chance of 3e-8; the second half
+    # then tells them apart and one of them is simply encoded every time.
+    order = np.argsort(held[:, 0], kind="stable")
+    nearest = np.searchsorted(held[:, 0], wanted[:, 0], sorter=order)
+    place = order[np.minimum(nearest, len(order) - 1)]
+    return np.where((held[place] == wanted).all(axis=1), place, -1)
 
 
 def encode_all(
@@ -298,7 +241,7 @@ def checked_vectors(vectors: FloatArray, count: int, dimension: int) -> FloatArr
 
 
 class TextVectorCache:
-    """LRU cache of text vectors in memory, in front of an encoder.
+    """The most recently used text vectors in memory, in front of an encoder.
 
     For live encoding while serving; safe to call from several threads. Texts are remembered by their
     hash, so a long text costs no more than a short one.
@@ -316,8 +259,7 @@ class TextVectorCache:
         if capacity < 1:
             raise ValueError("capacity must be at least 1")
         self._encoder = encoder
-        self._capacity = capacity
-        self._vectors: OrderedDict[bytes, FloatArray] = OrderedDict()
+        self._vectors: LRUCache[bytes, FloatArray] = LRUCache(capacity)
         self._lock = threading.Lock()
         self.hits = 0
         self.misses = 0
@@ -348,7 +290,6 @@ class TextVectorCache:
                 if known is None:
                     missing.setdefault(digest, []).append(row)
                 else:
-                    self._vectors.move_to_end(digest)
                     out[row] = known
             self.hits += len(texts) - sum(map(len, missing.values()))
             self.misses += len(missing)
@@ -361,7 +302,4 @@ class TextVectorCache:
             for vector, (digest, rows) in zip(fresh, missing.items(), strict=True):
                 out[rows] = vector
                 self._vectors[digest] = vector.copy()
-                self._vectors.move_to_end(digest)
-            while len(self._vectors) > self._capacity:
-                self._vectors.popitem(last=False)
         return out

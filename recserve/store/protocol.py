@@ -280,6 +280,10 @@ class AccessStore(Protocol):
         """Revoke a key; False if there is none of this id. Revoking again changes nothing."""
         ...
 
+    def secret(self, name: str) -> str:
+        """A random secret, made once for each store and name, for what replicas sign for one another."""
+        ...
+
     def add_audit(self, entry: AuditEntry) -> None:
         """Append to the audit log."""
         ...

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
 from recserve.serving.request import Recommendation, Request
@@ -106,6 +107,8 @@ class PeopleBackend(Protocol):
 
 class Backend(CatalogueBackend, PeopleBackend, Protocol):
     """The server behind the routes. Every method may be called concurrently and must not block the loop."""
+
+    cursors: Cursors
 
     async def recommend(self, request: Request) -> Recommendation:
         """Answer one request; an implementation is free to micro-batch.

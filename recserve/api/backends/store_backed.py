@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from recserve.api.backends.store_threads import StoreThreads
+from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User, now_ms
 from recserve.errors import NotReadyError, OutcomeUnknownError, RecserveError, StoreError
 from recserve.serving.pipeline import Pipeline
@@ -43,6 +44,7 @@ class StoredBackend:
     """
 
     def __init__(self, store: Store, pipeline: Callable[[], Pipeline]) -> None:
+        self.cursors = Cursors(store.secret("cursors"))
         self._store = store
         self._served = pipeline
         # Threads of their own: a store that hangs must not take those that stages need, and writes that

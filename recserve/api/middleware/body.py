@@ -18,6 +18,7 @@ from recserve.api.middleware.errors import (
     invalid,
 )
 from recserve.api.schemas.recommend_request import Body
+from recserve.config import keys_at
 from recserve.errors import InvalidRequestError
 
 BodyT = TypeVar("BodyT", bound=Body)
@@ -159,4 +160,4 @@ def validate(model: type[BodyT], data: Any) -> BodyT:
         return model.model_validate(data)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
-        raise invalid(found, model.known_fields(found[0]["loc"][:-1])) from None
+        raise invalid(found, keys_at(model, found[0]["loc"][:-1])) from None

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recserve.api.schemas.responses import dumps
-from recserve.config import nearest
+from recserve.config import location, nearest
 from recserve.errors import (
     InvalidRequestError,
     OutcomeUnknownError,
@@ -112,14 +112,6 @@ def invalid(errors: Sequence[Mapping[str, Any]], known: Iterable[str]) -> Invali
         hint = nearest(_cut(str(first["loc"][-1])), known)
         return InvalidRequestError(f"unknown field {field!r}{hint}{more}", field=field)
     return InvalidRequestError(f"{field or 'the body'} {_wording(first)}{more}", field=field or None)
-
-
-def location(parts: Iterable[int | str]) -> str:
-    """``("session", 0, "item_id")`` -> ``session[0].item_id``."""
-    text = ""
-    for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
 
 
 def _wording(error: Mapping[str, Any]) -> str:

@@ -1,14 +1,14 @@
 """What stands in front of every route: API keys, headers that browsers obey, cross-origin calls, counting.
 
 Two ASGI middlewares. :class:`ResponseHeaders` is the outermost: it adds headers and counts. :class:`Guard`
-is the last before the routes and their fast lane: it lets a call in or answers 401, 403 or 429. Between them
+is the last before the routes: it lets a call in or answers 401, 403 or 429. Between them
 an answer to a cross-origin call gets its headers, so that a browser's script can read a refusal too.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -146,13 +146,11 @@ class ResponseHeaders:
     Args:
         app: The application inside.
         metrics: Counts.
-        exact: Paths that are answered before the router names their route.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, exact: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        self._exact = frozenset(exact)
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -182,8 +180,6 @@ class ResponseHeaders:
     def _route(self, scope: Connection) -> str:
         """A name out of a small set: ids in paths would make a time series each."""
         path = scope["path"]
-        if path in self._exact:
-            return str(path)
         named = getattr(scope.get("route"), "path_format", None)
         if named is not None:
             return str(named)
@@ -203,14 +199,13 @@ def install_guard(app: FastAPI, keyring: Keyring | None) -> None:
         app.add_middleware(Guard, keyring=keyring)
 
 
-def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str], exact: Collection[str]) -> None:
+def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str]) -> None:
     """Add what surrounds even the error handling. Comes last.
 
     Args:
         app: The application.
         metrics: Counts.
         origins: Origins whose pages may call the API from a browser.
-        exact: See :class:`ResponseHeaders`.
     """
     if origins:
         app.add_middleware(
@@ -220,4 +215,4 @@ def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str], exact: 
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["Retry-After"],
         )
-    app.add_middleware(ResponseHeaders, metrics=metrics, exact=exact)
+    app.add_middleware(ResponseHeaders, metrics=metrics)

@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recserve.api.middleware.body import read, validate
-from recserve.api.pagination import after, list_cursor
 from recserve.api.routes.recommendations import ItemId, Limit, ListCursor, backend_of
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.write_request import ItemIdsBody, ItemPatchesBody, ItemsBody
@@ -68,9 +67,10 @@ class ItemRoutes:
 
     async def list_items(self, request: Request, limit: Limit = 100, cursor: ListCursor = None) -> Response:
         """Answer `GET /v1/items`."""
-        found = await backend_of(request).list_items(after(_LIST, cursor), limit + 1)
+        backend = backend_of(request)
+        found = await backend.list_items(backend.cursors.after(_LIST, cursor), limit + 1)
         # One more than asked for tells whether there is another page.
-        following = list_cursor(_LIST, found[limit - 1].item_id) if len(found) > limit else None
+        following = backend.cursors.of_list(_LIST, found[limit - 1].item_id) if len(found) > limit else None
         listed = [answers.item_answer(item) for item in found[:limit]]
         return answers.json_response({"items": listed, "cursor": following})
 

@@ -7,14 +7,15 @@ import hashlib
 import re
 from pathlib import Path
 
+import fastapi_swagger
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
-from swagger_ui_bundle import swagger_ui_path
 
 STATIC = Path(__file__).parents[1] / "static"
+_SWAGGER = Path(fastapi_swagger.__file__).parent / "resources"
 
 # A browser gets nothing from elsewhere, runs no script but ours, and shows the page in nobody's frame.
 _POLICY = (
@@ -58,5 +59,5 @@ def install(app: FastAPI) -> None:
 
     app.add_route("/", page, include_in_schema=False)
     app.add_route("/docs", docs, include_in_schema=False)
-    app.mount("/docs/static", StaticFiles(directory=str(swagger_ui_path)), name="swagger-ui")
+    app.mount("/docs/static", StaticFiles(directory=_SWAGGER), name="swagger-ui")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -17,7 +17,7 @@ import recserve
 from recserve.api.backends.protocol import Backend
 from recserve.api.middleware.body import read, validate
 from recserve.api.middleware.metrics import metrics_of
-from recserve.api.pagination import MAX_CURSOR, MAX_URL_CURSOR, Page
+from recserve.api.pagination import MAX_CURSOR, MAX_URL_CURSOR
 from recserve.api.schemas import about
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.recommend_request import (
@@ -70,20 +70,20 @@ class Routes:
     async def recommend(self, request: Request) -> Response:
         """Answer `POST /v1/recommend`."""
 
-        def parse(data: Any) -> Page:
+        def parse(data: Any) -> tuple[Wanted, str | None]:
             body = validate(RecommendBody, data)
-            return Page.of(body.request(self._settings, now_ms()), body.cursor)
+            return body.request(self._settings, now_ms()), body.cursor
 
-        return await self._page(request, await read(request, self._settings.max_body_bytes, parse))
+        return await self._page(request, *await read(request, self._settings.max_body_bytes, parse))
 
     async def similar(self, request: Request) -> Response:
         """Answer `POST /v1/similar`."""
 
-        def parse(data: Any) -> Page:
+        def parse(data: Any) -> tuple[Wanted, str | None]:
             body = validate(SimilarBody, data)
-            return Page.of(body.request(self._settings), body.cursor)
+            return body.request(self._settings), body.cursor
 
-        return await self._page(request, await read(request, self._settings.max_body_bytes, parse))
+        return await self._page(request, *await read(request, self._settings.max_body_bytes, parse))
 
     async def recommend_to_user(
         self,
@@ -109,12 +109,18 @@ class Routes:
         """Answer `GET /v1/recommend/{user_id}`."""
         asked = {"user_id": user_id, "n": n, "scenario": scenario, "query": query, "explain": explain}
         wanted = validate(RecommendBody, asked).request(self._settings, now_ms())
-        return await self._page(request, Page.of(wanted, cursor), MAX_URL_CURSOR)
+        return await self._page(request, wanted, cursor, MAX_URL_CURSOR)
 
-    async def _page(self, request: Request, page: Page, longest: int = MAX_CURSOR) -> Response:
-        answer = await backend_of(request).recommend(page.request)
+    async def _page(
+        self, request: Request, wanted: Wanted, cursor: str | None, longest: int = MAX_CURSOR
+    ) -> Response:
+        backend = backend_of(request)
+        page = backend.cursors.page(wanted, cursor)
+        answer = await backend.recommend(page.request)
         metrics_of(request).degraded(answer.degraded)
-        return answers.json_response(answers.page_answer(answer, page.cursor(answer, longest)))
+        return answers.json_response(
+            answers.page_answer(answer, backend.cursors.following(page, answer, longest))
+        )
 
     async def rank(self, request: Request) -> Response:
         """Answer `POST /v1/rank`."""

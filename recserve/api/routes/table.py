@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.convertors import CONVERTOR_TYPES, StringConvertor, register_url_convertor
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
 from recserve.api import openapi
-from recserve.api.middleware.fast_path import Handler
 from recserve.api.middleware.metrics import metrics
 from recserve.api.routes.items import ItemRoutes
 from recserve.api.routes.recommendations import Routes
@@ -36,11 +40,39 @@ class _AnyIdConvertor(StringConvertor):
     regex = r"[\s\S]+"
 
 
-class _Adder:
-    """Adds routes under one tag."""
+class _PlainRoute(Route):
+    """Route of a handler that takes the request alone, and would wait longer for FastAPI than it takes."""
 
-    def __init__(self, app: FastAPI, tag: str) -> None:
+    def __init__(self, path: str, handler: Callable[[Request], Awaitable[Response]], method: str) -> None:
+        super().__init__(path, self._serve, methods=[method])
+        self.methods = {method}  # without HEAD, as FastAPI's
+        self.app = self._serve
+        self._handler = handler
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Also say which route it is, as FastAPI's do."""
+        match, inner = super().matches(scope)
+        if match is not Match.NONE:
+            inner["route"] = self
+        return match, inner
+
+
+class _Adder:
+    """Adds routes under one tag.
+
+    Args:
+        app: Serves them.
+        documented: Gets what the OpenAPI document says of them.
+        tag: Name of the tag.
+    """
+
+    def __init__(self, app: FastAPI, documented: list[APIRoute], tag: str) -> None:
         self._app = app
+        self._documented = documented
         self._tag = tag
 
     def __call__(
@@ -67,7 +99,7 @@ class _Adder:
             bodies: Model of the body, or several alternatives.
             examples: Example bodies by name, ``_`` for a space.
         """
-        self._app.add_api_route(
+        route = APIRoute(
             path,
             handler,
             methods=[method],
@@ -79,32 +111,29 @@ class _Adder:
             responses=documented,
             openapi_extra=openapi.request_body(*bodies, examples=_named(examples)) if bodies else None,
         )
+        self._documented.append(route)
+        if len(inspect.signature(handler).parameters) > 1:
+            self._app.router.routes.append(route)
+            return
+        self._app.router.routes.append(_PlainRoute(path, handler, method))
 
 
 def _named(examples: Mapping[str, Any]) -> dict[str, Any]:
     return {name.replace("_", " "): value for name, value in examples.items()}
 
 
-def add_routes(app: FastAPI, settings: ApiSettings) -> dict[str, Handler]:
-    """Add all routes.
-
-    Returns:
-        The busiest ones, all of them ``POST``, by path: they have a way past the framework.
-    """
+def add_routes(app: FastAPI, settings: ApiSettings) -> list[APIRoute]:
+    """Add all routes; returns them as the OpenAPI document shows them."""
     if "anyid" not in CONVERTOR_TYPES:
         register_url_convertor("anyid", _AnyIdConvertor())
     routes = Routes(settings)
-    _add_recommendations(_Adder(app, "recommendations"), routes)
-    _add_events(_Adder(app, "events"), routes)
-    _add_items(_Adder(app, "items"), ItemRoutes(settings))
-    _add_users(_Adder(app, "users"), UserRoutes(settings))
-    _add_server(_Adder(app, "server"), routes)
-    return {
-        "/v1/recommend": routes.recommend,
-        "/v1/similar": routes.similar,
-        "/v1/rank": routes.rank,
-        "/v1/events": routes.events,
-    }
+    documented: list[APIRoute] = []
+    _add_recommendations(_Adder(app, documented, "recommendations"), routes)
+    _add_events(_Adder(app, documented, "events"), routes)
+    _add_items(_Adder(app, documented, "items"), ItemRoutes(settings))
+    _add_users(_Adder(app, documented, "users"), UserRoutes(settings))
+    _add_server(_Adder(app, documented, "server"), routes)
+    return documented
 
 
 def _add_recommendations(add: _Adder, routes: Routes) -> None:

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recserve.api.middleware.body import read, validate
-from recserve.api.pagination import after, list_cursor
 from recserve.api.routes.recommendations import Limit, ListCursor, UserId, backend_of
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.write_request import MergeBody, UserPatchesBody, UsersBody
@@ -56,9 +55,10 @@ class UserRoutes:
 
     async def list_users(self, request: Request, limit: Limit = 100, cursor: ListCursor = None) -> Response:
         """Answer `GET /v1/users`."""
-        found = await backend_of(request).list_users(after(_LIST, cursor), limit + 1)
+        backend = backend_of(request)
+        found = await backend.list_users(backend.cursors.after(_LIST, cursor), limit + 1)
         # One more than asked for tells whether there is another page.
-        following = list_cursor(_LIST, found[limit - 1].user_id) if len(found) > limit else None
+        following = backend.cursors.of_list(_LIST, found[limit - 1].user_id) if len(found) > limit else None
         listed = [answers.user_answer(user) for user in found[:limit]]
         return answers.json_response({"users": listed, "cursor": following})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -87,17 +87,6 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    # Models inside, by field name: to name the valid fields beside an unknown one.
-    nested: ClassVar[dict[str, type[BaseModel]]] = {}
-
-    @classmethod
-    def known_fields(cls, location: Iterable[int | str]) -> list[str]:
-        """Valid fields of the object at a location of a validation error."""
-        model: type[BaseModel] = cls
-        for part in location:
-            model = cls.nested.get(str(part), model)
-        return [field.alias or name for name, field in model.model_fields.items()]
-
 
 def _as_step(value: object) -> object:
     """A bare item id is a step of type ``view``."""
@@ -169,8 +158,6 @@ class _Selection(_Question):
 
 class _Personal(_Question):
     """Questions of somebody, known or not."""
-
-    nested: ClassVar[dict[str, type[BaseModel]]] = {"session": SessionStep}
 
     user_id: Identifier | None = Field(
         None, description="A user; one that is not known yet is welcome.", examples=["42"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from recserve.api.schemas.recommend_request import (
     MAX_LIST,
@@ -67,8 +67,6 @@ class EventBody(Body):
 class EventBatchBody(Body):
     """Many events in one call: all are stored, or none."""
 
-    nested: ClassVar[dict[str, type[BaseModel]]] = {"events": EventBody}
-
     events: list[EventBody] = Field(
         min_length=1, max_length=MAX_LIST, description="Up to 10,000 events, in any order of time."
     )
@@ -103,8 +101,6 @@ class ItemBody(Body):
 class ItemsBody(Body):
     """Items to add or to replace."""
 
-    nested: ClassVar[dict[str, type[BaseModel]]] = {"items": ItemBody}
-
     items: list[ItemBody] = Field(
         min_length=1, max_length=MAX_LIST, description="Up to 10,000 items; of equal ids the last one counts."
     )
@@ -136,8 +132,6 @@ class ItemPatchBody(Body):
 
 class ItemPatchesBody(Body):
     """Changes of items."""
-
-    nested: ClassVar[dict[str, type[BaseModel]]] = {"items": ItemPatchBody}
 
     items: list[ItemPatchBody] = Field(
         min_length=1, max_length=MAX_LIST, description="Up to 10,000 changes, made in this order."
@@ -174,8 +168,6 @@ class UserBody(Body):
 class UsersBody(Body):
     """Profiles to add or to replace."""
 
-    nested: ClassVar[dict[str, type[BaseModel]]] = {"users": UserBody}
-
     users: list[UserBody] = Field(
         min_length=1, max_length=MAX_LIST, description="Up to 10,000 users; of equal ids the last one counts."
     )
@@ -202,8 +194,6 @@ class UserPatchBody(Body):
 
 class UserPatchesBody(Body):
     """Changes of profiles."""
-
-    nested: ClassVar[dict[str, type[BaseModel]]] = {"users": UserPatchBody}
 
     users: list[UserPatchBody] = Field(
         min_length=1, max_length=MAX_LIST, description="Up to 10,000 changes, made in this order."

@@ -140,7 +140,7 @@ def tune_command(
 
 
 def _summary(result: Result) -> None:
-    from recserve.training.tuning.report import verdict
+    from recserve.training.tuning.results import verdict
 
     trial = f"trial {result.challenger.number}"
     table = Table("window", "configured", trial, "difference", "95% interval", title="nDCG@10")

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from recserve.data.entities import User
 from recserve.plugin.protocols import ExpiringFilter
 from recserve.serving.request import Recommendation, RecommendedItem, Request
 from recserve.serving.scenario import Scenario
 from recserve.serving.state.live_catalogue import CatalogueView
-from recserve.serving.state.lru import Lru
 from recserve.store import History, key_of
 
 Key = tuple[str | None, Hashable]
@@ -54,7 +56,8 @@ class ResultCache:
 
     def __init__(self, size: int = 0, seconds: float = 60.0) -> None:
         self._seconds = seconds
-        self._kept: Lru[Key, CachedResult] | None = Lru(size) if size else None
+        self._kept: LRUCache[Key, CachedResult] | None = LRUCache(size) if size else None
+        self._lock = threading.Lock()
         self._view: CatalogueView | None = None
         self.forgotten = 0
         """How often somebody was forgotten: an answer that was begun before may be about that person."""
@@ -93,10 +96,11 @@ class ResultCache:
         """
         if self._kept is None or key is None:
             return None
-        if view is not self._view:
-            self._kept.clear()
-            self._view = view
-        answered = self._kept.get(key)
+        with self._lock:
+            if view is not self._view:
+                self._kept.clear()
+                self._view = view
+            answered = self._kept.get(key)
         return answered if answered is not None and now < answered.until else None
 
     def put(
@@ -124,17 +128,23 @@ class ResultCache:
         # Not all at the same moment: what was made at once would have to be made anew at once.
         until = now + int(self._lasting(scenario) * 1000 * random.uniform(_SOONEST, 1.0))
         until = min([until, *expiries[expiries > now].tolist()])
-        self._kept.put(key, CachedResult(answer.items, answer.left_out, until))
+        with self._lock:
+            self._kept[key] = CachedResult(answer.items, answer.left_out, until)
 
     def forget(self, user_key: bytes) -> None:
         """Forget a user, given as the digest of the id."""
         self.forgotten += 1
-        if self._kept is not None:
-            self._kept.drop_where(lambda key: key[0] is not None and key_of(key[0]) == user_key)
+        if self._kept is None:
+            return
+        with self._lock:
+            theirs = [key for key in self._kept if key[0] is not None and key_of(key[0]) == user_key]
+            for key in theirs:
+                del self._kept[key]
 
     def users(self) -> set[str | None]:
         """Whose answers are kept, for those who want to look."""
-        return set() if self._kept is None else {key[0] for key in self._kept.held()}
+        with self._lock:
+            return {key[0] for key in self._kept or ()}
 
     def _lasting(self, scenario: Scenario) -> float:
         """Seconds that an answer holds: not beyond the moment at which a filter's mask is made anew."""

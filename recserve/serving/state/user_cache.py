@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+from cachetools import LRUCache
 
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import EventType, User
 from recserve.serving.state.live_catalogue import CatalogueView
-from recserve.serving.state.lru import Lru
 from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.user_events import UserEvents
 from recserve.store import Changes, History, Position, key_of
@@ -80,8 +82,10 @@ class UserCache:
 
     def __init__(self, repeats: ResultCache | None = None, budget: int = REMEMBERED_EVENTS) -> None:
         self.repeats = repeats or ResultCache()
-        self._people: Lru[bytes, UserState] = Lru(budget, lambda person: 1 + len(person.history.events))
-        self._lock = threading.Lock()
+        self._people: LRUCache[bytes, UserState] = LRUCache(
+            budget, lambda person: 1 + len(person.history.events)
+        )
+        self._lock = threading.RLock()
         self._position: Position | None = None
         self._generation = 1
         self.deletions: int | None = None
@@ -128,13 +132,19 @@ class UserCache:
                 person = UserState()
             # If others followed further meanwhile, this one may be among those who changed.
             person._held = self._generation if position is not None and position == self._position else 0
-            self._people.put(key_of(user_id), person)
+            key = key_of(user_id)
+            self._people.pop(key, None)
+            with suppress(ValueError):  # of a user with more events than the whole budget
+                self._people[key] = person
 
     def get(self, user_id: str) -> UserState:
         """What is known of a user."""
-        return self._people.get(key_of(user_id)) or UNKNOWN_USER
+        key = key_of(user_id)
+        with self._lock:
+            return self._people.get(key) or UNKNOWN_USER
 
     def forget(self, user_key: bytes) -> None:
         """Remove a user, given as the digest of the id."""
-        self._people.drop(user_key)
+        with self._lock:
+            self._people.pop(user_key, None)
         self.repeats.forget(user_key)

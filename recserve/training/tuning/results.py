@@ -1,12 +1,21 @@
-"""What a study found: the best trial, compared with the configuration it started from."""
+"""What a study found: the best trial beside the configured values, and which parameters mattered."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recserve.evaluation import Interval
-from recserve.training.tuning.log import StudyRecord, TrialRecord
+from recserve.training.tuning.log import StudyRecord, TrialRecord, TrialState
+from recserve.training.tuning.space import Dimension
+
+FEWEST = 8
+"""Complete trials below which nothing can be said."""
+_GROUPS = 3
 
 
 @dataclass(frozen=True)
@@ -52,3 +61,66 @@ class Result:
     def default_is_best(self) -> bool:
         """Whether no trial beat the configured values."""
         return self.best.number == 0
+
+
+def verdict(result: Result) -> str:
+    """One sentence: whether tuning paid, going by the test window where it was measured."""
+    if result.challenger.number == 0:
+        return "No other trial is complete."
+    judged, window = (result.validation, "validation") if result.test is None else (result.test, "test")
+    difference = judged.difference
+    shown = f"{difference.mean:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})"
+    trial, where = f"Trial {result.challenger.number}", f"on the {window} window"
+    if result.default_is_best:
+        return f"No trial beat the configured values; the closest is {trial.lower()}, {where}: {shown}."
+    if difference.low > 0:
+        return f"{trial} beats the configured values {where} by {shown}."
+    if difference.high < 0:
+        return f"{trial} is worse than the configured values {where}: {shown}."
+    return f"{trial} and the configured values cannot be told apart {where}: {shown}."
+
+
+def importances(trials: Sequence[TrialRecord], dimensions: Sequence[Dimension]) -> dict[str, float]:
+    """The share of the variance of scores that each parameter explains by itself.
+
+    Values of a parameter are put into up to three groups of equal size (None, or each choice, is a group of
+    its own), and the correlation ratio of scores and groups is taken, corrected for what chance alone
+    explains (epsilon squared, Kelley 1935). Effects that two parameters only have together are not seen.
+
+    Returns:
+        Share by name, from 0 to 1, largest first; empty with fewer than 8 complete trials.
+    """
+    complete = [one for one in trials if one.state is TrialState.COMPLETE and one.score is not None]
+    if len(complete) < FEWEST:
+        return {}
+    scores = np.array([one.score for one in complete], dtype=np.float64)
+    found = {
+        one.name: _explained(scores, _groups([trial.values for trial in complete], one)) for one in dimensions
+    }
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def _groups(values: Sequence[Mapping[str, Any]], dimension: Dimension) -> NDArray[np.int64]:
+    """Group number of each trial."""
+    chosen = [one.get(dimension.name) for one in values]
+    if dimension.choices:
+        return np.array([dimension.choices.index(one) for one in chosen], dtype=np.int64)
+    groups = np.zeros(len(chosen), dtype=np.int64)
+    known = np.array([one is not None for one in chosen])
+    numbers = np.array([one for one in chosen if one is not None], dtype=np.float64)
+    if len(numbers):
+        edges = np.unique(np.quantile(numbers, np.arange(1, _GROUPS) / _GROUPS))
+        groups[known] = 1 + np.searchsorted(edges, numbers, side="right")
+    return groups
+
+
+def _explained(scores: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
+    """Epsilon squared of scores by group, at least 0."""
+    total = float(((scores - scores.mean()) ** 2).sum())
+    kinds, place = np.unique(groups, return_inverse=True)
+    if total <= 0 or len(kinds) < 2 or len(kinds) >= len(scores):
+        return 0.0
+    means = np.bincount(place, weights=scores) / np.bincount(place)
+    within = float(((scores - means[place]) ** 2).sum())
+    corrected = 1.0 - (within / (len(scores) - len(kinds))) / (total / (len(scores) - 1))
+    return max(0.0, corrected)

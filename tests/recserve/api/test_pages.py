@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
+import secrets
+import string
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from itsdangerous import URLSafeSerializer
 
-from recserve.api.pagination import (
-    MAX_DECODED,
-    MAX_SHOWN,
-    MAX_URL_CURSOR,
-    Page,
-    after,
-    list_cursor,
-)
+from recserve.api.pagination import MAX_CURSOR, MAX_SHOWN, MAX_URL_CURSOR, Cursors
 from recserve.errors import InvalidRequestError
 from recserve.serving.request import Recommendation, RecommendedItem, Request, SessionEvent
 
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40)
+CURSORS = Cursors("a secret")
 
 
 def answer_of(ids: list[str]) -> Recommendation:
@@ -37,8 +31,8 @@ def walk(request: Request, *answers: list[str]) -> str | None:
     """The cursor after some pages."""
     cursor: str | None = None
     for ids in answers:
-        page = Page.of(replace(request, n=len(ids)), cursor)
-        cursor = page.cursor(answer_of(ids))
+        page = CURSORS.page(replace(request, n=len(ids)), cursor)
+        cursor = CURSORS.following(page, answer_of(ids))
         assert cursor is not None
     return cursor
 
@@ -46,7 +40,7 @@ def walk(request: Request, *answers: list[str]) -> str | None:
 def shown_by(cursor: str) -> tuple[str, ...] | None:
     """What a cursor says was shown, None if it is refused."""
     try:
-        return Page.of(Request(), cursor).shown
+        return CURSORS.page(Request(), cursor).shown
     except InvalidRequestError:
         return None
 
@@ -56,68 +50,52 @@ class TestCursors:
     def test_they_carry_what_was_shown(self, ids: list[str], size: int) -> None:
         request = Request(user_id="ada", exclude=("mine",))
         cursor = walk(request, *(ids[start : start + size] for start in range(0, len(ids), size)))
-        page = Page.of(request, cursor)
+        page = CURSORS.page(request, cursor)
         assert page.request.exclude == ("mine", *ids)
         assert page.request.offset == len(ids)
         assert replace(page.request, exclude=request.exclude, offset=0) == request
 
     @given(st.lists(IDS, min_size=1, max_size=200, unique=True), st.data())
-    def test_damage_is_noticed(self, ids: list[str], data: st.DataObject) -> None:
+    def test_what_was_altered_is_refused(self, ids: list[str], data: st.DataObject) -> None:
         cursor = walk(Request(), ids)
         assert cursor is not None
-        raw = bytearray(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        where = data.draw(st.integers(0, len(raw) - 1))
-        raw[where] ^= data.draw(st.integers(1, 255))
-        # A few bits at the end of a compressed stream mean nothing.
-        assert shown_by(base64.urlsafe_b64encode(raw).decode()) in (None, tuple(ids))
-        cut = data.draw(st.integers(0, len(cursor) - 1))
-        with pytest.raises(InvalidRequestError):
-            Page.of(Request(), cursor[:cut])
+        where = data.draw(st.integers(0, len(cursor) - 1))
+        letter = data.draw(st.sampled_from(string.ascii_letters + string.digits + "-_."))
+        altered = cursor[:where] + letter + cursor[where + 1 :]
+        # A few bits at the end of base64 mean nothing.
+        assert shown_by(altered) in (None, tuple(ids))
+        assert shown_by(cursor[: data.draw(st.integers(0, len(cursor) - 1))]) is None
+
+    def test_what_another_store_signed_is_refused(self) -> None:
+        ids = ["1", "2"]
+        page = CURSORS.page(Request(n=2), None)
+        assert shown_by(Cursors("a secret").following(page, answer_of(ids)) or "") == ("1", "2")
+        assert shown_by(Cursors("another secret").following(page, answer_of(ids)) or "") is None
 
     @given(st.text(max_size=100))
     def test_anything_else_is_refused(self, text: str) -> None:
         with pytest.raises(InvalidRequestError):
-            Page.of(Request(), text)
+            CURSORS.page(Request(), text)
         with pytest.raises(InvalidRequestError):
-            after("items", text)
+            CURSORS.after("items", text)
 
-    @pytest.mark.parametrize(
-        "content",
-        [
-            None,
-            [],
-            ["r"],
-            ["r", "x", "y"],
-            ["r", 1, []],
-            ["r", "x", [1]],
-            ["items", "a"],
-            {"r": "x"},
-            "r",
-            ["r", "x", [], []],
-        ],
-    )
-    def test_well_made_cursors_of_another_shape_are_refused(self, content: Any) -> None:
-        text = orjson.dumps(content)
-        made = base64.urlsafe_b64encode(b"\x01" + zlib.crc32(text).to_bytes(4, "big") + text).decode()
+    @pytest.mark.parametrize("content", [["r", "x", []], ["items", "a"], None, {"r": "x"}])
+    def test_what_was_signed_for_something_else_is_refused(self, content: Any) -> None:
         with pytest.raises(InvalidRequestError):
-            Page.of(Request(), made)
-
-    def test_unpacking_is_bounded(self) -> None:
-        bomb = zlib.compress(b" " * 50_000_000)
-        made = base64.urlsafe_b64encode(b"\x02\x00\x00\x00\x00" + bomb).decode()
-        with pytest.raises(InvalidRequestError):
-            Page.of(Request(), made)
+            CURSORS.page(Request(), URLSafeSerializer("a secret", salt="other").dumps(content))
 
     def test_no_page_follows_beyond_the_bounds(self) -> None:
         ids = [str(n) for n in range(MAX_SHOWN)]
         cursor = walk(Request(), ids)
-        page = Page.of(Request(n=1), cursor)
-        assert page.cursor(answer_of(["one more"])) is None
-        assert Page.of(Request(n=4), None).cursor(answer_of([c * (MAX_DECODED // 4) for c in "abcd"])) is None
+        page = CURSORS.page(Request(n=1), cursor)
+        assert CURSORS.following(page, answer_of(["one more"])) is None
+        long = [secrets.token_urlsafe(MAX_CURSOR // 4) for _ in range(4)]
+        assert CURSORS.following(CURSORS.page(Request(n=4), None), answer_of(long)) is None
 
     def test_a_short_page_is_the_last(self) -> None:
-        assert Page.of(Request(n=3), None).cursor(answer_of(["1", "2"])) is None
-        assert Page.of(Request(n=3), None).cursor(answer_of([])) is None
+        page = CURSORS.page(Request(n=3), None)
+        assert CURSORS.following(page, answer_of(["1", "2"])) is None
+        assert CURSORS.following(page, answer_of([])) is None
 
     @pytest.mark.parametrize(
         "change",
@@ -150,17 +128,17 @@ class TestCursors:
             exclude=("6",),
             filter={"big": 2**70, "since": 1990},
         )
-        assert Page.of(same, cursor).shown == ("1", "2")
+        assert CURSORS.page(same, cursor).shown == ("1", "2")
         with pytest.raises(InvalidRequestError) as caught:
-            Page.of(replace(request, **change), cursor)
+            CURSORS.page(replace(request, **change), cursor)
         assert "another recommendation" in caught.value.message
         assert caught.value.field == "cursor"
 
     @given(IDS)
     def test_lists_go_on_after_any_id(self, last: str) -> None:
-        assert after("items", list_cursor("items", last)) == last
+        assert CURSORS.after("items", CURSORS.of_list("items", last)) == last
         with pytest.raises(InvalidRequestError):
-            after("users", list_cursor("items", last))
+            CURSORS.after("users", CURSORS.of_list("items", last))
 
 
 def ids_of(answer: dict[str, Any]) -> list[str]:
@@ -252,11 +230,11 @@ class TestByUrl:
 
     def test_cursors_that_no_url_can_hold_are_not_given(self) -> None:
         ids = [f"{n:04x}{hash(n * 7919) & 0xFFFFFFFF:08x}" for n in range(1500)]
-        page = Page.of(Request(n=len(ids)), None)
-        long = page.cursor(answer_of(ids))
+        page = CURSORS.page(Request(n=len(ids)), None)
+        long = CURSORS.following(page, answer_of(ids))
         assert long is not None
         assert len(long) > MAX_URL_CURSOR
-        assert page.cursor(answer_of(ids), MAX_URL_CURSOR) is None
+        assert CURSORS.following(page, answer_of(ids), MAX_URL_CURSOR) is None
 
 
 MOVIE_IDS = ["1", "2", "6", "32", "47", "50", "110", "150", "260", "296", "318", "356", "480", "589", "1196"]

@@ -16,6 +16,7 @@ import pytest
 import recserve
 from recserve import Event, Item
 from recserve.api import ApiSettings, Readiness, create_app
+from recserve.api.pagination import Cursors
 from recserve.api.schemas.about import AboutAnswer, PluginsAnswer, ReadyAnswer
 from recserve.api.schemas.responses import ErrorAnswer, HistoryAnswer, ItemAnswer, dumps
 from recserve.config import Config
@@ -275,6 +276,8 @@ def test_a_broken_store_refuses_writes_but_not_recommendations(served: Any) -> N
 
 class Faulty:
     """A backend that fails as told."""
+
+    cursors = Cursors("secret")
 
     def __init__(self, error: Exception) -> None:
         self._error = error

@@ -54,3 +54,13 @@ def test_the_audit_log_is_newest_first(store: Store) -> None:
 
 def test_secrets_do_not_show(store: Store) -> None:
     assert KEY.secret_hash not in repr(KEY)
+
+
+def test_a_secret_is_made_once_for_all_who_open_the_store(open_again: Callable[[], Store]) -> None:
+    store, other = open_again(), open_again()
+    secret = store.secret("cursors")
+    assert len(secret) == 64
+    assert other.secret("cursors") == secret
+    assert other.secret("tokens") not in (secret, "")
+    other.close()
+    assert open_again().secret("cursors") == secret

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recserve import BundleError, FloatArray, Int32Array, top_k
+from recserve import BundleError, FloatArray, Int32Array, read_array, read_item_lists, top_k
 
 KEPT_FILE = "kept.npy"
 WEIGHTS_FILE = "weights.npy"
@@ -95,18 +95,13 @@ class DenseModel:
         Raises:
             BundleError: A file is missing, damaged, or made for another catalogue.
         """
-        kept = _read(directory / KEPT_FILE, np.dtype(np.bool_), 1)
-        if len(kept) != n_items:
-            raise BundleError(
-                f"{directory / KEPT_FILE} was made for {len(kept)} items, but the catalogue has {n_items}"
-            )
-        weights = _read(directory / WEIGHTS_FILE, np.dtype(dtype), 3)
+        kept = read_array(directory / KEPT_FILE, np.bool_, (n_items,))
         m = int(kept.sum())
-        if weights.shape != (1, m, m):
-            raise BundleError(f"{directory / WEIGHTS_FILE} does not hold weights of {m} items")
+        weights = read_array(directory / WEIGHTS_FILE, dtype, (1, m, m))[0]
         for start in range(0, m, _ROWS_AT_A_TIME):
-            _refuse_infinite(weights[0, start : start + _ROWS_AT_A_TIME], directory)
-        return cls(np.array(kept), weights[0])
+            if not np.isfinite(weights[start : start + _ROWS_AT_A_TIME]).all():
+                raise BundleError(f"{directory / WEIGHTS_FILE} holds values that are not finite")
+        return cls(np.array(kept), weights)
 
 
 class SparseModel:
@@ -174,33 +169,6 @@ class SparseModel:
         Raises:
             BundleError: A file is missing, damaged, or made for another catalogue.
         """
-        sources = _read(directory / SOURCES_FILE, np.dtype(np.int32), 2)
-        weights = _read(directory / WEIGHTS_FILE, np.dtype(np.float32), 2)
-        if len(sources) != n_items:
-            raise BundleError(
-                f"{directory / SOURCES_FILE} was made for {len(sources)} items, "
-                f"but the catalogue has {n_items}"
-            )
-        if sources.size and not (int(sources.min()) >= -1 and int(sources.max()) < n_items):
-            raise BundleError(f"{directory / SOURCES_FILE} names items outside the catalogue")
-        if weights.shape != sources.shape:
-            raise BundleError(
-                f"{directory / WEIGHTS_FILE} does not belong to {SOURCES_FILE}: the shapes differ"
-            )
-        _refuse_infinite(weights, directory)
-        return cls(sources, weights)
-
-
-def _refuse_infinite(weights: NDArray[Any], directory: Path) -> None:
-    if not np.isfinite(weights).all():
-        raise BundleError(f"{directory / WEIGHTS_FILE} holds values that are not finite")
-
-
-def _read(path: Path, dtype: np.dtype[Any], ndim: int) -> NDArray[Any]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
-        raise BundleError(f"{path} does not hold a {ndim}-dimensional array of {dtype}")
-    return array
+        return cls(
+            *read_item_lists(directory / SOURCES_FILE, directory / WEIGHTS_FILE, n_items, lists=n_items)
+        )

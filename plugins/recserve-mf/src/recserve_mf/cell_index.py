@@ -14,13 +14,13 @@ because of the index.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
+from cachetools import LRUCache
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -92,7 +92,7 @@ class CellIndex:
         self.efforts = efforts
         self._norms = norms
         self._runs = Runs.of(cells.starts, norms)
-        self._masks: OrderedDict[int, tuple[BoolArray, BoolArray, Int64Array]] = OrderedDict()
+        self._masks: LRUCache[int, tuple[BoolArray, BoolArray, Int64Array]] = LRUCache(_KEPT_MASKS)
         self._lock = Lock()
 
     @classmethod
@@ -272,14 +272,11 @@ class CellIndex:
         with self._lock:
             known = self._masks.get(id(allowed))
             if known is not None and known[0] is allowed:
-                self._masks.move_to_end(id(allowed))
                 return known[1], known[2]
         mask = allowed[self.rows]
         counts = np.add.reduceat(mask, self._runs.starts, dtype=np.int64) if len(mask) else self._runs.sizes
         with self._lock:
             self._masks[id(allowed)] = (allowed, mask, counts)
-            if len(self._masks) > _KEPT_MASKS:
-                self._masks.popitem(last=False)
         return mask, counts
 
     def _exact_places(

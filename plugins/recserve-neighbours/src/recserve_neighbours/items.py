@@ -10,7 +10,6 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from recserve import (
-    BundleError,
     Catalogue,
     Dataset,
     FitContext,
@@ -20,11 +19,11 @@ from recserve import (
     Retrieved,
     in_parts,
     mask_scores,
+    read_item_lists,
     taste_vectors,
     top_k,
 )
 from recserve_neighbours.parameters import ItemKnnParams
-from recserve_neighbours.storage import read_lists
 from recserve_neighbours.weighting import Weighting, norms
 
 NEIGHBOURS_FILE = "neighbours.npy"
@@ -69,13 +68,9 @@ class ItemKnnRetriever:
         Raises:
             BundleError: A file is missing, damaged, or made for another catalogue.
         """
-        rows, values = read_lists(directory, NEIGHBOURS_FILE, SIMILARITIES_FILE, self._n_items)
-        if len(rows) != self._n_items:
-            raise BundleError(
-                f"{directory / NEIGHBOURS_FILE} was made for {len(rows)} items, "
-                f"but the catalogue has {self._n_items}"
-            )
-        self._use(rows, values)
+        n_items = self._n_items
+        files = directory / NEIGHBOURS_FILE, directory / SIMILARITIES_FILE
+        self._use(*read_item_lists(*files, n_items, lists=n_items, lowest=0.0))
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
         """Up to ``k`` items for each query, best first, with the items they rest on."""

@@ -22,12 +22,12 @@ from recserve import (
     best_contributors,
     in_parts,
     mask_scores,
+    read_item_lists,
     taste_vectors,
     top_k,
 )
 from recserve_neighbours.groups import pooled
 from recserve_neighbours.parameters import UserKnnParams, why_not_kept
-from recserve_neighbours.storage import read_lists
 from recserve_neighbours.weighting import Weighting, norms
 
 ITEMS_FILE = "group_items.npy"
@@ -93,7 +93,9 @@ class UserKnnRetriever:
         Raises:
             BundleError: A file is missing, damaged, or made for another catalogue.
         """
-        items, values = read_lists(directory, ITEMS_FILE, LIKES_FILE, self._n_items)
+        items, values = read_item_lists(
+            directory / ITEMS_FILE, directory / LIKES_FILE, self._n_items, lowest=0.0
+        )
         owners, places = np.nonzero(items >= 0)
         likes = csr_array(
             (values[owners, places], (owners, items[owners, places])), shape=(len(items), self._n_items)

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import BundleError, Catalogue, Dataset, FitContext, FloatArray, Int32Array, Queries, Retrieved
+from recserve import (
+    BundleError,
+    Catalogue,
+    Dataset,
+    FitContext,
+    FloatArray,
+    Int32Array,
+    Queries,
+    Retrieved,
+    read_array,
+)
 
 ORDER_FILE = "order.npy"
 SCORES_FILE = "scores.npy"
@@ -72,8 +82,8 @@ class PopularityRetriever:
         Raises:
             BundleError: A file is missing, damaged, or made for another catalogue.
         """
-        order = _read(directory / ORDER_FILE, np.dtype(np.int32), self._n_items)
-        scores = _read(directory / SCORES_FILE, np.dtype(np.float32), self._n_items)
+        order = read_array(directory / ORDER_FILE, np.int32, (self._n_items,))
+        scores = read_array(directory / SCORES_FILE, np.float32, (self._n_items,))
         if not _is_ranking(order):
             raise BundleError(f"{directory / ORDER_FILE} is not a ranking of all items")
         if not np.isfinite(scores).all() or (scores[1:] > scores[:-1]).any():
@@ -142,17 +152,3 @@ def _is_ranking(order: Int32Array) -> bool:
     ranked = np.zeros(len(order), dtype=np.bool_)
     ranked[order] = True
     return bool(ranked.all())
-
-
-def _read(path: Path, dtype: np.dtype[Any], n_items: int) -> NDArray[Any]:
-    """A memory-mapped array, so that processes share one copy."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
-        raise BundleError(f"{path} does not hold a list of {dtype}")
-    if len(array) != n_items:
-        raise BundleError(f"{path} was made for {len(array)} items, but the catalogue has {n_items}")
-    # A plain array: slices of `np.memmap` cost more.
-    return array.view(np.ndarray)

@@ -1,6 +1,8 @@
-"""API keys and the audit log."""
+"""API keys, secrets and the audit log."""
 
 from __future__ import annotations
+
+import secrets
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -9,7 +11,7 @@ from recserve.store.records import ApiKey, AuditEntry
 from recserve.store.sql.queries.counters import hold, raise_counter
 from recserve.store.sql.queries.rows import api_key_of, api_key_row, audit_of, audit_row
 from recserve.store.sql.queries.statements import insert_new
-from recserve.store.sql.schema import api_keys, audit
+from recserve.store.sql.schema import api_keys, audit, meta
 from recserve.store.sql.tables.base import Part
 
 
@@ -54,6 +56,17 @@ class AccessPart(Part):
                 return True
             known = select(api_keys.c.key_id).where(api_keys.c.key_id == key_id)
             return connection.execute(known).first() is not None
+
+        return self._writer.run(work)
+
+    def secret(self, name: str) -> str:
+        """See :meth:`AccessStore.secret`."""
+        row = {"name": f"secret:{name}", "value": secrets.token_hex(32)}
+        query = select(meta.c.value).where(meta.c.name == row["name"])
+
+        def work(connection: Connection) -> str:
+            insert_new(connection, meta, [row])
+            return str(connection.execute(query).scalar_one())
 
         return self._writer.run(work)
 

@@ -68,6 +68,16 @@ def test_who_is_served_longest_ago_is_forgotten_first_and_who_asks_to_be_at_once
     assert known.get("d") is UNKNOWN_USER
 
 
+def test_a_user_with_more_events_than_the_whole_budget_is_not_held() -> None:
+    known = UserCache(budget=4)
+    few = UserState(History.of([(1, Event("few", "i1", "view", 0))]))
+    for user in ("few", "many"):
+        known.put(user, few)
+    known.put("many", UserState(History.of([(n, Event("many", "i1", "view", n)) for n in range(9)])))
+    assert known.get("many") is UNKNOWN_USER
+    assert known.get("few") is few
+
+
 def test_a_new_profile_is_a_new_person_with_the_same_steps() -> None:
     person = UserState(History.of([(1, Event("u", "i3", "view", 0))]))
     steps = person.steps(VIEW, DEFAULT_EVENT_TYPES)
