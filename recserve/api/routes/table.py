@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.convertors import CONVERTOR_TYPES, StringConvertor, register_url_convertor
 from starlette.requests import Request
@@ -24,6 +24,8 @@ from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas import write_request as writes
 from recserve.api.settings import ApiSettings
+from recserve.config import nearest
+from recserve.errors import InvalidRequestError
 
 TAGS = [
     {"name": "recommendations", "description": "Ask for items."},
@@ -50,7 +52,10 @@ class _PlainRoute(Route):
         self._handler = handler
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._handler(Request(scope, receive, send))
+        request = Request(scope, receive, send)
+        if scope["query_string"]:
+            _refuse_others(request, ())
+        response = await self._handler(request)
         await response(scope, receive, send)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -59,6 +64,28 @@ class _PlainRoute(Route):
         if match is not Match.NONE:
             inner["route"] = self
         return match, inner
+
+
+def _refuse_others(request: Request, known: Collection[str]) -> None:
+    """Refuse query parameters that a route does not have: a misspelt one must not be passed over.
+
+    Raises:
+        InvalidRequestError: There is one.
+    """
+    for name in request.query_params:
+        if name not in known:
+            shown = name[:80]
+            hint = nearest(shown, known) or " (there are none)"
+            raise InvalidRequestError(f"unknown query parameter {shown!r}{hint}", field=shown)
+
+
+def _only(known: Collection[str]) -> Any:
+    """:func:`_refuse_others` as a dependency of FastAPI's."""
+
+    def check(request: Request) -> None:
+        _refuse_others(request, known)
+
+    return Depends(check)
 
 
 class _Adder:
@@ -99,6 +126,8 @@ class _Adder:
             bodies: Model of the body, or several alternatives.
             examples: Example bodies by name, ``_`` for a space.
         """
+        names = set(inspect.signature(handler).parameters) - {"request"}
+        in_path = {name for name in names if f"{{{name}" in path}
         route = APIRoute(
             path,
             handler,
@@ -109,10 +138,11 @@ class _Adder:
             operation_id=handler.__name__,
             response_model=None,
             responses=documented,
+            dependencies=[_only(names - in_path)],
             openapi_extra=openapi.request_body(*bodies, examples=_named(examples)) if bodies else None,
         )
         self._documented.append(route)
-        if len(inspect.signature(handler).parameters) > 1:
+        if names:
             self._app.router.routes.append(route)
             return
         self._app.router.routes.append(_PlainRoute(path, handler, method))

@@ -204,3 +204,18 @@ def test_blank_query_is_no_query(shared: Any, query: str) -> None:
 @pytest.mark.parametrize("user", ["x" * 10_000, "🦊" * 10_000, "it's \"quoted\" / slashed \\ 'so'", "\n"])
 def test_strange_user_ids_are_fine(shared: Any, user: str) -> None:
     assert len(ids(shared.post("/v1/recommend", {"user_id": user}))) == 10
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "message"),
+    [
+        ("GET", "/v1/recommend/1?m=3", "unknown query parameter 'm'; did you mean 'n'? (known: "),
+        ("GET", "/v1/users/1/history?limt=3", "unknown query parameter 'limt'; did you mean 'limit'?"),
+        ("GET", "/v1/about?verbose=1", "unknown query parameter 'verbose' (there are none)"),
+        ("POST", "/v1/recommend?n=3", "unknown query parameter 'n' (there are none)"),
+    ],
+)
+def test_unknown_query_parameters_are_refused(shared: Any, method: str, path: str, message: str) -> None:
+    response = shared.call(method, path, json={} if method == "POST" else None)
+    assert response.status_code == 422, response.text
+    assert response.json()["error"]["message"].startswith(message)
