@@ -209,7 +209,11 @@ def test_strange_user_ids_are_fine(shared: Any, user: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "message"),
     [
-        ("GET", "/v1/recommend/1?m=3", "unknown query parameter 'm'; did you mean 'n'? (known: "),
+        (
+            "GET",
+            "/v1/recommend/1?explan=0",
+            "unknown query parameter 'explan'; did you mean 'explain'? (known: ",
+        ),
         ("GET", "/v1/users/1/history?limt=3", "unknown query parameter 'limt'; did you mean 'limit'?"),
         ("GET", "/v1/about?verbose=1", "unknown query parameter 'verbose' (there are none)"),
         ("POST", "/v1/recommend?n=3", "unknown query parameter 'n' (there are none)"),
