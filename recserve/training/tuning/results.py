@@ -90,24 +90,25 @@ def importances(trials: Sequence[TrialRecord], dimensions: Sequence[Dimension]) 
     Returns:
         Share by name, from 0 to 1, largest first; empty with fewer than 8 complete trials.
     """
-    complete = [one for one in trials if one.state is TrialState.COMPLETE and one.score is not None]
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.score is not None]
     if len(complete) < FEWEST:
         return {}
-    scores = np.array([one.score for one in complete], dtype=np.float64)
+    scores = np.array([trial.score for trial in complete], dtype=np.float64)
     found = {
-        one.name: _explained(scores, _groups([trial.values for trial in complete], one)) for one in dimensions
+        dimension.name: _explained(scores, _groups([trial.values for trial in complete], dimension))
+        for dimension in dimensions
     }
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
 
 def _groups(values: Sequence[Mapping[str, Any]], dimension: Dimension) -> NDArray[np.int64]:
     """Group number of each trial."""
-    chosen = [one.get(dimension.name) for one in values]
+    chosen = [trial.get(dimension.name) for trial in values]
     if dimension.choices:
-        return np.array([dimension.choices.index(one) for one in chosen], dtype=np.int64)
+        return np.array([dimension.choices.index(value) for value in chosen], dtype=np.int64)
     groups = np.zeros(len(chosen), dtype=np.int64)
-    known = np.array([one is not None for one in chosen])
-    numbers = np.array([one for one in chosen if one is not None], dtype=np.float64)
+    known = np.array([value is not None for value in chosen])
+    numbers = np.array([value for value in chosen if value is not None], dtype=np.float64)
     if len(numbers):
         edges = np.unique(np.quantile(numbers, np.arange(1, _GROUPS) / _GROUPS))
         groups[known] = 1 + np.searchsorted(edges, numbers, side="right")

@@ -208,8 +208,8 @@ class _Search(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
 
 def _frozen(space: Any, record: TrialRecord) -> optuna.trial.FrozenTrial:
     """A trial of an earlier run as Optuna knows it."""
-    recorder = _Recorder(record.point)
-    space.suggest(recorder)
+    chosen = optuna.trial.FixedTrial(dict(record.point))
+    space.suggest(chosen)
     state = {
         TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
         TrialState.STOPPED: optuna.trial.TrialState.PRUNED,
@@ -218,33 +218,10 @@ def _frozen(space: Any, record: TrialRecord) -> optuna.trial.FrozenTrial:
     return optuna.trial.create_trial(
         state=state,
         value=record.score,
-        params=recorder.params,
-        distributions=recorder.distributions,
+        params=chosen.params,
+        distributions=chosen.distributions,
         intermediate_values=dict(record.validations),
     )
-
-
-class _Recorder:
-    """Stands in for a trial: repeats what was chosen and remembers the distributions."""
-
-    def __init__(self, point: Mapping[str, Any]) -> None:
-        self._point = point
-        self.params: dict[str, Any] = {}
-        self.distributions: dict[str, optuna.distributions.BaseDistribution] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._take(name, optuna.distributions.CategoricalDistribution(tuple(choices)))
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        return int(self._take(name, optuna.distributions.IntDistribution(low, high, log=log)))
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        return float(self._take(name, optuna.distributions.FloatDistribution(low, high, log=log)))
-
-    def _take(self, name: str, distribution: optuna.distributions.BaseDistribution) -> Any:
-        self.params[name] = self._point[name]
-        self.distributions[name] = distribution
-        return self._point[name]
 
 
 class _Halving(ASHAScheduler):  # type: ignore[misc]  # Ray ships no types

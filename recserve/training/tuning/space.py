@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from recserve.errors import PluginError
 
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
 AUTO = ".auto"
 """Ends the name of the choice between "the component decides" (None) and a value of one's own."""
 
 Point = Mapping[str, Any]
-
-
-class Suggests(Protocol):
-    """The part of Optuna's trial that a space needs."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of some choices."""
-        ...
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """A whole number, both ends inclusive."""
-        ...
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +77,7 @@ class Dimension:
         whole = int in kinds and float not in kinds
         return cls(name, default, (), low, high, log, whole, optional)
 
-    def suggest(self, trial: Suggests) -> None:
+    def suggest(self, trial: BaseTrial) -> None:
         """Let a trial choose a value."""
         if self.choices:
             trial.suggest_categorical(self.name, self.choices)
@@ -123,7 +110,7 @@ class Space:
 
     dimensions: tuple[Dimension, ...]
 
-    def suggest(self, trial: Suggests) -> None:
+    def suggest(self, trial: BaseTrial) -> None:
         """Let a trial choose all values."""
         for one in self.dimensions:
             one.suggest(trial)
