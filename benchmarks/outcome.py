@@ -75,7 +75,7 @@ def effect_of(fault: Fault, calls: Sequence[Call], until: float) -> Effect:
     return Effect(
         fault=fault.name,
         recovery_s=None if fault.healthy is None else fault.healthy - fault.mending,
-        outage_s=max(call.ended for call in failed) - min(call.started for call in failed) if failed else 0.0,
+        outage_s=max(one.ended for one in failed) - min(one.started for one in failed) if failed else 0.0,
         noticed_s=max(max(bad) - fault.mending, 0.0) if bad else None,
         reads=len(within),
         failed=len(failed),
@@ -115,15 +115,11 @@ def compare(traffic: Traffic, rows: Sequence[tuple[str, Fact]], revisions: dict[
         acknowledged=len(traffic.acknowledged),
         sent=len(traffic.sent),
         stored=len(facts),
-        lost=sorted(
-            event_id for event_id, fact in traffic.acknowledged.items() if facts.get(event_id) != fact
-        ),
-        twice=sorted(event_id for event_id, count in counts.items() if count > 1),
+        lost=sorted(one for one, fact in traffic.acknowledged.items() if facts.get(one) != fact),
+        twice=sorted(one for one, count in counts.items() if count > 1),
         items=len(traffic.item_revisions),
         items_lost=sorted(
-            item_id
-            for item_id, newest in traffic.item_revisions.items()
-            if revisions.get(item_id, -1) < newest
+            one for one, newest in traffic.item_revisions.items() if revisions.get(one, -1) < newest
         ),
     )
 
@@ -141,16 +137,16 @@ def show_calls(traffic: Traffic, restart: Fault | None, console: Console) -> Non
             calls = [one for one in traffic.calls if one.kind == kind and in_restart(one) == apart]
             if not calls:
                 continue
-            other = Counter(f"{call.status} {call.code}" for call in calls if call.status and not call.good)
-            broken = Counter(call.code for call in calls if not call.status)
-            spent = [1000 * (call.ended - call.started) for call in calls if call.good]
+            other = Counter(f"{one.status} {one.code}" for one in calls if one.status and not one.good)
+            broken = Counter(one.code for one in calls if not one.status)
+            spent = [1000 * (one.ended - one.started) for one in calls if one.good]
             table.add_row(
                 kind + label,
                 str(len(calls)),
-                str(sum(call.good for call in calls)),
+                str(sum(one.good for one in calls)),
                 "\n".join(f"{count} x {what}" for what, count in other.most_common()),
                 "\n".join(f"{count} x {what}" for what, count in broken.most_common()),
-                str(sum(bool(call.degraded) for call in calls)),
+                str(sum(bool(one.degraded) for one in calls)),
                 f"{quantile(spent, 0.5):.0f}",
                 f"{quantile(spent, 0.99):.0f}",
             )
@@ -163,21 +159,21 @@ def show_effects(effects: Sequence[Effect], console: Console) -> None:
     """One row a fault."""
     headings = ("fault", "healthy after s", "last noticed s", "reads", "failed", "success")
     table = Table(*headings, "failing for s", "slowest s", "degraded answers")
-    for effect in effects:
+    for one in effects:
         table.add_row(
-            effect.fault,
-            "never" if effect.recovery_s is None else f"{effect.recovery_s:.1f}",
-            "" if effect.noticed_s is None else f"{effect.noticed_s:.1f}",
-            str(effect.reads),
-            str(effect.failed),
-            f"{effect.success:.2%}",
-            f"{effect.outage_s:.1f}" if effect.failed else "",
-            f"{effect.longest_s:.1f}",
-            ", ".join(f"{part} {count}" for part, count in effect.degraded.most_common()),
+            one.fault,
+            "never" if one.recovery_s is None else f"{one.recovery_s:.1f}",
+            "" if one.noticed_s is None else f"{one.noticed_s:.1f}",
+            str(one.reads),
+            str(one.failed),
+            f"{one.success:.2%}",
+            f"{one.outage_s:.1f}" if one.failed else "",
+            f"{one.longest_s:.1f}",
+            ", ".join(f"{part} {count}" for part, count in one.degraded.most_common()),
         )
     console.print(table)
-    stages = [effect for effect in effects if effect.fault.startswith(STAGES)]
-    reads, failed = sum(effect.reads for effect in stages), sum(effect.failed for effect in stages)
+    stages = [one for one in effects if one.fault.startswith(STAGES)]
+    reads, failed = sum(one.reads for one in stages), sum(one.failed for one in stages)
     if reads:
         console.print(f"reads while a stage was down: {1 - failed / reads:.3%} of {reads} successful")
 
@@ -186,7 +182,7 @@ def show_kept(kept: Kept, console: Console) -> None:
     """Acknowledged beside stored."""
     table = Table("writes", "sent", "acknowledged", "stored", "lost", "stored twice")
     events = (kept.sent, kept.acknowledged, kept.stored, len(kept.lost), len(kept.twice))
-    table.add_row("events", *(str(event) for event in events))
+    table.add_row("events", *(str(one) for one in events))
     if kept.items:
         table.add_row("items", "", str(kept.items), "", str(len(kept.items_lost)), "")
     console.print(table)
@@ -200,9 +196,9 @@ def report(traffic: Traffic, faults: Sequence[Fault], kept: Kept, store: str, pa
         f"{traffic.latest:.1f} s late",
         highlight=False,
     )
-    restart = next((fault for fault in faults if fault.name == RESTART), None)
-    ends = [*(fault.started for fault in faults[1:]), float("inf")]
-    effects = [effect_of(fault, traffic.calls, end) for fault, end in zip(faults, ends, strict=True)]
+    restart = next((one for one in faults if one.name == RESTART), None)
+    ends = [*(one.started for one in faults[1:]), float("inf")]
+    effects = [effect_of(one, traffic.calls, end) for one, end in zip(faults, ends, strict=True)]
     show_calls(traffic, restart, console)
     show_effects(effects, console)
     show_kept(kept, console)
@@ -218,10 +214,7 @@ def report(traffic: Traffic, faults: Sequence[Fault], kept: Kept, store: str, pa
         "reads_late_s": traffic.latest,
         "answers_500": errors,
         "rejected": traffic.rejected,
-        "faults": [
-            {**vars(effect), "degraded": dict(effect.degraded), "success": effect.success}
-            for effect in effects
-        ],
+        "faults": [{**vars(one), "degraded": dict(one.degraded), "success": one.success} for one in effects],
         "writes": vars(kept),
         "calls": [_row(call, traffic.calls[0].started) for call in traffic.calls],
     }

@@ -1,4 +1,4 @@
-"""Embedding caches: text vectors by content hash, on disk and in memory.
+"""Text vectors that need not be computed again: a cache on disk and one in memory.
 
 Vectors are keyed by the content of their text, so that retraining encodes only what changed. Nothing
 here knows a model: any :class:`recserve.Encoder` will do.
@@ -56,7 +56,7 @@ class _Segment:
 
 
 class VectorCache:
-    """Disk cache of text vectors, keyed by content hash, for one encoder fingerprint.
+    """Text vectors on disk, keyed by content hash, for one encoder fingerprint.
 
     A folder of immutable segment files (``.npy`` records of key and vector). Each is written under a
     temporary name and renamed, and its name holds its checksum: a torn or altered file is dropped and
@@ -198,9 +198,7 @@ class VectorCache:
         """
         if len(self._segments) <= _MAX_SEGMENTS:
             return
-        by_size = sorted(
-            self._segments.values(), key=lambda candidate: (-len(candidate.records), candidate.path.name)
-        )
+        by_size = sorted(self._segments.values(), key=lambda one: (-len(one.records), one.path.name))
         if 2 * len(by_size[0].records) > len(self):
             by_size = by_size[1:]
         merged = np.concatenate([segment.records for segment in by_size])
@@ -298,7 +296,7 @@ def checked_vectors(vectors: FloatArray, count: int, dimension: int) -> FloatArr
 
 
 class TextVectorCache:
-    """LRU cache of text vectors in memory, in front of an encoder.
+    """The most recently used text vectors in memory, in front of an encoder.
 
     For live encoding while serving; safe to call from several threads. Texts are remembered by their
     hash, so a long text costs no more than a short one.

@@ -1,4 +1,4 @@
-"""Durable files: sha256 and fsync."""
+"""Files that must be durable and unaltered."""
 
 from __future__ import annotations
 

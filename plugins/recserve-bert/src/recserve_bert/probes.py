@@ -91,7 +91,7 @@ _LONG = (
     "这部电影讲述了一个小镇医生在战争年代救助伤员的故事。他失去了家人，却没有放弃希望，"
     "最后在朋友的帮助下找到了失散多年的女儿。",
 )
-PROBES = (*_SHORT, *_CHINESE, *_LONG, *((text + " ") * 5 for text in _LONG))
+PROBES = (*_SHORT, *_CHINESE, *_LONG, *((one + " ") * 5 for one in _LONG))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def judge(vectors: NDArray[np.float32], full: NDArray[np.float32]) -> Verdict:
         full: Of the full model, shape (n, d).
     """
     cosines = np.nan_to_num((vectors * full).sum(axis=1), nan=-1.0)
-    shared = [len(set(near) & set(two)) for near, two in zip(_near(vectors), _near(full), strict=True)]
+    shared = [len(set(one) & set(two)) for one, two in zip(_near(vectors), _near(full), strict=True)]
     overlap = float(np.mean(shared)) / min(_NEIGHBOURS, max(len(full) - 1, 1))
     return Verdict(float(cosines.min()), float(cosines.mean()), overlap)
 
