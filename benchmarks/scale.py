@@ -229,14 +229,14 @@ class Replica:
 
 def measure(trained: Sequence[Trained], k: int, repeats: int, rounds: int) -> dict[int, list[dict[str, Any]]]:
     """Latencies and recall, sizes taking turns."""
-    found: dict[int, list[dict[str, Any]]] = {bundle.items: [] for bundle in trained}
+    found: dict[int, list[dict[str, Any]]] = {one.items: [] for one in trained}
     for number in range(rounds):
-        for bundle in trained:
-            replica = Replica(bundle.path.parents[1], bundle.path.name)
+        for one in trained:
+            replica = Replica(one.path.parents[1], one.path.name)
             answer = replica.ask(do="time", k=k, repeats=repeats)
             if number == 0:
                 answer |= replica.ask(do="recall", k=k)
-            found[bundle.items].append(answer | replica.loaded)
+            found[one.items].append(answer | replica.loaded)
             replica.close()
     return found
 
@@ -269,19 +269,17 @@ def show(
     """Three tables."""
     latency = Table("items", "batch", "ms (range)", "times the smallest", "scoring all ms", "recall", "read")
     smallest = timed[trained[0].items]
-    for bundle in trained:
-        rounds = timed[bundle.items]
+    for one in trained:
+        rounds = timed[one.items]
         for batch in rounds[0]["ms"]:
             each = [answer["ms"][batch] for answer in rounds]
             ratio = median(each) / median([answer["ms"][batch] for answer in smallest])
             exact = median([answer["exact_ms"][batch] for answer in rounds])
             effort = (
-                "all"
-                if bundle.index is None
-                else f"{max(bundle.index['product']['read'][:5]) / bundle.items:.1%}"
+                "all" if one.index is None else f"{max(one.index['product']['read'][:5]) / one.items:.1%}"
             )
             latency.add_row(
-                f"{bundle.items:,}",
+                f"{one.items:,}",
                 batch,
                 f"{median(each):.2f} ({min(each):.2f}-{max(each):.2f})",
                 f"{ratio:.1f}",
@@ -293,13 +291,13 @@ def show(
     size = Table(
         "items", "people", "fit s", "bundle MB", "load s", "beside mapped MB", "mapped MB", "of all MB"
     )
-    for bundle in trained:
-        held, rounds = memory[bundle.items], timed[bundle.items]
+    for one in trained:
+        held, rounds = memory[one.items], timed[one.items]
         size.add_row(
-            f"{bundle.items:,}",
-            f"{bundle.people:,}",
-            f"{bundle.seconds:.1f}",
-            f"{bundle.megabytes:,.0f}",
+            f"{one.items:,}",
+            f"{one.people:,}",
+            f"{one.seconds:.1f}",
+            f"{one.megabytes:,.0f}",
             f"{median([answer['load_s'] for answer in rounds]):.2f}",
             f"{held['beside_mb']:,.0f}",
             f"{held['mapped_mb']:,.0f}",
@@ -356,10 +354,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         homes = options.keep or Path(scratch)
         trained = [trained_in(homes / f"{size}-{options.dimension}", size, params) for size in options.items]
         timed = measure(trained, options.k, options.repeats, options.rounds)
-        memory = {bundle.items: measure_memory(bundle, options.replicas) for bundle in trained}
+        memory = {one.items: measure_memory(one, options.replicas) for one in trained}
         served = [
-            serve(bundle.path.parents[1], bundle.path.name, bundle.items, options.people, options.requests)
-            for bundle in trained
+            serve(one.path.parents[1], one.path.name, one.items, options.people, options.requests)
+            for one in trained
             if options.requests
         ]
     console = Console(width=140)
@@ -371,10 +369,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json,
         {
             "machine": machine(),
-            "trained": [asdict(bundle) | {"path": bundle.path.name} for bundle in trained],
+            "trained": [asdict(one) | {"path": one.path.name} for one in trained],
             "timed": timed,
             "memory": memory,
-            "served": [asdict(replica) for replica in served],
+            "served": [asdict(one) for one in served],
         },
     )
 

@@ -1,4 +1,4 @@
-"""Fitting: the components of a configuration on windows of data, in this process."""
+"""Fits the components of a configuration on windows of data, in this process."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ class Fitted:
         pipeline = self.resolved.scenarios[name]
         return Scenario(
             config=pipeline.config,
-            retrievers={retriever.name: self.objects[retriever.key] for retriever in pipeline.retrievers},
-            filters={filter_.name: self.objects[filter_.key] for filter_ in pipeline.filters},
+            retrievers={one.name: self.objects[one.key] for one in pipeline.retrievers},
+            filters={one.name: self.objects[one.key] for one in pipeline.filters},
             ranker=None if pipeline.ranker is None else self.objects.get(pipeline.ranker.key),
-            rerankers=[self.objects[reranker.key] for reranker in pipeline.rerankers],
+            rerankers=[self.objects[one.key] for one in pipeline.rerankers],
         )
 
     def recommender(self, scenario: str) -> FittedPipeline:
@@ -132,7 +132,7 @@ class FittedPipeline:
         items = rerank(self._scenario.rerankers, queries, ranked, k).items
         return Stages(
             found=found,
-            asked={retriever.use: max(retriever.candidates, k) for retriever in config.retrievers},
+            asked={one.use: max(one.candidates, k) for one in config.retrievers},
             candidates=result.candidates,
             ranked=ranked.items,
             items=np.pad(items, ((0, 0), (0, k - items.shape[1])), constant_values=-1),
@@ -178,11 +178,11 @@ def fit_all(
         previous: Facts of an earlier fit by component key.
     """
     fitted = Fitted(resolved)
-    for key, component in resolved.components().items():
-        if component.stage is Stage.EXPLAINER:
+    for key, one in resolved.components().items():
+        if one.stage is Stage.EXPLAINER:
             continue
         own = replace(context, previous=None if previous is None else previous.get(key))
-        fitted.objects[key], fitted.facts[key] = fit_component(component, data, own)
+        fitted.objects[key], fitted.facts[key] = fit_component(one, data, own)
     return fitted
 
 
