@@ -188,9 +188,16 @@ def show_kept(kept: Kept, console: Console) -> None:
     """Acknowledged beside stored."""
     headings = ("writes", "sent", "acknowledged", "stored", "lost", "stored twice")
     table = Table(*headings, "refused for good", "refused but stored")
-    events = (kept.sent, kept.acknowledged, kept.stored, len(kept.lost), len(kept.twice))
-    events += (kept.refused, len(kept.refused_stored))
-    table.add_row("events", *(str(one) for one in events))
+    table.add_row(
+        "events",
+        str(kept.sent),
+        str(kept.acknowledged),
+        str(kept.stored),
+        str(len(kept.lost)),
+        str(len(kept.twice)),
+        str(kept.refused),
+        str(len(kept.refused_stored)),
+    )
     if kept.items:
         table.add_row("items", "", str(kept.items), "", str(len(kept.items_lost)))
     console.print(table)
