@@ -19,7 +19,8 @@ from recserve_deployments.local_server.haproxy_config import ProxySettings, writ
 from recserve_deployments.local_server.ports import LOOPBACK, binds
 
 _OTHER_FILES = 500
-"""Files that HAProxy has open beside two for each connection."""
+_FILES_PER_CONNECTION = 2.5
+"""Files that HAProxy opens: for a client, a replica, and every fourth time a pipe between the two."""
 
 _SCRIPT = """#!/bin/sh
 {python} -I -S {module} {settings} "$@" || exit 1
@@ -27,12 +28,17 @@ exec {binary} "$@"
 """
 
 
+def connections_of(files: int) -> int:
+    """Connections that HAProxy can hold with so many open files."""
+    return max(int((files - _OTHER_FILES) / _FILES_PER_CONNECTION), 16)
+
+
 def most_connections(server: ServerConfig) -> int:
     """Connections that HAProxy accepts: as configured, or as many as there may be open files for."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return server.max_connections
-    return max(min(server.max_connections, (files - _OTHER_FILES) // 2), 16)
+    return min(server.max_connections, connections_of(files))
 
 
 def connections_per_address(server: ServerConfig) -> int:

@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -68,7 +69,7 @@ class Supervisor:
                 logger.info("stopped while starting")
             except Exception as error:
                 logger.exception("cannot start")
-                return self._fail(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+                return self._fail(_told(error))
             self._starting = False
             while not self._stop.wait(1.0):
                 if self._parent is not None and os.getppid() != self._parent:
@@ -173,6 +174,13 @@ class Supervisor:
 
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, stop)
+
+
+def _told(error: Exception) -> str:
+    """An error that nobody expected, in one line; of a long one the end, which is where programs say why."""
+    cause = getattr(error, "cause", None) or error  # Ray wraps what its actors raise
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(cause)).split())
+    return f"{type(cause).__name__}: {text if len(text) <= 500 else f'... {text[-500:]}'}"
 
 
 @contextmanager

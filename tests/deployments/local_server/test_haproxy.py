@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -94,21 +96,42 @@ def config() -> ServerConfig:
     )
 
 
-@pytest.fixture
-def url(tmp_path: Path, config: ServerConfig, replica: ReplicaServer) -> Iterator[str]:
-    """The API behind HAProxy, started as Serve starts it."""
-    script = haproxy.write_script(tmp_path, "127.0.0.1", config)
-    file = haproxy.generated(tmp_path, config.port, replica.server_port)
-    file.write_text(re.sub(r"(?m)^( *maxconn) \d+$", rf"\1 {config.max_connections}", file.read_text()))
-    process = subprocess.Popen([str(script), "-db", "-f", str(file)])
+@contextmanager
+def started(
+    folder: Path, config: ServerConfig, replica_port: int, most: int, files: int | None = None
+) -> Iterator[None]:
+    """HAProxy, started as Serve starts it, for so many connections and with so many open files at most."""
+    script = haproxy.write_script(folder, "127.0.0.1", config)
+    file = haproxy.generated(folder, config.port, replica_port)
+    file.write_text(re.sub(r"(?m)^( *maxconn) \d+$", rf"\1 {most}", file.read_text()))
+    limit = [] if files is None else ["prlimit", f"--nofile={files}:{files}"]
+    process = subprocess.Popen([*limit, str(script), "-db", "-f", str(file)])
     deadline = time.monotonic() + WAIT_SECONDS
     while not ports.accepts(f"127.0.0.1:{config.port}"):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    yield f"http://127.0.0.1:{config.port}"
-    process.terminate()
-    process.wait(WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(WAIT_SECONDS)
+
+
+@pytest.fixture
+def url(tmp_path: Path, config: ServerConfig, replica: ReplicaServer) -> Iterator[str]:
+    """The API behind HAProxy."""
+    with started(tmp_path, config, replica.server_port, config.max_connections):
+        yield f"http://127.0.0.1:{config.port}"
+
+
+def test_haproxy_starts_with_as_many_connections_as_its_limit_of_open_files_allows(
+    tmp_path: Path, config: ServerConfig
+) -> None:
+    files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 4096)
+    with started(tmp_path, config, 1, haproxy.connections_of(files), files):
+        pass
+    assert haproxy.most_connections(config) == config.max_connections
 
 
 def ask(method: str, url: str, **options: object) -> httpx.Response:
