@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from recserve.data.arrays import Int64Array
 from recserve.errors import DataError, InvalidRequestError
 from recserve.store.ingest.columns import id_column
 from recserve.store.ingest.columns.cells import CellError, id_cell, json_cell, parse_json, python_cells
@@ -38,21 +35,7 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?")
 _BATCH_ROWS = 100_000
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Some consecutive rows of a file.
-
-    Attributes:
-        lines: Line number of each row, int64, shape (N,).
-        ids: What stands under ``item_id``.
-        rows: All other cells by name.
-        problems: Rows of this part of the file that could not be read.
-    """
-
-    lines: Int64Array
-    ids: pa.Array
-    rows: Sequence[dict[str, Any]]
-    problems: Sequence[RowProblem] = ()
+_Row = tuple[int, "dict[str, Any] | RowProblem"]
 
 
 def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, FileReport]:
@@ -77,8 +60,9 @@ def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, FileReport]:
     """
     report = FileReport(str(path), "items")
     found: dict[str, tuple[int, str]] = {}
-    for block in _blocks(path):
-        for item_id, line, attributes in _read_block(block, report):
+    rows = _rows(path)
+    while part := list(islice(rows, _BATCH_ROWS)):
+        for item_id, line, attributes in _items(part, report):
             if item_id in found:
                 replaced = found.pop(item_id)[0]
                 reason = f"item_id {quoted(item_id)} occurs again in line {line}, which replaces this one"
@@ -90,27 +74,37 @@ def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, FileReport]:
     return table, report
 
 
-def _read_block(block: _Block, report: FileReport) -> Iterator[tuple[str, int, str]]:
+def _items(part: Sequence[_Row], report: FileReport) -> Iterator[tuple[str, int, str]]:
     """Id, line and attributes (a JSON object) of each good row."""
-    for problem in block.problems:
-        report.rows += 1
-        report.add(problem)
-    findings = Findings(report, block.lines)
-    ids = id_column(block.ids, "item_id", findings)
-    texts: dict[int, str] = {}
-    for row in np.flatnonzero(findings.good).tolist():
+    lines: list[int] = []
+    ids: list[str | None] = []
+    rows: list[dict[str, Any]] = []
+    for line, row in part:
+        if isinstance(row, RowProblem):
+            report.count_row(row)
+            continue
         try:
-            attributes, lost = _attributes(block.rows[row])
-            texts[row] = dump_json(attributes, "attributes")
+            ids.append(id_cell(row.pop("item_id", None), "item_id"))
+        except CellError as error:
+            report.count_row(RowProblem(report.file, line, error.reason, kind=error.kind))
+            continue
+        lines.append(line)
+        rows.append(row)
+    findings = Findings(report, np.array(lines, dtype=np.int64))
+    names = id_column(pa.array(ids, pa.string()), "item_id", findings).to_pylist()
+    texts: dict[int, str] = {}
+    for place in np.flatnonzero(findings.good).tolist():
+        try:
+            attributes, lost = _attributes(rows[place])
+            texts[place] = dump_json(attributes, "attributes")
         except InvalidRequestError as error:
-            findings.reject_row(row, error.message, error.message)
+            findings.reject_row(place, error.message, error.message)
             continue
         for cell in lost:
-            findings.note_row(row, cell.kind, cell.reason)
+            findings.note_row(place, cell.kind, cell.reason)
     findings.finish()
-    names, lines = ids.to_pylist(), block.lines.tolist()
-    for row, text in texts.items():
-        yield names[row], lines[row], text
+    for place, text in texts.items():
+        yield names[place], lines[place], text
 
 
 def _attributes(cells: dict[str, Any]) -> tuple[dict[str, Any], list[CellError]]:
@@ -158,16 +152,22 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == "" or value == b""
 
 
-def _blocks(path: Path) -> Iterator[_Block]:
+def _rows(path: Path) -> Iterator[_Row]:
     with open_file(path) as (file, kind):
         if kind == "jsonl":
-            yield from _object_blocks(file, str(path))
+            yield from read_objects(file, str(path))
         elif kind == "parquet":
-            yield from _parquet_blocks(open_parquet(file, path), path)
+            parquet = open_parquet(file, path)
+            names = distinct_names(parquet.schema_arrow.names, str(path))
+            _check_header(names, path)
+            for first, batch in parquet_batches(parquet, None, path):
+                columns = [python_cells(column) for column in batch.columns]
+                for line, row in enumerate(zip(*columns, strict=True), start=first):
+                    yield line, dict(zip(names, row, strict=True))
         else:
             delimited = DelimitedFile(file, str(path))
             _check_header(delimited.header, path)
-            yield _delimited_block(delimited)
+            yield from _csv_rows(delimited)
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -175,63 +175,22 @@ def _check_header(header: list[str], path: Path) -> None:
         raise DataError(f"{path} has no column 'item_id'{columns_hint('item_id', header)}", field="item_id")
 
 
-def _object_blocks(file: BinaryIO, name: str) -> Iterator[_Block]:
-    objects = read_objects(file, name)
-    while part := list(islice(objects, _BATCH_ROWS)):
-        lines: list[int] = []
-        ids: list[str | None] = []
-        rows: list[dict[str, Any]] = []
-        problems: list[RowProblem] = []
-        for line, row in part:
-            if isinstance(row, RowProblem):
-                problems.append(row)
-                continue
-            try:
-                ids.append(id_cell(row.pop("item_id", None), "item_id"))
-            except CellError as error:
-                problems.append(RowProblem(name, line, error.reason, kind=error.kind))
-                continue
-            lines.append(line)
-            rows.append(row)
-        yield _Block(np.array(lines, dtype=np.int64), pa.array(ids, pa.string()), rows, problems)
-
-
-def _parquet_blocks(parquet: pq.ParquetFile, path: Path) -> Iterator[_Block]:
-    header = distinct_names(parquet.schema_arrow.names, str(path))
-    _check_header(header, path)
-    place = header.index("item_id")
-    names = [name for name in header if name != "item_id"]
-    for first, batch in parquet_batches(parquet, None, path):
-        columns = [python_cells(column) for number, column in enumerate(batch.columns) if number != place]
-        cells = zip(*columns, strict=True) if columns else [()] * len(batch)
-        lines = np.arange(first, first + len(batch), dtype=np.int64)
-        yield _Block(lines, batch.column(place), [dict(zip(names, row, strict=True)) for row in cells])
-
-
-def _delimited_block(file: DelimitedFile) -> _Block:
-    """All rows at once: what a column holds is known at the end only."""
-    lines: list[Int64Array] = [np.empty(0, dtype=np.int64)]
-    ids: list[pa.Array] = [pa.array([], pa.string())]
-    cells: dict[str, list[str | None]] = {name: [] for name in file.header if name != "item_id"}
-    problems: list[RowProblem] = []
+def _csv_rows(file: DelimitedFile) -> Iterator[_Row]:
+    lines: list[int] = []
+    cells: dict[str, list[str | None]] = {name: [] for name in file.header}
     for block in file.blocks():
-        problems += block.problems
-        lines.append(block.lines)
-        ids.append(block.columns["item_id"])
-        for name in cells:
-            cells[name].extend(block.columns[name].to_pylist())
-    names = list(cells)
-    columns = [_typed(name, cells.pop(name)) for name in names]
-    every = np.concatenate(lines)
-    rows = zip(*columns, strict=True) if columns else [()] * len(every)
-    return _Block(
-        every, pa.concat_arrays(ids), [dict(zip(names, row, strict=True)) for row in rows], problems
-    )
+        yield from ((problem.line, problem) for problem in block.problems)
+        lines.extend(block.lines.tolist())
+        for name, column in block.columns.items():
+            cells[name].extend(column.to_pylist())
+    columns = [_typed(name, cells.pop(name)) for name in file.header]
+    for line, values in zip(lines, zip(*columns, strict=True), strict=True):
+        yield line, dict(zip(file.header, values, strict=True))
 
 
 def _typed(name: str, cells: list[str | None]) -> list[Any]:
     """Numbers if all of a column's cells are plain numbers, else the text as it is."""
-    if name in TEXT_COLUMNS or name in LIST_COLUMNS:
+    if name == "item_id" or name in TEXT_COLUMNS or name in LIST_COLUMNS:
         return list(cells)
     if not all(cell is None or _NUMBER.fullmatch(cell) for cell in cells):
         return list(cells)
