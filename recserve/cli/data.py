@@ -130,7 +130,7 @@ def _store(state: State, tables: Tables, reports: Sequence[FileReport], create_i
             known = summary.events - summary.new_events
             rows = [
                 ("stored", summary.new_events, ""),
-                *([("there already", known, "")] if known else []),
+                *([("there already, or the same event twice", known, "")] if known else []),
                 *([] if create_items else unknown_account(unknown)),
             ]
         sections[f"{report.file} ({report.what})"] = file_account(report, rows)
