@@ -39,6 +39,8 @@ def id_column(column: pa.Array, name: str, findings: Findings, required: bool = 
     Raises:
         DataError: The column holds what cannot be an id, such as lists.
     """
+    if column.null_count == len(column) and not required:
+        return pa.nulls(len(column), pa.string())
     text = trimmed(_text(plain(column), name, findings), name, findings)
     if pc.any(pc.match_substring(text, ".")).as_py():
         text = _without_point(text, name, findings)
@@ -54,6 +56,8 @@ def name_column(column: pa.Array, name: str, findings: Findings) -> pa.Array:
     Raises:
         DataError: The column holds something that has no text, such as lists.
     """
+    if column.null_count == len(column):
+        return pa.nulls(len(column), pa.string())
     column = plain(column)
     if is_binary(column.type):
         column = text_of_bytes(column, name, findings)
