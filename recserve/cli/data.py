@@ -24,6 +24,7 @@ from recserve.cli.common import (
     show_problems,
     warn,
 )
+from recserve.cli.importing import FileOptions, check_mapped, show_item_text, show_layout, show_preview
 from recserve.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ def register(app: typer.Typer) -> None:
 
 def import_command(
     events: Annotated[
-        Path | None, typer.Option("--events", help="CSV, Parquet or JSONL of user_id, item_id, event, ...")
+        Path | None, typer.Option("--events", help="CSV, Parquet, JSON or Excel of user_id, item_id, ...")
     ] = None,
     items: Annotated[
-        Path | None, typer.Option("--items", help="CSV, Parquet or JSONL of item_id and attributes.")
+        Path | None, typer.Option("--items", help="CSV, Parquet, JSON or Excel of item_id and attributes.")
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="A data set that a plugin brings, e.g. movielens-small.")
@@ -62,6 +63,30 @@ def import_command(
             "files: for the events in the store.",
         ),
     ] = False,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="Format of the files, such as movielens; default: recognised."),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", help="Such as gb18030 or windows-1252; default: recognised.")
+    ] = None,
+    header: Annotated[
+        str | None, typer.Option("--header", help="Names of the columns of a file that has none: A,B,C.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", help="user_id=COLUMN: what a column is; repeatable.")
+    ] = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option("--event", help="Type of all events, or THEIRS=OURS for one type; repeatable."),
+    ] = None,
+    time: Annotated[
+        list[str] | None,
+        typer.Option("--time", help="none, the column of times, or their strptime format; repeatable."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be imported; store nothing.")
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
@@ -73,14 +98,15 @@ def import_command(
     from recserve.store.ingest import UnusableFileError
 
     state = State(home, config, creates=True)
+    options = FileOptions(form, encoding, header, columns or (), event or (), time or (), dry_run)
     given = events is not None or items is not None
     if (dataset is not None and given) or not (dataset or given or create_items):
         raise DataError("give either --dataset NAME, or --events FILE and/or --items FILE")
     if dataset is not None:
-        tables, reports = _read_dataset(state, dataset, param or [])
+        tables, reports = _read_dataset(state, dataset, param or [], suggest=not dry_run)
     elif given:
         try:
-            tables, reports = _read_files(state, events, items, strict)
+            tables, reports = _read_files(state, events, items, strict, options)
         except UnusableFileError as error:
             show_problems([error.report])
             _refuse([error.report], error.report, allow_bad)
@@ -90,17 +116,19 @@ def import_command(
     worst = max(reports, key=lambda report: report.bad_share, default=None)
     if worst is not None and worst.bad_share > allow_bad:
         _refuse(reports, worst, allow_bad)
+    show_item_text(state, tables, full=dry_run)
+    if dry_run:
+        show_preview(state, tables)
+        show_account("file", "rows", {_named(report): _unstored(report) for report in reports})
+        out.print("dry run: nothing was stored")
+        return
     with state.store:
         _store(state, tables, reports, create_items)
 
 
 def _refuse(reports: Sequence[FileReport], worst: FileReport, allow_bad: float) -> NoReturn:
     """Show what is wrong with files of which too much is bad; nothing has been stored."""
-    sections = {
-        f"{report.file} ({report.what})": file_account(report, [("good, but not stored", report.taken, "")])
-        for report in reports
-    }
-    show_account("file", "rows", sections)
+    show_account("file", "rows", {_named(report): _unstored(report) for report in reports})
     count, needed = worst.count("error"), math.ceil(worst.bad_share * 100) / 100
     rest = f", or take the good rows with --allow-bad {needed:g}" if worst.taken else ""
     err.print(
@@ -110,6 +138,14 @@ def _refuse(reports: Sequence[FileReport], worst: FileReport, allow_bad: float) 
         soft_wrap=True,
     )
     raise typer.Exit(1)
+
+
+def _named(report: FileReport) -> str:
+    return f"{report.file} ({report.what})"
+
+
+def _unstored(report: FileReport) -> list[Row]:
+    return file_account(report, [("good, but not stored", report.taken, "")])
 
 
 def _store(state: State, tables: Tables, reports: Sequence[FileReport], create_items: bool) -> None:
@@ -133,7 +169,7 @@ def _store(state: State, tables: Tables, reports: Sequence[FileReport], create_i
                 *([("there already, or the same event twice", known, "")] if known else []),
                 *([] if create_items else unknown_account(unknown)),
             ]
-        sections[f"{report.file} ({report.what})"] = file_account(report, rows)
+        sections[_named(report)] = file_account(report, rows)
     if create_items:
         example = repr(unknown.item_ids[0]) if unknown.item_ids else ""
         sections["--create-items"] = [("bare items made", len(unknown.item_ids), example)]
@@ -146,18 +182,29 @@ def _store(state: State, tables: Tables, reports: Sequence[FileReport], create_i
 
 
 def _read_files(
-    state: State, events: Path | None, items: Path | None, strict: bool
+    state: State, events: Path | None, items: Path | None, strict: bool, options: FileOptions
 ) -> tuple[Tables, list[FileReport]]:
     from recserve.data.dataset import Tables
     from recserve.store.ingest import empty_tables, read_events, read_items
+    from recserve.store.ingest.formats import recognise_events, recognise_items
 
+    reading = options.reading(state.config)
+    if reading.header and events is not None and items is not None:
+        raise ConfigError(
+            "--header names the columns of one file; import events and items one after the other"
+        )
+    of_items = None if items is None else recognise_items(items, reading)
+    of_events = None if events is None else recognise_events(events, reading)
+    check_mapped(reading, [layout for layout in (of_items, of_events) if layout is not None])
     tables, reports = empty_tables(), []
-    if items is not None:
-        table, report = read_items(items, strict=strict)
+    if items is not None and of_items is not None:
+        show_layout("items", items, of_items, full=options.dry_run)
+        table, report = read_items(items, strict=strict, layout=of_items)
         tables = Tables(items=table, events=tables.events)
         reports.append(report)
-    if events is not None:
-        table, report = read_events(events, state.config.event_types, strict=strict)
+    if events is not None and of_events is not None:
+        show_layout("events", events, of_events, full=options.dry_run)
+        table, report = read_events(events, state.config.event_types, strict=strict, layout=of_events)
         tables = Tables(items=tables.items, events=table)
         reports.append(report)
     return tables, reports
@@ -171,7 +218,9 @@ def _stored_events(state: State) -> Tables:
     return Tables(items=empty_tables().items, events=state.store.snapshot().events)
 
 
-def _read_dataset(state: State, name: str, assignments: list[str]) -> tuple[Tables, list[FileReport]]:
+def _read_dataset(
+    state: State, name: str, assignments: list[str], suggest: bool
+) -> tuple[Tables, list[FileReport]]:
     from recserve.config import ComponentConfig
     from recserve.data.catalogue import Catalogue
     from recserve.data.dataset import Tables
@@ -187,7 +236,8 @@ def _read_dataset(state: State, name: str, assignments: list[str]) -> tuple[Tabl
     chosen = state.registry.choose(Stage.DATASET, ComponentConfig(use=name, params=params), "--dataset")
     source: DataSource = chosen.build(Catalogue())
     tables = source.read()
-    _suggest(state, source.suggested_config())
+    if suggest:
+        _suggest(state, source.suggested_config())
     events, report = check_events(tables.events, name, state.config.event_types)
     items = FileReport(name, "items", rows=len(tables.items), taken=len(tables.items))
     return Tables(items=tables.items, events=events), [items, report]

@@ -5,12 +5,13 @@ The item text ``fields`` and the explainer ``template``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import Item, Reason
+from recserve.data.identifier_columns import NAMES, identifier_columns
 from recserve.plugin.hookspecs import hookimpl
 from recserve.plugin.protocols import Component, NoParams
 
@@ -19,24 +20,41 @@ class FieldsParams(NoParams):
     """Parameters of the item text ``fields``."""
 
     fields: tuple[str, ...] = Field(
-        (), description="Attributes to join, in order; empty takes every text attribute."
+        (), description="Attributes to join, in order; empty takes every text attribute that says something."
+    )
+    identifiers: bool = Field(
+        False,
+        description="Without `fields`: also take attributes of which nine in ten values are addresses, "
+        "identifiers, numbers or dates.",
     )
     separator: str = Field(". ", description="Put between the parts.")
 
 
 class FieldsText:
-    """Joins attributes into one text; lists become comma-separated, title and name come first."""
+    """Joins attributes into one text; lists become comma-separated, title and name come first.
 
-    def __init__(self, params: FieldsParams) -> None:
+    Attributes:
+        left_out: Attributes that are not read by default, and what their values are.
+    """
+
+    def __init__(self, params: FieldsParams, catalogue: Catalogue | None = None) -> None:
         self._params = params
+        self.left_out: Mapping[str, str] = {}
+        if catalogue is not None and not params.fields and not params.identifiers:
+            self.left_out = identifier_columns(catalogue)
 
     def text(self, item: Item) -> str:
         """The text of an item, empty when no chosen attribute holds text."""
+        return self._params.separator.join(self.parts(item).values())
+
+    def parts(self, item: Item) -> dict[str, str]:
+        """The attributes that hold text, in the order in which they are joined."""
         names = self._params.fields or sorted(
-            item.attributes, key=lambda name: (name not in ("title", "name"), name)
+            (name for name in item.attributes if name not in self.left_out),
+            key=lambda name: (name not in NAMES, name),
         )
-        parts = [_as_text(item.attributes.get(name), bool(self._params.fields)) for name in names]
-        return self._params.separator.join(part for part in parts if part)
+        parts = {name: _as_text(item.attributes.get(name), bool(self._params.fields)) for name in names}
+        return {name: part for name, part in parts.items() if part}
 
 
 def _as_text(value: object, explicit: bool) -> str:
@@ -82,7 +100,7 @@ def _shorten(text: str, limit: int = 80) -> str:
 
 
 def _fields(params: FieldsParams, catalogue: Catalogue) -> FieldsText:
-    return FieldsText(params)
+    return FieldsText(params, catalogue)
 
 
 def _template(params: NoParams, catalogue: Catalogue) -> TemplateExplainer:

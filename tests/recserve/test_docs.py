@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from recserve.store.ingest.formats import FORMAT_NAMES
+
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
@@ -68,3 +70,9 @@ def test_a_name_that_is_gone_is_found() -> None:
     assert resolves("recserve.serving.pipeline.Pipeline")
     assert not resolves("recserve.serving.pipeline.Nothing")
     assert not resolves("recserve.nowhere")
+
+
+def test_every_format_of_data_files_has_its_command() -> None:
+    page = (ROOT / "docs" / "how-to" / "own-data.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert [name for name in FORMAT_NAMES if not any(row.startswith(f"| `{name}`") for row in rows)] == []

@@ -3,7 +3,8 @@
 Files are read in blocks that end at a line end. A block that has no quotes and as many rows as lines
 goes through Arrow's parser, about ten times as fast as Python's. Any other block (quoted fields, blank
 lines, wrong numbers of columns, bytes that are not UTF-8) goes through the ``csv`` module record by
-record, so that each problem is reported with its line and costs only its own row.
+record, so that each problem is reported with its line and costs only its own row. A :class:`Dialect` is for
+files without a header, with another quoting, or with ``::`` between the columns.
 """
 
 from __future__ import annotations
@@ -26,6 +27,26 @@ from recserve.store.ingest.problems import RowProblem
 _BLOCK_BYTES = 8 << 20
 _LONGEST_FIELD = 1 << 24  # characters; as long as no quote is found, so much is read in search of it
 
+_DELIMITERS = (",", "\t", ";", "|", "::")
+_UNIT = "\x1f"  # stands for `::`, as parsers want a delimiter of one character
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a delimited file is written.
+
+    Attributes:
+        delimiter: Between the columns; None for the commonest candidate of the first line.
+        header: Names of the columns of a file that has none; None if the first line has them.
+        quoted: Whether fields may stand in double quotes; None if the header tells.
+        escape: Character before a quote that is part of a field, beside doubling it.
+    """
+
+    delimiter: str | None = None
+    header: tuple[str, ...] | None = None
+    quoted: bool | None = None
+    escape: str | None = None
+
 
 @dataclass(frozen=True)
 class Block:
@@ -46,19 +67,31 @@ class DelimitedFile:
     """A CSV file whose header has been read.
 
     Args:
-        file: Opened for reading bytes.
+        file: Opened for reading bytes, UTF-8.
         name: What problems call it.
         wanted: Columns that are read; None for all. Others may have no name, or the same one.
+        dialect: How it is written.
+        encoding: What it was in before; named where a row could not be decoded.
 
     Raises:
         DataError: The file has no header that makes sense.
     """
 
-    def __init__(self, file: BinaryIO, name: str, wanted: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        name: str,
+        wanted: Collection[str] | None = None,
+        dialect: Dialect | None = None,
+        encoding: str = "utf-8",
+    ) -> None:
         self._file = file
         self._name = name
         self._wanted = wanted
+        self._dialect = dialect or Dialect()
+        self._encoding = encoding.upper()
         self._line = 1  # number of the next line
+        self._held = b""  # the first line, where it is no header
         self.header = self._read_header()
 
     def _read_header(self) -> list[str]:
@@ -73,27 +106,45 @@ class DelimitedFile:
         except UnicodeDecodeError:
             text = "\x00"
         if "\x00" in text:
-            raise DataError(f"{self._name} is not a CSV file: its first line is not UTF-8 text")
-        self._delimiter = max(",\t;", key=text.count)
+            raise DataError(f"{self._name} is not a CSV file: its first line is not {self._encoding} text")
+        self.delimiter = self._dialect.delimiter or max(_DELIMITERS, key=text.count)
+        self._parsed = _UNIT if self.delimiter == "::" else self.delimiter
         # Between tabs a quote is text (12" vinyl), unless whoever wrote the file quotes names of columns.
-        self._quoting = self._delimiter != "\t" or '"' in text
+        told = self.delimiter not in ("\t", "::") or '"' in text
+        self._quoting = told if self._dialect.quoted is None else self._dialect.quoted
         try:
-            names = next(self._reader([text]))
+            names = next(self._reader([text.replace("::", _UNIT) if self._parsed == _UNIT else text]))
         except csv.Error as error:
             raise DataError(f"{self._name} has no readable header: {error}") from None
+        if self._dialect.header is not None:
+            self._held = line
+            self._line -= 1
+            return self._given_header(len(names), self._dialect.header)
         return distinct_names([name.strip() for name in names], self._name, self._wanted)
+
+    def _given_header(self, columns: int, header: tuple[str, ...]) -> list[str]:
+        if len(header) != columns:
+            raise DataError(
+                f"{self._name}: the first line has {columns} columns, but {len(header)} are named: "
+                f"{', '.join(header)}"
+            )
+        return list(header)
 
     def _reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
         return csv.reader(
             lines,
-            delimiter=self._delimiter,
+            delimiter=self._parsed,
             quoting=csv.QUOTE_MINIMAL if self._quoting else csv.QUOTE_NONE,
+            escapechar=self._dialect.escape,
             strict=True,
         )
 
     def blocks(self) -> Iterator[Block]:
         """All rows after the header."""
-        while chunk := self._file.read(_BLOCK_BYTES) + self._file.readline():
+        while chunk := self._held + self._file.read(_BLOCK_BYTES) + self._file.readline():
+            self._held = b""
+            if self._parsed == _UNIT:
+                chunk = chunk.replace(b"::", _UNIT.encode())
             yield self._without_blanks(self._parse_fast(chunk) or self._parse_exactly(chunk))
 
     def _without_blanks(self, block: Block) -> Block:
@@ -108,6 +159,9 @@ class DelimitedFile:
 
     def _parse_fast(self, chunk: bytes) -> Block | None:
         """The block by way of Arrow; None unless its rows are exactly its lines."""
+        escape = self._dialect.escape
+        if escape is not None and escape.encode() in chunk:
+            return None
         if (self._quoting and b'"' in chunk) or chunk.count(b"\r") != chunk.count(b"\r\n"):
             return None
         n_lines = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
@@ -118,7 +172,7 @@ class DelimitedFile:
                     column_names=self.header, use_threads=False, block_size=len(chunk) + 1
                 ),
                 parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=self._delimiter,
+                    delimiter=self._parsed,
                     quote_char=False,
                     invalid_row_handler=lambda row: "skip",
                 ),
@@ -164,7 +218,7 @@ class DelimitedFile:
                 if len(row) != len(self.header):
                     reason = f"{len(row)} columns instead of {len(self.header)}"
                 elif not _is_unicode(row):
-                    reason = "not UTF-8"
+                    reason = f"not {self._encoding}"
             if reason is None:
                 rows.append(row)
                 lines.append(start)

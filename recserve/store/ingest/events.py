@@ -18,8 +18,14 @@ from recserve.errors import DataError
 from recserve.store.ingest.columns import id_column, name_column, number_column, time_column
 from recserve.store.ingest.columns.plain import FloatColumn
 from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.formats import (
+    EVENT_COLUMNS,
+    EventLayout,
+    Reading,
+    open_events,
+    recognise_events,
+)
 from recserve.store.ingest.problems import FileReport, Findings, columns_hint, conclude, quoted
-from recserve.store.ingest.sources import open_source
 
 EVENT_SCHEMA = pa.schema(
     {
@@ -32,7 +38,6 @@ EVENT_SCHEMA = pa.schema(
     }
 )
 
-_COLUMNS = ("event_id", "user_id", "item_id", "event", "value", "rating", "timestamp")
 _SYNTHETIC_STEP_MS = 1000
 
 
@@ -42,8 +47,9 @@ def read_events(
     strict: bool = False,
     require_timestamp: bool = True,
     now_ms: int | None = None,
+    layout: EventLayout | None = None,
 ) -> tuple[pa.Table, FileReport]:
-    """Read events from a CSV, Parquet or JSON lines file.
+    """Read events from a CSV, Parquet, JSON or Excel file.
 
     Columns ``user_id`` and ``item_id`` are needed; ``event``, ``value`` (or ``rating``), ``timestamp``
     and ``event_id`` are understood; others are ignored. An event without a type is a ``rating`` if it
@@ -58,6 +64,7 @@ def read_events(
         require_timestamp: Refuse a file without a column ``timestamp``. Otherwise such rows get
             times in the order of the file, one second apart.
         now_ms: The moment after which (and a day) times are refused; default: now.
+        layout: How the file is read; default: as it is recognised.
 
     Returns:
         Canonical events in the order of the file (see :class:`recserve.Tables`), with an empty
@@ -69,9 +76,10 @@ def read_events(
     now = present() if now_ms is None else now_ms
     report = FileReport(str(path), "events")
     batches: list[pa.RecordBatch] = []
-    with open_source(path, _COLUMNS) as source:
+    layout = layout or recognise_events(path, Reading(event_types=event_types))
+    with open_events(path, layout) as source:
         header = set(source.header)
-        report.ignored = [name for name in source.header if name not in _COLUMNS]
+        report.ignored = [name for name in source.header if name not in EVENT_COLUMNS]
         if not source.sparse:
             _check_header(source.header, path, require_timestamp)
         timed = require_timestamp or "timestamp" in header
@@ -164,7 +172,8 @@ def _check_header(header: list[str], path: Path, require_timestamp: bool) -> Non
         if name not in header:
             raise DataError(
                 f"{path} has no column {name!r}{columns_hint(name, header)}; needed are "
-                f"{', '.join(needed)}; understood too: event, value, rating",
+                f"{', '.join(needed)}; understood too: event, value, rating. Say which column it is with "
+                f"{'--time COLUMN (or none)' if name == 'timestamp' else f'--map {name}=COLUMN'}",
                 field=name,
             )
 

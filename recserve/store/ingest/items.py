@@ -5,20 +5,30 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from recserve.data.arrays import Int64Array
 from recserve.errors import DataError, InvalidRequestError
 from recserve.store.ingest.columns import id_column
 from recserve.store.ingest.columns.cells import CellError, id_cell, json_cell, parse_json, python_cells
 from recserve.store.ingest.columns.header import UNNAMED, distinct_names
-from recserve.store.ingest.delimited import DelimitedFile
+from recserve.store.ingest.formats import ItemLayout, Reading, Table, recognise_items, text_rows
 from recserve.store.ingest.problems import FileReport, Findings, RowProblem, columns_hint, conclude, quoted
-from recserve.store.ingest.sources import open_file, open_parquet, parquet_batches, read_objects
+from recserve.store.ingest.sources import (
+    Objects,
+    open_file,
+    open_parquet,
+    open_table,
+    parquet_batches,
+    read_objects,
+)
 from recserve.store.sql.queries.rows import dump_json
 
 ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
@@ -35,11 +45,27 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?")
 _BATCH_ROWS = 100_000
 
 
-_Row = tuple[int, "dict[str, Any] | RowProblem"]
+@dataclass(frozen=True)
+class _Block:
+    """Some consecutive rows of a file.
+
+    Attributes:
+        lines: Line number of each row, int64, shape (N,).
+        ids: What stands under ``item_id``.
+        rows: All other cells by name.
+        problems: Rows of this part of the file that could not be read.
+    """
+
+    lines: Int64Array
+    ids: pa.Array
+    rows: Sequence[dict[str, Any]]
+    problems: Sequence[RowProblem] = ()
 
 
-def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, FileReport]:
-    """Read items from a CSV, Parquet or JSON lines file.
+def read_items(
+    path: Path, strict: bool = False, layout: ItemLayout | None = None
+) -> tuple[pa.Table, FileReport]:
+    """Read items from a CSV, Parquet, JSON or Excel file.
 
     The column ``item_id`` is needed; every other column becomes an attribute, absent where a cell is
     empty or is nothing that JSON has. Text in columns called genres, categories, tags and so on
@@ -50,6 +76,7 @@ def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, FileReport]:
     Args:
         path: The file.
         strict: Refuse the whole file if any row is bad.
+        layout: How the file is read; default: as it is recognised.
 
     Returns:
         Canonical items in the order of the file (see :class:`recserve.Tables`), and what became of each
@@ -60,9 +87,9 @@ def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, FileReport]:
     """
     report = FileReport(str(path), "items")
     found: dict[str, tuple[int, str]] = {}
-    rows = _rows(path)
-    while part := list(islice(rows, _BATCH_ROWS)):
-        for item_id, line, attributes in _items(part, report):
+    layout = layout or recognise_items(path, Reading())
+    for block in _blocks(path, layout):
+        for item_id, line, attributes in _read_block(block, report):
             if item_id in found:
                 replaced = found.pop(item_id)[0]
                 reason = f"item_id {quoted(item_id)} occurs again in line {line}, which replaces this one"
@@ -74,37 +101,26 @@ def read_items(path: Path, strict: bool = False) -> tuple[pa.Table, FileReport]:
     return table, report
 
 
-def _items(part: Sequence[_Row], report: FileReport) -> Iterator[tuple[str, int, str]]:
+def _read_block(block: _Block, report: FileReport) -> Iterator[tuple[str, int, str]]:
     """Id, line and attributes (a JSON object) of each good row."""
-    lines: list[int] = []
-    ids: list[str | None] = []
-    rows: list[dict[str, Any]] = []
-    for line, row in part:
-        if isinstance(row, RowProblem):
-            report.count_row(row)
-            continue
-        try:
-            ids.append(id_cell(row.pop("item_id", None), "item_id"))
-        except CellError as error:
-            report.count_row(RowProblem(report.file, line, error.reason, kind=error.kind))
-            continue
-        lines.append(line)
-        rows.append(row)
-    findings = Findings(report, np.array(lines, dtype=np.int64))
-    names = id_column(pa.array(ids, pa.string()), "item_id", findings).to_pylist()
+    for problem in block.problems:
+        report.count_row(problem)
+    findings = Findings(report, block.lines)
+    ids = id_column(block.ids, "item_id", findings)
     texts: dict[int, str] = {}
-    for place in np.flatnonzero(findings.good).tolist():
+    for row in np.flatnonzero(findings.good).tolist():
         try:
-            attributes, lost = _attributes(rows[place])
-            texts[place] = dump_json(attributes, "attributes")
+            attributes, lost = _attributes(block.rows[row])
+            texts[row] = dump_json(attributes, "attributes")
         except InvalidRequestError as error:
-            findings.reject_row(place, error.message, error.message)
+            findings.reject_row(row, error.message, error.message)
             continue
         for cell in lost:
-            findings.note_row(place, cell.kind, cell.reason)
+            findings.note_row(row, cell.kind, cell.reason)
     findings.finish()
-    for place, text in texts.items():
-        yield names[place], lines[place], text
+    names, lines = ids.to_pylist(), block.lines.tolist()
+    for row, text in texts.items():
+        yield names[row], lines[row], text
 
 
 def _attributes(cells: dict[str, Any]) -> tuple[dict[str, Any], list[CellError]]:
@@ -152,22 +168,19 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == "" or value == b""
 
 
-def _rows(path: Path) -> Iterator[_Row]:
-    with open_file(path) as (file, kind):
+def _blocks(path: Path, layout: ItemLayout) -> Iterator[_Block]:
+    with open_file(path, layout.form.encoding) as (file, kind):
         if kind == "jsonl":
-            yield from read_objects(file, str(path))
+            yield from _object_blocks(layout.objects(read_objects(file, str(path))), str(path))
         elif kind == "parquet":
-            parquet = open_parquet(file, path)
-            names = distinct_names(parquet.schema_arrow.names, str(path))
-            _check_header(names, path)
-            for first, batch in parquet_batches(parquet, None, path):
-                columns = [python_cells(column) for column in batch.columns]
-                for line, row in enumerate(zip(*columns, strict=True), start=first):
-                    yield line, dict(zip(names, row, strict=True))
+            yield from _parquet_blocks(open_parquet(file, path), path, layout)
         else:
-            delimited = DelimitedFile(file, str(path))
-            _check_header(delimited.header, path)
-            yield from _csv_rows(delimited)
+            table = layout.table(open_table(file, kind, path, layout.form))
+            _check_header(table.header, path)
+            if layout.combine is None:
+                yield _table_block(table, layout)
+            else:
+                yield from _object_blocks(layout.combine(text_rows(table), str(path)), str(path))
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -175,22 +188,62 @@ def _check_header(header: list[str], path: Path) -> None:
         raise DataError(f"{path} has no column 'item_id'{columns_hint('item_id', header)}", field="item_id")
 
 
-def _csv_rows(file: DelimitedFile) -> Iterator[_Row]:
-    lines: list[int] = []
-    cells: dict[str, list[str | None]] = {name: [] for name in file.header}
+def _object_blocks(objects: Objects, name: str) -> Iterator[_Block]:
+    while part := list(islice(objects, _BATCH_ROWS)):
+        lines: list[int] = []
+        ids: list[str | None] = []
+        rows: list[dict[str, Any]] = []
+        problems: list[RowProblem] = []
+        for line, row in part:
+            if isinstance(row, RowProblem):
+                problems.append(row)
+                continue
+            try:
+                ids.append(id_cell(row.pop("item_id", None), "item_id"))
+            except CellError as error:
+                problems.append(RowProblem(name, line, error.reason, kind=error.kind))
+                continue
+            lines.append(line)
+            rows.append(row)
+        yield _Block(np.array(lines, dtype=np.int64), pa.array(ids, pa.string()), rows, problems)
+
+
+def _parquet_blocks(parquet: pq.ParquetFile, path: Path, layout: ItemLayout) -> Iterator[_Block]:
+    header = layout.renamed(distinct_names(parquet.schema_arrow.names, str(path)))
+    _check_header(header, path)
+    place = header.index("item_id")
+    names = [name for name in header if name != "item_id"]
+    for first, batch in parquet_batches(parquet, None, path):
+        columns = [python_cells(column) for number, column in enumerate(batch.columns) if number != place]
+        cells = zip(*columns, strict=True) if columns else [()] * len(batch)
+        lines = np.arange(first, first + len(batch), dtype=np.int64)
+        rows = [layout.attributes(dict(zip(names, row, strict=True))) for row in cells]
+        yield _Block(lines, batch.column(place), rows)
+
+
+def _table_block(file: Table, layout: ItemLayout) -> _Block:
+    """All rows at once: what a column holds is known at the end only."""
+    lines: list[Int64Array] = [np.empty(0, dtype=np.int64)]
+    ids: list[pa.Array] = [pa.array([], pa.string())]
+    cells: dict[str, list[str | None]] = {name: [] for name in file.header if name != "item_id"}
+    problems: list[RowProblem] = []
     for block in file.blocks():
-        yield from ((problem.line, problem) for problem in block.problems)
-        lines.extend(block.lines.tolist())
-        for name, column in block.columns.items():
-            cells[name].extend(column.to_pylist())
-    columns = [_typed(name, cells.pop(name)) for name in file.header]
-    for line, values in zip(lines, zip(*columns, strict=True), strict=True):
-        yield line, dict(zip(file.header, values, strict=True))
+        problems += block.problems
+        lines.append(block.lines)
+        ids.append(block.columns["item_id"])
+        for name in cells:
+            cells[name].extend(block.columns[name].to_pylist())
+    names = list(cells)
+    columns = [_typed(name, layout.cells(cells.pop(name))) for name in names]
+    every = np.concatenate(lines)
+    rows = zip(*columns, strict=True) if columns else [()] * len(every)
+    attributes = [layout.attributes(dict(zip(names, row, strict=True))) for row in rows]
+    return _Block(every, pa.concat_arrays(ids), attributes, problems)
 
 
 def _typed(name: str, cells: list[str | None]) -> list[Any]:
     """Numbers if all of a column's cells are plain numbers, else the text as it is."""
-    if name == "item_id" or name in TEXT_COLUMNS or name in LIST_COLUMNS:
+    if name in TEXT_COLUMNS or name in LIST_COLUMNS:
         return list(cells)
     if not all(cell is None or _NUMBER.fullmatch(cell) for cell in cells):
         return list(cells)

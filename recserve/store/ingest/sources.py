@@ -1,11 +1,13 @@
-"""Files of three formats as blocks of columns, or as objects, with line numbers."""
+"""Files of four kinds as blocks of columns, or as objects, with line numbers."""
 
 from __future__ import annotations
 
+import ast
+import io
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -16,12 +18,15 @@ import pyarrow.parquet as pq
 from recserve.errors import DataError
 from recserve.store.ingest.columns.cells import CellError, id_cell, parse_json, scalar_cell
 from recserve.store.ingest.columns.header import distinct_names
-from recserve.store.ingest.delimited import Block, DelimitedFile
+from recserve.store.ingest.delimited import Block, DelimitedFile, Dialect
+from recserve.store.ingest.files.encodings import UTF8, as_utf8
+from recserve.store.ingest.files.opening import DAMAGE, content_path, is_workbook, unpacked
+from recserve.store.ingest.files.spreadsheet import Spreadsheet
 from recserve.store.ingest.problems import RowProblem, quoted
 
-Format = Literal["csv", "jsonl", "parquet"]
+Kind = Literal["csv", "jsonl", "parquet", "xlsx"]
 
-_SUFFIXES: dict[str, Format] = {
+_SUFFIXES: dict[str, Kind] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".jsonl": "jsonl",
@@ -31,6 +36,20 @@ _SUFFIXES: dict[str, Format] = {
     ".pq": "parquet",
 }
 _BATCH_ROWS = 100_000
+_HEAD_OBJECTS = 1000
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a file is written, beside its kind.
+
+    Attributes:
+        encoding: Of its text.
+        dialect: Of a delimited file.
+    """
+
+    encoding: str = UTF8
+    dialect: Dialect = field(default_factory=Dialect)
 
 
 @dataclass(frozen=True)
@@ -49,78 +68,125 @@ class Source:
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[tuple[BinaryIO, Format]]:
-    """Open a file and tell its format, by its suffix or else by how it begins.
+def open_file(path: Path, encoding: str = UTF8) -> Iterator[tuple[BinaryIO, Kind]]:
+    """Open a file, unpacked and its text in UTF-8, and tell its kind, by its suffix or else by how it begins.
 
     Raises:
         DataError: It cannot be opened, or reading it fails.
     """
     try:
         with path.open("rb") as file:
-            yield file, _SUFFIXES.get(path.suffix.lower()) or _sniff(file)
+            content = unpacked(file, str(path))
+            kind: Kind = "xlsx" if is_workbook(content) else _kind(path, content)
+            yield as_utf8(content, encoding) if kind in ("csv", "jsonl") else content, kind
     except FileNotFoundError:
         raise DataError(f"no file {path}; check the path") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder; name a CSV, Parquet or JSON lines file in it") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    except DAMAGE as error:
+        cause = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise DataError(f"cannot read {path}: {cause or type(error).__name__}") from None
+
+
+def open_table(
+    file: BinaryIO, kind: Kind, path: Path, form: Form, wanted: Collection[str] | None = None
+) -> DelimitedFile | Spreadsheet:
+    """The wanted columns (None for all) of a delimited file or of a spreadsheet."""
+    if kind == "xlsx":
+        return Spreadsheet(file, str(path), wanted)
+    return DelimitedFile(file, str(path), wanted, form.dialect, form.encoding)
 
 
 @contextmanager
-def open_source(path: Path, wanted: Collection[str]) -> Iterator[Source]:
+def open_source(path: Path, wanted: Collection[str], form: Form) -> Iterator[Source]:
     """Open a file as blocks of the wanted columns (blocks may hold others too).
 
     Raises:
         DataError: The file is missing, empty, or not what its format asks for.
     """
-    with open_file(path) as (file, kind):
-        if kind == "csv":
-            delimited = DelimitedFile(file, str(path), wanted)
-            yield Source(delimited.header, delimited.blocks())
+    with open_file(path, form.encoding) as (file, kind):
+        if kind in ("csv", "xlsx"):
+            table = open_table(file, kind, path, form, wanted)
+            yield Source(table.header, table.blocks())
         elif kind == "parquet":
             parquet = open_parquet(file, path)
             header = distinct_names(parquet.schema_arrow.names, str(path), wanted)
             columns = [name for name in header if name in wanted]
             yield Source(header, _parquet_blocks(parquet, columns, path))
         else:
-            keys = list(_first_object(file, str(path)))
-            file.seek(0)
-            yield Source(keys, _object_blocks(file, str(path), sorted(wanted)), sparse=True)
+            keys, objects = _first_keys(read_objects(file, str(path)), str(path))
+            yield Source(keys, _object_blocks(objects, str(path), sorted(wanted)), sparse=True)
 
 
-def read_objects(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | RowProblem]]:
-    """Line number and object (or what is wrong) of each line that is not blank.
+Objects = Iterator[tuple[int, "dict[str, Any] | RowProblem"]]
+"""Line number and object, or what is wrong with the line."""
+
+
+def read_objects(file: BinaryIO, name: str) -> Objects:
+    """The object of each line that is not blank, or what is wrong with it.
+
+    Of a file that is one JSON array, the objects of the array and their places, counted from 1. Lines may
+    also be dictionaries as Python writes them.
 
     Raises:
-        DataError: The file is one JSON array instead of lines.
+        DataError: The file begins like a JSON array, but is not valid JSON.
     """
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
+        if number == 1 and line.lstrip().startswith(b"["):
+            yield from _array(line + file.read(), name)
+            return
         try:
-            value = parse_json(line)
+            value = _parsed(line)
         except ValueError as error:
-            if number == 1 and line.lstrip().startswith(b"["):
-                raise _is_array(name) from None
             reason = f"not valid JSON: {str(error).partition(':')[0]}"
             yield number, RowProblem(name, number, reason, kind="not valid JSON")
             continue
-        if isinstance(value, dict):
-            yield number, value
-        elif number == 1 and isinstance(value, list):
-            raise _is_array(name)
-        else:
-            reason = f"{quoted(value)} is not a JSON object"
-            yield number, RowProblem(name, number, reason, kind="not a JSON object")
+        yield number, value if isinstance(value, dict) else _no_object(name, number, value)
 
 
-def _first_object(file: BinaryIO, name: str) -> dict[str, Any]:
-    wrong = None
-    for _, one in read_objects(file, name):
-        if isinstance(one, dict):
-            return one
-        wrong = wrong or one
-    raise DataError(f"{name} is empty" if wrong is None else f"{name} holds no usable row: {wrong}")
+def _array(text: bytes, name: str) -> Objects:
+    try:
+        values = parse_json(text)
+    except ValueError as error:
+        raise DataError(f"{name} is not a complete JSON array: {error}") from None
+    for number, value in enumerate(values, start=1):
+        yield number, value if isinstance(value, dict) else _no_object(name, number, value)
+
+
+def _no_object(name: str, number: int, value: Any) -> RowProblem:
+    return RowProblem(name, number, f"{quoted(value)} is not a JSON object", kind="not a JSON object")
+
+
+def _parsed(line: bytes) -> Any:
+    """The value of a line.
+
+    Raises:
+        ValueError: It is neither JSON nor a dictionary as Python writes it.
+    """
+    try:
+        return parse_json(line)
+    except ValueError:
+        if not line.lstrip().startswith(b"{'"):
+            raise
+    try:
+        return ast.literal_eval(line.decode().strip())
+    except (SyntaxError, MemoryError, RecursionError):
+        raise ValueError("neither JSON nor a Python dictionary") from None
+
+
+def _first_keys(objects: Objects, name: str) -> tuple[list[str], Objects]:
+    """Keys of the first objects, and all objects from the start.
+
+    Raises:
+        DataError: None of the first rows is an object.
+    """
+    head = list(islice(objects, _HEAD_OBJECTS))
+    found = [value for _, value in head if isinstance(value, dict)]
+    if not found:
+        raise DataError(f"{name} holds no usable row: {head[0][1]}" if head else f"{name} is empty")
+    return list(dict.fromkeys(key for value in found for key in value)), chain(head, objects)
 
 
 def open_parquet(file: BinaryIO, path: Path) -> pq.ParquetFile:
@@ -161,8 +227,7 @@ def _parquet_blocks(parquet: pq.ParquetFile, columns: list[str], path: Path) -> 
         yield Block(dict(zip(batch.schema.names, batch.columns, strict=True)), lines, [])
 
 
-def _object_blocks(file: BinaryIO, name: str, wanted: list[str]) -> Iterator[Block]:
-    objects = read_objects(file, name)
+def _object_blocks(objects: Objects, name: str, wanted: list[str]) -> Iterator[Block]:
     while part := list(islice(objects, _BATCH_ROWS)):
         problems: list[RowProblem] = []
         lines: list[int] = []
@@ -186,16 +251,14 @@ def _cell(value: object, key: str) -> str | None:
     return id_cell(value, key) if key.endswith("_id") else scalar_cell(value, key)
 
 
-def _sniff(file: BinaryIO) -> Format:
-    start = file.read(4096)
-    file.seek(0)
+def _kind(path: Path, file: io.BufferedReader) -> Kind:
+    start = file.peek(4096)
     if start.startswith(b"PAR1"):
         return "parquet"
-    return "jsonl" if start.lstrip().startswith((b"{", b"[")) else "csv"
-
-
-def _is_array(name: str) -> DataError:
-    return DataError(f"{name} is one JSON array; write one object a line: jq -c '.[]' FILE > FILE.jsonl")
+    named = _SUFFIXES.get(content_path(path).suffix.lower())
+    if named is not None:
+        return named
+    return "jsonl" if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) else "csv"
 
 
 def _is_damaged(path: Path, error: Exception) -> DataError:

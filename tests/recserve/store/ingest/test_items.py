@@ -249,8 +249,8 @@ def test_canonical_tables_are_read_as_they_are(tmp_path: Path) -> None:
     [
         ("i.csv", "", "is empty"),
         ("i.csv", "item_id,title\n", "holds no rows"),
-        ("i.csv", "itemid,title\na,A\n", "no column 'item_id'; did you mean 'itemid'"),
-        ("i.jsonl", "\n", "holds no rows"),
+        ("i.csv", "item_key,title\na,A\n", "no column 'item_id'; did you mean 'item_key'"),
+        ("i.jsonl", "\n", "is empty"),
         ("i.jsonl", "nonsense", "no usable row"),
         ("i.parquet", "nonsense", "not a complete Parquet file"),
     ],

@@ -1,0 +1,1 @@
+"""Files as people have them, made readable: compression, text encodings, spreadsheets."""

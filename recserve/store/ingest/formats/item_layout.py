@@ -1,0 +1,170 @@
+"""Rows of any items file as ids and attributes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.formats.known import ITEM_FORMATS
+from recserve.store.ingest.formats.model import ItemColumns, Row, Rows
+from recserve.store.ingest.formats.reading import (
+    Reading,
+    chosen_columns,
+    plain_spelling,
+    recognise,
+    shown_sources,
+)
+from recserve.store.ingest.problems import RowProblem
+from recserve.store.ingest.sources import Form
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)([.,][0-9]+)?")
+
+
+class Table(Protocol):
+    """A delimited file or spreadsheet."""
+
+    header: list[str]
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows after the header."""
+        ...
+
+
+@dataclass(frozen=True)
+class ItemLayout:
+    """How one items file is read.
+
+    Attributes:
+        form: How it is written.
+        columns: What its columns become.
+        title: The known format, None for a plain file.
+        notes: What an import should say, a phrase each.
+    """
+
+    form: Form
+    columns: ItemColumns
+    title: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def combine(self) -> Callable[[Rows, str], Rows] | None:
+        """What makes items of several rows each, which are read as text, one by one."""
+        return self.columns.combine
+
+    def names(self, header: Sequence[str]) -> list[str]:
+        """The names that columns get, in the order of the file, without those that are not stored."""
+        theirs = {name for names in self.columns.sources.values() for name in names}
+        gone = theirs | self.columns.skipped
+        ours = [ours for ours, names in self.columns.sources.items() if set(names) & set(header)]
+        return [*ours, *(name for name in header if name not in gone and name not in ours)]
+
+    def table(self, table: Table) -> Table:
+        """A delimited file or spreadsheet under these names."""
+        return _Renamed(table, self)
+
+    def renamed(self, header: Sequence[str]) -> list[str]:
+        """The name of each column of a Parquet file; of several for one name the first gets it."""
+        ours: dict[str, str] = {}
+        for name, theirs in self.columns.sources.items():
+            found = next((one for one in theirs if one in header), None)
+            if found is not None:
+                ours[found] = name
+        return [ours.get(name, name) for name in header]
+
+    def objects(self, objects: Rows) -> Rows:
+        """JSON objects with an ``item_id`` and attributes."""
+        plain = not self.columns.sources and not self.columns.skipped and self.columns.convert is None
+        return objects if plain else self._converted(objects)
+
+    def attributes(self, cells: Row) -> Row:
+        """The attributes out of the other cells of a row."""
+        if self.columns.convert is None and not self.columns.skipped:
+            return cells
+        kept = {name: cell for name, cell in cells.items() if name not in self.columns.skipped}
+        return {name: value for name, value in self._made(kept).items() if value != []}
+
+    def cells(self, cells: list[str | None]) -> list[str | None]:
+        """A column of text, with decimal points where all of it is numbers with decimal commas."""
+        if not self.columns.decimal_comma or not any(cell is not None and "," in cell for cell in cells):
+            return cells
+        if not all(cell is None or _NUMBER.fullmatch(cell) for cell in cells):
+            return cells
+        return [None if cell is None else cell.replace(",", ".") for cell in cells]
+
+    def _made(self, cells: Row) -> Row:
+        return self.columns.convert(cells) if self.columns.convert else cells
+
+    def _converted(self, objects: Rows) -> Rows:
+        for line, row in objects:
+            if isinstance(row, RowProblem):
+                yield line, row
+                continue
+            cells = {
+                name: _first(row, self.columns.sources.get(name, (name,))) for name in self.names(list(row))
+            }
+            item_id = cells.pop("item_id", None)
+            yield line, {**self.attributes(cells), "item_id": item_id}
+
+
+class _Renamed:
+    """A table whose columns have other names."""
+
+    def __init__(self, table: Table, layout: ItemLayout) -> None:
+        self._table = table
+        self._sources = layout.columns.sources
+        self.header = layout.names(table.header)
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows after the header."""
+        for block in self._table.blocks():
+            columns = {name: self._column(block.columns, name) for name in self.header}
+            yield Block(columns, block.lines, block.problems)
+
+    def _column(self, columns: Mapping[str, pa.Array], name: str) -> pa.Array:
+        found = [columns[one] for one in self._sources.get(name, (name,)) if one in columns]
+        return pc.coalesce(*found) if len(found) > 1 else found[0]
+
+
+def recognise_items(path: Path, reading: Reading) -> ItemLayout:
+    """Tell how an items file is to be read.
+
+    Raises:
+        DataError: It cannot be read, or is not what was said of it.
+    """
+    known = recognise(path, reading, ITEM_FORMATS, ("item_id",))
+    header = known.header
+    columns = known.format.columns_of(header) if known.format else ItemColumns(_plain(header))
+    sources = {ours: theirs for ours, theirs in columns.sources.items() if set(theirs) & set(header)}
+    sources |= chosen_columns(reading, header, None)
+    skipped = columns.skipped & set(header)
+    columns = replace(columns, sources=sources, skipped=skipped, decimal_comma=known.delimiter in (";", "\t"))
+    said = [shown_sources(sources), f"not stored: {', '.join(sorted(skipped))}" if skipped else ""]
+    notes = (*known.notes, *(note for note in said if note))
+    return ItemLayout(known.form, columns, known.format.title if known.format else None, notes)
+
+
+def _plain(header: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The column of ids where it is spelled otherwise."""
+    others = [name for name in header if plain_spelling(name) in ("itemid", "item")]
+    return {"item_id": (others[0],)} if "item_id" not in header and len(others) == 1 else {}
+
+
+def _first(row: Row, names: Sequence[str]) -> Any:
+    """The first of these values that is not empty."""
+    return next((row[name] for name in names if row.get(name) not in (None, "")), None)
+
+
+def text_rows(table: Table) -> Rows:
+    """Rows as they come, for files that are larger than what is made of them."""
+    for block in table.blocks():
+        yield from ((problem.line, problem) for problem in block.problems)
+        cells = [column.to_pylist() for column in block.columns.values()]
+        for line, values in zip(block.lines.tolist(), zip(*cells, strict=True), strict=True):
+            yield line, dict(zip(block.columns, values, strict=True))
