@@ -24,10 +24,12 @@ from recserve.cli.common import (
     show_problems,
     warn,
 )
-from recserve.cli.importing import FileOptions, check_mapped, show_item_text, show_layout, show_preview
+from recserve.cli.importing import FileOptions, Files, recognise_files, show_item_text, show_preview
 from recserve.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from recserve.data.dataset import Tables
     from recserve.store.ingest import FileReport
 
@@ -43,6 +45,9 @@ def import_command(
     ] = None,
     items: Annotated[
         Path | None, typer.Option("--items", help="CSV, Parquet, JSON or Excel of item_id and attributes.")
+    ] = None,
+    users: Annotated[
+        Path | None, typer.Option("--users", help="The same of user_id and attributes, such as interests.")
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="A data set that a plugin brings, e.g. movielens-small.")
@@ -99,14 +104,16 @@ def import_command(
 
     state = State(home, config, creates=True)
     options = FileOptions(form, encoding, header, columns or (), event or (), time or (), dry_run)
-    given = events is not None or items is not None
+    files = Files(events, items, users)
+    given = files != Files()
     if (dataset is not None and given) or not (dataset or given or create_items):
         raise DataError("give either --dataset NAME, or --events FILE and/or --items FILE")
+    profiles: pa.Table | None = None
     if dataset is not None:
         tables, reports = _read_dataset(state, dataset, param or [], suggest=not dry_run)
     elif given:
         try:
-            tables, reports = _read_files(state, events, items, strict, options)
+            tables, profiles, reports = _read_files(state, files, strict, options)
         except UnusableFileError as error:
             show_problems([error.report])
             _refuse([error.report], error.report, allow_bad)
@@ -123,7 +130,7 @@ def import_command(
         out.print("dry run: nothing was stored")
         return
     with state.store:
-        _store(state, tables, reports, create_items)
+        _store(state, tables, profiles, reports, create_items)
 
 
 def _refuse(reports: Sequence[FileReport], worst: FileReport, allow_bad: float) -> NoReturn:
@@ -148,8 +155,14 @@ def _unstored(report: FileReport) -> list[Row]:
     return file_account(report, [("good, but not stored", report.taken, "")])
 
 
-def _store(state: State, tables: Tables, reports: Sequence[FileReport], create_items: bool) -> None:
-    from recserve.store.ingest import import_tables, not_in_catalogue, with_bare_items
+def _store(
+    state: State,
+    tables: Tables,
+    profiles: pa.Table | None,
+    reports: Sequence[FileReport],
+    create_items: bool,
+) -> None:
+    from recserve.store.ingest import import_tables, import_users, not_in_catalogue, with_bare_items
 
     unknown = not_in_catalogue(state.store, tables)
     read = len(tables.items)
@@ -158,10 +171,13 @@ def _store(state: State, tables: Tables, reports: Sequence[FileReport], create_i
     with progress_display() as progress:
         summary = import_tables(state.store, tables, lambda done, total: progress("Importing", done, total))
         progress.finish()
+    stored_users = 0 if profiles is None else import_users(state.store, profiles)
     sections: dict[str, list[Row]] = {}
     for report in reports:
         if report.what == "items":
             rows: list[Row] = [("stored", read, "")]
+        elif report.what == "users":
+            rows = [("stored", stored_users, "")]
         else:
             known = summary.events - summary.new_events
             rows = [
@@ -178,36 +194,33 @@ def _store(state: State, tables: Tables, reports: Sequence[FileReport], create_i
         warn(str(unknown))
     left_out = sum(report.count("error") for report in reports)
     bad = f", {left_out:,} bad rows left out" if left_out else ""
-    out.print(f"{summary}{bad} -> {state.home}", highlight=False, soft_wrap=True)
+    people = f", {stored_users:,} users" if profiles is not None else ""
+    out.print(f"{summary}{people}{bad} -> {state.home}", highlight=False, soft_wrap=True)
 
 
 def _read_files(
-    state: State, events: Path | None, items: Path | None, strict: bool, options: FileOptions
-) -> tuple[Tables, list[FileReport]]:
+    state: State, files: Files, strict: bool, options: FileOptions
+) -> tuple[Tables, pa.Table | None, list[FileReport]]:
+    """Events and items, users, and what became of the rows."""
     from recserve.data.dataset import Tables
-    from recserve.store.ingest import empty_tables, read_events, read_items
-    from recserve.store.ingest.formats import recognise_events, recognise_items
+    from recserve.store.ingest import empty_tables, read_events, read_items, read_users
 
-    reading = options.reading(state.config)
-    if reading.header and events is not None and items is not None:
-        raise ConfigError(
-            "--header names the columns of one file; import events and items one after the other"
-        )
-    of_items = None if items is None else recognise_items(items, reading)
-    of_events = None if events is None else recognise_events(events, reading)
-    check_mapped(reading, [layout for layout in (of_items, of_events) if layout is not None])
-    tables, reports = empty_tables(), []
-    if items is not None and of_items is not None:
-        show_layout("items", items, of_items, full=options.dry_run)
-        table, report = read_items(items, strict=strict, layout=of_items)
+    layouts = recognise_files(files, options, state.config)
+    tables, profiles, reports = empty_tables(), None, []
+    if files.items is not None:
+        table, report = read_items(files.items, strict=strict, layout=layouts.items)
         tables = Tables(items=table, events=tables.events)
         reports.append(report)
-    if events is not None and of_events is not None:
-        show_layout("events", events, of_events, full=options.dry_run)
-        table, report = read_events(events, state.config.event_types, strict=strict, layout=of_events)
+    if files.users is not None:
+        profiles, report = read_users(files.users, strict=strict, layout=layouts.users)
+        reports.append(report)
+    if files.events is not None:
+        table, report = read_events(
+            files.events, state.config.event_types, strict=strict, layout=layouts.events
+        )
         tables = Tables(items=tables.items, events=table)
         reports.append(report)
-    return tables, reports
+    return tables, profiles, reports
 
 
 def _stored_events(state: State) -> Tables:

@@ -76,12 +76,54 @@ class FileOptions:
         return event, events
 
 
-def check_mapped(reading: Reading, layouts: Sequence[EventLayout | ItemLayout]) -> None:
-    """Refuse a ``--map`` of a column that no file has.
+@dataclass(frozen=True)
+class Files:
+    """The files of an import."""
+
+    events: Path | None = None
+    items: Path | None = None
+    users: Path | None = None
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """How these files are read."""
+
+    events: EventLayout | None
+    items: ItemLayout | None
+    users: ItemLayout | None
+
+
+def recognise_files(files: Files, options: FileOptions, config: Config) -> Layouts:
+    """Tell how files are read, and say it.
 
     Raises:
-        DataError: Names the column.
+        ConfigError: An option that cannot be understood.
+        DataError: A file that cannot be read, or is not what the options say.
     """
+    from recserve.store.ingest.formats import recognise_events, recognise_items, recognise_users
+
+    reading = options.reading(config)
+    if reading.header and sum(path is not None for path in (files.events, files.items, files.users)) > 1:
+        raise ConfigError("--header names the columns of one file; import the files one after the other")
+    layouts = Layouts(
+        None if files.events is None else recognise_events(files.events, reading),
+        None if files.items is None else recognise_items(files.items, reading),
+        None if files.users is None else recognise_users(files.users, reading),
+    )
+    pairs = (
+        ("items", files.items, layouts.items),
+        ("users", files.users, layouts.users),
+        ("events", files.events, layouts.events),
+    )
+    known = [(kind, path, layout) for kind, path, layout in pairs if path is not None and layout is not None]
+    _check_mapped(reading, [layout for _, _, layout in known])
+    for kind, path, layout in known:
+        _show_layout(kind, path, layout, options.dry_run)
+    return layouts
+
+
+def _check_mapped(reading: Reading, layouts: Sequence[EventLayout | ItemLayout]) -> None:
     used = {(ours, name) for one in layouts for ours, names in one.columns.sources.items() for name in names}
     for ours, theirs in reading.columns.items():
         for name in theirs:
@@ -89,15 +131,11 @@ def check_mapped(reading: Reading, layouts: Sequence[EventLayout | ItemLayout]) 
                 raise DataError(f"--map {ours}={name}: no file has a column {name!r} that could be {ours}")
 
 
-def show_layout(kind: str, path: Path, layout: EventLayout | ItemLayout, full: bool) -> None:
+def _show_layout(kind: str, path: Path, layout: EventLayout | ItemLayout, full: bool) -> None:
     """Say what a file was recognised as; of a plain file only if ``full``."""
-    title = layout.title or "no known format"
-    notes = list(layout.notes)
-    if full:
-        unread = getattr(layout, "unread", ())
-        notes += [f"not read: {', '.join(unread)}"] if unread else []
-    if layout.title or notes or full:
-        _say(f"{kind}: {path.name}: {'; '.join([title, *notes])}")
+    notes = [note for note in (*layout.shown_columns(full), *layout.notes) if note]
+    if layout.title or notes:
+        _say(f"{kind}: {path.name}: {'; '.join([layout.title or 'no known format', *notes])}")
 
 
 def show_preview(state: State, tables: Tables) -> None:

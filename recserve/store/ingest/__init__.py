@@ -6,11 +6,12 @@ Bad rows are counted by reason and reported with file, line and value; the good 
 from __future__ import annotations
 
 from recserve.store.ingest.events import EVENT_SCHEMA, check_events, read_events, with_event_ids
-from recserve.store.ingest.items import ITEM_SCHEMA, read_items
+from recserve.store.ingest.items import ITEM_SCHEMA, read_items, read_users
 from recserve.store.ingest.load import (
     ImportSummary,
     empty_tables,
     import_tables,
+    import_users,
     not_in_catalogue,
     with_bare_items,
 )
@@ -26,9 +27,11 @@ __all__ = [
     "check_events",
     "empty_tables",
     "import_tables",
+    "import_users",
     "not_in_catalogue",
     "read_events",
     "read_items",
+    "read_users",
     "with_bare_items",
     "with_event_ids",
 ]

@@ -19,7 +19,14 @@ from recserve.errors import DataError, InvalidRequestError
 from recserve.store.ingest.columns import id_column
 from recserve.store.ingest.columns.cells import CellError, id_cell, json_cell, parse_json, python_cells
 from recserve.store.ingest.columns.header import UNNAMED, distinct_names
-from recserve.store.ingest.formats import ItemLayout, Reading, Table, recognise_items, text_rows
+from recserve.store.ingest.formats import (
+    ItemLayout,
+    Reading,
+    Table,
+    recognise_items,
+    recognise_users,
+    text_rows,
+)
 from recserve.store.ingest.problems import FileReport, Findings, RowProblem, columns_hint, conclude, quoted
 from recserve.store.ingest.sources import (
     Objects,
@@ -51,7 +58,7 @@ class _Block:
 
     Attributes:
         lines: Line number of each row, int64, shape (N,).
-        ids: What stands under ``item_id``.
+        ids: What stands in the column of ids.
         rows: All other cells by name.
         problems: Rows of this part of the file that could not be read.
     """
@@ -85,28 +92,46 @@ def read_items(
     Raises:
         DataError: The file cannot be read, lacks ``item_id``, holds no usable row, or ``strict``.
     """
-    report = FileReport(str(path), "items")
+    return _read(path, "items", strict, layout or recognise_items(path, Reading()))
+
+
+def read_users(
+    path: Path, strict: bool = False, layout: ItemLayout | None = None
+) -> tuple[pa.Table, FileReport]:
+    """Read users from a file of any kind, as :func:`read_items` reads items; their ids are ``user_id``.
+
+    Returns:
+        Columns ``user_id`` and ``attributes`` (a JSON object), and what became of each row.
+
+    Raises:
+        DataError: The file cannot be read, lacks ``user_id``, holds no usable row, or ``strict``.
+    """
+    return _read(path, "users", strict, layout or recognise_users(path, Reading()))
+
+
+def _read(path: Path, what: str, strict: bool, layout: ItemLayout) -> tuple[pa.Table, FileReport]:
+    report = FileReport(str(path), what)
+    key = layout.key
     found: dict[str, tuple[int, str]] = {}
-    layout = layout or recognise_items(path, Reading())
     for block in _blocks(path, layout):
-        for item_id, line, attributes in _read_block(block, report):
-            if item_id in found:
-                replaced = found.pop(item_id)[0]
-                reason = f"item_id {quoted(item_id)} occurs again in line {line}, which replaces this one"
-                report.add(RowProblem(str(path), replaced, reason, "replaced", "item_id occurs again"))
+        for row_id, line, attributes in _read_block(block, key, report):
+            if row_id in found:
+                replaced = found.pop(row_id)[0]
+                reason = f"{key} {quoted(row_id)} occurs again in line {line}, which replaces this one"
+                report.add(RowProblem(str(path), replaced, reason, "replaced", f"{key} occurs again"))
                 report.taken -= 1
-            found[item_id] = (line, attributes)
+            found[row_id] = (line, attributes)
     conclude(report, strict)
-    table = pa.table([list(found), [text for _, text in found.values()]], schema=ITEM_SCHEMA)
-    return table, report
+    schema = pa.schema({key: pa.string(), "attributes": pa.string()})
+    return pa.table([list(found), [text for _, text in found.values()]], schema=schema), report
 
 
-def _read_block(block: _Block, report: FileReport) -> Iterator[tuple[str, int, str]]:
+def _read_block(block: _Block, key: str, report: FileReport) -> Iterator[tuple[str, int, str]]:
     """Id, line and attributes (a JSON object) of each good row."""
     for problem in block.problems:
         report.count_row(problem)
     findings = Findings(report, block.lines)
-    ids = id_column(block.ids, "item_id", findings)
+    ids = id_column(block.ids, key, findings)
     texts: dict[int, str] = {}
     for row in np.flatnonzero(findings.good).tolist():
         try:
@@ -171,24 +196,25 @@ def _is_empty(value: Any) -> bool:
 def _blocks(path: Path, layout: ItemLayout) -> Iterator[_Block]:
     with open_file(path, layout.form.encoding) as (file, kind):
         if kind == "jsonl":
-            yield from _object_blocks(layout.objects(read_objects(file, str(path))), str(path))
+            yield from _object_blocks(layout.objects(read_objects(file, str(path))), path, layout.key)
         elif kind == "parquet":
             yield from _parquet_blocks(open_parquet(file, path), path, layout)
         else:
             table = layout.table(open_table(file, kind, path, layout.form))
-            _check_header(table.header, path)
+            _check_header(table.header, layout.key, path)
             if layout.combine is None:
                 yield _table_block(table, layout)
             else:
-                yield from _object_blocks(layout.combine(text_rows(table), str(path)), str(path))
+                yield from _object_blocks(layout.combine(text_rows(table), str(path)), path, layout.key)
 
 
-def _check_header(header: list[str], path: Path) -> None:
-    if "item_id" not in header:
-        raise DataError(f"{path} has no column 'item_id'{columns_hint('item_id', header)}", field="item_id")
+def _check_header(header: list[str], key: str, path: Path) -> None:
+    if key not in header:
+        hint = f"{columns_hint(key, header)}; say which column it is with --map {key}=COLUMN"
+        raise DataError(f"{path} has no column {key!r}{hint}", field=key)
 
 
-def _object_blocks(objects: Objects, name: str) -> Iterator[_Block]:
+def _object_blocks(objects: Objects, path: Path, key: str) -> Iterator[_Block]:
     while part := list(islice(objects, _BATCH_ROWS)):
         lines: list[int] = []
         ids: list[str | None] = []
@@ -199,9 +225,9 @@ def _object_blocks(objects: Objects, name: str) -> Iterator[_Block]:
                 problems.append(row)
                 continue
             try:
-                ids.append(id_cell(row.pop("item_id", None), "item_id"))
+                ids.append(id_cell(row.pop(key, None), key))
             except CellError as error:
-                problems.append(RowProblem(name, line, error.reason, kind=error.kind))
+                problems.append(RowProblem(str(path), line, error.reason, kind=error.kind))
                 continue
             lines.append(line)
             rows.append(row)
@@ -210,9 +236,9 @@ def _object_blocks(objects: Objects, name: str) -> Iterator[_Block]:
 
 def _parquet_blocks(parquet: pq.ParquetFile, path: Path, layout: ItemLayout) -> Iterator[_Block]:
     header = layout.renamed(distinct_names(parquet.schema_arrow.names, str(path)))
-    _check_header(header, path)
-    place = header.index("item_id")
-    names = [name for name in header if name != "item_id"]
+    _check_header(header, layout.key, path)
+    place = header.index(layout.key)
+    names = [name for name in header if name != layout.key]
     for first, batch in parquet_batches(parquet, None, path):
         columns = [python_cells(column) for number, column in enumerate(batch.columns) if number != place]
         cells = zip(*columns, strict=True) if columns else [()] * len(batch)
@@ -225,12 +251,12 @@ def _table_block(file: Table, layout: ItemLayout) -> _Block:
     """All rows at once: what a column holds is known at the end only."""
     lines: list[Int64Array] = [np.empty(0, dtype=np.int64)]
     ids: list[pa.Array] = [pa.array([], pa.string())]
-    cells: dict[str, list[str | None]] = {name: [] for name in file.header if name != "item_id"}
+    cells: dict[str, list[str | None]] = {name: [] for name in file.header if name != layout.key}
     problems: list[RowProblem] = []
     for block in file.blocks():
         problems += block.problems
         lines.append(block.lines)
-        ids.append(block.columns["item_id"])
+        ids.append(block.columns[layout.key])
         for name in cells:
             cells[name].extend(block.columns[name].to_pylist())
     names = list(cells)

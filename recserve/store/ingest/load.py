@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from recserve.data.coverage import UnknownItems, unknown_items
 from recserve.data.dataset import Tables
-from recserve.data.entities import Event, Item
+from recserve.data.entities import Event, Item, User
 from recserve.store import Store
 from recserve.store.ingest.events import EVENT_SCHEMA, with_event_ids
 from recserve.store.ingest.items import ITEM_SCHEMA
@@ -96,6 +96,14 @@ def import_tables(
         new += store.add_events([Event(*fields) for fields in rows])
         progress(len(tables.items) + done, total)
     return ImportSummary(items, len(tables.events), new)
+
+
+def import_users(store: Store, users: pa.Table) -> int:
+    """Write users into a store, replacing the attributes of those that are there; returns how many."""
+    return sum(
+        store.upsert_users([User(user_id, json.loads(text)) for user_id, text in rows])
+        for rows, _ in _rows(users, ("user_id", "attributes"))
+    )
 
 
 def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[list[tuple[Any, ...]], int]]:

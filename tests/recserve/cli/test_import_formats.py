@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recserve.store import open_store
 from tests.support.importing import Imported, imported, write
 
 
@@ -153,6 +154,40 @@ def test_gorse_json(tmp_path: Path) -> None:
         "categories": ["x"],
         "labels": ["a"],
         "description": "An item",
+    }
+
+
+def profiles(folder: Path, name: str, content: str) -> dict[str, dict[str, object]]:
+    """The attributes of users after importing a file of them."""
+    home = folder / "home"
+    done = imported(home, "--users", write(folder, name, content))
+    assert "users read" in done.said
+    with open_store(None, home) as store:
+        return {user.user_id: dict(user.attributes) for user in store.list_users(None, 100)}
+
+
+def test_users_of_gorse(tmp_path: Path) -> None:
+    rows = "user_id,labels\r\n1,a|b\r\n2,\r\n3,"
+    known = profiles(tmp_path, "users.csv", rows + '"{""city"":[""Oslo""]}"\r\n')
+    assert known == {"1": {"labels": ["a", "b"]}, "2": {}, "3": {"labels": {"city": ["Oslo"]}}}
+    known = profiles(
+        tmp_path,
+        "users.json",
+        lines({"UserId": "9", "Labels": ["x"], "Subscribe": None, "Comment": "met in Oslo"}),
+    )
+    assert known["9"] == {"labels": ["x"], "comment": "met in Oslo"}
+
+
+def test_users_of_other_formats(tmp_path: Path) -> None:
+    assert profiles(tmp_path, "users.dat", "1::F::1::10::48067\n") == {
+        "1": {"gender": "F", "age": 1, "occupation": 10, "zip_code": 48067}
+    }
+    assert profiles(tmp_path, "u.user", "2|24|M|technician|85711\n")["2"]["occupation"] == "technician"
+    assert profiles(tmp_path, "p.csv", "USER_ID,GENDER\n3,F\n")["3"] == {"gender": "F"}
+    recbole = "user_id:token\tage:token\tgender:token\n4\t24\tM\n"
+    assert profiles(tmp_path, "ml-100k.user", recbole)["4"] == {"age": 24, "gender": "M"}
+    assert profiles(tmp_path, "own.csv", "userId,interests\n5,jazz and tea\n")["5"] == {
+        "interests": "jazz and tea"
     }
 
 
@@ -456,7 +491,7 @@ def test_book_crossing(tmp_path: Path) -> None:
         ("276729", "0521795028", 3.0),
     ]
     assert "ratings 1 to 10 become 0.5 to 5, linearly" in done.said
-    assert "value 0 means none" in done.said
+    assert "a value of 0 means none" in done.said
     assert done.items["0195153448"]["title"] == "Classical & Mythology"
     assert done.items["034545104X"] == {
         "title": 'Café "Flesh; Tones"',

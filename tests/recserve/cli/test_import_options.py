@@ -148,7 +148,9 @@ def test_dry_run(home: Path, tmp_path: Path) -> None:
     options = ("--dry-run", "--allow-bad", "0.2")
     said = run("import", "--events", events, "--items", items, *options, "--home", home)
     lines = [line.strip() for line in said.splitlines()]
-    assert "events: events.csv: no known format; not read: session" in lines
+    assert "items: items.csv: no known format; item_id, title, sku, url, released, about" in lines
+    columns = "user_id, item_id, event, timestamp; not read: session"
+    assert f"events: events.csv: no known format; {columns}" in lines
     assert "2 users, 5 items, 4 events" in lines
     assert "events by type: view 3, click 1" in lines
     assert "events whose item is not in the catalogue: 1 (25.0%)" in lines

@@ -8,7 +8,13 @@ from recserve.store.ingest.formats.event_layout import (
     open_events,
     recognise_events,
 )
-from recserve.store.ingest.formats.item_layout import ItemLayout, Table, recognise_items, text_rows
+from recserve.store.ingest.formats.item_layout import (
+    ItemLayout,
+    Table,
+    recognise_items,
+    recognise_users,
+    text_rows,
+)
 from recserve.store.ingest.formats.known import EVENT_FORMATS, ITEM_FORMATS
 from recserve.store.ingest.formats.reading import Reading, check_format
 
@@ -25,5 +31,6 @@ __all__ = [
     "open_events",
     "recognise_events",
     "recognise_items",
+    "recognise_users",
     "text_rows",
 ]

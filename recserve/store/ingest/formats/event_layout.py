@@ -23,6 +23,7 @@ from recserve.store.ingest.formats.model import EventColumns
 from recserve.store.ingest.formats.reading import (
     Reading,
     chosen_columns,
+    columns_there,
     plain_spelling,
     recognise,
     shown_sources,
@@ -63,6 +64,11 @@ class EventLayout:
     notes: tuple[str, ...]
     event_types: Mapping[str, EventType]
 
+    def shown_columns(self, full: bool) -> list[str]:
+        """What columns become, for people, a phrase each; also those that keep their names if ``full``."""
+        shown = [shown_sources(self.columns.sources, full)]
+        return [*shown, f"not read: {', '.join(self.unread)}"] if full and self.unread else shown
+
 
 def recognise_events(path: Path, reading: Reading) -> EventLayout:
     """Tell how an events file is to be read.
@@ -73,8 +79,7 @@ def recognise_events(path: Path, reading: Reading) -> EventLayout:
     known = recognise(path, reading, EVENT_FORMATS, ("user_id", "item_id"))
     header = known.header
     columns = known.format.columns_of(header) if known.format else EventColumns(_plain(header))
-    sources = {ours: theirs for ours, theirs in columns.sources.items() if set(theirs) & set(header)}
-    sources |= chosen_columns(reading, header, EVENT_COLUMNS)
+    sources = columns_there(columns.sources, header) | chosen_columns(reading, header, EVENT_COLUMNS)
     if reading.time_column:
         if reading.time_column not in header:
             raise DataError(
@@ -160,12 +165,12 @@ def _types(columns: EventColumns, reading: Reading) -> dict[str, str]:
 
 
 def _notes(columns: EventColumns, event_types: Mapping[str, EventType]) -> list[str]:
-    notes = [shown_sources(columns.sources)]
+    notes = []
     if columns.event:
         notes.append(f"every row is of type {columns.event}")
     if columns.unrated and "value" in columns.sources:
-        values = " and ".join(f"{value:g}" for value in sorted(columns.unrated))
-        notes.append(f"value {values} means none")
+        values = " or ".join(f"{value:g}" for value in sorted(columns.unrated))
+        notes.append(f"a value of {values} means none")
     if columns.scale:
         low, high = event_types["rating"].value_range or columns.scale
         notes.append(
@@ -173,7 +178,7 @@ def _notes(columns: EventColumns, event_types: Mapping[str, EventType]) -> list[
         )
     if not columns.timed:
         notes.append("without times: events get times in a random order that stays the same")
-    return [note for note in notes if note]
+    return notes
 
 
 def _plain_array(column: pa.Array, alternatives: int) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Rows of any items file as ids and attributes."""
+"""Rows of any items or users file as ids and attributes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recserve.store.ingest.delimited import Block
-from recserve.store.ingest.formats.known import ITEM_FORMATS
-from recserve.store.ingest.formats.model import ItemColumns, Row, Rows
+from recserve.store.ingest.formats.known import ITEM_FORMATS, USER_FORMATS
+from recserve.store.ingest.formats.model import Format, ItemColumns, Row, Rows
 from recserve.store.ingest.formats.reading import (
     Reading,
     chosen_columns,
+    columns_there,
     plain_spelling,
     recognise,
     shown_sources,
@@ -39,18 +40,22 @@ class Table(Protocol):
 
 @dataclass(frozen=True)
 class ItemLayout:
-    """How one items file is read.
+    """How one items file is read, or one of users.
 
     Attributes:
+        key: Name of the column of ids.
         form: How it is written.
         columns: What its columns become.
         title: The known format, None for a plain file.
+        header: The columns of the file.
         notes: What an import should say, a phrase each.
     """
 
+    key: str
     form: Form
     columns: ItemColumns
     title: str | None
+    header: Sequence[str]
     notes: tuple[str, ...]
 
     @property
@@ -64,6 +69,13 @@ class ItemLayout:
         gone = theirs | self.columns.skipped
         ours = [ours for ours, names in self.columns.sources.items() if set(names) & set(header)]
         return [*ours, *(name for name in header if name not in gone and name not in ours)]
+
+    def shown_columns(self, full: bool) -> list[str]:
+        """What columns become, for people, a phrase each; also those that keep their names if ``full``."""
+        if not full:
+            return [shown_sources(self.columns.sources, False)]
+        kept = [name for name in self.names(self.header) if name not in self.columns.sources]
+        return [shown_sources({**self.columns.sources, **{name: (name,) for name in kept}}, True)]
 
     def table(self, table: Table) -> Table:
         """A delimited file or spreadsheet under these names."""
@@ -79,7 +91,7 @@ class ItemLayout:
         return [ours.get(name, name) for name in header]
 
     def objects(self, objects: Rows) -> Rows:
-        """JSON objects with an ``item_id`` and attributes."""
+        """JSON objects with an id and attributes."""
         plain = not self.columns.sources and not self.columns.skipped and self.columns.convert is None
         return objects if plain else self._converted(objects)
 
@@ -109,8 +121,8 @@ class ItemLayout:
             cells = {
                 name: _first(row, self.columns.sources.get(name, (name,))) for name in self.names(list(row))
             }
-            item_id = cells.pop("item_id", None)
-            yield line, {**self.attributes(cells), "item_id": item_id}
+            key = cells.pop(self.key, None)
+            yield line, {**self.attributes(cells), self.key: key}
 
 
 class _Renamed:
@@ -138,22 +150,35 @@ def recognise_items(path: Path, reading: Reading) -> ItemLayout:
     Raises:
         DataError: It cannot be read, or is not what was said of it.
     """
-    known = recognise(path, reading, ITEM_FORMATS, ("item_id",))
+    return _recognise(path, reading, ITEM_FORMATS, "item")
+
+
+def recognise_users(path: Path, reading: Reading) -> ItemLayout:
+    """Tell how a users file is to be read.
+
+    Raises:
+        DataError: It cannot be read, or is not what was said of it.
+    """
+    return _recognise(path, reading, USER_FORMATS, "user")
+
+
+def _recognise(path: Path, reading: Reading, formats: Sequence[Format[ItemColumns]], what: str) -> ItemLayout:
+    key = f"{what}_id"
+    known = recognise(path, reading, formats, (key,))
     header = known.header
-    columns = known.format.columns_of(header) if known.format else ItemColumns(_plain(header))
-    sources = {ours: theirs for ours, theirs in columns.sources.items() if set(theirs) & set(header)}
-    sources |= chosen_columns(reading, header, None)
+    columns = known.format.columns_of(header) if known.format else ItemColumns(_plain(header, what))
+    sources = columns_there(columns.sources, header) | chosen_columns(reading, header, None)
     skipped = columns.skipped & set(header)
     columns = replace(columns, sources=sources, skipped=skipped, decimal_comma=known.delimiter in (";", "\t"))
-    said = [shown_sources(sources), f"not stored: {', '.join(sorted(skipped))}" if skipped else ""]
-    notes = (*known.notes, *(note for note in said if note))
-    return ItemLayout(known.form, columns, known.format.title if known.format else None, notes)
+    notes = (*known.notes, *([f"not stored: {', '.join(sorted(skipped))}"] if skipped else []))
+    return ItemLayout(key, known.form, columns, known.format.title if known.format else None, header, notes)
 
 
-def _plain(header: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _plain(header: Sequence[str], what: str) -> dict[str, tuple[str, ...]]:
     """The column of ids where it is spelled otherwise."""
-    others = [name for name in header if plain_spelling(name) in ("itemid", "item")]
-    return {"item_id": (others[0],)} if "item_id" not in header and len(others) == 1 else {}
+    key = f"{what}_id"
+    others = [name for name in header if plain_spelling(name) in (f"{what}id", what)]
+    return {key: (others[0],)} if key not in header and len(others) == 1 else {}
 
 
 def _first(row: Row, names: Sequence[str]) -> Any:

@@ -44,10 +44,10 @@ class EventColumns:
 
 @dataclass(frozen=True)
 class ItemColumns:
-    """What the columns of an items file become.
+    """What the columns of an items or users file become.
 
     Attributes:
-        sources: By the name of the attribute (or ``item_id``); columns that are not in it keep their names.
+        sources: By the name of the attribute (or of the id); columns that are not in it keep their names.
         skipped: Columns that are not stored.
         convert: Makes the attributes of a row out of its cells.
         combine: Makes items out of all rows of a file (whose name it gets), where a row is not an item.
@@ -115,5 +115,6 @@ def renamed(**sources: str) -> Sources:
 
 def split(text: Any, separator: str) -> list[str]:
     """A list out of text; a list stays one, nothing becomes an empty one."""
-    parts: Iterable[Any] = text.split(separator) if isinstance(text, str) else text or ()
+    parts: Iterable[Any] = text.split(separator) if isinstance(text, str) else ()
+    parts = text if isinstance(text, list) else parts
     return [part.strip() for part in parts if isinstance(part, str) and part.strip()]

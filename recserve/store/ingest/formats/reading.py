@@ -13,7 +13,7 @@ from recserve.errors import DataError
 from recserve.store.ingest.delimited import Dialect
 from recserve.store.ingest.files.encodings import UTF8, check_encoding, detect_encoding
 from recserve.store.ingest.files.opening import content_path
-from recserve.store.ingest.formats.model import Columns, Format
+from recserve.store.ingest.formats.model import Columns, Format, Sources
 from recserve.store.ingest.sources import Form, Kind, open_file, open_source, open_table
 
 _DETECT_BYTES = 64 << 20
@@ -119,10 +119,22 @@ def plain_spelling(name: str) -> str:
     return "".join(char for char in name.casefold() if char not in " _-.")
 
 
-def shown_sources(sources: Mapping[str, tuple[str, ...]]) -> str:
-    """Which columns become what, for people: ``user_id = userId``."""
+def shown_sources(sources: Sources, same_names: bool) -> str:
+    """Which columns become what, for people: ``user_id = userId``.
+
+    Args:
+        sources: Columns of the file by the name they get.
+        same_names: Show also those that keep their names.
+    """
     pairs = ((ours, " or ".join(theirs)) for ours, theirs in sources.items())
-    return ", ".join(f"{ours} = {theirs}" for ours, theirs in pairs if ours != theirs)
+    shown = (f"{ours} = {theirs}" if ours != theirs else ours for ours, theirs in pairs)
+    return ", ".join(text for text in shown if same_names or " = " in text)
+
+
+def columns_there(sources: Sources, header: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Of these columns those that the file has."""
+    found = {ours: tuple(name for name in theirs if name in header) for ours, theirs in sources.items()}
+    return {ours: theirs for ours, theirs in found.items() if theirs}
 
 
 def chosen_columns(
@@ -135,11 +147,8 @@ def chosen_columns(
         header: Columns of the file.
         names: Canonical names that count; None for any.
     """
-    return {
-        ours: found
-        for ours, theirs in reading.columns.items()
-        if (names is None or ours in names) and (found := tuple(one for one in theirs if one in header))
-    }
+    wanted = {ours: theirs for ours, theirs in reading.columns.items() if names is None or ours in names}
+    return columns_there(wanted, header)
 
 
 def _candidates(reading: Reading, formats: Sequence[Format[Columns]]) -> list[Format[Columns]]:

@@ -9,3 +9,4 @@ _MODULES = (films, music, shops, reviews, books, frameworks)
 
 EVENT_FORMATS: tuple[Format[EventColumns], ...] = tuple(one for module in _MODULES for one in module.EVENTS)
 ITEM_FORMATS: tuple[Format[ItemColumns], ...] = tuple(one for module in _MODULES for one in module.ITEMS)
+USER_FORMATS: tuple[Format[ItemColumns], ...] = (*films.USERS, *frameworks.USERS)

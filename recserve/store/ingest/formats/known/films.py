@@ -102,3 +102,20 @@ ITEMS: tuple[Format[ItemColumns], ...] = (
         ),
     ),
 )
+
+USERS: tuple[Format[ItemColumns], ...] = (
+    Format(
+        "movielens-100k",
+        "MovieLens 100K",
+        ItemColumns(),
+        files=("u.user",),
+        dialect=Dialect("|", ("user_id", "age", "gender", "occupation", "zip_code"), quoted=False),
+    ),
+    Format(
+        "movielens-1m",
+        "MovieLens 1M",
+        ItemColumns(),
+        files=("users.dat",),
+        dialect=Dialect("::", ("user_id", "gender", "age", "occupation", "zip_code"), quoted=False),
+    ),
+)

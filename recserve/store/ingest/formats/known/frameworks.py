@@ -26,11 +26,16 @@ def go_time(text: str) -> str:
     return text if found is None else f"{found[1][:26]}{found[2]}"
 
 
-def _gorse_item(row: Row) -> Row:
-    made = {**row, "categories": split(row.get("categories"), "|")}
+def _gorse_labels(row: Row) -> Row:
+    """Labels are ``a|b`` in older versions and JSON in newer ones."""
     labels = row.get("labels")
-    if isinstance(labels, str):
-        made["labels"] = _json(labels) if labels.startswith(("{", "[")) else split(labels, "|")
+    if not isinstance(labels, str):
+        return row
+    return {**row, "labels": _json(labels) if labels.startswith(("{", "[")) else split(labels, "|")}
+
+
+def _gorse_item(row: Row) -> Row:
+    made = {**_gorse_labels(row), "categories": split(row.get("categories"), "|")}
     if isinstance(row.get("is_hidden"), str):
         made["is_hidden"] = row["is_hidden"] == "true"
     return made
@@ -81,12 +86,20 @@ def _recbole_events(header: Sequence[str]) -> EventColumns:
 
 
 def _recbole_items(header: Sequence[str]) -> ItemColumns:
+    return _recbole_attributes(header, "item")
+
+
+def _recbole_users(header: Sequence[str]) -> ItemColumns:
+    return _recbole_attributes(header, "user")
+
+
+def _recbole_attributes(header: Sequence[str], what: str) -> ItemColumns:
     types = dict(name.rsplit(":", 1) for name in header)
-    item = _of_kind(list(types), "item")
+    key = _of_kind(list(types), what)
     lists = frozenset(name for name, kind in types.items() if kind.endswith("_seq") and not _is_prose(name))
 
     def ours(name: str) -> str:
-        return "item_id" if name == item else "title" if name.endswith("_title") else name
+        return f"{what}_id" if name == key else "title" if name.endswith("_title") else name
 
     return ItemColumns(
         {ours(name): (f"{name}:{kind}",) for name, kind in types.items()},
@@ -158,6 +171,7 @@ ITEMS: tuple[Format[ItemColumns], ...] = (
         recognise=lambda header: bool(
             {"item_id", "is_hidden", "categories"} <= set(header) or {"ItemId", "Categories"} <= set(header)
         ),
+        note="is_hidden is kept as an attribute and hides nothing",
     ),
     Format(
         "personalize",
@@ -170,6 +184,32 @@ ITEMS: tuple[Format[ItemColumns], ...] = (
         "RecBole atomic file",
         _recbole_items,
         recognise=lambda header: _is_recbole(header, "item"),
+        dialect=Dialect("\t", quoted=False),
+    ),
+)
+
+USERS: tuple[Format[ItemColumns], ...] = (
+    Format(
+        "gorse",
+        "Gorse",
+        ItemColumns(
+            renamed(user_id="user_id or UserId", labels="labels or Labels", comment="comment or Comment"),
+            skipped=frozenset(("Subscribe",)),
+            convert=_gorse_labels,
+        ),
+        recognise=lambda header: bool({"user_id", "labels"} <= set(header) or "UserId" in header),
+    ),
+    Format(
+        "personalize",
+        "Amazon Personalize",
+        ItemColumns(renamed(user_id="USER_ID"), convert=_personalize_item),
+        recognise=lambda header: "USER_ID" in header and "ITEM_ID" not in header,
+    ),
+    Format(
+        "recbole",
+        "RecBole atomic file",
+        _recbole_users,
+        recognise=lambda header: _is_recbole(header, "user"),
         dialect=Dialect("\t", quoted=False),
     ),
 )
