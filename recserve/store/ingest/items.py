@@ -129,8 +129,7 @@ def _read(path: Path, what: str, strict: bool, layout: ItemLayout) -> tuple[pa.T
 def _read_block(block: _Block, key: str, report: FileReport) -> Iterator[tuple[str, int, str]]:
     """Id, line and attributes (a JSON object) of each good row."""
     for problem in block.problems:
-        report.rows += 1
-        report.add(problem)
+        report.count_row(problem)
     findings = Findings(report, block.lines)
     ids = id_column(block.ids, key, findings)
     texts: dict[int, str] = {}
