@@ -39,8 +39,10 @@ from recserve.plugin.protocols import (
     search,
 )
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
+from recserve.plugin.toolkit.inverted_file import InvertedFileIndex
 from recserve.plugin.toolkit.model_selection import climb, hold_out_newest, ndcg_of
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
+from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
 
 __version__ = "0.1.0"
 
@@ -61,6 +63,7 @@ __all__ = [
     "Encoder",
     "Event",
     "EventType",
+    "ExactIndex",
     "ExpiringFilter",
     "Explainer",
     "Filter",
@@ -71,6 +74,7 @@ __all__ = [
     "Int32Array",
     "Int64Array",
     "InvalidRequestError",
+    "InvertedFileIndex",
     "Item",
     "ItemText",
     "LearnsFromCandidates",
@@ -90,6 +94,7 @@ __all__ = [
     "Tables",
     "Trainable",
     "User",
+    "VectorIndex",
     "Vocabulary",
     "__version__",
     "best_contributors",
@@ -101,6 +106,7 @@ __all__ = [
     "mask_scores",
     "ndcg_of",
     "nearest",
+    "sample_queries",
     "search",
     "taste_vectors",
     "top_k",
