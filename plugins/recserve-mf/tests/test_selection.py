@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,8 @@ def test_ndcg_is_one_for_an_oracle_and_ignores_items_of_the_history() -> None:
 
     def ndcg(*factors: float) -> float:
         column = np.array(factors, dtype=np.float32)[:, None]
-        model = Model(column, np.ones(5, np.bool_), Objective(0.1, 0.1, 1.0), 1.0, 1.0)
+        blank = Model.empty(5, 1, Objective(0.1, 0.1, 1.0))
+        model = replace(blank, items=column, trained=np.ones(5, np.bool_))
         return validation.ndcg(model, threads=2)
 
     assert ndcg(9, 8, 7, 1, 1) == pytest.approx(1.0)

@@ -135,7 +135,7 @@ class FoldIn:
             return seeds
         for group in groups:
             asked = items[group.users]
-            vectors = self._model.vectors(np.maximum(asked, 0))
+            vectors = self._items[np.maximum(asked, 0)]
             contributions = np.matmul(vectors, group.influence.transpose(0, 2, 1))
             contributions[~np.broadcast_to(group.real[:, None, :], contributions.shape)] = -np.inf
             best = contributions.argmax(axis=2)
@@ -163,7 +163,7 @@ class FoldIn:
         index = np.where(real, liked.offsets[users][:, None] + position, 0)
         rows = np.where(real, liked.items[index], 0).astype(np.int32)
         confidence = np.where(real, liked.confidences[index], 0.0)
-        history = self._model.vectors(rows).astype(np.float64) * real[:, :, None]
+        history = self._items[rows].astype(np.float64) * real[:, :, None]
         shrinkage = self._objective.scaled_regularization(confidence.sum(axis=1), self._n_trained)
         diagonal = self._diagonal + shrinkage.astype(np.float64)[:, None]
         if length <= self._items.shape[1]:

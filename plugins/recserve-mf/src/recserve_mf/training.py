@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from recserve import ConfigError, Dataset, FitContext
+from recserve import ConfigError, Dataset, FitContext, InvertedFileIndex, Ragged, sample_queries
+from recserve_mf.fold_in import FoldIn
 from recserve_mf.ials import FloatArray, Objective, Problem, Solver, initial_items
-from recserve_mf.indexing import index_facts, with_index
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
 from recserve_mf.selection import (
@@ -64,9 +64,21 @@ def _fit(data: Dataset, params: MfParams, context: FitContext) -> tuple[Model, d
     if len(problem.items) > params.approximate_above:
         context.progress("indexing", 0, 1)
         model = with_index(model, data, context.seed)
-        facts["index"] = index_facts(model)
+        facts["index"] = {"product": model.product.facts(), "cosine": model.cosine.facts()}
         context.progress("indexing", 1, 1)
     return model, facts
+
+
+def with_index(model: Model, data: Dataset, seed: int) -> Model:
+    """The model with indexes that are tuned for users of ``data`` and for items that they liked."""
+    queries = sample_queries(data, seed)
+    fold_in = FoldIn(model)
+    users, _ = fold_in.solve(fold_in.liked(queries.histories))
+    anchors = queries.histories.items[queries.histories.offsets[1:] - 1]
+    build = InvertedFileIndex.build
+    product = build(model.items, users, queries.excluded, seed=seed)
+    similar = build(model.items, model.items[anchors], Ragged.of(anchors[:, None]), cosine=True, seed=seed)
+    return replace(model, product=product, cosine=similar)
 
 
 def default_dimension(data: Dataset) -> int:
