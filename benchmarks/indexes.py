@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recserve_mf.fold_in import FoldIn
 from recserve_mf.parameters import MfParams
 from recserve_mf.retriever import MfRetriever
+from recserve_mf.solver.fold_in import FoldIn
 from rich.console import Console
 from rich.table import Table
 

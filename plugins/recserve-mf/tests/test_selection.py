@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recserve_mf.ials import Objective
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
 from recserve_mf.retriever import MfRetriever
@@ -17,6 +16,7 @@ from recserve_mf.selection import (
     Validation,
     choose_regularization,
 )
+from recserve_mf.solver.ials import Objective
 from recserve_mf.training import default_dimension
 
 from recserve import Catalogue, Dataset, FitContext, Queries, Vocabulary

@@ -31,7 +31,7 @@ from recserve_bert_lstm.batches import take_candidates
 from recserve_bert_lstm.blend import Blend, Floats, Signals, compare, standardise
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.predictor import Server
-from recserve_bert_lstm.training import train
+from recserve_bert_lstm.training.loop import train
 
 _CHUNK = 256  # examples scored at once while the blend is fitted
 _LONG = 50  # events that make a history long, for the blend

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from recserve import BundleError, ExactIndex, InvertedFileIndex, VectorIndex
-from recserve_mf.ials import FloatArray, Objective, Problem, in_principal_axes
+from recserve_mf.solver.ials import FloatArray, Objective, Problem, in_principal_axes
 
 FACTORS_FILE = "item_factors.safetensors"
 SETTINGS_FILE = "mf.json"

@@ -18,10 +18,10 @@ from recserve import (
     Retrieved,
     in_parts,
 )
-from recserve_mf.fold_in import FoldIn
-from recserve_mf.ials import FloatArray, Int32Array, Objective
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
+from recserve_mf.solver.fold_in import FoldIn
+from recserve_mf.solver.ials import FloatArray, Int32Array, Objective
 
 QUERIES_AT_A_TIME = 4096
 

@@ -10,8 +10,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from recserve import ConfigError, Dataset, FitContext, InvertedFileIndex, Ragged, sample_queries
-from recserve_mf.fold_in import FoldIn
-from recserve_mf.ials import FloatArray, Objective, Problem, Solver, initial_items
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
 from recserve_mf.selection import (
@@ -21,6 +19,8 @@ from recserve_mf.selection import (
     choose_half_life,
     choose_regularization,
 )
+from recserve_mf.solver.fold_in import FoldIn
+from recserve_mf.solver.ials import FloatArray, Objective, Problem, Solver, initial_items
 
 # Enough to tell regularizations apart: the order of models hardly changes afterwards.
 VALIDATION_ITERATIONS = 6
@@ -102,11 +102,11 @@ def factorise(
     start = initial_items(len(problem.items), dimension, params.init_stddev, context.seed)
     solver: Solver
     if _wants_cuda(context.device):
-        from recserve_mf.gpu import TorchSolver
+        from recserve_mf.solver.gpu import TorchSolver
 
         solver = TorchSolver(problem, objective, start, "cuda")
     else:
-        from recserve_mf.cpu import CpuSolver
+        from recserve_mf.solver.cpu import CpuSolver
 
         solver = CpuSolver(problem, objective, start, params.cg_steps, context.threads)
     with solver:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve_bert.probes import PROBES, Verdict
+from recserve_bert.engines.probes import PROBES, Verdict
 from recserve_bert.sources import Source
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recserve import Candidates, Catalogue, Queries
-from recserve_rules.columns import Column, Columns, IntArray
-from recserve_rules.ordering import BoolArray, Int32Array, complete
+from recserve_rules.expressions.columns import Column, Columns, IntArray
 from recserve_rules.parameters import CapsParams
+from recserve_rules.rerankers.ordering import BoolArray, Int32Array, complete
 
 _UNLIMITED = np.iinfo(np.int32).max
 

@@ -1,6 +1,6 @@
 """Alternating sweeps in torch, meant for CUDA: batched normal equations solved by Cholesky.
 
-The same objective as :mod:`recserve_mf.cpu`, each half sweep solved exactly. On a CPU conjugate
+The same objective as :mod:`recserve_mf.solver.cpu`, each half sweep solved exactly. On a CPU conjugate
 gradient is several times faster; on a GPU the dense batches are what the hardware is made for.
 """
 
@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from recserve_mf.ials import FloatArray, Int64Array, Objective, Problem, Side
+from recserve_mf.solver.ials import FloatArray, Int64Array, Objective, Problem, Side
 
 # float32 numbers that the systems of one batch may take: 256 MB, and as much again for the gathered
 # vectors of the other side.
@@ -21,7 +21,7 @@ BATCH_NUMBERS = 64_000_000
 
 
 class TorchSolver:
-    """Exact block coordinate descent, see :class:`recserve_mf.ials.Solver`.
+    """Exact block coordinate descent, see :class:`recserve_mf.solver.ials.Solver`.
 
     Args:
         problem: The observed pairs.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from recserve import Catalogue, InvalidRequestError
-from recserve_rules.columns import BoolArray, Columns
-from recserve_rules.conditions import matches, standing
-from recserve_rules.expression import ExpressionError, names, parse
+from recserve_rules.expressions.columns import BoolArray, Columns
+from recserve_rules.expressions.conditions import matches, standing
+from recserve_rules.expressions.expression import ExpressionError, names, parse
 from recserve_rules.parameters import WhereParams
 
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from recserve import Dataset, FitContext
-from recserve_bert_lstm.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
 from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic
 from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.settings import Settings, schedule
-from recserve_bert_lstm.validation import HeldOut, hold_out, ndcg
+from recserve_bert_lstm.training.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
+from recserve_bert_lstm.training.settings import Settings, schedule
+from recserve_bert_lstm.training.validation import HeldOut, hold_out, ndcg
 from recserve_bert_lstm.windows import Batch, IntArray, TrainingWindows, shuffle_ties
 
 CLIP_NORM = 5.0

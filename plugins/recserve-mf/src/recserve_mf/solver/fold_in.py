@@ -1,7 +1,7 @@
 """Exact user vectors from histories at request time, and what each event contributed to a score.
 
 Given item factors, a user's vector is the solution of the same small least-squares problem that
-training solves (:mod:`recserve_mf.ials`)::
+training solves (:mod:`recserve_mf.solver.ials`)::
 
     (D + H' W H) x = H' w        D = a0 diag(Gramian) + lambda_u I
 
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recserve import Histories
-from recserve_mf.ials import FloatArray, Int32Array, Int64Array
 from recserve_mf.model import Model
+from recserve_mf.solver.ials import FloatArray, Int32Array, Int64Array
 
 DoubleArray = NDArray[np.float64]
 # Numbers (float64) that the systems of one group of users may hold at a time: 32 MB.

@@ -6,9 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recserve import Candidates, Catalogue, Queries
-from recserve_rules.columns import Column, Columns, IntArray
-from recserve_rules.ordering import Floats, Int32Array, complete, pick_greedily, relevance, unchanged
+from recserve_rules.expressions.columns import Column, Columns, IntArray
 from recserve_rules.parameters import CalibratedParams
+from recserve_rules.rerankers.ordering import (
+    Floats,
+    Int32Array,
+    complete,
+    pick_greedily,
+    relevance,
+    unchanged,
+)
 
 _DAY = 86_400_000.0
 # Values of one item that count; the first ones, in the catalogue's order.

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recserve_bert.engines.torch_engine import load, pool
 from recserve_bert.sources import Source
-from recserve_bert.torch_engine import load, pool
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "pooled"

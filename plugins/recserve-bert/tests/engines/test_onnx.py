@@ -14,9 +14,9 @@ import pytest
 from recserve_bert import _bert
 from recserve_bert import choice as choice_module
 from recserve_bert.encoder import BertEncoder
-from recserve_bert.onnx_cache import Folder, fingerprint
+from recserve_bert.engines.onnx_cache import Folder, fingerprint
+from recserve_bert.engines.probes import CALIBRATION, PROBES, Verdict, judge
 from recserve_bert.parameters import BertParams
-from recserve_bert.probes import CALIBRATION, PROBES, Verdict, judge
 
 from recserve import Catalogue, ConfigError
 
@@ -130,7 +130,7 @@ def test_large_channels_are_moved_into_the_weights():
     """Without smoothing, a channel a thousand times larger would leave no levels for all others."""
     import onnxruntime
     from onnx import TensorProto, checker, helper, numpy_helper
-    from recserve_bert.quantise import INPUTS, OUTPUT, quantise, quiet_options
+    from recserve_bert.engines.quantise import INPUTS, OUTPUT, quantise, quiet_options
 
     random = np.random.default_rng(0)
     table, weights = (random.standard_normal(shape).astype(np.float32) for shape in ((50, 16), (16, 8)))
@@ -291,7 +291,7 @@ def test_the_report_says_what_was_measured(tiny, cache):
 @pytest.fixture
 def strict(monkeypatch):
     """No 8-bit model is as good as this."""
-    monkeypatch.setattr("recserve_bert.probes.LEAST_COSINE", 1.5)
+    monkeypatch.setattr("recserve_bert.engines.probes.LEAST_COSINE", 1.5)
 
 
 @with_onnx
@@ -307,7 +307,7 @@ def test_a_model_that_loses_too_much_is_refused(tiny, tmp_path, strict):
 @with_onnx
 def test_an_exported_graph_that_mistakes_padding_is_refused(tiny, tmp_path, monkeypatch):
     """Alone, every text is right; only beside longer ones it is not."""
-    from recserve_bert import quantise
+    from recserve_bert.engines import quantise
 
     monkeypatch.setattr(quantise, "pool", lambda hidden, attention, pooling: hidden.mean(dim=1))
     with pytest.raises(ConfigError, match="loses too much"):

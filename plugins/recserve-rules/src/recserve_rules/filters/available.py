@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from recserve import Catalogue
-from recserve_rules.columns import BoolArray, nearest
-from recserve_rules.dates import FloatArray, moments
+from recserve_rules.expressions.columns import BoolArray, nearest
+from recserve_rules.expressions.dates import FloatArray, moments
 from recserve_rules.parameters import AvailableParams
 
 logger = logging.getLogger(__name__)

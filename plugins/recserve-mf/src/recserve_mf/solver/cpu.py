@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from recserve_mf.conjugate_gradient import observed_loss, solve_rows
-from recserve_mf.ials import FloatArray, Objective, Problem, Side
+from recserve_mf.solver.conjugate_gradient import observed_loss, solve_rows
+from recserve_mf.solver.ials import FloatArray, Objective, Problem, Side
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ PIECES_A_THREAD = 8
 
 
 class CpuSolver:
-    """Warm-started block coordinate descent, see :class:`recserve_mf.ials.Solver`.
+    """Warm-started block coordinate descent, see :class:`recserve_mf.solver.ials.Solver`.
 
     Use as a context manager: inside, BLAS is held to one thread a call (parallelism comes from
     blocks), which makes results independent of the number of threads.

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from recserve_mf.conjugate_gradient import solve_rows
-from recserve_mf.cpu import CpuSolver
-from recserve_mf.fold_in import FoldIn
-from recserve_mf.gpu import TorchSolver
-from recserve_mf.ials import Objective, Problem, Side, in_principal_axes, initial_items
 from recserve_mf.model import Model
+from recserve_mf.solver.conjugate_gradient import solve_rows
+from recserve_mf.solver.cpu import CpuSolver
+from recserve_mf.solver.fold_in import FoldIn
+from recserve_mf.solver.gpu import TorchSolver
+from recserve_mf.solver.ials import Objective, Problem, Side, in_principal_axes, initial_items
 from scipy.sparse import csr_array, random_array
 
 from recserve import Histories
@@ -130,7 +130,7 @@ def test_the_objective_falls_with_every_sweep(steps: int) -> None:
 def test_torch_solves_a_half_sweep_exactly_in_any_batching(
     numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recserve_mf.gpu.BATCH_NUMBERS", numbers)
+    monkeypatch.setattr("recserve_mf.solver.gpu.BATCH_NUMBERS", numbers)
     one = problem(seed=7)
     start = initial_items(len(one.items), 12, 1.0, seed=3)
     solver = TorchSolver(one, OBJECTIVE, start, "cpu")

@@ -6,8 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recserve import Candidates, Catalogue, Queries
-from recserve_rules.ordering import Floats, Int32Array, complete, pick_greedily, relevance, unchanged
 from recserve_rules.parameters import DppParams, MmrParams
+from recserve_rules.rerankers.ordering import (
+    Floats,
+    Int32Array,
+    complete,
+    pick_greedily,
+    relevance,
+    unchanged,
+)
 
 Cosines = NDArray[np.float32]
 
@@ -17,7 +24,7 @@ class MmrReranker:
 
     Each place takes the candidate with the highest ``trade_off * relevance - (1 - trade_off) * similarity``,
     where similarity is the highest cosine to an item already placed, and relevance is
-    :func:`recserve_rules.ordering.relevance`.
+    :func:`recserve_rules.rerankers.ordering.relevance`.
 
     Args:
         params: Trade-off, pool, kind of relevance.

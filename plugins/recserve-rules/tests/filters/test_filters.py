@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recserve_rules.available import AvailableFilter
+from recserve_rules.filters.available import AvailableFilter
 from recserve_rules.parameters import AvailableParams
 
 from recserve import Catalogue, ConfigError, InvalidRequestError, Item

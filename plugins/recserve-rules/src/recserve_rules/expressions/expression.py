@@ -25,7 +25,7 @@ from lark.exceptions import (
     VisitError,
 )
 
-from recserve_rules.columns import Scalar
+from recserve_rules.expressions.columns import Scalar
 
 MAX_LENGTH = 2000
 MAX_CONDITIONS = 100

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from recserve import ConfigError
-from recserve_rules.columns import BoolArray, Column, Columns, Kind, kind_of, nearest
-from recserve_rules.expression import (
+from recserve_rules.expressions.columns import BoolArray, Column, Columns, Kind, kind_of, nearest
+from recserve_rules.expressions.expression import (
     Compare,
     Conjunction,
     Disjunction,
@@ -68,7 +68,7 @@ def matches(expression: str, columns: Columns) -> BoolArray:
     """Items that an expression matches.
 
     Args:
-        expression: See :mod:`recserve_rules.expression`.
+        expression: See :mod:`recserve_rules.expressions.expression`.
         columns: The attributes of the catalogue.
 
     Returns:

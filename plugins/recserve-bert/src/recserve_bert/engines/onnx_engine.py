@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recserve import ConfigError
-from recserve_bert.onnx_cache import Folder, Kept
-from recserve_bert.probes import CALIBRATION, PROBES, Verdict, judge
+from recserve_bert.engines.onnx_cache import Folder, Kept
+from recserve_bert.engines.probes import CALIBRATION, PROBES, Verdict, judge
 from recserve_bert.sources import Source
 from recserve_bert.texts import padded, unit_rows
 
@@ -93,8 +93,8 @@ def _make(source: Source) -> Kept:
     Raises:
         ConfigError: The model cannot be loaded or made 8-bit.
     """
-    from recserve_bert.quantise import export, quantise
-    from recserve_bert.torch_engine import TorchEngine
+    from recserve_bert.engines.quantise import export, quantise
+    from recserve_bert.engines.torch_engine import TorchEngine
 
     logger.info("making an 8-bit form of %s, once", source.name)
     full = TorchEngine(source, "cpu")
@@ -126,7 +126,7 @@ def _session(model: bytes, source: Source) -> Any:
     """One that computes on the thread that calls it; batches run beside each other."""
     import onnxruntime
 
-    from recserve_bert.quantise import quiet_options
+    from recserve_bert.engines.quantise import quiet_options
 
     try:
         return onnxruntime.InferenceSession(model, quiet_options(), providers=["CPUExecutionProvider"])

@@ -7,8 +7,8 @@ import logging
 import numpy as np
 
 from recserve import Candidates, Catalogue, Queries, Retrieved
-from recserve_rules.ordering import Int32Array, unchanged
 from recserve_rules.parameters import PinnedParams
+from recserve_rules.rerankers.ordering import Int32Array, unchanged
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from recserve import Candidates, Catalogue, ConfigError, Queries
-from recserve_rules.columns import Columns, nearest
-from recserve_rules.conditions import standing
-from recserve_rules.dates import moments
-from recserve_rules.ordering import Floats, Int32Array, by_utility, standardised
+from recserve_rules.expressions.columns import Columns, nearest
+from recserve_rules.expressions.conditions import standing
+from recserve_rules.expressions.dates import moments
 from recserve_rules.parameters import BoostParams, FreshParams
+from recserve_rules.rerankers.ordering import Floats, Int32Array, by_utility, standardised
 
 logger = logging.getLogger(__name__)
 
