@@ -155,8 +155,8 @@ class InvertedFileIndex:
         index.quantizer.metric_type = faiss.METRIC_INNER_PRODUCT
         lists = np.full(len(vectors), -1, dtype=np.int32)
         for number in range(count):
-            held = index.invlists.list_size(number)
-            lists[faiss.rev_swig_ptr(index.invlists.get_ids(number), held)] = number
+            if held := index.invlists.list_size(number):
+                lists[faiss.rev_swig_ptr(index.invlists.get_ids(number), held)] = number
         found = cls(index, lists, vectors, Tuning(cosine))
         found._tune(queries, excluded)
         return found

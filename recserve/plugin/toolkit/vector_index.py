@@ -15,6 +15,7 @@ from recserve.plugin.toolkit.topk import mask_rows, top_k
 
 # Scores (float32) held at a time: 64 MB.
 _SCORES_AT_A_TIME = 16_000_000
+_ROWS_AT_A_TIME = 250_000
 _SAMPLE = 400
 # Events of a user that are read, like when serving.
 _RECENT = 200
@@ -68,7 +69,7 @@ class ExactIndex:
     def __init__(self, vectors: FloatArray, *, cosine: bool = False) -> None:
         self._vectors = vectors
         norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-        self._void = np.flatnonzero(norms == 0)
+        self._void = norms == 0
         self._inverse_norms = 1 / np.maximum(norms, np.float32(1e-12)) if cosine else None
 
     def search(
@@ -79,34 +80,58 @@ class ExactIndex:
         excluded: Ragged | None = None,
     ) -> tuple[Int32Array, FloatArray]:
         """See :class:`VectorIndex`; of equal scores the lower row comes first."""
-        size = max(1, _SCORES_AT_A_TIME // max(len(self._vectors), 1))
+        excluded = Ragged.of([[]] * len(queries)) if excluded is None else excluded
+        size = max(1, _SCORES_AT_A_TIME // max(min(len(self._vectors), _ROWS_AT_A_TIME), 1))
         found = [
             self._search(
                 queries[start : start + size],
                 k,
                 allowed[start : start + size],
-                None if excluded is None else excluded.part(start, start + size),
+                excluded.part(start, start + size),
             )
             for start in range(0, max(len(queries), 1), size)
         ]
         return np.concatenate([rows for rows, _ in found]), np.concatenate([best for _, best in found])
 
     def _search(
-        self, queries: FloatArray, k: int, allowed: Sequence[BoolArray | None], excluded: Ragged | None
+        self, queries: FloatArray, k: int, allowed: Sequence[BoolArray | None], excluded: Ragged
     ) -> tuple[Int32Array, FloatArray]:
-        scores = queries @ self._vectors.T
+        """Block by block of the rows: scores of many queries and rows never exist at the same time."""
+        blocks = [
+            self._block(queries, k, allowed, excluded, start)
+            for start in range(0, max(len(self._vectors), 1), _ROWS_AT_A_TIME)
+        ]
+        if len(blocks) == 1:
+            return blocks[0]
+        rows = np.concatenate([rows for rows, _ in blocks], axis=1)
+        places, best = top_k(np.concatenate([best for _, best in blocks], axis=1), k)
+        return np.where(places < 0, np.int32(-1), np.take_along_axis(rows, places, axis=1)), best
+
+    def _block(
+        self,
+        queries: FloatArray,
+        k: int,
+        allowed: Sequence[BoolArray | None],
+        excluded: Ragged,
+        start: int,
+    ) -> tuple[Int32Array, FloatArray]:
+        block = slice(start, start + _ROWS_AT_A_TIME)
+        scores = queries @ self._vectors[block].T
         if self._inverse_norms is not None:
-            scores *= self._inverse_norms
-        scores[:, self._void] = -np.inf
+            scores *= self._inverse_norms[block]
+        scores[:, self._void[block]] = -np.inf
         scores[~queries.any(axis=1)] = -np.inf
-        return top_k(mask_rows(scores, allowed, excluded), k)
+        views = {id(mask): None if mask is None else mask[block] for mask in allowed}
+        masks = [views[id(mask)] for mask in allowed]
+        rows, best = top_k(mask_rows(scores, masks, Ragged(excluded.offsets, excluded.values - start)), k)
+        return np.where(rows < 0, rows, rows + np.int32(start)), best
 
     def save(self, directory: Path) -> None:
         """Nothing but the matrix is needed."""
 
     def facts(self) -> dict[str, Any]:
         """Rows that can be found."""
-        return {"vectors": len(self._vectors) - len(self._void)}
+        return {"vectors": int((~self._void).sum())}
 
 
 def sample_queries(data: Dataset, seed: int, count: int = _SAMPLE) -> Queries:

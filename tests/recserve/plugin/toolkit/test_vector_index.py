@@ -134,6 +134,22 @@ def test_small_catalogues_are_searched_completely(
     assert check(KINDS[kind](few, cosine), few, cosine, k, mask, seed=12) >= 0.9
 
 
+def test_many_rows_are_scored_in_blocks() -> None:
+    many = np.random.default_rng(3).integers(-9, 9, (600_000, 2)).astype(np.float32)
+    queries = clustered(3, 4)[:, :2]
+    mask = np.arange(len(many)) % 5 == 0
+    barred = [np.arange(start, len(many), 1000) for start in (0, 5, 260_000)]
+    rows, scores = ExactIndex(many).search(queries, 900, (mask, None, mask), Ragged.of(barred))
+    for number, query in enumerate(queries):
+        truth = scores_of(many, query, cosine=False)
+        truth[barred[number]] = -np.inf
+        if number != 1:
+            truth[~mask] = -np.inf
+        # Many scores are equal: the lower row comes first, whichever block it is in.
+        np.testing.assert_array_equal(rows[number], np.argsort(-truth, kind="stable")[:900])
+        np.testing.assert_allclose(scores[number], truth[rows[number]], rtol=1e-5)
+
+
 def test_less_than_everything_is_read(vectors: FloatArray) -> None:
     facts = inverted(vectors).facts()
     assert facts["recall"] >= RECALL
