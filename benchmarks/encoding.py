@@ -35,8 +35,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from recserve_bert.engines.probes import LEAST_COSINE
 from recserve_bert.parameters import BertParams
-from recserve_bert.probes import LEAST_COSINE
 from recserve_bert.sources import locate
 from recserve_movielens.sources import MovieLensSmall
 from rich.console import Console

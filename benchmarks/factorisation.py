@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recserve_mf.cpu import CpuSolver
-from recserve_mf.ials import Objective, Problem, initial_items
+from recserve_mf.solver.cpu import CpuSolver
+from recserve_mf.solver.ials import Objective, Problem, initial_items
 from scipy.sparse import csr_array
 
 from benchmarks.datasets import Data

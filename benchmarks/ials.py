@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from recserve_mf.ials import Objective, Problem
+from recserve_mf.solver.ials import Objective, Problem
 from recserve_movielens.sources import MovieLensSmall
 from rich.console import Console
 from rich.table import Table

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 from recserve_deployments.replica.spec import ReplicaSpec
 from recserve_mf.retriever import MfRetriever
 
-from recserve.data.batches import Histories, Queries, Ragged
+from recserve import ExactIndex, Histories, Queries, Ragged
 from recserve.plugin.resolved import ReplicaRole
 from recserve.serving.loader import Loader
 from recserve.serving.stages.retrieval import RetrievalStage
@@ -55,15 +56,17 @@ class Exactly:
     def __init__(self, stage: RetrievalStage) -> None:
         retriever = stage._scenarios["home"].retrievers["mf"]
         assert isinstance(retriever, MfRetriever)
-        index = retriever.model.index
-        self._efforts = {} if index is None else index.efforts
-        self._known = dict(self._efforts)
+        self._retriever, self._model = retriever, retriever.model
+        items = retriever.model.items
+        self._exact = replace(
+            retriever.model, product=ExactIndex(items), cosine=ExactIndex(items, cosine=True)
+        )
 
     def __enter__(self) -> None:
-        self._efforts.clear()
+        self._retriever._use(self._exact)
 
     def __exit__(self, *details: object) -> None:
-        self._efforts.update(self._known)
+        self._retriever._use(self._model)
 
 
 def time_batches(stage: RetrievalStage, asked: Queries, size: int, k: int, repeats: int) -> float:

@@ -41,10 +41,12 @@ from recserve.plugin.protocols import (
     search,
 )
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
+from recserve.plugin.toolkit.inverted_file import InvertedFileIndex
 from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
 from recserve.plugin.toolkit.model_selection import climb, hold_out_newest
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
+from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
 
 __version__ = "0.1.0"
 
@@ -62,6 +64,7 @@ __all__ = [
     "Encoder",
     "Event",
     "EventType",
+    "ExactIndex",
     "ExpiringFilter",
     "Explainer",
     "Filter",
@@ -73,6 +76,7 @@ __all__ = [
     "Int32Array",
     "Int64Array",
     "InvalidRequestError",
+    "InvertedFileIndex",
     "Item",
     "ItemText",
     "LearnsFromCandidates",
@@ -92,6 +96,7 @@ __all__ = [
     "Tables",
     "Trainable",
     "User",
+    "VectorIndex",
     "Vocabulary",
     "__version__",
     "best_contributors",
@@ -106,6 +111,7 @@ __all__ = [
     "nearest",
     "read_array",
     "read_item_lists",
+    "sample_queries",
     "search",
     "taste_vectors",
     "top_k",

@@ -43,6 +43,11 @@ class Ragged:
     def __getitem__(self, index: int) -> Int32Array:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
+    def part(self, start: int, stop: int) -> Ragged:
+        """Lists ``start:stop``."""
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(offsets - offsets[0], self.values[offsets[0] : offsets[-1]])
+
 
 @dataclass(frozen=True, slots=True)
 class Histories:
@@ -195,13 +200,21 @@ class Queries:
     def __len__(self) -> int:
         return len(self.user_ids)
 
+    @property
+    def barred(self) -> Ragged:
+        """Rows that must not be returned: :attr:`excluded`, and the anchor where there is one."""
+        old, anchored = self.excluded, self.anchors >= 0
+        if not anchored.any():
+            return old
+        values = np.insert(old.values, old.offsets[1:][anchored], self.anchors[anchored])
+        return Ragged(old.offsets + np.concatenate([[0], np.cumsum(anchored)]), values)
+
     def with_allowed(self, allowed: tuple[BoolArray | None, ...]) -> Queries:
         """The same batch with the filters' masks set."""
         return replace(self, allowed=allowed)
 
     def part(self, start: int, stop: int) -> Queries:
         """Queries ``start:stop`` as a batch of their own."""
-        offsets = self.excluded.offsets[start : stop + 1]
         vectors = self.text_vectors
         return replace(
             self,
@@ -209,7 +222,7 @@ class Queries:
             histories=self.histories.select(np.arange(start, stop, dtype=np.int64)),
             times=self.times[start:stop],
             anchors=self.anchors[start:stop],
-            excluded=Ragged(offsets - offsets[0], self.excluded.values[offsets[0] : offsets[-1]]),
+            excluded=self.excluded.part(start, stop),
             texts=self.texts[start:stop],
             text_vectors=None if vectors is None else vectors[start:stop],
             allowed=self.allowed[start:stop],

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from recserve_mf.cpu import CpuSolver
-from recserve_mf.ials import Objective, Problem, initial_items
+from recserve_mf.solver.cpu import CpuSolver
+from recserve_mf.solver.ials import Objective, Problem, initial_items
 from scipy.sparse import csr_array, random_array
 
 from benchmarks.datasets import Data

@@ -15,7 +15,7 @@ from recserve_bert_lstm import register_rankers, register_retrievers
 from recserve_bert_lstm.model import BertLstm
 from recserve_bert_lstm.network import DECAYS, NO_DROPOUT, RECENT, Taste
 from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.settings import Settings, schedule
+from recserve_bert_lstm.training.settings import Settings, schedule
 from recserve_bert_lstm.windows import TrainingWindows, last_events
 from safetensors.torch import load_file, save_file
 

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recserve_bert_lstm.blend import Blend, Signals, standardise
-from recserve_bert_lstm.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
 from recserve_bert_lstm.model import BertLstm
 from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.validation import hold_out
+from recserve_bert_lstm.training.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
+from recserve_bert_lstm.training.validation import hold_out
 from recserve_bert_lstm.windows import TrainingWindows, gap_buckets, shuffle_ties
 
 from recserve import (

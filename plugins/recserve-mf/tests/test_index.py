@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +79,8 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.mean([len(set(a) & set(b) - {-1}) / max(len(set(b) - {-1}), 1) for a, b in pairs]))
 
 
-def test_factors_are_the_same_in_another_order(exact: MfRetriever, indexed: MfRetriever) -> None:
-    rows = np.arange(N_ITEMS, dtype=np.int32)
-    np.testing.assert_array_equal(indexed.model.vectors(rows), exact.model.items)
-    assert indexed.model.items.shape == exact.model.items.shape
+def test_factors_are_the_same(exact: MfRetriever, indexed: MfRetriever) -> None:
+    np.testing.assert_array_equal(indexed.model.items, exact.model.items)
 
 
 @pytest.mark.parametrize("anchored", [False, True])
@@ -138,7 +135,7 @@ def test_saving_is_reproducible_and_loading_maps_one_copy(
         (tmp_path / name).mkdir()
         retriever.save(tmp_path / name)
     files = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*") if p.is_file())
-    assert len(files) == 7
+    assert len(files) == 8
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     vectors = sum((tmp_path / "one" / file).stat().st_size for file in files if file.suffix == ".safetensors")
@@ -150,23 +147,26 @@ def test_saving_is_reproducible_and_loading_maps_one_copy(
     np.testing.assert_array_equal(before.items, after.items)
     np.testing.assert_array_equal(before.scores, after.scores)
     np.testing.assert_array_equal(before.evidence, after.evidence)
-    for array in (loaded.model.items, loaded.model.places):
-        assert array is not None
-        assert not array.flags.owndata
-        assert not array.flags.writeable
+    assert not loaded.model.items.flags.owndata
+    assert not loaded.model.items.flags.writeable
 
 
 def test_damaged_index_files_are_named(data: Dataset, indexed: MfRetriever, tmp_path: Path) -> None:
     indexed.save(tmp_path)
-    np.save(tmp_path / "places.npy", np.zeros(3, np.int32))
-    with pytest.raises(BundleError, match=r"places\.npy was made for another catalogue"):
+    (tmp_path / "product_index" / "lists.npy").unlink()
+    with pytest.raises(BundleError, match="product_index"):
         MfRetriever(params(1000), data.catalogue).load(tmp_path)
-    (tmp_path / "index" / "rows.npy").unlink()
-    with pytest.raises(BundleError, match="index"):
+
+
+def test_factors_in_the_order_of_an_earlier_index_are_refused(
+    data: Dataset, exact: MfRetriever, tmp_path: Path
+) -> None:
+    exact.save(tmp_path)
+    np.save(tmp_path / "places.npy", np.zeros(3, np.int32))
+    with pytest.raises(BundleError, match="another index; train again"):
         MfRetriever(params(1000), data.catalogue).load(tmp_path)
 
 
 def test_a_model_without_an_index_is_saved_as_before(exact: MfRetriever, tmp_path: Path) -> None:
     exact.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["item_factors.safetensors", "mf.json"]
-    assert replace(exact.model).index is None

@@ -234,7 +234,7 @@ def test_a_large_batch_gives_what_its_parts_give(
 ) -> None:
     queries = queries_of(data.histories, excluded=seen(data.histories))
     whole = retriever.retrieve(queries, 7)
-    monkeypatch.setattr("recserve_mf.retriever.SCORES_AT_A_TIME", 90 * 33)
+    monkeypatch.setattr("recserve_mf.retriever.QUERIES_AT_A_TIME", 33)
     parts = retriever.retrieve(queries, 7)
     np.testing.assert_array_equal(whole.items, parts.items)
     np.testing.assert_array_equal(whole.evidence, parts.evidence)

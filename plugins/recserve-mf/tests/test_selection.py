@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recserve_mf.ials import Objective
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
 from recserve_mf.retriever import MfRetriever
@@ -16,6 +16,7 @@ from recserve_mf.selection import (
     Validation,
     choose_regularization,
 )
+from recserve_mf.solver.ials import Objective
 from recserve_mf.training import default_dimension
 
 from recserve import Catalogue, Dataset, FitContext, Queries, Vocabulary
@@ -77,7 +78,8 @@ def test_ndcg_is_one_for_an_oracle_and_ignores_items_of_the_history() -> None:
 
     def ndcg(*factors: float) -> float:
         column = np.array(factors, dtype=np.float32)[:, None]
-        model = Model(column, np.ones(5, np.bool_), Objective(0.1, 0.1, 1.0), 1.0, 1.0)
+        blank = Model.empty(5, 1, Objective(0.1, 0.1, 1.0))
+        model = replace(blank, items=column, trained=np.ones(5, np.bool_))
         return validation.ndcg(model, threads=2)
 
     assert ndcg(9, 8, 7, 1, 1) == pytest.approx(1.0)

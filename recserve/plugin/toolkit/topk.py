@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve.data.arrays import FloatArray, Int32Array, Int64Array
-from recserve.data.batches import Queries
+from recserve.data.arrays import BoolArray, FloatArray, Int32Array, Int64Array
+from recserve.data.batches import Queries, Ragged
 
 # From this many columns on the best are looked for in groups: that reads the scores twice and copies nothing.
 _WIDE = 4096
@@ -28,20 +30,31 @@ def mask_scores(scores: FloatArray, queries: Queries) -> FloatArray:
     Returns:
         ``scores``, the same array.
     """
-    n_items = scores.shape[1]
-    barred: dict[int, Int64Array] = {}
-    for row, allowed in enumerate(queries.allowed):
-        if allowed is not None:
+    return mask_rows(scores, queries.allowed, queries.barred)
+
+
+def mask_rows(scores: FloatArray, allowed: Sequence[BoolArray | None], barred: Ragged | None) -> FloatArray:
+    """Like :func:`mask_scores` without a batch of queries, in place.
+
+    Args:
+        scores: float32, shape (B, n).
+        allowed: For each row of scores a bool array, shape (n,), or None for "everything"; may be empty.
+        barred: For each row of scores columns to set to -inf; others than 0..n-1 are ignored.
+
+    Returns:
+        ``scores``, the same array.
+    """
+    forbidden: dict[int, Int64Array] = {}
+    for row, mask in enumerate(allowed):
+        if mask is not None:
             # Queries of a batch mostly share their masks, and a mask mostly bars little.
-            if id(allowed) not in barred:
-                barred[id(allowed)] = np.flatnonzero(~allowed)
-            scores[row, barred[id(allowed)]] = -np.inf
-    excluded = queries.excluded
-    owners = np.repeat(np.arange(len(excluded)), np.diff(excluded.offsets))
-    inside = (excluded.values >= 0) & (excluded.values < n_items)
-    scores[owners[inside], excluded.values[inside]] = -np.inf
-    anchored = np.flatnonzero((queries.anchors >= 0) & (queries.anchors < n_items))
-    scores[anchored, queries.anchors[anchored]] = -np.inf
+            if id(mask) not in forbidden:
+                forbidden[id(mask)] = np.flatnonzero(~mask)
+            scores[row, forbidden[id(mask)]] = -np.inf
+    if barred is not None:
+        owners = np.repeat(np.arange(len(barred)), np.diff(barred.offsets))
+        inside = (barred.values >= 0) & (barred.values < scores.shape[1])
+        scores[owners[inside], barred.values[inside]] = -np.inf
     return scores
 
 

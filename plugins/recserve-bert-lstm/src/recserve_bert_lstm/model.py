@@ -18,11 +18,13 @@ from recserve import (
     Dataset,
     FitContext,
     FloatArray,
+    InvertedFileIndex,
     Queries,
     RankingExamples,
     RecserveError,
     Retrieved,
     mask_scores,
+    sample_queries,
     top_k,
 )
 from recserve_bert_lstm import storage
@@ -30,7 +32,7 @@ from recserve_bert_lstm.batches import take_candidates
 from recserve_bert_lstm.blend import Blend, Signals, compare, standardise
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.predictor import Server
-from recserve_bert_lstm.training import train
+from recserve_bert_lstm.training.loop import train
 
 _CHUNK = 256  # examples scored at once while the blend is fitted
 _LONG = 50  # events that make a history long, for the blend
@@ -84,7 +86,19 @@ class BertLstm:
                 blend=blend,
             )
         )
-        return fitted.facts if blend is None else {**fitted.facts, "blend": blend}
+        facts = fitted.facts if blend is None else {**fitted.facts, "blend": blend}
+        if data.n_items > self._params.approximate_above and fitted.facts["epochs"] > 0:
+            facts = {**facts, "index": self._add_index(data, context.seed)}
+        return facts
+
+    def _add_index(self, data: Dataset, seed: int) -> Mapping[str, Any]:
+        """Index the item vectors, tuned for states of users of the data; returns its facts."""
+        stored, server = self._fitted()
+        queries = sample_queries(data, seed)
+        states, _ = server.states(queries)
+        index = InvertedFileIndex.build(stored.matrix, states.cpu().numpy(), queries.excluded, seed=seed)
+        self._use(dataclasses.replace(stored, index=index))
+        return index.facts()
 
     def fit_candidates(self, examples: RankingExamples, context: FitContext) -> Mapping[str, Any]:
         """Learn to blend; see :class:`recserve.LearnsFromCandidates` and :class:`Blend`.
@@ -147,9 +161,14 @@ class BertLstm:
         """
         stored, server = self._fitted()
         states, known = server.states(queries)
-        scores = mask_scores(server.score_all(states), queries)
-        scores[~(known & stored.ready)] = -np.inf
-        items, best = top_k(scores, k)
+        known &= stored.ready
+        if stored.index is None:
+            scores = mask_scores(server.score_all(states), queries)
+            scores[~known] = -np.inf
+            items, best = top_k(scores, k)
+        else:
+            asked = np.where(known[:, None], states.cpu().numpy(), np.float32(0))
+            items, best = stored.index.search(asked, k, queries.allowed, queries.barred)
         return Retrieved.of(items, best, server.evidence(items, queries) if queries.wants_evidence else None)
 
     def _signals(self, queries: Queries, candidates: Candidates) -> Signals:

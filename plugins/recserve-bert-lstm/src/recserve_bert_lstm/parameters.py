@@ -86,3 +86,11 @@ class BertLstmParams(NoParams):
         ge=0,
         description="Weight of the similarity to a request's free text, in standard deviations.",
     )
+    approximate_above: int = Field(
+        50_000,
+        ge=0,
+        description=(
+            "With more items than this an index finds at least 98% of what scoring every item would; up to "
+            "this many, and where filters leave few, every item is scored."
+        ),
+    )

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from recserve import BundleError
+from recserve import BundleError, InvertedFileIndex
 from recserve_bert_lstm.network import Network
 
 _WEIGHTS = "network.safetensors"
 _ITEMS = "items.npy"
 _POPULARITY = "popularity.npy"
 _DESCRIPTION = "model.json"
+_INDEX = "index"
 _FORMAT = 2
 _WITHOUT_TASTE = 1  # still read, so that a server can go back to a bundle of before
 _WINDOW_THEN = 50
@@ -42,6 +43,7 @@ class Stored:
         ready: Whether there was any sequence to learn from.
         anchor_event: Event type that an anchor is read as.
         blend: JSON-like form of the blend; None when it was never learnt.
+        index: Of ``matrix``, where there are too many items to score them all.
     """
 
     network: Network
@@ -51,6 +53,7 @@ class Stored:
     ready: bool
     anchor_event: int
     blend: Mapping[str, Any] | None
+    index: InvertedFileIndex | None = None
 
 
 def write(stored: Stored, directory: Path) -> None:
@@ -73,6 +76,9 @@ def write(stored: Stored, directory: Path) -> None:
     np.save(directory / _POPULARITY, stored.popularity, allow_pickle=False)
     text = json.dumps(description, sort_keys=True, indent=1)
     (directory / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    if stored.index is not None:
+        (directory / _INDEX).mkdir()
+        stored.index.save(directory / _INDEX)
 
 
 def read(directory: Path, n_items: int, text_dimension: int) -> Stored:
@@ -129,6 +135,7 @@ def _read(directory: Path, n_items: int, text_dimension: int) -> Stored:
         ready=bool(description["ready"]),
         anchor_event=int(description["anchor_event"]),
         blend=description["blend"],
+        index=InvertedFileIndex.load(directory / _INDEX, matrix) if (directory / _INDEX).exists() else None,
     )
 
 

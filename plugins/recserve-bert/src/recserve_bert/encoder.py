@@ -79,7 +79,7 @@ class BertEncoder:
         """sha256 over weights, tokenizer, pooling, length and prefix, and over how weights are rounded."""
         if self._choice == "torch":
             return self._source.fingerprint
-        from recserve_bert.onnx_cache import fingerprint
+        from recserve_bert.engines.onnx_cache import fingerprint
 
         return fingerprint(self._source)
 
@@ -123,10 +123,10 @@ class BertEncoder:
 
     def _open(self) -> Engine:
         if self._choice == "torch":
-            from recserve_bert.torch_engine import TorchEngine
+            from recserve_bert.engines.torch_engine import TorchEngine
 
             return TorchEngine(self._source, self._params.device)
-        from recserve_bert.onnx_engine import OnnxEngine
+        from recserve_bert.engines.onnx_engine import OnnxEngine
 
         return OnnxEngine(self._source, self._params.cache)
 

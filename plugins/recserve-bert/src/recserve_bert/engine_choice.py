@@ -47,8 +47,8 @@ def choose_engine(params: BertParams, source: Source) -> Literal["torch", "onnx"
 
 
 def _tried(params: BertParams, source: Source) -> Literal["torch", "onnx"]:
-    from recserve_bert.onnx_cache import Folder
-    from recserve_bert.onnx_engine import OnnxEngine
+    from recserve_bert.engines.onnx_cache import Folder
+    from recserve_bert.engines.onnx_engine import OnnxEngine
 
     if Folder(source, params.cache).found_good():
         return "onnx"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import BundleError, Catalogue
+from recserve import BundleError, Catalogue, InvertedFileIndex
 from recserve_content.space import TextSpace
 
 _STATE = "state.safetensors"
 _ITEMS = "items.npy"
 _FACTS = "content.json"
+_INDEX = "index"
 
 # Ridge of the prior that a text lets expect, relative to the mean variance of a text feature.
 _PRIOR_RIDGE = 0.1
@@ -37,6 +38,7 @@ class Model:
         mean: float32, shape (r + 1,): of the item features.
         affinity_weight: 0 where held-out events showed the affinity to be useless, else 1.
         blend: Weight of the best interest.
+        index: Of ``items``, where there are too many to score them all.
     """
 
     space: TextSpace
@@ -46,6 +48,7 @@ class Model:
     mean: NDArray[np.float32]
     affinity_weight: float
     blend: float
+    index: InvertedFileIndex | None = None
 
     @classmethod
     def plain(cls, catalogue: Catalogue) -> Model:
@@ -139,6 +142,9 @@ class Model:
         np.save(directory / _ITEMS, self.items, allow_pickle=False)
         known = {**facts, "affinity_weight": self.affinity_weight, "blend": self.blend}
         (directory / _FACTS).write_text(json.dumps(known, sort_keys=True, indent=1) + "\n")
+        if self.index is not None:
+            (directory / _INDEX).mkdir()
+            self.index.save(directory / _INDEX)
 
     @classmethod
     def load(cls, directory: Path, catalogue: Catalogue) -> tuple[Model, dict[str, Any]]:
@@ -152,7 +158,7 @@ class Model:
 
         try:
             state = load_file(directory / _STATE)
-            items = np.load(directory / _ITEMS, mmap_mode="r", allow_pickle=False)
+            items = np.load(directory / _ITEMS, mmap_mode="r", allow_pickle=False).view(np.ndarray)
             facts = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
             model = cls(
                 TextSpace(state["text_mean"], state["basis"]),
@@ -171,4 +177,6 @@ class Model:
                 f"content retriever in {directory}: features of shape {items.shape} do not fit a "
                 f"catalogue of {len(catalogue)} items with {catalogue.dimension}-d vectors"
             )
+        if (directory / _INDEX).exists():
+            model = replace(model, index=InvertedFileIndex.load(directory / _INDEX, items))
         return model, facts

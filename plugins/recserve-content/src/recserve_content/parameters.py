@@ -117,3 +117,11 @@ class ContentParams(BaseModel):
     max_examples: int = Field(
         300_000, ge=100, description="Newest events that the affinity is learnt from, at most."
     )
+    approximate_above: int = Field(
+        50_000,
+        ge=0,
+        description=(
+            "With more items than this an index finds at least 98% of what scoring every item would; up to "
+            "this many, and where filters leave few, every item is scored."
+        ),
+    )

@@ -14,6 +14,7 @@ and a popularity prior that is itself predicted from the text while an item has 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,14 @@ from recserve import (
     Catalogue,
     Dataset,
     FitContext,
+    InvertedFileIndex,
     Queries,
+    Ragged,
     Retrieved,
+    in_parts,
     mask_columns,
     mask_scores,
+    sample_queries,
     top_k,
 )
 from recserve_content.model import Model
@@ -63,8 +68,24 @@ class ContentRetriever(ProfileScorer):
 
     def fit(self, data: Dataset, context: FitContext) -> Mapping[str, Any]:
         """Learn text space, prior, affinity and blend; see :mod:`recserve_content.training`."""
-        self._model, self._facts = fit_model(self, self._params, data, context)
+        model, self._facts = fit_model(self, self._params, data, context)
+        if len(self._catalogue) > self._params.approximate_above and len(data):
+            model = self._indexed(model, data, context.seed)
+            assert model.index is not None
+            self._facts["index"] = model.index.facts()
+        self._model = model
         return self._facts
+
+    def _indexed(self, model: Model, data: Dataset, seed: int) -> Model:
+        """The model with an index that is tuned for users of the data and for items that they liked."""
+        queries = sample_queries(data, seed)
+        towards = self._towards(model, self.profile(model, queries))
+        users = np.arange(len(queries))
+        asked = towards[users, users % towards.shape[1]]
+        anchors = queries.histories.items[queries.histories.offsets[1:] - 1]
+        similar = users % 4 >= 2
+        asked[similar] = _direction(model.items[anchors[similar], :-1])
+        return replace(model, index=InvertedFileIndex.build(model.items, asked, queries.excluded, seed=seed))
 
     def save(self, directory: Path) -> None:
         """Write ``state.safetensors``, ``items.npy`` and ``content.json``."""
@@ -79,11 +100,22 @@ class ContentRetriever(ProfileScorer):
         self._model, self._facts = Model.load(directory, self._catalogue)
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
-        """Score all items and take the best ``k``.
+        """The best ``k`` items; where there are many, those that an index finds.
 
         A query with an anchor gets the items most similar to it. Otherwise its text and its history
-        count, each where there is one; a query with neither gets an all-pad row.
+        count, each where there is one; a query with neither gets an all-pad row. A query with a text has
+        every item scored.
         """
+        if self.model.index is None:
+            return self._retrieve(queries, k)
+        if not _with_text(queries):
+            return self._search(self.model.index, queries, k)
+        if len(queries) > 1:
+            return in_parts(queries, 1, lambda part: self.retrieve(part, k))
+        return self._retrieve(queries, k)
+
+    def _retrieve(self, queries: Queries, k: int) -> Retrieved:
+        """Score all items."""
         model = self.model
         profile = self.profile(model, queries)
         scores = self._profile_scores(model, profile)
@@ -93,11 +125,45 @@ class ContentRetriever(ProfileScorer):
         anchored = self._similar(model, scores, queries)
         scores[~(spoken | anchored)] = -np.inf
         items, best = top_k(mask_scores(scores, queries), k)
+        return self._explained(queries, profile, anchored, items, best)
+
+    def _search(self, index: InvertedFileIndex, queries: Queries, k: int) -> Retrieved:
+        """The same without scoring all items: the best for each interest are merged. Reads no text."""
+        model = self.model
+        profile = self.profile(model, queries)
+        towards = self._towards(model, profile)
+        vectors = self._vectors(model, queries.anchors, queries)
+        anchored = (queries.anchors >= 0) & vectors.any(axis=1)
+        k = min(k, len(model.items))
+        items = np.full((len(queries), k), -1, dtype=np.int32)
+        best = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        barred = queries.barred
+        for query in np.flatnonzero(anchored | profile.recent.spoken).tolist():
+            asked = np.unique(towards[query], axis=0)
+            if anchored[query]:
+                asked = _direction(vectors[query : query + 1])
+            count = len(asked)
+            excluded = Ragged.of([barred[query]] * count)
+            found, scores = index.search(asked, k, (queries.allowed[query],) * count, excluded)
+            merged, values = _merged(found.ravel(), scores.ravel(), k)
+            items[query, : len(merged)], best[query, : len(merged)] = merged, values
+        best[~anchored] -= profile.offset[~anchored]
+        return self._explained(queries, profile, anchored, items, best)
+
+    def _explained(
+        self,
+        queries: Queries,
+        profile: Profile,
+        anchored: NDArray[np.bool_],
+        items: NDArray[np.int32],
+        best: NDArray[np.float32],
+    ) -> Retrieved:
+        """What was found, with the evidence that is wanted."""
         if not queries.wants_evidence:
             return Retrieved.of(items, best)
-        seeds = self._evidence(model, profile, items)
-        seeds[anchored] = -1
-        return Retrieved(items, best, seeds)
+        evidence = self._evidence(self.model, profile, items)
+        evidence[anchored] = -1
+        return Retrieved(items, best, evidence)
 
     def retrieve_among(
         self, queries: Queries, rows: NDArray[np.int32], vectors: NDArray[np.float32], k: int
@@ -181,3 +247,23 @@ class ContentRetriever(ProfileScorer):
             nearest = np.where(inside, cosine, -np.inf).argmax(axis=0)
             seeds[user, found] = profile.recent.rows[user][nearest]
         return seeds
+
+
+def _with_text(queries: Queries) -> bool:
+    return queries.text_vectors is not None and bool(queries.text_vectors.any())
+
+
+def _direction(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights of item features that score by cosine alone: the prior has none."""
+    return np.concatenate([vectors, np.zeros((len(vectors), 1), dtype=np.float32)], axis=1)
+
+
+def _merged(
+    rows: NDArray[np.int32], scores: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The best ``k`` of several lists in a row, each item once with its best score, without pads."""
+    order = np.lexsort((rows, -scores))
+    order = order[rows[order] >= 0]
+    _, first = np.unique(rows[order], return_index=True)
+    chosen = order[np.sort(first)][:k]
+    return rows[chosen], scores[chosen]

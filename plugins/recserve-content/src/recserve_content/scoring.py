@@ -140,17 +140,23 @@ class ProfileScorer:
         return out
 
     @staticmethod
+    def _towards(model: Model, profile: Profile) -> NDArray[np.float32]:
+        """float32, shape (B, C, r + 1); an item's score is its largest product with a user's C rows."""
+        interests = profile.interest_rows() * np.float32(model.blend)
+        # The best interest plus the affinity is the best of interests that have the affinity added.
+        towards = np.repeat(profile.affinity[:, None, :], interests.shape[1], axis=1)
+        towards[:, :, :-1] += interests
+        return towards
+
+    @staticmethod
     def _profile_scores(
         model: Model, profile: Profile, features: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """float32, shape (B, n_items): one matrix product for all interests of the batch."""
         items = model.items if features is None else features
-        interests = profile.interest_rows() * np.float32(model.blend)
-        batch, count, rank = interests.shape
-        # The best interest plus the affinity is the best of interests that have the affinity added.
-        towards = np.repeat(profile.affinity[:, None, :], count, axis=1)
-        towards[:, :, :rank] += interests
-        flat = towards.reshape(-1, rank + 1)
+        towards = ProfileScorer._towards(model, profile)
+        batch, count, _ = towards.shape
+        flat = towards.reshape(batch * count, -1)
         scores = np.empty((batch, len(items)), dtype=np.float32)
         for start in range(0, len(items), _BLOCK):
             block = items[start : start + _BLOCK]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from recserve import BundleError, FloatArray, Int32Array
-from recserve_mf.cell_index import CellIndex
-from recserve_mf.ials import Objective, Problem, in_principal_axes
+from recserve import BundleError, ExactIndex, FloatArray, InvertedFileIndex, VectorIndex
+from recserve_mf.solver.ials import Objective, Problem, in_principal_axes
 
 FACTORS_FILE = "item_factors.safetensors"
 SETTINGS_FILE = "mf.json"
-PLACES_FILE = "places.npy"
-INDEX_FOLDER = "index"
+# By measure: what users are compared with items by, and what items are compared with one another by.
+INDEX_FOLDERS = {"product": "product_index", "cosine": "cosine_index"}
+_REORDERED = "places.npy"  # an earlier index kept the factors in an order of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,15 @@ class Model:
     """Item factors in principal axes with the constants of their training.
 
     Attributes:
-        items: float32, shape (n_items, d), C order; zero rows where ``trained`` is False. In the order of the
-            catalogue, or of ``index`` where there is one: see :meth:`vectors`.
+        items: float32, shape (n_items, d), C order; zero rows where ``trained`` is False.
         trained: bool, shape (n_items,); items with a positive event in training.
         objective: Hyper-parameters of the training objective.
         confidence_power: Exponent applied to a user's summed confidence in an item.
         confidence_unit: Mean damped confidence of training, the unit of confidence.
         half_life_events: When a user is folded in, an item counts half after this many later positive
             events, and after eight times as many not at all; 0 counts old and new alike.
-        index: For catalogues that are too large to score every item.
-        places: int32, shape (n_items,); where ``items`` holds each catalogue row; None without an index.
+        product: Index of ``items`` by inner product; exact unless there are too many to score them all.
+        cosine: The same by cosine.
     """
 
     items: FloatArray
@@ -44,15 +43,15 @@ class Model:
     objective: Objective
     confidence_power: float
     confidence_unit: float
-    half_life_events: float = 0.0
-    index: CellIndex | None = None
-    places: Int32Array | None = None
+    half_life_events: float
+    product: VectorIndex
+    cosine: VectorIndex
 
     @classmethod
     def empty(cls, n_items: int, dimension: int, objective: Objective) -> Model:
         """A model that has learnt nothing."""
         items = np.zeros((n_items, dimension), dtype=np.float32)
-        return cls(items, np.zeros(n_items, dtype=np.bool_), objective, 1.0, 1.0)
+        return cls(items, np.zeros(n_items, dtype=np.bool_), objective, 1.0, 1.0, 0.0, *_exact(items))
 
     @classmethod
     def of(
@@ -68,18 +67,8 @@ class Model:
         spread[problem.items] = in_principal_axes(items)
         trained = np.zeros(n_items, dtype=np.bool_)
         trained[problem.items] = True
-        return cls(spread, trained, objective, confidence_power, problem.confidence_unit)
-
-    def vectors(self, rows: Int32Array) -> FloatArray:
-        """Factors of catalogue rows (any shape), float32, shape ``rows.shape + (d,)``."""
-        return self.items[rows] if self.places is None else self.items[self.places[rows]]
-
-    def indexed(self, seed: int) -> Model:
-        """The same with an index, not tuned yet."""
-        index, order = CellIndex.build(self.items, self.trained, seed)
-        places = np.empty(len(order), dtype=np.int32)
-        places[order] = np.arange(len(order), dtype=np.int32)
-        return replace(self, items=self.items[order], index=index, places=places)
+        unit = problem.confidence_unit
+        return cls(spread, trained, objective, confidence_power, unit, 0.0, *_exact(spread))
 
     def save(self, directory: Path) -> None:
         """Write the files of the model; equal models give equal bytes."""
@@ -97,10 +86,10 @@ class Model:
         }
         text = json.dumps(settings, sort_keys=True, indent=1)
         (directory / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
-        if self.index is not None and self.places is not None:
-            (directory / INDEX_FOLDER).mkdir()
-            self.index.save(directory / INDEX_FOLDER)
-            np.save(directory / PLACES_FILE, self.places, allow_pickle=False)
+        for index, folder in zip((self.product, self.cosine), INDEX_FOLDERS.values(), strict=True):
+            if isinstance(index, InvertedFileIndex):
+                (directory / folder).mkdir()
+                index.save(directory / folder)
 
     @classmethod
     def load(cls, directory: Path, n_items: int) -> Model:
@@ -125,7 +114,6 @@ class Model:
         if not np.isfinite(np.einsum("nd,nd->", items, items, dtype=np.float64)):
             raise BundleError(f"{path} holds values that are not finite")
         objective = Objective(settings["unobserved_weight"], settings["regularization"], settings["nu"])
-        index, places = _read_index(directory, items)
         return cls(
             items,
             trained,
@@ -133,8 +121,7 @@ class Model:
             settings["confidence_power"],
             settings["confidence_unit"],
             settings["half_life_events"],
-            index,
-            places,
+            *_read_indexes(directory, items),
         )
 
 
@@ -149,19 +136,18 @@ def _mapped(path: Path, name: str, shape: tuple[int, int]) -> FloatArray:
     return found.view(np.ndarray)
 
 
-def _read_index(directory: Path, items: FloatArray) -> tuple[CellIndex | None, Int32Array | None]:
-    """The index and the places of the catalogue's rows, if the model was saved with them."""
-    path = directory / PLACES_FILE
-    if not path.exists():
-        return None, None
-    index = CellIndex.load(directory / INDEX_FOLDER, items)
-    try:
-        places: Int32Array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    if places.shape != (len(items),) or places.dtype != np.int32:
-        raise BundleError(f"{path} was made for another catalogue")
-    return index, places
+def _exact(items: FloatArray) -> tuple[VectorIndex, VectorIndex]:
+    return ExactIndex(items), ExactIndex(items, cosine=True)
+
+
+def _read_indexes(directory: Path, items: FloatArray) -> tuple[VectorIndex, VectorIndex]:
+    """The indexes that the model was saved with."""
+    if (directory / _REORDERED).exists():
+        raise BundleError(f"{directory} was written by a version with another index; train again")
+    product, cosine = (directory / folder for folder in INDEX_FOLDERS.values())
+    if not product.exists() and not cosine.exists():
+        return _exact(items)
+    return InvertedFileIndex.load(product, items), InvertedFileIndex.load(cosine, items)
 
 
 def _read_settings(path: Path) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,15 @@ from recserve import (
     FloatArray,
     Int32Array,
     Queries,
+    Ragged,
     Retrieved,
     in_parts,
-    mask_scores,
-    top_k,
 )
-from recserve_mf.fold_in import FoldIn
-from recserve_mf.ials import Objective
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
+from recserve_mf.solver.fold_in import FoldIn
+from recserve_mf.solver.ials import Objective
 
-# Scores (float32) held at a time: 64 MB.
-SCORES_AT_A_TIME = 16_000_000
 QUERIES_AT_A_TIME = 4096
 
 
@@ -37,7 +34,7 @@ class MfRetriever:
     A query with a history is scored by ``x.h``. A query with an anchor and no history is scored by
     cosine to the anchor's factors; with both, by a blend of the two cosines. Items without a
     positive event in training are never returned. A query with neither gets pads. Of many items only the
-    promising ones are scored, see :class:`recserve_mf.cell_index.CellIndex`.
+    promising ones are scored, see :class:`recserve.InvertedFileIndex`.
 
     Args:
         params: Parameters.
@@ -76,23 +73,16 @@ class MfRetriever:
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
         """Up to ``k`` items for each query, best first, with seeds from the query's history."""
-        held = 1 if self._model.index is not None else max(len(self._catalogue), 1)
-        size = min(max(1, SCORES_AT_A_TIME // held), QUERIES_AT_A_TIME)
-        return in_parts(queries, size, lambda part: self._retrieve(part, k))
+        return in_parts(queries, QUERIES_AT_A_TIME, lambda part: self._retrieve(part, k))
 
     def _use(self, model: Model) -> None:
         self._model = model
         self._fold_in = FoldIn(model)
-        # An index keeps lengths itself.
-        self._inverse_norms = _inverse_norms(model.items if model.index is None else model.items[:0])
 
     def _retrieve(self, queries: Queries, k: int) -> Retrieved:
         users, groups = self._fold_in.solve(self._fold_in.liked(queries.histories))
         targets, anchored = self._targets(users, queries)
-        if self._model.index is None:
-            items, best = top_k(mask_scores(self._scores(targets, anchored), queries), k)
-        else:
-            items, best = self._search(targets, anchored, queries, min(k, len(self._catalogue)))
+        items, best = self._search(targets, anchored, queries, min(k, len(self._catalogue)))
         return Retrieved.of(
             items, best, self._fold_in.evidence(groups, items) if queries.wants_evidence else None
         )
@@ -106,47 +96,21 @@ class MfRetriever:
         targets = users
         if len(anchored):
             targets = users.copy()
-            targets[anchored] = self._blend(users[anchored], model.vectors(anchors[anchored]))
+            targets[anchored] = self._blend(users[anchored], model.items[anchors[anchored]])
         return targets, anchored
-
-    def _scores(self, targets: FloatArray, anchored: NDArray[np.intp]) -> FloatArray:
-        """float32, shape (B, n_items); -inf for untrained items and where nothing is known."""
-        scores = targets @ self._model.items.T
-        if len(anchored):
-            scores[anchored] *= self._inverse_norms
-        scores[:, ~self._model.trained] = -np.inf
-        scores[~targets.any(axis=1)] = -np.inf
-        return scores
 
     def _search(
         self, targets: FloatArray, anchored: NDArray[np.intp], queries: Queries, k: int
     ) -> tuple[Int32Array, FloatArray]:
-        """What :meth:`_scores` would put first, nearly, without scoring every item."""
-        index, places = self._model.index, self._model.places
-        assert index is not None
-        assert places is not None
+        """The items nearest to the targets: by cosine where there is an anchor, else by inner product."""
         items = np.full((len(queries), k), -1, dtype=np.int32)
         best = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        cosine = np.zeros(len(queries), dtype=np.bool_)
-        cosine[anchored] = True
-        measures: tuple[tuple[Literal["product", "cosine"], NDArray[np.bool_]], ...] = (
-            ("product", ~cosine),
-            ("cosine", cosine),
-        )
-        for measure, mine in measures:
-            chosen = np.flatnonzero(mine)
-            if len(chosen) == 0:
-                continue
-            barred = [np.append(queries.excluded[query], queries.anchors[query]) for query in chosen.tolist()]
-            found = index.search(
-                self._model.items,
-                measure,
-                targets[chosen],
-                k,
-                tuple(queries.allowed[query] for query in chosen),
-                tuple(places[rows[(rows >= 0) & (rows < len(places))]] for rows in barred),
-            )
-            items[chosen], best[chosen] = found
+        others = np.setdiff1d(np.arange(len(queries)), anchored)
+        barred = queries.barred
+        for index, chosen in ((self._model.product, others), (self._model.cosine, anchored)):
+            allowed = tuple(queries.allowed[query] for query in chosen.tolist())
+            excluded = Ragged.of([barred[query] for query in chosen.tolist()])
+            items[chosen], best[chosen] = index.search(targets[chosen], k, allowed, excluded)
         return items, best
 
     def _blend(self, users: FloatArray, anchors: FloatArray) -> FloatArray:
@@ -157,12 +121,6 @@ class MfRetriever:
             np.float32
         )
         return blended
-
-
-def _inverse_norms(rows: FloatArray) -> FloatArray:
-    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    inverse: FloatArray = 1.0 / np.maximum(norms, np.float32(1e-12))
-    return inverse
 
 
 def _unit(rows: FloatArray) -> FloatArray:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recserve import Dataset, FloatArray, Histories, climb, hold_out_newest, ndcg_of
-from recserve_mf.fold_in import FoldIn
 from recserve_mf.model import Model
+from recserve_mf.solver.fold_in import FoldIn
 
 REGULARIZATIONS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 DEFAULT = 3

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from recserve import ConfigError, Dataset, FitContext, FloatArray
-from recserve_mf.ials import Objective, Problem, Solver, initial_items
-from recserve_mf.indexing import index_facts, with_index
+from recserve import ConfigError, Dataset, FitContext, FloatArray, InvertedFileIndex, Ragged, sample_queries
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
 from recserve_mf.selection import (
@@ -21,6 +19,8 @@ from recserve_mf.selection import (
     choose_half_life,
     choose_regularization,
 )
+from recserve_mf.solver.fold_in import FoldIn
+from recserve_mf.solver.ials import Objective, Problem, Solver, initial_items
 
 # Enough to tell regularizations apart: the order of models hardly changes afterwards.
 VALIDATION_ITERATIONS = 6
@@ -64,9 +64,22 @@ def _fit(data: Dataset, params: MfParams, context: FitContext) -> tuple[Model, d
     if len(problem.items) > params.approximate_above:
         context.progress("indexing", 0, 1)
         model = with_index(model, data, context.seed)
-        facts["index"] = index_facts(model)
+        facts["index"] = {"product": model.product.facts(), "cosine": model.cosine.facts()}
         context.progress("indexing", 1, 1)
     return model, facts
+
+
+def with_index(model: Model, data: Dataset, seed: int) -> Model:
+    """The model with indexes that are tuned for users of ``data`` and for items that they liked."""
+    queries = sample_queries(data, seed)
+    fold_in = FoldIn(model)
+    users, _ = fold_in.solve(fold_in.liked(queries.histories))
+    anchors = queries.histories.items[queries.histories.offsets[1:] - 1]
+    themselves = Ragged.of(list(anchors[:, None]))
+    build = InvertedFileIndex.build
+    product = build(model.items, users, queries.excluded, seed=seed)
+    similar = build(model.items, model.items[anchors], themselves, cosine=True, seed=seed)
+    return replace(model, product=product, cosine=similar)
 
 
 def default_dimension(data: Dataset) -> int:
@@ -90,11 +103,11 @@ def factorise(
     start = initial_items(len(problem.items), dimension, params.init_stddev, context.seed)
     solver: Solver
     if _wants_cuda(context.device):
-        from recserve_mf.gpu import TorchSolver
+        from recserve_mf.solver.gpu import TorchSolver
 
         solver = TorchSolver(problem, objective, start, "cuda")
     else:
-        from recserve_mf.cpu import CpuSolver
+        from recserve_mf.solver.cpu import CpuSolver
 
         solver = CpuSolver(problem, objective, start, params.cg_steps, context.threads)
     with solver:

@@ -30,61 +30,61 @@ from recserve_rules.parameters import (
 
 
 def _where(params: WhereParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.where import WhereFilter
+    from recserve_rules.filters.where import WhereFilter
 
     return WhereFilter(params, catalogue)
 
 
 def _available(params: AvailableParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.available import AvailableFilter
+    from recserve_rules.filters.available import AvailableFilter
 
     return AvailableFilter(params, catalogue)
 
 
 def _mmr(params: MmrParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.diversity import MmrReranker
+    from recserve_rules.rerankers.diversity import MmrReranker
 
     return MmrReranker(params, catalogue)
 
 
 def _dpp(params: DppParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.diversity import DppReranker
+    from recserve_rules.rerankers.diversity import DppReranker
 
     return DppReranker(params, catalogue)
 
 
 def _calibrated(params: CalibratedParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.calibration import CalibratedReranker
+    from recserve_rules.rerankers.calibration import CalibratedReranker
 
     return CalibratedReranker(params, catalogue)
 
 
 def _caps(params: CapsParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.caps import CapsReranker
+    from recserve_rules.rerankers.caps import CapsReranker
 
     return CapsReranker(params, catalogue)
 
 
 def _boost(params: BoostParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.scoring import BoostReranker
+    from recserve_rules.rerankers.scoring import BoostReranker
 
     return BoostReranker(params, catalogue)
 
 
 def _fresh(params: FreshParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.scoring import FreshReranker
+    from recserve_rules.rerankers.scoring import FreshReranker
 
     return FreshReranker(params, catalogue)
 
 
 def _pinned(params: PinnedParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.pinned import PinnedReranker
+    from recserve_rules.rerankers.pinned import PinnedReranker
 
     return PinnedReranker(params, catalogue)
 
 
 def _pinned_retriever(params: PinnedParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.pinned import PinnedRetriever
+    from recserve_rules.rerankers.pinned import PinnedRetriever
 
     return PinnedRetriever(params, catalogue)
 

@@ -14,7 +14,7 @@ Attribute = Annotated[str, Field(min_length=1)]
 
 def _expression(text: str) -> str:
     # The parser is only imported where somebody uses an expression.
-    from recserve_rules.expression import ExpressionError, parse
+    from recserve_rules.expressions.expression import ExpressionError, parse
 
     try:
         parse(text)

@@ -1,0 +1,1 @@
+"""What runs the model: torch, or ONNX Runtime with 8-bit weights."""

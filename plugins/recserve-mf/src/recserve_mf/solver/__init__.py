@@ -1,0 +1,1 @@
+"""Solvers of the factorisation, and of users at request time."""

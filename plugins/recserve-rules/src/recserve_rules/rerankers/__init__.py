@@ -1,0 +1,1 @@
+"""Rerankers: the order of a page."""
