@@ -182,7 +182,7 @@ def _store(
             known = summary.events - summary.new_events
             rows = [
                 ("stored", summary.new_events, ""),
-                *([("there already", known, "")] if known else []),
+                *([("there already, or the same event twice", known, "")] if known else []),
                 *([] if create_items else unknown_account(unknown)),
             ]
         sections[_named(report)] = file_account(report, rows)

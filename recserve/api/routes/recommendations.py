@@ -21,7 +21,6 @@ from recserve.api.pagination import MAX_CURSOR, MAX_URL_CURSOR, Page
 from recserve.api.schemas import about
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.recommend_request import (
-    MAX_ID,
     MAX_N,
     QUERY_KEPT,
     RankBody,
@@ -30,7 +29,7 @@ from recserve.api.schemas.recommend_request import (
 )
 from recserve.api.schemas.write_request import EventBatchBody, EventBody
 from recserve.api.settings import ApiSettings
-from recserve.data.entities import Event, now_ms
+from recserve.data.entities import MAX_ID, Event, now_ms
 from recserve.errors import NotReadyError
 from recserve.serving.request import CALL_HEADER
 from recserve.serving.request import Request as Wanted

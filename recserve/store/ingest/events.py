@@ -183,8 +183,7 @@ def _read_block(
 ) -> pa.RecordBatch:
     """Canonical events of the good rows; times are 0 for now when the file has none."""
     for problem in block.problems:
-        report.rows += 1
-        report.add(problem)
+        report.count_row(problem)
     findings = Findings(report, block.lines)
     empty = pa.nulls(len(block.lines), pa.string())
 

@@ -72,6 +72,11 @@ class FileReport:
         if len(examples) < KEPT:
             examples.append(problem)
 
+    def count_row(self, problem: RowProblem) -> None:
+        """Count one more row of the file, which could not be split into cells, or holds nothing."""
+        self.rows += 1
+        self.add(problem)
+
     def example(self, severity: Severity, kind: str) -> RowProblem:
         """The first row of the file that was counted so."""
         return min(self._examples[severity, kind], key=lambda problem: problem.line)

@@ -14,11 +14,10 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from recserve.store.ingest.columns.plain import is_binary
+from recserve.store.ingest.columns.plain import TOO_LARGE, is_binary, too_large
 from recserve.store.ingest.problems import quoted
 
 _INTEGERS = range(-(2**63), 2**64)
-_BELOW_TOO_LARGE = 2.0**53
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
@@ -56,41 +55,38 @@ def parse_json(text: bytes | str) -> Any:
         return value
 
 
-def whole_id(value: float, name: str) -> str | None:
-    """The id that a float stands for; None for NaN.
-
-    Raises:
-        CellError: It is not whole, or so large that neighbouring ids would be the same.
-    """
-    if math.isnan(value):
-        return None
-    if abs(value) >= _BELOW_TOO_LARGE:
-        raise CellError(
-            f"{name} {value!r} is too large for an id that is kept as a float: neighbouring ids would be the "
-            "same; write ids as text",
-            f"{name} is too large for a number",
-        )
-    if not value.is_integer():
-        raise CellError(
-            f"{name} {value!r} is not a whole number; write such ids as text", f"{name} is not a whole number"
-        )
-    return str(int(value))
-
-
 def id_cell(value: Any, name: str) -> str | None:
-    """An id in a JSON object as text.
+    """A single id as text, None if there is none.
 
     Raises:
-        CellError: It is neither text nor a whole number.
+        CellError: It is neither text nor a whole number, or a float so large that neighbouring ids would be
+            the same.
     """
     if value is None or isinstance(value, str):
         return value or None
-    if isinstance(value, float):
-        return whole_id(value, name)
-    if isinstance(value, bool) or not isinstance(value, int):
-        kind = f"{name} is neither text nor a whole number"
-        raise CellError(f"{name} {quoted(value)} is neither text nor a whole number", kind)
-    return str(value)
+    if isinstance(value, CellError):
+        raise value
+    if isinstance(value, bytes):
+        try:
+            return value.decode() or None
+        except UnicodeDecodeError:
+            reason = f"{name} {quoted(value)} is not UTF-8 text"
+            raise CellError(reason, f"{name} is not UTF-8 text") from None
+    if isinstance(value, (float, np.floating)):
+        value = float(value)
+        if math.isnan(value):
+            return None
+        if abs(value) >= TOO_LARGE:
+            raise CellError(too_large(name, value), f"{name} is too large for a number")
+    if isinstance(value, (float, Decimal)):
+        if value != int(value):
+            kind = f"{name} is not a whole number"
+            raise CellError(f"{name} {value} is not a whole number; write such ids as text", kind)
+        return str(int(value))
+    if type(value).__module__ == "uuid" or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value)
+    kind = f"{name} is neither text nor a whole number"
+    raise CellError(f"{name} {quoted(value)} is neither text nor a whole number", kind)
 
 
 def scalar_cell(value: Any, name: str) -> str | None:

@@ -9,18 +9,17 @@ import pyarrow.compute as pc
 from recserve.data.entities import MAX_ID
 from recserve.errors import DataError
 from recserve.store.ingest.columns.plain import (
+    TOO_LARGE,
     floats,
     is_binary,
     mask,
     plain,
     text_of_bytes,
+    too_large,
     trimmed,
     whole_decimals,
 )
 from recserve.store.ingest.problems import Findings, quoted
-
-_TOO_LARGE = 2.0**53
-"""From here on doubles skip whole numbers, so that several ids would become one."""
 
 # A leading zero is part of an id, so 007.0 is none that a number has become.
 _WHOLE = r"^(0|-?[1-9][0-9]*)\.0+$"
@@ -40,6 +39,8 @@ def id_column(column: pa.Array, name: str, findings: Findings, required: bool = 
     Raises:
         DataError: The column holds what cannot be an id, such as lists.
     """
+    if column.null_count == len(column) and not required:
+        return pa.nulls(len(column), pa.string())
     text = trimmed(_text(plain(column), name, findings), name, findings)
     if pc.any(pc.match_substring(text, ".")).as_py():
         text = _without_point(text, name, findings)
@@ -55,6 +56,8 @@ def name_column(column: pa.Array, name: str, findings: Findings) -> pa.Array:
     Raises:
         DataError: The column holds something that has no text, such as lists.
     """
+    if column.null_count == len(column):
+        return pa.nulls(len(column), pa.string())
     column = plain(column)
     if is_binary(column.type):
         column = text_of_bytes(column, name, findings)
@@ -87,18 +90,15 @@ def _text_of_floats(column: pa.Array, name: str, findings: Findings) -> pa.Array
     """Pandas makes 12 into 12.0 where a neighbour is missing, and says NaN for what is missing."""
     values = floats(column)
     with np.errstate(invalid="ignore"):
-        too_large = np.abs(values) >= _TOO_LARGE
+        large = np.abs(values) >= TOO_LARGE
         fractions = np.isfinite(values) & (values != np.floor(values))
     findings.reject(
-        too_large,
+        large,
         f"{name} is too large for a number",
-        lambda row: (
-            f"{name} {values[row]!r} is too large for an id that is kept as a float: neighbouring ids "
-            "would be the same; write ids as text"
-        ),
+        lambda row: too_large(name, float(values[row])),
     )
     _reject_fractions(fractions, column, name, findings)
-    odd = too_large | fractions | np.isnan(values)
+    odd = large | fractions | np.isnan(values)
     return pa.array(np.where(odd, 0, values).astype(np.int64), mask=odd).cast(pa.string())
 
 

@@ -23,6 +23,8 @@ def number_column(column: pa.Array, name: str, findings: Findings) -> FloatColum
     Raises:
         DataError: The column holds no numbers.
     """
+    if column.null_count == len(column):
+        return np.full(len(column), np.nan)
     column = plain(column)
     if is_binary(column.type):
         column = text_of_bytes(column, name, findings)

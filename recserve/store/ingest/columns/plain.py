@@ -11,6 +11,9 @@ from recserve.store.ingest.problems import Findings
 
 FloatColumn = np.ndarray[tuple[int], np.dtype[np.float64]]
 
+TOO_LARGE = 2.0**53
+"""From here on doubles skip whole numbers, so that several ids would become one."""
+
 _VIEWS = ("string_view", "binary_view")
 
 
@@ -70,6 +73,14 @@ def trimmed(text: pa.Array, name: str, findings: Findings) -> pa.Array:
             lambda row: f"blanks around {name} {text[row].as_py()!r} were removed",
         )
     return inner
+
+
+def too_large(name: str, value: float) -> str:
+    """What is wrong with an id of :data:`TOO_LARGE` or more."""
+    return (
+        f"{name} {value!r} is too large for an id that is kept as a float: neighbouring ids would be the "
+        "same; write ids as text"
+    )
 
 
 def whole_decimals(column: pa.Array) -> pa.Array:

@@ -73,6 +73,8 @@ def time_column(column: pa.Array, name: str, findings: Findings, now_ms: int) ->
 
 def _shown(column: pa.Array, row: int) -> str:
     cell = column.slice(row, 1)
+    if pa.types.is_timestamp(column.type):
+        cell = cell.cast(pa.timestamp(column.type.unit))  # in UTC, as everything is
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         # Not every moment that Arrow can hold is one in Python.
         return str(cell.cast(pa.string())[0].as_py())

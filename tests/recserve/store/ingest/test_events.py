@@ -4,6 +4,7 @@ import json
 import re
 import unicodedata
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -296,6 +297,92 @@ def test_parquet_columns_that_are_no_text_or_number(tmp_path: Path) -> None:
         pq.write_table(table, tmp_path / "e.parquet")
         with pytest.raises(DataError, match="holds"):
             read(tmp_path / "e.parquet")
+
+
+def test_values_have_the_scale_of_their_type(tmp_path: Path) -> None:
+    lines = [
+        "a,rating,0",
+        "a,rating,10",
+        "a,rating,-1",
+        "a,rating,7",
+        "a,rating,1e308",
+        "a,rating, 5 ",
+        "a,view,7",
+    ]
+    text = "user_id,item_id,event,value,timestamp\n" + "".join(f"u,{line},1600000000\n" for line in lines)
+    rows, problems = read(write(tmp_path, text))
+    assert [(one["event"], one["value"]) for one in rows] == [("rating", 5.0), ("view", 7.0)]
+    assert [one.line for one in problems] == [2, 3, 4, 5, 6]
+    assert problems[1].reason == (
+        "value 10 is off the scale of 'rating', which runs from 0.5 to 5; set events.rating.value_range in "
+        "recserve.yaml"
+    )
+
+
+def test_value_and_rating(tmp_path: Path) -> None:
+    text = "user_id,item_id,value,rating,timestamp\nu,a,3,3,1\nu,b,,4,1\nu,c,3,4,1\nu,d,,,1\n"
+    rows, problems = read(write(tmp_path, text))
+    assert [(one["event"], one["value"]) for one in rows] == [
+        ("rating", 3.0),
+        ("rating", 4.0),
+        ("view", None),
+    ]
+    assert [(one.line, one.reason) for one in problems] == [
+        (4, "value 3 and rating 4 differ; give one of them")
+    ]
+
+
+def test_parquet_values_of_many_types(tmp_path: Path) -> None:
+    rows = {"user_id": ["u", "u"], "item_id": ["i", "j"], "timestamp": [1_600_000_000] * 2}
+    for column in (
+        pa.array([4.0, float("nan")]),
+        pa.array([4, None], pa.int8()),
+        pa.array([Decimal("4.00"), None], pa.decimal128(10, 2)),
+        pa.array(["4", ""]),
+        pa.array([b" 4 ", b""]),
+        pa.array(["4", None], pa.string_view()),
+        pa.array([4.0, None]).dictionary_encode(),
+        pa.array([4.0, None], pa.float16()),
+    ):
+        pq.write_table(pa.table({**rows, "value": column}), tmp_path / "e.parquet")
+        found, problems = read(tmp_path / "e.parquet")
+        assert problems == [], column.type
+        assert [one["value"] for one in found] == [4.0, None], column.type
+        assert [one["event"] for one in found] == ["rating", "view"]
+    pq.write_table(pa.table({**rows, "value": pa.array([True, False])}), tmp_path / "e.parquet")
+    with pytest.raises(DataError, match="column 'value' holds bool, not numbers"):
+        read(tmp_path / "e.parquet")
+
+
+def test_value_and_rating_of_other_types(tmp_path: Path) -> None:
+    rows = {"user_id": ["u", "u"], "item_id": ["i", "j"], "timestamp": [1_600_000_000] * 2}
+    pq.write_table(pa.table({**rows, "value": [4.0, None], "rating": ["", "3"]}), tmp_path / "e.parquet")
+    assert [one["value"] for one in read(tmp_path / "e.parquet")[0]] == [4.0, 3.0]
+
+
+def test_a_spreadsheets_empty_cells(tmp_path: Path) -> None:
+    for text in (
+        "user_id,item_id,timestamp,,\nu,i,1600000000,,\n",
+        "user_id,item_id,timestamp\nu,i,1600000000,,\n",
+        "user_id,item_id,timestamp,,\nu,i,1600000000,note,\n,,,,\n,,,,,,\n",
+        "user_id,item_id,timestamp,x,x\nu,i,1600000000,a,b\n",
+        ",user_id,item_id,timestamp\n0,u,i,1600000000\n",
+    ):
+        rows, problems = read(write(tmp_path, text), strict=True)
+        assert (rows, problems) == ([row("u", "i", "view", None, 1_600_000_000_000)], [])
+
+
+def test_many_bad_rows_are_all_counted(tmp_path: Path) -> None:
+    text = "user_id,item_id,timestamp\n" + "u,i,soon\n" * 5000 + "u,i,1600000000\n"
+    table, report = read_events(write(tmp_path, text), TYPES)
+    assert (report.rows, report.taken, len(table), report.count("error")) == (5001, 1, 1, 5000)
+    assert len(report.problems) == 1000
+
+
+def test_blanks_around_names_of_event_types(tmp_path: Path) -> None:
+    rows, problems = read(write(tmp_path, "user_id, item_id, event, timestamp\nu, i, like, 1600000000\n"))
+    assert rows == [row("u", "i", "like", None, 1_600_000_000_000)]
+    assert problems == []
 
 
 def test_files_without_a_known_suffix_are_told_by_their_content(tmp_path: Path) -> None:

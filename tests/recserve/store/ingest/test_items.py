@@ -28,7 +28,8 @@ from recserve.store.ingest import (
 def read(path: Path, strict: bool = False) -> tuple[dict[str, Any], list[RowProblem]]:
     table, report = read_items(path, strict)
     assert table.schema == ITEM_SCHEMA
-    assert report.rows == report.taken + sum(map(report.count, ("error", "blank", "replaced")))
+    lost = report.count("error") + report.count("blank") + report.count("replaced")
+    assert report.rows == report.taken + lost
     assert report.taken == len(table)
     found = {one["item_id"]: json.loads(one["attributes"]) for one in table.to_pylist()}
     return found, report.listed("error", "replaced", "note")
@@ -141,6 +142,98 @@ def test_attributes_that_json_does_not_know(tmp_path: Path) -> None:
         (2, "note", "image: left out, as JSON has no bytes"),
         (2, "note", "price: left out, as JSON has no infinity"),
     ]
+
+
+def test_a_row_of_empty_cells_is_no_bad_row(tmp_path: Path) -> None:
+    found, problems = read(write(tmp_path, "item_id,title,,\na,A,,\n,,,\n,,,,\n  \nb,B,,\n"), strict=True)
+    assert list(found) == ["a", "b"]
+    assert problems == []
+
+
+def test_what_stands_in_a_column_without_a_name_is_counted(tmp_path: Path) -> None:
+    found, problems = read(write(tmp_path, ",item_id,title,\n0,a,A,x\n1,b,B,\n"))
+    assert found == {"a": {"title": "A"}, "b": {"title": "B"}}
+    assert [(one.line, one.severity) for one in problems] == [(2, "note"), (2, "note"), (3, "note")]
+    assert problems[0].reason == "Unnamed: 0: 0 stands in a column without a name"
+
+
+def test_between_tabs_quotes_are_text(tmp_path: Path) -> None:
+    titles = ['"Strange Al" Jankov', '12" Mix', '"Unclosed', 'closing"', "plain"]
+    text = "item_id\ttitle\n" + "".join(f"a{n}\t{title}\n" for n, title in enumerate(titles))
+    found, problems = read(write(tmp_path, text, "items.tsv"))
+    assert [one["title"] for one in found.values()] == titles
+    assert problems == []
+    # Who quotes names of columns quotes cells as well.
+    found, _ = read(write(tmp_path, '"item_id"\t"title"\n"a"\t"12"" Mix\tB"\n', "items.tsv"))
+    assert found == {"a": {"title": '12" Mix\tB'}}
+
+
+def test_very_long_fields(tmp_path: Path) -> None:
+    long = "word " * 100_000
+    for text in (f'"{long}, and more"', long):
+        found, problems = read(write(tmp_path, f"item_id,text\na,{text}\nb,B\n"))
+        assert (list(found), problems) == (["a", "b"], [])
+        assert len(found["a"]["text"]) >= len(long)
+
+
+def test_json_lines_as_python_writes_them(tmp_path: Path) -> None:
+    lines = [
+        '{"item_id": "a", "price": NaN, "sizes": [1, NaN]}',
+        '{"item_id": "b", "price": Infinity, "year": 2000}',
+        '{"item_id": NaN, "price": 1}',
+        '{"item_id": 12345678901234567890123, "price": 1}',
+        '{"item_id": "c", "note": "NaN", "": 1}',
+        '{"item_id": "d", "broken": NaN',
+        "{}",
+    ]
+    found, problems = read(write(tmp_path, "\n".join(lines), "items.jsonl"))
+    assert found == {"a": {"sizes": [1, None]}, "b": {"year": 2000}, "c": {"note": "NaN"}}
+    assert [(one.line, one.severity, one.reason.split(":")[0]) for one in problems] == [
+        (2, "note", "price"),
+        (3, "error", "item_id is empty"),
+        (4, "error", "item_id 1.2345678901234568e+22 is too large for an id that is kept as a float"),
+        (5, "note", ""),
+        (6, "error", "not valid JSON"),
+        (7, "error", "item_id is empty"),
+    ]
+
+
+def test_parquet_of_further_types(tmp_path: Path) -> None:
+    columns = {
+        "item_id": pa.array([Decimal(1), Decimal(2)], pa.decimal128(38, 0)),
+        "year": pa.array([Decimal(1995), None], pa.decimal128(38, 0)),
+        "exact": pa.array([Decimal("0.1"), Decimal("123456789012345678.123")], pa.decimal128(38, 3)),
+        "brand": pa.array(["A", "B"]).dictionary_encode(),
+        "view": pa.array(["A", None], pa.string_view()),
+        "when": pa.array([1_600_000_000_123_456_789, None], pa.timestamp("ns", "UTC")),
+        "far": pa.array([2**60, 0], pa.timestamp("ms")),
+        "size": pa.array([{"w": 1.5, "h": float("nan")}, None]),
+        "photo": pa.array([{"bytes": b"\xff", "path": "x.jpg"}, None]),
+        "half": pa.array([1.5, None], pa.float16()),
+        "nothing": pa.nulls(2),
+        "sold": [True, False],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "items.parquet")
+    found, problems = read(tmp_path / "items.parquet")
+    assert found == {
+        "1": {
+            "year": 1995, "exact": 0.1, "brand": "A", "view": "A", "size": {"w": 1.5, "h": None},
+            "when": "2020-09-13T12:26:40.123456+00:00", "half": 1.5, "sold": True,
+        },
+        "2": {"brand": "B", "far": "1970-01-01T00:00:00", "sold": False},
+    }  # fmt: skip
+    assert [(one.line, one.reason.split(":")[0]) for one in problems] == [
+        (1, "far"),
+        (1, "photo"),
+        (2, "exact"),
+    ]
+
+
+def test_two_parquet_columns_of_one_name(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["x"]), pa.array(["y"])], ["item_id", "t", "t"])
+    pq.write_table(table, tmp_path / "items.parquet")
+    with pytest.raises(DataError, match="two columns called 't'"):
+        read(tmp_path / "items.parquet")
 
 
 def test_canonical_tables_are_read_as_they_are(tmp_path: Path) -> None:
