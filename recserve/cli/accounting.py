@@ -31,8 +31,15 @@ def show_account(title: str, unit: str, sections: Mapping[str, Sequence[Row]]) -
         for number, (what, count, example) in enumerate(rows):
             table.add_row("" if number else escape(name), escape(what), f"{count:,}", escape(example))
         table.add_section()
+    if out.is_terminal:
+        out.print(table)
+        return
     # Lines of a file or a pipe are not folded, so that they can be searched.
-    (out if out.is_terminal else Console(width=_UNLIMITED)).print(table)
+    wide = Console(width=_UNLIMITED)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        out.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
 def file_account(report: FileReport, stored: Sequence[Row]) -> list[Row]:

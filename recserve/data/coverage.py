@@ -31,8 +31,8 @@ class UnknownItems:
         items = "an item that is" if len(self.item_ids) == 1 else f"{len(self.item_ids):,} items that are"
         return (
             f"{self.events:,} of {self.of:,} events are about {items} not in the catalogue, such as "
-            f"{self.item_ids[0]!r}; they are not learnt from: import those items, check how ids are written, "
-            "or make bare items of them with `recserve import --create-items`"
+            f"{self.item_ids[0]!r}; they are not learnt from: import those items, or check how ids are "
+            "written (`recserve import --create-items` makes bare items of them)"
         )
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from recserve.data.arrays import Int64Array
 from recserve.errors import DataError, InvalidRequestError
 from recserve.store.ingest.columns import id_column
 from recserve.store.ingest.columns.cells import CellError, id_cell, json_cell, parse_json, python_cells
@@ -26,6 +29,7 @@ from recserve.store.ingest.formats import (
 )
 from recserve.store.ingest.problems import FileReport, Findings, RowProblem, columns_hint, conclude, quoted
 from recserve.store.ingest.sources import (
+    Objects,
     open_file,
     open_parquet,
     open_table,
@@ -48,7 +52,21 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?")
 _BATCH_ROWS = 100_000
 
 
-_Row = tuple[int, "dict[str, Any] | RowProblem"]
+@dataclass(frozen=True)
+class _Block:
+    """Some consecutive rows of a file.
+
+    Attributes:
+        lines: Line number of each row, int64, shape (N,).
+        ids: What stands in the column of ids.
+        rows: All other cells by name.
+        problems: Rows of this part of the file that could not be read.
+    """
+
+    lines: Int64Array
+    ids: pa.Array
+    rows: Sequence[dict[str, Any]]
+    problems: Sequence[RowProblem] = ()
 
 
 def read_items(
@@ -95,9 +113,8 @@ def _read(path: Path, what: str, strict: bool, layout: ItemLayout) -> tuple[pa.T
     report = FileReport(str(path), what)
     key = layout.key
     found: dict[str, tuple[int, str]] = {}
-    rows = _rows(path, layout)
-    while part := list(islice(rows, _BATCH_ROWS)):
-        for row_id, line, attributes in _identified(part, key, report):
+    for block in _blocks(path, layout):
+        for row_id, line, attributes in _read_block(block, key, report):
             if row_id in found:
                 replaced = found.pop(row_id)[0]
                 reason = f"{key} {quoted(row_id)} occurs again in line {line}, which replaces this one"
@@ -109,37 +126,26 @@ def _read(path: Path, what: str, strict: bool, layout: ItemLayout) -> tuple[pa.T
     return pa.table([list(found), [text for _, text in found.values()]], schema=schema), report
 
 
-def _identified(part: Sequence[_Row], key: str, report: FileReport) -> Iterator[tuple[str, int, str]]:
+def _read_block(block: _Block, key: str, report: FileReport) -> Iterator[tuple[str, int, str]]:
     """Id, line and attributes (a JSON object) of each good row."""
-    lines: list[int] = []
-    ids: list[str | None] = []
-    rows: list[dict[str, Any]] = []
-    for line, row in part:
-        if isinstance(row, RowProblem):
-            report.count_row(row)
-            continue
-        try:
-            ids.append(id_cell(row.pop(key, None), key))
-        except CellError as error:
-            report.count_row(RowProblem(report.file, line, error.reason, kind=error.kind))
-            continue
-        lines.append(line)
-        rows.append(row)
-    findings = Findings(report, np.array(lines, dtype=np.int64))
-    names = id_column(pa.array(ids, pa.string()), key, findings).to_pylist()
+    for problem in block.problems:
+        report.count_row(problem)
+    findings = Findings(report, block.lines)
+    ids = id_column(block.ids, key, findings)
     texts: dict[int, str] = {}
-    for place in np.flatnonzero(findings.good).tolist():
+    for row in np.flatnonzero(findings.good).tolist():
         try:
-            attributes, lost = _attributes(rows[place])
-            texts[place] = dump_json(attributes, "attributes")
+            attributes, lost = _attributes(block.rows[row])
+            texts[row] = dump_json(attributes, "attributes")
         except InvalidRequestError as error:
-            findings.reject_row(place, error.message, error.message)
+            findings.reject_row(row, error.message, error.message)
             continue
         for cell in lost:
-            findings.note_row(place, cell.kind, cell.reason)
+            findings.note_row(row, cell.kind, cell.reason)
     findings.finish()
-    for place, text in texts.items():
-        yield names[place], lines[place], text
+    names, lines = ids.to_pylist(), block.lines.tolist()
+    for row, text in texts.items():
+        yield names[row], lines[row], text
 
 
 def _attributes(cells: dict[str, Any]) -> tuple[dict[str, Any], list[CellError]]:
@@ -187,25 +193,19 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == "" or value == b""
 
 
-def _rows(path: Path, layout: ItemLayout) -> Iterator[_Row]:
+def _blocks(path: Path, layout: ItemLayout) -> Iterator[_Block]:
     with open_file(path, layout.form.encoding) as (file, kind):
         if kind == "jsonl":
-            yield from layout.objects(read_objects(file, str(path)))
+            yield from _object_blocks(layout.objects(read_objects(file, str(path))), path, layout.key)
         elif kind == "parquet":
-            parquet = open_parquet(file, path)
-            names = layout.renamed(distinct_names(parquet.schema_arrow.names, str(path)))
-            _check_header(names, layout.key, path)
-            for first, batch in parquet_batches(parquet, None, path):
-                columns = [python_cells(column) for column in batch.columns]
-                for line, row in enumerate(zip(*columns, strict=True), start=first):
-                    yield line, layout.row(dict(zip(names, row, strict=True)))
+            yield from _parquet_blocks(open_parquet(file, path), path, layout)
         else:
             table = layout.table(open_table(file, kind, path, layout.form))
             _check_header(table.header, layout.key, path)
             if layout.combine is None:
-                yield from _typed_rows(table, layout)
+                yield _table_block(table, layout)
             else:
-                yield from layout.combine(text_rows(table), str(path))
+                yield from _object_blocks(layout.combine(text_rows(table), str(path)), path, layout.key)
 
 
 def _check_header(header: list[str], key: str, path: Path) -> None:
@@ -214,26 +214,63 @@ def _check_header(header: list[str], key: str, path: Path) -> None:
         raise DataError(f"{path} has no column {key!r}{hint}", field=key)
 
 
-def _typed_rows(table: Table, layout: ItemLayout) -> Iterator[_Row]:
-    """All rows once the file is read: whether a column is numbers is known at the end only."""
-    lines: list[int] = []
-    cells: dict[str, list[str | None]] = {name: [] for name in table.header}
-    for block in table.blocks():
-        yield from ((problem.line, problem) for problem in block.problems)
-        lines.extend(block.lines.tolist())
-        for name, column in block.columns.items():
-            cells[name].extend(column.to_pylist())
-    text = {layout.key, *TEXT_COLUMNS, *LIST_COLUMNS}
-    columns = [
-        list(cells.pop(name)) if name in text else _typed(layout.cells(cells.pop(name)))
-        for name in table.header
-    ]
-    for line, values in zip(lines, zip(*columns, strict=True), strict=True):
-        yield line, layout.row(dict(zip(table.header, values, strict=True)))
+def _object_blocks(objects: Objects, path: Path, key: str) -> Iterator[_Block]:
+    while part := list(islice(objects, _BATCH_ROWS)):
+        lines: list[int] = []
+        ids: list[str | None] = []
+        rows: list[dict[str, Any]] = []
+        problems: list[RowProblem] = []
+        for line, row in part:
+            if isinstance(row, RowProblem):
+                problems.append(row)
+                continue
+            try:
+                ids.append(id_cell(row.pop(key, None), key))
+            except CellError as error:
+                problems.append(RowProblem(str(path), line, error.reason, kind=error.kind))
+                continue
+            lines.append(line)
+            rows.append(row)
+        yield _Block(np.array(lines, dtype=np.int64), pa.array(ids, pa.string()), rows, problems)
 
 
-def _typed(cells: list[str | None]) -> list[Any]:
+def _parquet_blocks(parquet: pq.ParquetFile, path: Path, layout: ItemLayout) -> Iterator[_Block]:
+    header = layout.renamed(distinct_names(parquet.schema_arrow.names, str(path)))
+    _check_header(header, layout.key, path)
+    place = header.index(layout.key)
+    names = [name for name in header if name != layout.key]
+    for first, batch in parquet_batches(parquet, None, path):
+        columns = [python_cells(column) for number, column in enumerate(batch.columns) if number != place]
+        cells = zip(*columns, strict=True) if columns else [()] * len(batch)
+        lines = np.arange(first, first + len(batch), dtype=np.int64)
+        rows = [layout.attributes(dict(zip(names, row, strict=True))) for row in cells]
+        yield _Block(lines, batch.column(place), rows)
+
+
+def _table_block(file: Table, layout: ItemLayout) -> _Block:
+    """All rows at once: what a column holds is known at the end only."""
+    lines: list[Int64Array] = [np.empty(0, dtype=np.int64)]
+    ids: list[pa.Array] = [pa.array([], pa.string())]
+    cells: dict[str, list[str | None]] = {name: [] for name in file.header if name != layout.key}
+    problems: list[RowProblem] = []
+    for block in file.blocks():
+        problems += block.problems
+        lines.append(block.lines)
+        ids.append(block.columns[layout.key])
+        for name in cells:
+            cells[name].extend(block.columns[name].to_pylist())
+    names = list(cells)
+    columns = [_typed(name, layout.cells(cells.pop(name))) for name in names]
+    every = np.concatenate(lines)
+    rows = zip(*columns, strict=True) if columns else [()] * len(every)
+    attributes = [layout.attributes(dict(zip(names, row, strict=True))) for row in rows]
+    return _Block(every, pa.concat_arrays(ids), attributes, problems)
+
+
+def _typed(name: str, cells: list[str | None]) -> list[Any]:
     """Numbers if all of a column's cells are plain numbers, else the text as it is."""
+    if name in TEXT_COLUMNS or name in LIST_COLUMNS:
+        return list(cells)
     if not all(cell is None or _NUMBER.fullmatch(cell) for cell in cells):
         return list(cells)
     whole = all(cell is None or "." not in cell for cell in cells)

@@ -91,18 +91,16 @@ class ItemLayout:
         return [ours.get(name, name) for name in header]
 
     def objects(self, objects: Rows) -> Rows:
-        """JSON objects under these names with their attributes made."""
+        """JSON objects with an id and attributes."""
         plain = not self.columns.sources and not self.columns.skipped and self.columns.convert is None
         return objects if plain else self._converted(objects)
 
-    def row(self, row: Row) -> Row:
-        """A row under these names with its attributes made."""
+    def attributes(self, cells: Row) -> Row:
+        """The attributes out of the other cells of a row."""
         if self.columns.convert is None and not self.columns.skipped:
-            return row
-        cells = {name: cell for name, cell in row.items() if name not in self.columns.skipped}
-        key = cells.pop(self.key, None)
-        made = self.columns.convert(cells) if self.columns.convert else cells
-        return {**{name: value for name, value in made.items() if value != []}, self.key: key}
+            return cells
+        kept = {name: cell for name, cell in cells.items() if name not in self.columns.skipped}
+        return {name: value for name, value in self._made(kept).items() if value != []}
 
     def cells(self, cells: list[str | None]) -> list[str | None]:
         """A column of text, with decimal points where all of it is numbers with decimal commas."""
@@ -112,18 +110,19 @@ class ItemLayout:
             return cells
         return [None if cell is None else cell.replace(",", ".") for cell in cells]
 
+    def _made(self, cells: Row) -> Row:
+        return self.columns.convert(cells) if self.columns.convert else cells
+
     def _converted(self, objects: Rows) -> Rows:
-        sources = self.columns.sources
         for line, row in objects:
             if isinstance(row, RowProblem):
                 yield line, row
-            else:
-                yield (
-                    line,
-                    self.row(
-                        {name: _first(row, sources.get(name, (name,))) for name in self.names(list(row))}
-                    ),
-                )
+                continue
+            cells = {
+                name: _first(row, self.columns.sources.get(name, (name,))) for name in self.names(list(row))
+            }
+            key = cells.pop(self.key, None)
+            yield line, {**self.attributes(cells), self.key: key}
 
 
 class _Renamed:

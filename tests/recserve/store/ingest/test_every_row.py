@@ -142,7 +142,8 @@ _COLUMNS = st.one_of(
     _array(pa.float32(), st.floats(width=32)),
     _array(pa.uint64(), st.integers(0, 2**64 - 1)),
     _array(
-        pa.decimal128(38, 4), st.decimals(allow_nan=False, allow_infinity=False, places=4, max_value=10**20)
+        pa.decimal128(38, 4),
+        st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**20), max_value=10**20),
     ),
     *(_array(kind, _text) for kind in (pa.string(), pa.large_string(), pa.string_view())),
     *(_array(kind, st.binary(max_size=8)) for kind in (pa.binary(), pa.large_binary(), pa.binary_view())),
