@@ -259,6 +259,21 @@ def test_calls_within_a_cluster_do_not_go_by_a_web_proxy(tmp_path: Path) -> None
     assert given["no_grpc_proxy"].startswith("example.org,.corp,localhost,")
 
 
+def test_a_server_that_does_not_answer_names_the_web_proxy_that_may_be_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from recserve_deployments.local_server.deploy import wait_until_ready
+
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(RuntimeEnvironmentError, match=r"not ready.*https_proxy is set: no_proxy"):
+        wait_until_ready("http://127.0.0.1:9", 0.2, lambda line: None)
+    for name in ("https_proxy", "http_proxy", "grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RuntimeEnvironmentError) as failed:
+        wait_until_ready("http://127.0.0.1:9", 0.2, lambda line: None)
+    assert "proxy" not in failed.value.message
+
+
 GRPC_PROBE = """
 import grpc
 from concurrent import futures
