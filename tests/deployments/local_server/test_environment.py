@@ -162,15 +162,24 @@ def test_a_port_in_use_is_found_and_its_holder_named(bound: str) -> None:
 
 
 def test_windows_of_ports_are_stable_disjoint_and_avoid_what_is_taken() -> None:
-    chosen = ports.choose_ports("some home")
-    assert ports.choose_ports("some home") == chosen
+    chosen, held = ports.reserve_ports("some home")
+    held.close()
+    with ports.reserve_ports("some home")[1]:
+        # Another one that starts before the first has bound anything.
+        other, also_held = ports.reserve_ports("some home")
+        also_held.close()
+    again, held = ports.reserve_ports("some home")
+    held.close()
+    assert again == chosen
     numbers = sorted({int(value) for value in chosen.environment().values()})
     assert numbers[0] == chosen.base
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", chosen.base + 10))
         taken.listen()
-        moved = ports.choose_ports("some home")
-    assert abs(moved.base - chosen.base) >= numbers[-1] - numbers[0]
+        moved, held = ports.reserve_ports("some home")
+        held.close()
+    for one in (other, moved):
+        assert abs(one.base - chosen.base) > numbers[-1] - numbers[0]
 
 
 def test_the_run_directory_is_private_short_and_ours(tmp_path: Path) -> None:
