@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import yaml
 from recserve_deployments.local_server.environment import run_directory, server_environment
-from recserve_deployments.local_server.ports import choose_ports
+from recserve_deployments.local_server.ports import reserve_ports
 from recserve_deployments.local_server.state_file import read_state
+
+from recserve.config import ServerConfig
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -32,7 +34,11 @@ ray.shutdown()
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a cluster of its own; what is needed to reach it is in this process's environment."""
     directory = run_directory(tmp_path)
-    for name, value in server_environment(tmp_path, directory, choose_ports(str(tmp_path))).items():
+    window, held = reserve_ports(str(tmp_path))
+    held.close()
+    variables = server_environment(tmp_path, directory, window, "127.0.0.1", ServerConfig())
+    del variables["RAY_SERVE_HAPROXY_BINARY_PATH"]  # somebody else's cluster has HAProxy as Serve sets it up
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     process = subprocess.Popen(
         [sys.executable, "-c", CLUSTER, str(directory / "ray")],

@@ -17,6 +17,8 @@ import yaml
 from recserve_deployments.local_server import ports
 from recserve_deployments.local_server.environment import run_directory, server_environment
 
+from recserve.config import ServerConfig
+
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CONFIG = {
@@ -172,8 +174,11 @@ serve.run(build(AppArgs(home=sys.argv[2], config=json.loads(sys.argv[3]))), name
 def open_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     """Address of a cluster whose Serve listens on every interface already, and the port it listens on."""
     directory = run_directory(tmp_path)
-    window = ports.choose_ports(str(tmp_path))
-    for name, value in server_environment(tmp_path, directory, window).items():
+    window, held = ports.reserve_ports(str(tmp_path))
+    held.close()
+    variables = server_environment(tmp_path, directory, window, "127.0.0.1", ServerConfig())
+    del variables["RAY_SERVE_HAPROXY_BINARY_PATH"]  # somebody else's cluster has HAProxy as Serve sets it up
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     port = window.base + 63
     process = subprocess.Popen(

@@ -65,7 +65,7 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
     # The logs of the last server are kept, those before it are not.
     shutil.rmtree(directory / "ray", ignore_errors=True)
     server_id = uuid.uuid4().hex
-    chosen = ports.choose_ports(str(home))
+    chosen, held = ports.reserve_ports(str(home))
     variables = environment.server_environment(home, directory, chosen, host, config.server)
     log = logs / "server.log"
     state = ServerState(
@@ -84,13 +84,14 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
     command += ["--order", str(order)]
     if follow:
         command += ["--parent", str(os.getpid())]
-    with log.open("w", encoding="utf-8") as output:
+    with held, log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=(held.fileno(),),
             env={**os.environ, **variables, MARKER: server_id},
         )
     created = psutil.Process(process.pid).create_time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -14,6 +15,7 @@ from ray.serve.schema import LoggingConfig
 
 from recserve.errors import RuntimeEnvironmentError
 from recserve_deployments.app import AppArgs, build
+from recserve_deployments.local_server.environment import web_proxy_hint
 from recserve_deployments.replica.access import serve_address
 
 APP_NAME = "recserve"
@@ -65,7 +67,8 @@ def deploy(args: AppArgs, report: Report) -> None:
             told = [
                 f"{one.name}: {one.message}" for one in deployments() if one.status in _FAILED and one.message
             ]
-            raise RuntimeEnvironmentError("; ".join(told) or _reason(str(error))) from None
+            reason = "; ".join(told) or _reason(str(error))
+            raise RuntimeEnvironmentError(f"{reason}{web_proxy_hint(os.environ)}") from None
 
 
 def undeploy() -> None:
@@ -94,7 +97,9 @@ def wait_until_ready(url: str, timeout: float, report: Report) -> None:
                 problem = str(error) or type(error).__name__
             report(f"waiting for the API ({problem})")
             time.sleep(0.1)
-    raise RuntimeEnvironmentError(f"the server at {url} is not ready after {timeout:.0f} s: {problem}")
+    raise RuntimeEnvironmentError(
+        f"the server at {url} is not ready after {timeout:.0f} s: {problem}{web_proxy_hint(os.environ)}"
+    )
 
 
 @dataclass(frozen=True)

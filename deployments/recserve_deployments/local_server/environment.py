@@ -104,6 +104,15 @@ def without_web_proxy(environ: Mapping[str, str], *hosts: str) -> dict[str, str]
     }
 
 
+def web_proxy_hint(environ: Mapping[str, str]) -> str:
+    """What to add to the news that a cluster does not answer, where a web proxy may be why; else nothing."""
+    names = ("grpc_proxy", "https_proxy", "http_proxy")
+    name = next((name for name in names if environ.get(name)), None)
+    if name is None:
+        return ""
+    return f"; {name} is set: no_proxy and no_grpc_proxy of every node must except the cluster's addresses"
+
+
 def ensure_token(home: Path) -> Path:
     """The file with the home's Ray token, made on first use, readable by its owner only."""
     path = home / TOKEN_FILE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -47,7 +48,8 @@ class ServePorts:
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(self.base + 4),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(grpc_first),
             "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc_first),
-            "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(self.base + _WINDOW),
+            # The last one is held, see reserve_ports.
+            "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(self.base + _WINDOW - 2),
         }
 
 
@@ -110,8 +112,11 @@ def check_port(host: str, port: int) -> None:
     )
 
 
-def choose_ports(key: str) -> ServePorts:
+def reserve_ports(key: str) -> tuple[ServePorts, socket.socket]:
     """A window of free ports; the same key gets the same window whenever that is free.
+
+    Serve binds its ports a while later. Until then the socket, which a server's process must inherit, keeps
+    other servers that start from taking the same window.
 
     Raises:
         RuntimeEnvironmentError: There is none.
@@ -120,8 +125,12 @@ def choose_ports(key: str) -> ServePorts:
     start = zlib.crc32(key.encode()) % windows
     for step in range(windows):
         base = _FIRST + (start + step) % windows * _WINDOW
-        if all(_cannot_bind("", port) is None for port in range(base, base + _WINDOW)):
-            return ServePorts(base)
+        held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        with contextlib.suppress(OSError):
+            held.bind((LOOPBACK, base + _WINDOW - 1))
+            if all(_cannot_bind("", port) is None for port in range(base, base + _WINDOW - 1)):
+                return ServePorts(base), held
+        held.close()
     raise RuntimeEnvironmentError(f"no {_WINDOW} free neighbouring ports between {_FIRST} and {_LAST}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,8 @@ _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQL
 _BUSY_SECONDS = 1.0  # of one attempt; whether there is another one is decided between two of them
 _CONNECT_SECONDS = 5
 _SPARE_SECONDS = 1.0  # the server's own limit is to be heard of before the connection is given up
+_STATEMENT_TIMEOUT = re.compile(r"statement_timeout=(\d+)(min|ms|s|)")
+_UNITS = {"min": 60.0, "s": 1.0, "ms": 0.001, "": 0.001}
 _DEAD_PATH = {
     "connect_timeout": str(_CONNECT_SECONDS),
     "tcp_user_timeout": "10000",
@@ -135,6 +138,9 @@ def _postgres_engine(url: URL, patience: float | None) -> Engine:
             "a PostgreSQL store needs a driver: pip install 'recserve[postgres]'", field="store.url"
         ) from None
 
+    arguments = _arguments(url.query, patience)
+    bound = _longest_wait(arguments["options"])
+
     class BoundedConnection(psycopg.Connection[Any]):
         """Connection that is given up when an answer takes too long."""
 
@@ -146,8 +152,8 @@ def _postgres_engine(url: URL, patience: float | None) -> Engine:
             Raises:
                 psycopg.OperationalError: None came in time; the connection is closed.
             """
-            if timeout is None and patience is not None and not self.unhurried:
-                timeout = patience + _SPARE_SECONDS
+            if timeout is None and not self.unhurried:
+                timeout = bound
             started = time.monotonic()
             try:
                 return super().wait(gen, interval, timeout)
@@ -162,7 +168,7 @@ def _postgres_engine(url: URL, patience: float | None) -> Engine:
         pool_size=8,
         max_overflow=24,
         pool_timeout=LOCK_SECONDS if patience is None else patience,
-        connect_args=_arguments(url.query, patience),
+        connect_args=arguments,
         insertmanyvalues_page_size=2000,
     )
 
@@ -191,6 +197,15 @@ def _arguments(given: Mapping[str, str | tuple[str, ...]], patience: float | Non
     return {name: value for name, value in defaults.items() if name not in given} | {
         "options": " ".join(settings)
     }
+
+
+def _longest_wait(options: str) -> float | None:
+    """Seconds after which a statement must have been answered, by the server's limit; None for none."""
+    found = _STATEMENT_TIMEOUT.findall(options)
+    if not found or not int(found[-1][0]):
+        return None
+    number, unit = found[-1]
+    return int(number) * _UNITS[unit] + _SPARE_SECONDS
 
 
 def unhurried(connection: Connection) -> None:

@@ -162,15 +162,24 @@ def test_a_port_in_use_is_found_and_its_holder_named(bound: str) -> None:
 
 
 def test_windows_of_ports_are_stable_disjoint_and_avoid_what_is_taken() -> None:
-    chosen = ports.choose_ports("some home")
-    assert ports.choose_ports("some home") == chosen
+    chosen, held = ports.reserve_ports("some home")
+    held.close()
+    with ports.reserve_ports("some home")[1]:
+        # Another one that starts before the first has bound anything.
+        other, also_held = ports.reserve_ports("some home")
+        also_held.close()
+    again, held = ports.reserve_ports("some home")
+    held.close()
+    assert again == chosen
     numbers = sorted({int(value) for value in chosen.environment().values()})
     assert numbers[0] == chosen.base
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", chosen.base + 10))
         taken.listen()
-        moved = ports.choose_ports("some home")
-    assert abs(moved.base - chosen.base) >= numbers[-1] - numbers[0]
+        moved, held = ports.reserve_ports("some home")
+        held.close()
+    for one in (other, moved):
+        assert abs(one.base - chosen.base) > numbers[-1] - numbers[0]
 
 
 def test_the_run_directory_is_private_short_and_ours(tmp_path: Path) -> None:
@@ -257,6 +266,21 @@ def test_calls_within_a_cluster_do_not_go_by_a_web_proxy(tmp_path: Path) -> None
     given = environment.without_web_proxy({"no_proxy": "example.org, .corp"}, "192.0.2.7")
     assert given["NO_PROXY"] == given["no_proxy"] == "example.org,.corp,localhost,127.0.0.1,::1,192.0.2.7"
     assert given["no_grpc_proxy"].startswith("example.org,.corp,localhost,")
+
+
+def test_a_server_that_does_not_answer_names_the_web_proxy_that_may_be_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from recserve_deployments.local_server.deploy import wait_until_ready
+
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(RuntimeEnvironmentError, match=r"not ready.*https_proxy is set: no_proxy"):
+        wait_until_ready("http://127.0.0.1:9", 0.2, lambda line: None)
+    for name in ("https_proxy", "http_proxy", "grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RuntimeEnvironmentError) as failed:
+        wait_until_ready("http://127.0.0.1:9", 0.2, lambda line: None)
+    assert "proxy" not in failed.value.message
 
 
 GRPC_PROBE = """

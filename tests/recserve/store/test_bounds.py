@@ -117,6 +117,16 @@ def test_options_of_the_url_are_added_and_win(url: str, tmp_path: Path) -> None:
     database.close()
 
 
+def test_a_longer_limit_of_the_url_is_waited_for(url: str, tmp_path: Path, path: TcpProxy) -> None:
+    own = make_url(url).update_query_dict({"options": "-c statement_timeout=5s"})
+    database = Database(parse_url(own.render_as_string(hide_password=False), tmp_path), 0.2)
+    assert database.read(lambda c: c.execute(text("SELECT 1 FROM pg_sleep(2)")).scalar()) == 1
+    path.swallow()
+    with pytest.raises(StoreError):
+        within(TEST_SECONDS, lambda: database.read(lambda c: c.execute(text("SELECT 1"))))
+    database.close()
+
+
 def test_work_that_nobody_waits_for_may_take_its_time(url: str, tmp_path: Path) -> None:
     database = Database(parse_url(url, tmp_path))
     assert setting(database, "statement_timeout") == "0"
