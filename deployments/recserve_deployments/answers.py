@@ -7,14 +7,13 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from recserve.config import ServerConfig
-from recserve.data.entities import now_ms
-from recserve.serving.pending import PendingRequest
+from recserve.serving.pending import Asked, PendingRequest
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 from recserve_deployments.batching import MicroBatcher
 
-Note = Callable[[Pipeline, Sequence[tuple[Request, Recommendation]], int], None]
-"""Told of answers: by which pipeline, to which requests, when they were asked for (ms since the epoch)."""
+Note = Callable[[Pipeline, Sequence[tuple[Request, Recommendation]], Asked], None]
+"""Told of answers: by which pipeline, to which requests, and when they were asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +76,7 @@ class RequestBatcher:
             if answer is None:
                 return waiting
             answer = answer.again()
-            self._tell(waiting.pipeline, [waiting.asked.request], [answer], waiting.asked.moment.clock.now)
+            self._tell(waiting.pipeline, [waiting.asked.request], [answer], waiting.asked.moment.asked)
             return answer
         first = self._under_way[same] = asyncio.get_running_loop().create_future()
         try:
@@ -94,8 +93,8 @@ class RequestBatcher:
                 first.set_result(None)
 
     async def _recall(self, requests: list[Request]) -> Sequence[Recommendation | _Waiting | Exception]:
-        pipeline, asked = self._current(), now_ms()
-        found = await pipeline.recall(requests)
+        pipeline = self._current()
+        asked, found = await pipeline.recall(requests)
         self._tell(pipeline, requests, found, asked)
         return [_Waiting(pipeline, one) if isinstance(one, PendingRequest) else one for one in found]
 
@@ -105,7 +104,10 @@ class RequestBatcher:
             mine = [one for one in waiting if one.pipeline is pipeline]
             answers = await pipeline.make([one.asked for one in mine])
             requests = [one.asked.request for one in mine]
-            self._tell(pipeline, requests, answers, mine[0].asked.moment.clock.now)
+            # The earliest of all: who was deleted since then stays so.
+            moments = [one.asked.moment.asked for one in mine]
+            asked = Asked(min(one.at for one in moments), min(one.deletions for one in moments))
+            self._tell(pipeline, requests, answers, asked)
             made.update(zip(mine, answers, strict=True))
         return [made[one] for one in waiting]
 
@@ -114,7 +116,7 @@ class RequestBatcher:
         pipeline: Pipeline,
         requests: Sequence[Request],
         answers: Sequence[Recommendation | PendingRequest | Exception],
-        asked: int,
+        asked: Asked,
     ) -> None:
         served = [
             (request, answer)

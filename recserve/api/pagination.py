@@ -18,6 +18,7 @@ import orjson
 
 from recserve.errors import InvalidRequestError
 from recserve.serving.request import Recommendation, Request
+from recserve.store import Moment, key_of
 
 MAX_SHOWN = 2_000
 """A recommendation has no further page once it has shown this many items."""
@@ -31,6 +32,7 @@ MAX_CURSOR = 90_000
 MAX_URL_CURSOR = 8_000
 """Longest cursor of answers that are asked for by URL."""
 
+_INT64 = range(-(2**63), 2**63)
 _PLAIN, _PACKED = b"\x01", b"\x02"
 _HEAD = 5
 # Compressing takes longer than all the rest, so short cursors do without.
@@ -118,6 +120,26 @@ def after(kind: str, cursor: str | None) -> str | None:
             return last
         case _:
             raise _damaged()
+
+
+def history_cursor(user_id: str, last: Moment) -> str:
+    """Asks for what comes before an event in a user's history."""
+    return _encode(orjson.dumps(["h", key_of(user_id).hex(), *last]))
+
+
+def history_before(user_id: str, cursor: str | None) -> Moment | None:
+    """The place that a user's history goes on before; None starts with the newest event.
+
+    Raises:
+        InvalidRequestError: The cursor is damaged or belongs to the history of another user.
+    """
+    if cursor is None:
+        return None
+    match _decode(cursor):
+        case ["h", str(whose), int(timestamp), int(number)] if whose == key_of(user_id).hex():
+            if all(one in _INT64 for one in (timestamp, number)):
+                return Moment(timestamp, number)
+    raise _damaged()
 
 
 def _digest(request: Request) -> str:

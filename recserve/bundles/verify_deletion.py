@@ -57,11 +57,13 @@ class Verification:
         deletion: The deletion.
         traces: Rows that still name the person, by table of the store.
         bundles: What was found in each bundle.
+        merged: Ids that had been merged into the person; they were looked for as well.
     """
 
     deletion: Deletion
     traces: Mapping[str, int]
     bundles: tuple[BundleCheck, ...]
+    merged: int = 0
 
     @property
     def clean(self) -> bool:
@@ -93,21 +95,24 @@ def verify_deletion(
             f"no deletion has the receipt {receipt_id[:80]!r}; list them with: recserve deletions list",
             field="receipt_id",
         )
+    later = store.deletions(deletion.number)
+    merged = [one.user_key for one in later if one.part_of == deletion.number]
+    user_keys = frozenset([deletion.user_key, *merged])
     bundle_ids = repository.ids()
     checks = []
     for done, bundle_id in enumerate(bundle_ids, 1):
-        checks.append(_check(repository, bundle_id, deletion.user_key))
+        checks.append(_check(repository, bundle_id, user_keys))
         progress(done, len(bundle_ids))
-    return Verification(deletion, store.traces(deletion), tuple(checks))
+    return Verification(deletion, store.traces(deletion), tuple(checks), len(merged))
 
 
-def _check(repository: BundleRepository, bundle_id: str, user_key: bytes) -> BundleCheck:
+def _check(repository: BundleRepository, bundle_id: str, user_keys: frozenset[bytes]) -> BundleCheck:
     try:
         bundle = repository.open(bundle_id)
     except BundleError as error:
         return BundleCheck(bundle_id, problem=error.message)
     names = sorted([MANIFEST, *bundle.manifest.files])
-    search = _Search(user_key)
+    search = _Search(user_keys)
     for name in names:
         search.file(bundle.directory, name)
     is_item = f"{ITEMS}: item_id" in search.places
@@ -120,10 +125,10 @@ def _check(repository: BundleRepository, bundle_id: str, user_key: bytes) -> Bun
 
 
 class _Search:
-    """Collects the places where a text has one digest."""
+    """Collects the places where a text has one of some digests."""
 
-    def __init__(self, user_key: bytes) -> None:
-        self._user_key = user_key
+    def __init__(self, user_keys: frozenset[bytes]) -> None:
+        self._user_keys = user_keys
         self.places: dict[str, None] = {}  # in the order of finding
 
     def file(self, folder: Path, name: str) -> None:
@@ -148,7 +153,7 @@ class _Search:
 
     def _value(self, value: Any, place: str) -> None:
         for text in _texts(value):
-            if key_of(text) == self._user_key:
+            if key_of(text) in self._user_keys:
                 self.places[place] = None
 
 

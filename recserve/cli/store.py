@@ -113,7 +113,7 @@ def list_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None) -
     from rich.table import Table
 
     with State(home, config).store as store:
-        deletions = store.deletions()
+        deletions = [one for one in store.deletions() if one.part_of is None]
     table = Table("receipt", "deleted", "events", "exposures", "profile")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for one in deletions:
@@ -153,7 +153,7 @@ def delete_command(
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Delete a person: events, exposures, profile. Prints a receipt that can be verified."""
+    """Delete a person and ids merged into it: events, exposures, profile. Prints a receipt to verify."""
     with State(home, config).store as store:
         receipt = store.delete_user(user_id)
         record(store, "user.delete", receipt.receipt_id, {}, receipt.deleted_at)
@@ -180,6 +180,8 @@ def _show(verification: Verification) -> None:
         for what, found in rows or [("all files", "nothing")]:
             table.add_row(escape(f"bundle {bundle.bundle_id}"), escape(what), found)
     out.print(table)
+    if verification.merged:
+        _say(f"{verification.merged:,} ids that had been merged into the person were looked for as well")
     _say("clean: nothing is left" if verification.clean else "not clean")
 
 

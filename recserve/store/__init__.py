@@ -14,6 +14,7 @@ from recserve.errors import ConfigError
 from recserve.store.protocol import BundleStore, EventStore, ItemStore, Store, UserStore
 from recserve.store.records import (
     KEEP,
+    AddedEvents,
     ApiKey,
     AuditEntry,
     BundleRecord,
@@ -27,6 +28,7 @@ from recserve.store.records import (
     ItemPatch,
     ItemState,
     ItemVectors,
+    Moment,
     People,
     Position,
     Pulse,
@@ -95,6 +97,7 @@ def parse_url(url: str | None, home: Path) -> URL:
 
 __all__ = [
     "KEEP",
+    "AddedEvents",
     "ApiKey",
     "AuditEntry",
     "BundleRecord",
@@ -111,6 +114,7 @@ __all__ = [
     "ItemState",
     "ItemStore",
     "ItemVectors",
+    "Moment",
     "People",
     "Position",
     "Pulse",

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from recserve.data.entities import Event
+from recserve.errors import ConflictError
+from recserve.store.records import AddedEvents
 from recserve.store.sql import schema
 from recserve.store.sql.database import Database
-from recserve.store.sql.queries.counters import exclude_people, share_people
+from recserve.store.sql.queries.adding import insert_events, new_event_rows
+from recserve.store.sql.queries.counters import count_change, exclude_people, share_people
+from recserve.store.sql.queries.forgetting import own, remove_events
 from recserve.store.sql.queries.history import read_events
-from recserve.store.sql.queries.rows import Row, event_rows
-from recserve.store.sql.queries.statements import insert_new
+from recserve.store.sql.queries.rows import check_id
 from recserve.store.sql.schema import events
 from recserve.store.sql.tables.base import Part
 
@@ -26,10 +29,46 @@ class EventPart(Part):
 
     def add_events(self, events: Sequence[Event]) -> int:
         """See :meth:`EventStore.add_events`."""
-        if not events:
-            return 0
-        rows = event_rows(events)
+        rows = new_event_rows(events)
+
+        def work(connection: Connection) -> AddedEvents:
+            added = insert_events(connection, rows)
+            if added.refused and added.stored:
+                raise _first(added.refused)  # and nothing of the others is committed
+            return added
+
+        added = self._writer.run(work, len(rows)) if rows else AddedEvents(0)
+        if added.refused:
+            raise _first(added.refused)
+        return added.stored
+
+    def import_events(self, events: Sequence[Event]) -> AddedEvents:
+        """See :meth:`EventStore.import_events`."""
+        rows = new_event_rows(events)
+        if not rows:
+            return AddedEvents(0)
         return self._writer.run(lambda connection: insert_events(connection, rows), len(rows))
+
+    def remove_event(self, event_id: str) -> int:
+        """See :meth:`EventStore.remove_event`."""
+        check_id(event_id, "event_id")
+        return self._remove(events.c.event_key == schema.key_of(event_id))
+
+    def remove_events(self, user_id: str, item_id: str) -> int:
+        """See :meth:`EventStore.remove_events`."""
+        check_id(user_id, "user_id")
+        check_id(item_id, "item_id")
+        return self._remove(own(events, user_id) & (events.c.item_id == item_id))
+
+    def _remove(self, which: ColumnElement[bool]) -> int:
+        def work(connection: Connection) -> int:
+            share_people(connection)
+            removed = remove_events(connection, which)
+            if removed:
+                count_change(connection)
+            return removed
+
+        return self._writer.run(work)
 
     def recent_users(self, limit: int) -> list[str]:
         """See :meth:`EventStore.recent_users`."""
@@ -60,7 +99,7 @@ def settled_event(database: Database, after: int = 0) -> int:
     return highest
 
 
-def insert_events(connection: Connection, rows: Sequence[Row]) -> int:
-    """Insert rows of events; returns how many were not there."""
-    share_people(connection)
-    return insert_new(connection, schema.events, rows)
+def _first(refused: Sequence[ConflictError]) -> ConflictError:
+    """The first refusal, which says how many there are."""
+    first, more = refused[0], len(refused) - 1
+    return type(first)(f"{first.message} (and {more} more)" if more else first.message, field=first.field)
