@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 store_app = typer.Typer(help="Version of the store: check it, upgrade it.", no_args_is_help=True)
 deletions_app = typer.Typer(help="People who were deleted, by receipt.", no_args_is_help=True)
 users_app = typer.Typer(help="People.", no_args_is_help=True)
+events_app = typer.Typer(help="What people did.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command("restore")(restore_command)
     app.add_typer(deletions_app, name="deletions")
     app.add_typer(users_app, name="users")
+    app.add_typer(events_app, name="events")
 
 
 @store_app.command("upgrade")
@@ -160,6 +162,27 @@ def delete_command(
     profile = "a profile" if receipt.profiles else "no profile"
     _say(f"deleted: {receipt.events:,} events, {receipt.exposures:,} exposures, {profile}")
     _say(f"receipt: {receipt.receipt_id}")
+
+
+@events_app.command("delete")
+def take_back_command(
+    event_id: Annotated[str | None, typer.Argument(metavar="[EVENT_ID]", help="Id of the event.")] = None,
+    user: Annotated[str | None, typer.Option(help="Whose events, with --item.")] = None,
+    item: Annotated[str | None, typer.Option(help="Of which item, with --user.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    config: ConfigOption = None,
+) -> None:
+    """Take back an event, or all that a user did with an item. It counts no more from the next answer on."""
+    from recserve.errors import InvalidRequestError
+
+    with State(home, config).store as store:
+        if event_id is not None and user is None and item is None:
+            removed = store.remove_event(event_id)
+        elif event_id is None and user is not None and item is not None:
+            removed = store.remove_events(user, item)
+        else:
+            raise InvalidRequestError("name either an event, or --user and --item")
+    _say(f"taken back: {removed:,} events")
 
 
 def _show(verification: Verification) -> None:
