@@ -1,4 +1,4 @@
-"""Checks that a person who was deleted is gone: from the store, and from every bundle.
+"""Checks that a person who was deleted is gone: from the store, from every bundle, and from caches on disk.
 
 Only a digest of the person's id is known by then. So every text in a bundle is digested and compared,
 and arrays are judged by their shape: what has one row a user of the training data, but not one an item,
@@ -58,17 +58,19 @@ class Verification:
         traces: Rows that still name the person, by table of the store.
         bundles: What was found in each bundle.
         merged: Ids that had been merged into the person; they were looked for as well.
+        caches: Files of text vectors that hold the vector of such an id.
     """
 
     deletion: Deletion
     traces: Mapping[str, int]
     bundles: tuple[BundleCheck, ...]
     merged: int = 0
+    caches: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
         """Whether nothing of the person is left."""
-        return not any(self.traces.values()) and all(one.clean for one in self.bundles)
+        return not (any(self.traces.values()) or self.caches) and all(one.clean for one in self.bundles)
 
 
 def verify_deletion(
@@ -76,14 +78,16 @@ def verify_deletion(
     repository: BundleRepository,
     receipt_id: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    caches: Path | None = None,
 ) -> Verification:
-    """Look for traces of a deleted person in the store and in every bundle.
+    """Look for traces of a deleted person in the store, in every bundle, and in caches of text vectors.
 
     Args:
         store: The store.
         repository: Where bundles live; the remote ones are fetched.
         receipt_id: Of the receipt that the deletion returned.
         progress: Called with the bundles done and the bundles there are.
+        caches: Folder of the caches, None if there is none.
 
     Raises:
         NotFoundError: There is no such receipt.
@@ -103,7 +107,22 @@ def verify_deletion(
     for done, bundle_id in enumerate(bundle_ids, 1):
         checks.append(_check(repository, bundle_id, user_keys))
         progress(done, len(bundle_ids))
-    return Verification(deletion, store.traces(deletion), tuple(checks), len(merged))
+    cached = tuple(_cached(caches, user_keys)) if caches is not None else ()
+    return Verification(deletion, store.traces(deletion), tuple(checks), len(merged), cached)
+
+
+def _cached(folder: Path, user_keys: frozenset[bytes]) -> Iterator[str]:
+    """Files of text vectors, keyed by digests of their texts, with a text that is one of the ids."""
+    for path in sorted(folder.rglob("*.npy")):
+        try:
+            records = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):
+            continue  # one that is being written or thrown away; it is never read either
+        if "key" in (records.dtype.names or ()):
+            keys = np.ascontiguousarray(records["key"], dtype="<u8")
+            wanted = (np.frombuffer(key, dtype="<u8") for key in user_keys)
+            if any((keys == key).all(axis=1).any() for key in wanted):
+                yield path.relative_to(folder).as_posix()
 
 
 def _check(repository: BundleRepository, bundle_id: str, user_keys: frozenset[bytes]) -> BundleCheck:

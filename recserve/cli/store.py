@@ -132,7 +132,7 @@ def verify_command(
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Look for what is left of a deleted person in the store and in every bundle; 1 if there is any."""
+    """Look for what is left of a deleted person in store, bundles and caches; 1 if there is any."""
     from recserve.bundles.verify_deletion import verify_deletion
 
     state = State(home, config)
@@ -142,6 +142,7 @@ def verify_command(
             state.repository,
             receipt,
             lambda done, total: progress("Searching bundles", done, total),
+            state.home / "cache",
         )
         progress.finish()
     _show(verification)
@@ -202,6 +203,8 @@ def _show(verification: Verification) -> None:
             rows.append(("", f"[red]not checked:[/] {escape(bundle.problem)}"))
         for what, found in rows or [("all files", "nothing")]:
             table.add_row(escape(f"bundle {bundle.bundle_id}"), escape(what), found)
+    for name in verification.caches:
+        table.add_row("cache", escape(name), "[red]the person's id[/]")
     out.print(table)
     if verification.merged:
         _say(f"{verification.merged:,} ids that had been merged into the person were looked for as well")
