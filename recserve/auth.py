@@ -18,20 +18,28 @@ import string
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from recserve.errors import InvalidRequestError, NotReadyError, RecserveError, StoreError
 from recserve.store import ApiKey, Pulse, Scope
+from recserve.user_tokens import UserToken
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 logger = logging.getLogger(__name__)
 
-SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
+SCOPES: tuple[Scope, ...] = ("recommend", "read", "write", "admin")
+_INCLUDED: Mapping[Scope, frozenset[Scope]] = {
+    "recommend": frozenset({"recommend"}),
+    "read": frozenset({"recommend", "read"}),
+    "write": frozenset({"write"}),
+    "admin": frozenset(SCOPES),
+}
 ANONYMOUS = "anonymous"
-ACTOR = "recserve.actor"
-"""Entry of an ASGI scope that holds who is asking."""
+CALLER = "recserve.caller"
+"""Entry of an ASGI scope that holds the :class:`Caller`."""
 
 REFRESH_SECONDS = 1.0
 BURST_SECONDS = 2.0
@@ -41,9 +49,37 @@ _ID_LENGTH = 12
 _SECRET_BYTES = 32
 _KEY = re.compile(rf"rs_([a-z0-9]{{{_ID_LENGTH}}})_([0-9a-f]{{{2 * _SECRET_BYTES}}})")
 # Wider than a key: what was mistyped or cut off is as secret as the rest of it.
-_SECRET_IN_TEXT = re.compile(r"rs_([a-z0-9]{1,40})_[0-9A-Za-z]{8,}")
+_SECRET_IN_TEXT = re.compile(r"(r[st]_[a-z0-9]{1,40})_[0-9A-Za-z_-]{8,}")
 # Compared with in place of the hash of a key that does not exist; nothing hashes to it.
 _NO_HASH = "0" * 2 * _SECRET_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is behind a request, and what they may do. The default may do everything.
+
+    Attributes:
+        actor: As the audit log names it: ``key:ID`` or ``anonymous``.
+        scopes: What they may do.
+        user_id: The only user whom they may ask for; None for any.
+    """
+
+    actor: str = ANONYMOUS
+    scopes: frozenset[Scope] = frozenset(SCOPES)
+    user_id: str | None = None
+
+    def check_user(self, user_id: str | None) -> None:
+        """Check that this user may be asked for.
+
+        Raises:
+            ForbiddenError: The caller is bound to another one.
+        """
+        if self.user_id is not None and user_id not in (None, self.user_id):
+            raise ForbiddenError("this token is good for another user", field="user_id")
+
+
+NOBODY = Caller(scopes=frozenset())
+"""Who came without a good key and is let in all the same."""
 
 
 class UnauthorizedError(RecserveError):
@@ -100,7 +136,7 @@ def create_key(
     if not 0 < len(name) <= 200 or not name.isprintable():
         raise InvalidRequestError("a key's name must have 1 to 200 printable characters", field="name")
     if not scopes:
-        raise InvalidRequestError("a key needs a scope: read, write or admin", field="scopes")
+        raise InvalidRequestError(f"a key needs a scope: {', '.join(SCOPES)}", field="scopes")
     if rate_limit is not None and not 0 < rate_limit < float("inf"):
         raise InvalidRequestError("a rate limit must be a positive number", field="rate_limit")
     key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
@@ -116,8 +152,8 @@ def parse_key(text: str) -> tuple[str, str] | None:
 
 
 def mask_keys(text: str) -> str:
-    """The text with the secret part of every key replaced."""
-    return _SECRET_IN_TEXT.sub(r"rs_\1_***", text) if "rs_" in text else text
+    """The text with the secret part of every key and of every user token replaced."""
+    return _SECRET_IN_TEXT.sub(r"\1_***", text) if "rs_" in text or "rt_" in text else text
 
 
 def mask_keys_in_logs() -> None:
@@ -136,7 +172,7 @@ def mask_keys_in_logs() -> None:
             text = record.getMessage()
         except Exception:  # a broken call of the logger, which logging reports itself
             return record
-        if "rs_" in text:
+        if "rs_" in text or "rt_" in text:
             record.msg, record.args = mask_keys(text), None
         if record.exc_info and record.exc_info[0] is not None:
             # Formatters take a traceback that is there already as it is.
@@ -150,9 +186,13 @@ def mask_keys_in_logs() -> None:
 _FORMATTER = logging.Formatter()
 
 
-def actor_of(request: Request) -> str:
-    """Who is behind a request, as the audit log names it: ``key:ID`` or ``anonymous``."""
-    return str(request.scope.get(ACTOR, ANONYMOUS))
+def caller_of(request: Request) -> Caller:
+    """Who is behind a request; where nobody checks keys, everybody may do everything."""
+    found: Caller = request.scope.get(CALLER, _EVERYBODY)
+    return found
+
+
+_EVERYBODY = Caller()
 
 
 def _hash(secret: str) -> str:
@@ -198,12 +238,12 @@ class _Bucket:
 class _Known:
     """A valid key in memory, ready to be compared."""
 
-    __slots__ = ("actor", "bucket", "scopes", "secret_hash")
+    __slots__ = ("bucket", "caller", "secret_hash")
 
     def __init__(self, key: ApiKey, bucket: _Bucket | None) -> None:
         self.secret_hash = key.secret_hash
-        self.scopes = frozenset(SCOPES) if "admin" in key.scopes else key.scopes
-        self.actor = f"key:{key.key_id}"
+        scopes: frozenset[Scope] = frozenset().union(*(_INCLUDED[one] for one in key.scopes))
+        self.caller = Caller(f"key:{key.key_id}", scopes)
         self.bucket = bucket
 
 
@@ -328,15 +368,15 @@ class Keyring:
             self._look = asyncio.ensure_future(asyncio.to_thread(self.refresh))
         await asyncio.shield(self._look)
 
-    def admit(self, presented: str | None, scope: Scope) -> str:
+    def admit(self, presented: str | None, scope: Scope) -> Caller:
         """Check a call. Takes microseconds and reads nothing but memory.
 
         Args:
-            presented: The key that came with the call, None without one.
+            presented: The key or user token that came with the call, None without one.
             scope: What the call needs.
 
         Returns:
-            Who is calling, as :func:`actor_of` gives it.
+            Who is calling.
 
         Raises:
             UnauthorizedError: A key is needed and none came, or it is unknown, wrong or revoked; which of
@@ -347,7 +387,7 @@ class Keyring:
             UncheckedKeyError: The store could not be asked for too long.
         """
         if not self.required:
-            return ANONYMOUS
+            return _EVERYBODY
         if self._version is None:
             raise NotReadyError("the API keys cannot be read yet")
         if presented is None:
@@ -357,12 +397,17 @@ class Keyring:
                 f"the store could not be asked for {age:.0f} s whether API keys are still good; "
                 "come back in a moment"
             )
+        token = UserToken.parse(presented)
         key_id, secret = parse_key(presented) or ("", presented[:256])
-        known = self._known.get(key_id)
+        known = self._known.get(key_id if token is None else token.key_id)
         expected = _NO_HASH if known is None else known.secret_hash
-        same = hmac.compare_digest(_hash(secret), expected)
+        if token is None:
+            same = hmac.compare_digest(_hash(secret), expected)
+        else:
+            same = token.is_signed_with(expected)
         if known is None or not same:
             raise UnauthorizedError("this API key is not valid; `recserve keys list` shows those that are")
+        caller = known.caller if token is None else _bound(known.caller, token)
         if known.bucket is not None:
             wait = known.bucket.take(self._clock())
             if wait > 0:
@@ -370,11 +415,22 @@ class Keyring:
                     f"this key may make {known.bucket.rate:g} requests a second",
                     retry_after=max(1, int(wait + 0.999)),
                 )
-        if scope not in known.scopes:
+        if scope not in caller.scopes:
             raise ForbiddenError(f"this key lacks the scope {scope!r}")
-        return known.actor
+        return caller
 
     def _advice(self) -> str:
         if self._any:
             return "this call needs an API key: send `Authorization: Bearer KEY`"
         return "other machines can reach this server and it has no API key; see `recserve keys create`"
+
+
+def _bound(caller: Caller, token: UserToken) -> Caller:
+    """Who has a token that was signed with the caller's key: it is good for answers alone."""
+    claimed = token.user_until()
+    if claimed is None:
+        raise UnauthorizedError("this user token does not say for whom and until when it is good")
+    user_id, until = claimed
+    if until < time.time():
+        raise UnauthorizedError("this user token has expired; have the app's backend make a new one")
+    return replace(caller, scopes=caller.scopes & _INCLUDED["recommend"], user_id=user_id)

@@ -56,6 +56,31 @@ class NotFoundError(RecserveError):
     status = 404
 
 
+class ConflictError(RecserveError):
+    """An event that contradicts what the store knows. Sending it again does not help."""
+
+    code = "conflict"
+    status = 409
+
+
+class EventIdConflictError(ConflictError):
+    """An ``event_id`` that stands for an event with other content."""
+
+    code = "event_id_conflict"
+
+
+class EventRemovedError(ConflictError):
+    """The ``event_id`` of an event that was taken back or deleted with its user."""
+
+    code = "event_removed"
+
+
+class UserDeletedError(ConflictError):
+    """An event of a user who was deleted after it happened."""
+
+    code = "user_deleted"
+
+
 class DataError(RecserveError):
     """A data file or data set that cannot be read as what it claims to be."""
 

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from recserve.config import ServerConfig
-from recserve.data.entities import now_ms
 from recserve.errors import NotReadyError, OverloadedError
-from recserve.serving.batch import PendingRequest
+from recserve.serving.batch import Asked, PendingRequest
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 
@@ -171,8 +170,8 @@ def _fail(futures: Sequence[asyncio.Future[R]], error: Exception) -> None:
             future.set_exception(error)
 
 
-Note = Callable[[Pipeline, Sequence[tuple[Request, Recommendation]], int], None]
-"""Told of answers: by which pipeline, to which requests, when they were asked for (ms since the epoch)."""
+Note = Callable[[Pipeline, Sequence[tuple[Request, Recommendation]], Asked], None]
+"""Told of answers: by which pipeline, to which requests, and when they were asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,7 +234,7 @@ class RequestBatcher:
             if answer is None:
                 return waiting
             answer = answer.again()
-            self._tell(waiting.pipeline, [waiting.asked.request], [answer], waiting.asked.moment.clock.now)
+            self._tell(waiting.pipeline, [waiting.asked.request], [answer], waiting.asked.moment.asked)
             return answer
         first = self._under_way[same] = asyncio.get_running_loop().create_future()
         try:
@@ -252,8 +251,8 @@ class RequestBatcher:
                 first.set_result(None)
 
     async def _recall(self, requests: list[Request]) -> Sequence[Recommendation | _Waiting | Exception]:
-        pipeline, asked = self._current(), now_ms()
-        found = await pipeline.recall(requests)
+        pipeline = self._current()
+        asked, found = await pipeline.recall(requests)
         self._tell(pipeline, requests, found, asked)
         return [_Waiting(pipeline, one) if isinstance(one, PendingRequest) else one for one in found]
 
@@ -263,7 +262,10 @@ class RequestBatcher:
             mine = [one for one in waiting if one.pipeline is pipeline]
             answers = await pipeline.make([one.asked for one in mine])
             requests = [one.asked.request for one in mine]
-            self._tell(pipeline, requests, answers, mine[0].asked.moment.clock.now)
+            # The earliest of all: who was deleted since then stays so.
+            moments = [one.asked.moment.asked for one in mine]
+            asked = Asked(min(one.at for one in moments), min(one.deletions for one in moments))
+            self._tell(pipeline, requests, answers, asked)
             made.update(zip(mine, answers, strict=True))
         return [made[one] for one in waiting]
 
@@ -272,7 +274,7 @@ class RequestBatcher:
         pipeline: Pipeline,
         requests: Sequence[Request],
         answers: Sequence[Recommendation | PendingRequest | Exception],
-        asked: int,
+        asked: Asked,
     ) -> None:
         served = [
             (request, answer)

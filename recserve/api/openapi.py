@@ -31,6 +31,12 @@ _MISTAKES: Mapping[int, tuple[str, str, str, str | None]] = {
     ),
     403: ("The key may not do this.", "forbidden", "this key lacks the scope 'write'", None),
     404: ("There is no such item or scenario.", "not_found", "unknown item '0'", "item_id"),
+    409: (
+        "An `event_id` stands for another event or for one that was removed, or the user was deleted since.",
+        "event_id_conflict",
+        "event_id: this id stands for an event with other content; give each event its own id",
+        "event_id",
+    ),
     413: ("The body is too long.", "body_too_large", "the body is longer than 2,000,000 bytes", None),
     415: (
         "The body is not declared as JSON.",

@@ -12,6 +12,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from recserve.errors import InvalidRequestError
 from recserve.serving.request import Recommendation, Request
+from recserve.store import Moment, key_of
 
 MAX_SHOWN = 2_000
 """A recommendation has no further page once it has shown this many items."""
@@ -108,6 +109,23 @@ class Cursors:
             last: Id of the last entry shown.
         """
         return self._sign([kind, last])
+
+    def of_history(self, user_id: str, last: Moment) -> str:
+        """Asks for what comes before an event in a user's history."""
+        return self._sign(["h", key_of(user_id).hex(), *last])
+
+    def before(self, user_id: str, cursor: str | None) -> Moment | None:
+        """The place that a user's history goes on before; None starts with the newest event.
+
+        Raises:
+            InvalidRequestError: The cursor is damaged or belongs to the history of another user.
+        """
+        if cursor is None:
+            return None
+        match self._read(cursor):
+            case ["h", str(whose), int(timestamp), int(number)] if whose == key_of(user_id).hex():
+                return Moment(timestamp, number)
+        raise _damaged()
 
     def _sign(self, content: list[Any]) -> str:
         return str(self._serializer.dumps(content))

@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from recserve.bundles.remote import fetch
 from recserve.config import from_environment
 from recserve.data.catalogue import Catalogue
 from recserve.data.files import sha256_of, sync
@@ -374,10 +375,7 @@ class BundleRepository:
     def ids(self) -> list[str]:
         """Ids of all complete bundles, sorted."""
         names = {path.parent.name for path in self.local.glob(f"*/{MANIFEST}")}
-        if self._remote is not None:
-            found = self._remote.get_file_info(fs.FileSelector("", recursive=False))
-            names.update(info.base_name for info in found if info.type == fs.FileType.Directory)
-        return sorted(name for name in names if not name.startswith("."))
+        return sorted(name for name in names | self._remote_ids() if not name.startswith("."))
 
     def writer(self) -> BundleWriter:
         """Start a new bundle."""
@@ -394,37 +392,37 @@ class BundleRepository:
                 out.write((bundle.directory / name).read_bytes())
 
     def open(self, bundle_id: str) -> Bundle:
-        """Open and verify a bundle, fetching it first if it is only remote.
+        """Open and verify a bundle, fetching it first if it is only remote or the local copy is damaged.
 
         Raises:
-            BundleError: There is none, or a file of it is damaged.
+            BundleError: There is none, or a file of it is damaged and cannot be fetched again.
         """
         if Path(bundle_id).name != bundle_id or bundle_id.startswith("."):
             raise BundleError(f"{bundle_id!r} is not a bundle id")
         directory = self.local / bundle_id
-        if not directory.exists() and self._remote is not None:
-            self._fetch(bundle_id)
-        if not directory.exists():
+        if directory.exists():
+            try:
+                return Bundle.open(directory)
+            except BundleError as error:
+                if self._remote is None or bundle_id not in self._remote_ids():
+                    raise
+                logger.warning("%s; fetching it again", error)
+        if self._remote is None or bundle_id not in self._remote_ids():
             known = ", ".join(self.ids()) or "none; run `recserve train`"
             raise BundleError(f"no bundle {bundle_id!r} (known: {known})")
+        self.local.mkdir(parents=True, exist_ok=True)
+        fetch(self._remote, bundle_id, self.local, Bundle.open)
         return Bundle.open(directory)
 
-    def _fetch(self, bundle_id: str) -> None:
-        assert self._remote is not None
-        self.local.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".fetching-", dir=self.local))
+    def _remote_ids(self) -> set[str]:
+        if self._remote is None:
+            return set()
         try:
-            fs.copy_files(
-                bundle_id,
-                str(scratch),
-                source_filesystem=self._remote,
-                destination_filesystem=fs.LocalFileSystem(),
-            )
-            scratch.chmod(0o755)
-            scratch.rename(self.local / bundle_id)
-        except OSError:
-            # Another replica on this node may have been faster; opening verifies either way.
-            shutil.rmtree(scratch, ignore_errors=True)
+            found = self._remote.get_file_info(fs.FileSelector("", recursive=False))
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise BundleError(f"bundles in object storage cannot be listed: {reason}") from None
+        return {info.base_name for info in found if info.type == fs.FileType.Directory}
 
 
 def open_newest(repository: BundleRepository, candidates: Sequence[str]) -> Bundle:

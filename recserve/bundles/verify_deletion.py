@@ -1,4 +1,4 @@
-"""Verification of a deletion: nothing of the person is left in the store or in any bundle.
+"""Checks that a person who was deleted is gone: from the store, from every bundle, and from caches on disk.
 
 Only a digest of the person's id is known by then. So every text in a bundle is digested and compared,
 and arrays are judged by their shape: what has one row a user of the training data, but not one an item,
@@ -57,16 +57,20 @@ class Verification:
         deletion: The deletion.
         traces: Rows that still name the person, by table of the store.
         bundles: What was found in each bundle.
+        merged: Ids that had been merged into the person; they were looked for as well.
+        caches: Files of text vectors that hold the vector of such an id.
     """
 
     deletion: Deletion
     traces: Mapping[str, int]
     bundles: tuple[BundleCheck, ...]
+    merged: int = 0
+    caches: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
         """Whether nothing of the person is left."""
-        return not any(self.traces.values()) and all(bundle.clean for bundle in self.bundles)
+        return not (any(self.traces.values()) or self.caches) and all(bundle.clean for bundle in self.bundles)
 
 
 def verify_deletion(
@@ -74,14 +78,16 @@ def verify_deletion(
     repository: BundleRepository,
     receipt_id: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    caches: Path | None = None,
 ) -> Verification:
-    """Look for traces of a deleted person in the store and in every bundle.
+    """Look for traces of a deleted person in the store, in every bundle, and in caches of text vectors.
 
     Args:
         store: The store.
         repository: Where bundles live; the remote ones are fetched.
         receipt_id: Of the receipt that the deletion returned.
         progress: Called with the bundles done and the bundles there are.
+        caches: Folder of the caches, None if there is none.
 
     Raises:
         NotFoundError: There is no such receipt.
@@ -93,21 +99,39 @@ def verify_deletion(
             f"no deletion has the receipt {receipt_id[:80]!r}; list them with: recserve deletions list",
             field="receipt_id",
         )
+    later = store.deletions(deletion.number)
+    merged = [one.user_key for one in later if one.part_of == deletion.number]
+    user_keys = frozenset([deletion.user_key, *merged])
     bundle_ids = repository.ids()
     checks = []
     for done, bundle_id in enumerate(bundle_ids, 1):
-        checks.append(_check(repository, bundle_id, deletion.user_key))
+        checks.append(_check(repository, bundle_id, user_keys))
         progress(done, len(bundle_ids))
-    return Verification(deletion, store.traces(deletion), tuple(checks))
+    cached = tuple(_cached(caches, user_keys)) if caches is not None else ()
+    return Verification(deletion, store.traces(deletion), tuple(checks), len(merged), cached)
 
 
-def _check(repository: BundleRepository, bundle_id: str, user_key: bytes) -> BundleCheck:
+def _cached(folder: Path, user_keys: frozenset[bytes]) -> Iterator[str]:
+    """Files of text vectors, keyed by digests of their texts, with a text that is one of the ids."""
+    for path in sorted(folder.rglob("*.npy")):
+        try:
+            records = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):
+            continue  # one that is being written or thrown away; it is never read either
+        if "key" in (records.dtype.names or ()):
+            keys = np.ascontiguousarray(records["key"], dtype="<u8")
+            wanted = (np.frombuffer(key, dtype="<u8") for key in user_keys)
+            if any((keys == key).all(axis=1).any() for key in wanted):
+                yield path.relative_to(folder).as_posix()
+
+
+def _check(repository: BundleRepository, bundle_id: str, user_keys: frozenset[bytes]) -> BundleCheck:
     try:
         bundle = repository.open(bundle_id)
     except BundleError as error:
         return BundleCheck(bundle_id, problem=error.message)
     names = sorted([MANIFEST, *bundle.manifest.files])
-    search = _Search(user_key)
+    search = _Search(user_keys)
     for name in names:
         search.file(bundle.directory, name)
     is_item = f"{ITEMS}: item_id" in search.places
@@ -120,10 +144,10 @@ def _check(repository: BundleRepository, bundle_id: str, user_key: bytes) -> Bun
 
 
 class _Search:
-    """Collects the places where a text has one digest."""
+    """Collects the places where a text has one of some digests."""
 
-    def __init__(self, user_key: bytes) -> None:
-        self._user_key = user_key
+    def __init__(self, user_keys: frozenset[bytes]) -> None:
+        self._user_keys = user_keys
         self.places: dict[str, None] = {}  # in the order of finding
 
     def file(self, folder: Path, name: str) -> None:
@@ -148,7 +172,7 @@ class _Search:
 
     def _value(self, value: Any, place: str) -> None:
         for text in _texts(value):
-            if key_of(text) == self._user_key:
+            if key_of(text) in self._user_keys:
                 self.places[place] = None
 
 

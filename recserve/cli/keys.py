@@ -18,6 +18,7 @@ from recserve.errors import NotFoundError
 class KeyScope(StrEnum):
     """Scopes of an API key, as options of the command line."""
 
+    RECOMMEND = "recommend"
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
@@ -37,7 +38,11 @@ def create_command(
     name: Annotated[str, typer.Argument(help="What people call it, such as the program that uses it.")],
     scope: Annotated[
         list[KeyScope],
-        typer.Option("--scope", help="read, write, or admin (which is both, and deletes users). Repeatable."),
+        typer.Option(
+            "--scope",
+            help="recommend (answers only), read (that, and look-ups), write, or admin (all, and deletes and "
+            "merges users). Repeatable.",
+        ),
     ],
     rate: Annotated[
         float | None,

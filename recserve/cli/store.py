@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 store_app = typer.Typer(help="Version of the store: check it, upgrade it.", no_args_is_help=True)
 deletions_app = typer.Typer(help="People who were deleted, by receipt.", no_args_is_help=True)
 users_app = typer.Typer(help="People.", no_args_is_help=True)
+events_app = typer.Typer(help="What people did.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command("restore")(restore_command)
     app.add_typer(deletions_app, name="deletions")
     app.add_typer(users_app, name="users")
+    app.add_typer(events_app, name="events")
 
 
 @store_app.command("upgrade")
@@ -116,7 +118,7 @@ def list_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None) -
     from rich.table import Table
 
     with State(home, config).store as store:
-        deletions = store.deletions()
+        deletions = [one for one in store.deletions() if one.part_of is None]
     table = Table("receipt", "deleted", "events", "exposures", "profile")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for deletion in deletions:
@@ -133,7 +135,7 @@ def verify_command(
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Look for what is left of a deleted person in the store and in every bundle; 1 if there is any."""
+    """Look for what is left of a deleted person in store, bundles and caches; 1 if there is any."""
     from recserve.bundles.verify_deletion import verify_deletion
 
     state = State(home, config)
@@ -143,6 +145,7 @@ def verify_command(
             state.repository,
             receipt,
             lambda done, total: progress("Searching bundles", done, total),
+            state.home / "cache",
         )
         progress.finish()
     _show(verification)
@@ -156,13 +159,34 @@ def delete_command(
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Delete a person: events, exposures, profile. Prints a receipt that can be verified."""
+    """Delete a person and ids merged into it: events, exposures, profile. Prints a receipt to verify."""
     with State(home, config).store as store:
         receipt = store.delete_user(user_id)
         record(store, "user.delete", receipt.receipt_id, {}, receipt.deleted_at)
     profile = "a profile" if receipt.profiles else "no profile"
     _say(f"deleted: {receipt.events:,} events, {receipt.exposures:,} exposures, {profile}")
     _say(f"receipt: {receipt.receipt_id}")
+
+
+@events_app.command("delete")
+def take_back_command(
+    event_id: Annotated[str | None, typer.Argument(metavar="[EVENT_ID]", help="Id of the event.")] = None,
+    user: Annotated[str | None, typer.Option(help="Whose events, with --item.")] = None,
+    item: Annotated[str | None, typer.Option(help="Of which item, with --user.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    config: ConfigOption = None,
+) -> None:
+    """Take back an event, or all that a user did with an item. It counts no more from the next answer on."""
+    from recserve.errors import InvalidRequestError
+
+    with State(home, config).store as store:
+        if event_id is not None and user is None and item is None:
+            removed = store.remove_event(event_id)
+        elif event_id is None and user is not None and item is not None:
+            removed = store.remove_events(user, item)
+        else:
+            raise InvalidRequestError("name either an event, or --user and --item")
+    _say(f"taken back: {removed:,} events")
 
 
 def _show(verification: Verification) -> None:
@@ -182,7 +206,11 @@ def _show(verification: Verification) -> None:
             rows.append(("", f"[red]not checked:[/] {escape(bundle.problem)}"))
         for what, found in rows or [("all files", "nothing")]:
             table.add_row(escape(f"bundle {bundle.bundle_id}"), escape(what), found)
+    for name in verification.caches:
+        table.add_row("cache", escape(name), "[red]the person's id[/]")
     out.print(table)
+    if verification.merged:
+        _say(f"{verification.merged:,} ids that had been merged into the person were looked for as well")
     _say("clean: nothing is left" if verification.clean else "not clean")
 
 

@@ -77,6 +77,7 @@ class Event:
         value: Rating, count or amount, where the event type has one.
         event_id: Idempotency key; storing the same id twice stores one event.
         recommendation_id: The recommendation that led to it, if any.
+        timed: Whether ``timestamp`` is the client's own; False if the server's clock was read instead.
     """
 
     user_id: str
@@ -86,6 +87,7 @@ class Event:
     value: float | None = None
     event_id: str = ""
     recommendation_id: str | None = None
+    timed: bool = field(default=True, compare=False, repr=False)
 
 
 class EventType(BaseModel):

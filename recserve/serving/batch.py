@@ -10,6 +10,7 @@ import time
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -275,6 +276,18 @@ def _elapsed(start: float) -> float:
     return round((time.perf_counter() - start) * 1000, 3)
 
 
+class Asked(NamedTuple):
+    """When answers were asked for.
+
+    Attributes:
+        at: By the clock of this host, milliseconds since the epoch.
+        deletions: In the order of the store: deletions of people that had been followed.
+    """
+
+    at: int
+    deletions: int
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What was at hand when some requests came.
@@ -291,6 +304,11 @@ class Snapshot:
     view: CatalogueView
     forgotten: int
     clock: Clock
+
+    @property
+    def asked(self) -> Asked:
+        """When the requests came."""
+        return Asked(self.clock.now, self.reading.deletions)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,7 @@ from recserve.data.arrays import FloatArray
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import Event, Item
 from recserve.errors import InvalidRequestError, NotFoundError, RecserveError
-from recserve.serving.batch import Batch, Clock, PendingRequest, Snapshot, _again, _together
+from recserve.serving.batch import Asked, Batch, Clock, PendingRequest, Snapshot, _again, _together
 from recserve.serving.request import Recommendation, Request
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stage_client import StageClient, with_deadline
@@ -87,18 +87,18 @@ class Pipeline:
 
         Never raises for a dependency: a failed stage is named in ``degraded``.
         """
-        known = await self.recall(requests)
+        _, known = await self.recall(requests)
         made = iter(await self.make([one for one in known if isinstance(one, PendingRequest)]))
         return [next(made) if isinstance(one, PendingRequest) else one for one in known]
 
     async def recall(
         self, requests: Sequence[Request]
-    ) -> list[Recommendation | RecserveError | PendingRequest]:
+    ) -> tuple[Asked, list[Recommendation | RecserveError | PendingRequest]]:
         """The first half of :meth:`recommend`: read what is known, and answer what needs no stage.
 
         Returns:
-            For each request its answer from memory if nothing has changed since, its error if it is wrong,
-            or else what :meth:`make` answers.
+            When that was, and for each request its answer from memory if nothing has changed since, its
+            error if it is wrong, or else what :meth:`make` answers.
         """
         clock, forgotten = Clock(), self._repeats.forgotten
         checked: list[str | RecserveError] = []
@@ -113,12 +113,12 @@ class Pipeline:
             if not isinstance(one, RecserveError)
         ]
         if not asked:
-            return [one for one in checked if isinstance(one, RecserveError)]
+            return Asked(clock.now, 0), [one for one in checked if isinstance(one, RecserveError)]
         with clock.stage("history"):
             reading = await self._read(asked)
         current = await self.current()
         moment = Snapshot(reading, current.view, forgotten, clock)
-        return [
+        return moment.asked, [
             one if isinstance(one, RecserveError) else self._recalled(request, one, current, moment)
             for request, one in zip(requests, checked, strict=True)
         ]

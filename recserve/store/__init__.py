@@ -15,6 +15,7 @@ from recserve.errors import ConfigError
 from recserve.store.protocol import BundleStore, EventStore, ItemStore, Store, UserStore
 from recserve.store.records import (
     KEEP,
+    AddedEvents,
     ApiKey,
     AuditEntry,
     BundleRecord,
@@ -28,6 +29,7 @@ from recserve.store.records import (
     ItemPatch,
     ItemState,
     ItemVectors,
+    Moment,
     People,
     Position,
     Pulse,
@@ -99,6 +101,7 @@ def parse_url(url: str | None, home: Path) -> URL:
 
 __all__ = [
     "KEEP",
+    "AddedEvents",
     "ApiKey",
     "AuditEntry",
     "BundleRecord",
@@ -115,6 +118,7 @@ __all__ = [
     "ItemState",
     "ItemStore",
     "ItemVectors",
+    "Moment",
     "People",
     "Position",
     "Pulse",

@@ -20,6 +20,7 @@ import pyarrow as pa
 from recserve.data.dataset import Tables
 from recserve.data.entities import Event, Item, User
 from recserve.store.records import (
+    AddedEvents,
     ApiKey,
     AuditEntry,
     BundleRecord,
@@ -32,6 +33,7 @@ from recserve.store.records import (
     ItemPatch,
     ItemState,
     ItemVectors,
+    Moment,
     People,
     Position,
     Pulse,
@@ -46,11 +48,38 @@ class EventStore(Protocol):
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are durable when this returns, all of them or none.
 
-        An event without ``event_id`` gets a fresh one; an ``event_id`` that is already stored is
-        left as it is, so a retry does no harm.
+        An event without ``event_id`` gets a fresh one; an ``event_id`` that is already stored with the same
+        content is left as it is, so a retry does no harm. A time that the server read off its own clock
+        (:attr:`Event.timed`) is no content.
 
         Returns:
             The number of events that were not stored before.
+
+        Raises:
+            ConflictError: An ``event_id`` stands for an event with other content, or for one that was
+                removed; or the user was deleted after the event's own time. Nothing was stored.
+        """
+        ...
+
+    def import_events(self, events: Sequence[Event]) -> AddedEvents:
+        """Store events as :meth:`add_events` does, and leave out those that it would refuse."""
+        ...
+
+    def remove_event(self, event_id: str) -> int:
+        """Take an event back; its ``event_id`` cannot be used again. Returns 0 if there is none, else 1."""
+        ...
+
+    def remove_events(self, user_id: str, item_id: str) -> int:
+        """Take back all that a user did with an item; returns the number of events there were."""
+        ...
+
+    def history(self, user_id: str, limit: int, before: Moment | None = None) -> list[tuple[Moment, Event]]:
+        """Events of a user, newest first, each with its place in the history.
+
+        Args:
+            user_id: The user.
+            limit: At most this many.
+            before: Only events before this place; None for the newest.
         """
         ...
 
@@ -182,7 +211,8 @@ class UserStore(Protocol):
         """Make the events and exposures of one user (an anonymous session) another one's.
 
         Attributes of ``source`` are added where ``target`` has none of that name; the profile of
-        ``source`` is removed. Merging again does no harm.
+        ``source`` is removed. Merging again does no harm. What was stored before the target was last deleted
+        does not come back under its name: it is deleted, and the log says how much it was.
 
         Returns:
             The number of events that moved.
@@ -190,15 +220,17 @@ class UserStore(Protocol):
         ...
 
     def delete_user(self, user_id: str) -> DeletionReceipt:
-        """Remove everything that names a person: events, exposures, profile.
+        """Remove everything that names a person: events, exposures, profile, also of merged ids.
 
-        Exposures of earlier recommendations that are still on their way into the store are dropped.
-        What the person does afterwards is a new beginning. A user who is not known gets a receipt too.
+        Before and after are told apart by the order of the store, not by clocks of hosts: exposures of
+        recommendations that were made before are dropped when they arrive, and retries of removed events are
+        refused, as are events whose own time lies before the deletion. What the person does afterwards is a
+        new beginning. A user who is not known gets a receipt too.
         """
         ...
 
     def deletions(self, after: int = 0) -> list[Deletion]:
-        """Deletions whose number is higher, in order."""
+        """Deletions whose number is higher, in order, those of merged ids (:attr:`Deletion.part_of`) too."""
         ...
 
     def deletion(self, receipt_id: str) -> Deletion | None:
@@ -206,7 +238,7 @@ class UserStore(Protocol):
         ...
 
     def traces(self, deletion: Deletion) -> dict[str, int]:
-        """Rows of each table that still name the person and are older than the deletion."""
+        """Rows of each table that still name the person, or a merged id, and are older than the deletion."""
         ...
 
 

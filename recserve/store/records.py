@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 
 from recserve.data.arrays import FloatArray
 from recserve.data.entities import Event, Item, User
+from recserve.errors import ConflictError
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Exposure:
         scenario: Name of the scenario.
         timestamp: Milliseconds since the epoch, UTC.
         items: The items in the order shown.
+        since: :attr:`Pulse.deletions` before the answer was made. Clocks of hosts differ, this does not: if
+            its user was deleted later, the exposure is not stored.
     """
 
     recommendation_id: str
@@ -94,6 +97,7 @@ class Exposure:
     scenario: str
     timestamp: int
     items: tuple[Shown, ...]
+    since: int = 0
 
 
 class Pulse(NamedTuple):
@@ -101,7 +105,7 @@ class Pulse(NamedTuple):
 
     Attributes:
         catalogue: Items added, changed, hidden, deleted, or given a vector.
-        deletions: People deleted.
+        deletions: Ids of people deleted: each person's own, and those that had been merged into it.
         keys: API keys added or revoked.
     """
 
@@ -135,6 +139,30 @@ class Changes:
     position: Position
     pulse: Pulse
     users: frozenset[str] | None
+
+
+class AddedEvents(NamedTuple):
+    """What became of events that were to be stored.
+
+    Attributes:
+        stored: Events that were not there before.
+        refused: What was refused, and left out; ``field`` of each names the event, such as ``events[3]...``.
+    """
+
+    stored: int
+    refused: tuple[ConflictError, ...] = ()
+
+
+class Moment(NamedTuple):
+    """Place of an event in its user's history; later ones are greater.
+
+    Attributes:
+        timestamp: Milliseconds since the epoch.
+        number: What the store numbers the event by.
+    """
+
+    timestamp: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,14 +309,18 @@ class Deletion:
         number: :attr:`Pulse.deletions` it was made with.
         user_key: 128-bit digest of the user id, see :func:`recserve.store.key_of`.
         receipt: What the caller got.
+        part_of: Number of the deletion of the person whom this id had been merged into; None for the
+            person's own id.
     """
 
     number: int
     user_key: bytes
     receipt: DeletionReceipt
+    part_of: int | None = None
 
 
-Scope = Literal["read", "write", "admin"]
+Scope = Literal["recommend", "read", "write", "admin"]
+"""What a key is good for: ``read`` includes ``recommend``, ``admin`` includes all."""
 
 
 @dataclass(frozen=True, slots=True)

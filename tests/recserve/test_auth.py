@@ -94,8 +94,8 @@ def test_parsing_survives_anything(text: str) -> None:
 
 
 def test_without_any_key_calls_are_open_on_loopback_and_closed_elsewhere(store: Store) -> None:
-    assert ring(store).admit(None, "admin") == "anonymous"
-    assert ring(store).admit("rs_whatever", "admin") == "anonymous"
+    assert ring(store).admit(None, "admin").actor == "anonymous"
+    assert ring(store).admit("rs_whatever", "admin").actor == "anonymous"
     for presented in (None, "rs_whatever"):
         with pytest.raises(UnauthorizedError):
             ring(store, exposed=True).admit(presented, "read")
@@ -116,7 +116,7 @@ def test_scopes(store: Store, scopes: list[Scope], may: set[Scope]) -> None:
     every: list[Scope] = ["read", "write", "admin"]
     for scope in every:
         if scope in may:
-            assert keys.admit(key, scope) == f"key:{stored.key_id}"
+            assert keys.admit(key, scope).actor == f"key:{stored.key_id}"
         else:
             with pytest.raises(ForbiddenError, match=scope):
                 keys.admit(key, scope)

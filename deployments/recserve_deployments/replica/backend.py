@@ -11,6 +11,7 @@ from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
 from recserve.plugin.registry import PluginInfo, Registry
+from recserve.serving.batch import Asked
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 from recserve_deployments.batching import RequestBatcher
@@ -53,7 +54,7 @@ class GraphBackend(StoredBackend):
         return await self._answers.answer(request)
 
     def _given(
-        self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: int
+        self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: Asked
     ) -> None:
         self.log_answers(pipeline, served, asked)
         self._observers.recommended([answer for _, answer in served])

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from recserve.api.backends.protocol import Readiness
 from recserve.api.backends.store_backed import StoredBackend
-from recserve.data.entities import now_ms
 from recserve.errors import RecserveError
 from recserve.plugin.registry import PluginInfo
+from recserve.serving.batch import PendingRequest
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 from recserve.store import Store
@@ -40,8 +40,10 @@ class LocalBackend(StoredBackend):
 
     async def recommend(self, request: Request) -> Recommendation:
         """See :meth:`recserve.api.Backend.recommend`."""
-        pipeline, asked = self._served(), now_ms()
-        (answer,) = await pipeline.recommend([request])
+        pipeline = self._served()
+        asked, (answer,) = await pipeline.recall([request])
+        if isinstance(answer, PendingRequest):
+            (answer,) = await pipeline.make([answer])
         if isinstance(answer, RecserveError):
             raise answer
         self.log_answers(pipeline, [(request, answer)], asked)

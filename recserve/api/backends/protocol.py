@@ -10,7 +10,7 @@ from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
 from recserve.serving.request import Recommendation, Request
-from recserve.store import DeletionReceipt, ItemPatch, UserPatch
+from recserve.store import DeletionReceipt, ItemPatch, Moment, UserPatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,21 @@ class Readiness:
     store: bool
     stages: Mapping[str, bool] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One event of a user's history.
+
+    Attributes:
+        place: Its place in the history.
+        event: The event.
+        title: Title of its item, the item's id where that is not known.
+    """
+
+    place: Moment
+    event: Event
+    title: str
 
 
 class CatalogueBackend(Protocol):
@@ -71,8 +86,8 @@ class CatalogueBackend(Protocol):
 class PeopleBackend(Protocol):
     """The users behind the routes; as for :class:`CatalogueBackend`."""
 
-    async def history(self, user_id: str, limit: int) -> Sequence[Event]:
-        """The newest ``limit`` events of a user, oldest first; empty for an unknown user."""
+    async def history(self, user_id: str, limit: int, before: Moment | None = None) -> Sequence[HistoryEntry]:
+        """The newest ``limit`` events of a user before a place, newest first; empty for an unknown user."""
         ...
 
     async def user(self, user_id: str) -> User | None:
@@ -91,8 +106,14 @@ class PeopleBackend(Protocol):
         """Change some attributes of users; returns ids that have no profile."""
         ...
 
-    async def merge_user(self, source: str, target: str) -> int:
-        """Make one user's behaviour and profile another one's; returns the events moved."""
+    async def merge_user(self, source: str, target: str, actor: str) -> int:
+        """Make one user's behaviour and profile another one's; returns the events moved.
+
+        Args:
+            source: Whose they are.
+            target: Whose they become.
+            actor: Who asks, for the audit log.
+        """
         ...
 
     async def delete_user(self, user_id: str, actor: str) -> DeletionReceipt:
@@ -127,7 +148,16 @@ class Backend(CatalogueBackend, PeopleBackend, Protocol):
 
         Raises:
             StoreError: Nothing was stored.
+            ConflictError: See :meth:`recserve.store.Store.add_events`; nothing was stored.
         """
+        ...
+
+    async def remove_event(self, event_id: str) -> int:
+        """Take an event back; it does not count in the next request. Returns 0 if there is none, else 1."""
+        ...
+
+    async def remove_events(self, user_id: str, item_id: str) -> int:
+        """Take back what a user did with an item; returns the number of events there were."""
         ...
 
     async def sample_users(self, limit: int) -> Sequence[str]:

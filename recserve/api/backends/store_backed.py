@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from recserve.api.backends.protocol import HistoryEntry
 from recserve.api.backends.store_threads import StoreThreads
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User, now_ms
 from recserve.errors import NotReadyError, OutcomeUnknownError, RecserveError, StoreError
+from recserve.serving.batch import Asked
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 from recserve.serving.state.live_catalogue import CatalogueView
@@ -21,6 +23,7 @@ from recserve.store import (
     Exposure,
     ItemPatch,
     ItemState,
+    Moment,
     Store,
     UserPatch,
     key_of,
@@ -78,14 +81,14 @@ class StoredBackend:
         return None
 
     def log_answers(
-        self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: int
+        self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: Asked
     ) -> None:
         """Note what was shown to whom; returns at once.
 
         Args:
             pipeline: The pipeline that answered.
             served: Requests and their answers.
-            asked: When they were asked for, milliseconds since the epoch.
+            asked: When they were asked for.
         """
         try:
             self._store.add_exposures([_exposure(request, answer, asked) for request, answer in served])
@@ -105,6 +108,14 @@ class StoredBackend:
             except StoreError as error:  # the events are durable; exploration learns a little less
                 logger.warning("outcomes were not counted: %s", error)
         return stored
+
+    async def remove_event(self, event_id: str) -> int:
+        """See :meth:`recserve.api.Backend.remove_event`."""
+        return await self.write_store(self._store.remove_event, event_id)
+
+    async def remove_events(self, user_id: str, item_id: str) -> int:
+        """See :meth:`recserve.api.Backend.remove_events`."""
+        return await self.write_store(self._store.remove_events, user_id, item_id)
 
     async def item(self, item_id: str) -> Item | None:
         """The store's version of an item, the bundle's where the store does not know it or is down."""
@@ -182,9 +193,25 @@ class StoredBackend:
             )
         return deleted
 
-    async def history(self, user_id: str, limit: int) -> Sequence[Event]:
+    async def history(self, user_id: str, limit: int, before: Moment | None = None) -> Sequence[HistoryEntry]:
         """See :meth:`recserve.api.Backend.history`."""
-        return (await self.read_store(self._store.histories, [user_id], limit))[user_id]
+        return await self.read_store(self._history, user_id, limit, before, self._pipeline())
+
+    def _history(
+        self, user_id: str, limit: int, before: Moment | None, pipeline: Pipeline | None
+    ) -> list[HistoryEntry]:
+        found = self._store.history(user_id, limit, before)
+        ids = list({event.item_id for _, event in found})
+        items: dict[str, Item | None] = {**self._store.items(ids)}
+        unknown = [item_id for item_id in ids if item_id not in items]
+        if unknown and pipeline is not None:
+            # Deleted, or only the bundle, which was trained elsewhere, ever knew them.
+            view = pipeline.live.at_least(self._store.pulse().catalogue)
+            items.update((item_id, _item_of(view, item_id)) for item_id in unknown)
+        titles = {item_id: item.title for item_id, item in items.items() if item is not None}
+        return [
+            HistoryEntry(place, event, titles.get(event.item_id, event.item_id)) for place, event in found
+        ]
 
     async def user(self, user_id: str) -> User | None:
         """See :meth:`recserve.api.Backend.user`."""
@@ -202,10 +229,13 @@ class StoredBackend:
         """See :meth:`recserve.api.Backend.patch_users`."""
         return await self.write_store(self._store.patch_users, patches)
 
-    async def merge_user(self, source: str, target: str) -> int:
+    async def merge_user(self, source: str, target: str, actor: str) -> int:
         """See :meth:`recserve.api.Backend.merge_user`."""
         moved = await self.write_store(self._store.merge_user, source, target)
         self._forget(source)
+        # Digests: the log must not be what keeps somebody's id, but who knows both ids must find the entry.
+        detail = {"from": key_of(source).hex(), "moved": moved}
+        await self._audit(actor, "user.merge", key_of(target).hex(), detail)
         return moved
 
     async def delete_user(self, user_id: str, actor: str) -> DeletionReceipt:
@@ -224,6 +254,7 @@ class StoredBackend:
             pipeline.forget(key_of(user_id))
 
     async def _audit(self, actor: str, action: str, target: str, detail: dict[str, Any]) -> None:
+        logger.info("%s of %s by %s: %s", action, target, actor, detail)
         entry = AuditEntry(now_ms(), actor, action, target, detail)
         try:
             await self.write_store(self._store.add_audit, entry)
@@ -236,19 +267,20 @@ def _item_of(view: CatalogueView, item_id: str) -> Item | None:
     return None if row < 0 or view.bars.barred[row] else view.catalogue.item(row)
 
 
-def _exposure(request: Request, answer: Recommendation, asked: int) -> Exposure:
+def _exposure(request: Request, answer: Recommendation, asked: Asked) -> Exposure:
     """What an answer showed to whom, for the store's log.
 
     Args:
         request: The request.
         answer: Its answer.
-        asked: When it was asked for, milliseconds since the epoch: somebody who was deleted since stays so.
+        asked: When it was asked for: somebody who was deleted since stays so.
     """
     return Exposure(
         recommendation_id=answer.recommendation_id,
         user_id=request.user_id,
         bundle=answer.bundle,
         scenario=answer.scenario,
-        timestamp=asked,
+        timestamp=asked.at,
         items=answer.items,
+        since=asked.deletions,
     )

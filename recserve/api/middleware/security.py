@@ -17,15 +17,28 @@ from starlette.types import Scope as Connection
 
 from recserve.api.middleware.errors import envelope
 from recserve.api.middleware.metrics import Metrics
-from recserve.auth import ACTOR, ANONYMOUS, ForbiddenError, Keyring, RateLimitedError, UnauthorizedError
+from recserve.auth import (
+    ANONYMOUS,
+    CALLER,
+    NOBODY,
+    Caller,
+    ForbiddenError,
+    Keyring,
+    RateLimitedError,
+    UnauthorizedError,
+)
 from recserve.errors import NotReadyError, RecserveError
 from recserve.store import Scope
 
 _PUBLIC = frozenset({"/", "/docs", "/openapi.json"})
 _PUBLIC_UNDER = ("/v1/health/", "/static/", "/docs/static/")
 # Questions that are put as a POST because they are long.
-_READING_POSTS = frozenset({"/v1/recommend", "/v1/similar", "/v1/rank"})
+_ANSWERING_POSTS = frozenset({"/v1/recommend", "/v1/similar", "/v1/rank"})
+_ABOUT = "/v1/about"
+_RECOMMEND_TO = "/v1/recommend/"
 _USERS = "/v1/users"
+_MERGE = "/merge"
+_HEALTH = "/v1/health/"
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _HEADERS = (
@@ -43,9 +56,11 @@ def is_public(path: str) -> bool:
 
 def scope_needed(method: str, path: str) -> Scope:
     """What a key must be good for. A route that nobody thought of here counts as writing."""
-    if method in ("GET", "HEAD", "OPTIONS") or (method == "POST" and path in _READING_POSTS):
-        return "read"
-    if method == "DELETE" and path.startswith(_USERS):
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return "recommend" if path == _ABOUT or path.startswith(_RECOMMEND_TO) else "read"
+    if method == "POST" and path in _ANSWERING_POSTS:
+        return "recommend"
+    if path.startswith(_USERS) and (method == "DELETE" or path.endswith(_MERGE)):
         return "admin"
     return "write"
 
@@ -88,27 +103,40 @@ class Guard:
             await self._app(scope, receive, send)
             return
         path = _path(scope)
-        if not is_public(path):
+        if path.startswith(_HEALTH):
+            scope[CALLER] = self._welcome(scope)
+        elif not is_public(path):
             try:
-                scope[ACTOR] = await self._admit(scope, scope_needed(scope["method"], path))
-                if scope[ACTOR] == ANONYMOUS:
-                    _check_host(scope["headers"])
+                scope[CALLER] = await self._admit(scope, scope_needed(scope["method"], path))
             except RecserveError as error:
                 await _refusal(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    async def _admit(self, connection: Connection, needed: Scope) -> str:
+    def _welcome(self, connection: Connection) -> Caller:
+        """Who asks for what anybody may ask; some are told more."""
+        try:
+            return self._checked(connection, "read")
+        except RecserveError:
+            return NOBODY
+
+    def _checked(self, connection: Connection, needed: Scope) -> Caller:
+        caller = self._keyring.admit(presented_key(connection["headers"]), needed)
+        if caller.actor == ANONYMOUS:
+            _check_host(connection["headers"])
+        return caller
+
+    async def _admit(self, connection: Connection, needed: Scope) -> Caller:
         presented = presented_key(connection["headers"])
         try:
-            return self._keyring.admit(presented, needed)
+            return self._checked(connection, needed)
         except (UnauthorizedError, NotReadyError) as error:
             if presented is None and isinstance(error, UnauthorizedError):
                 raise
             # The key may be newer than what is known here. All refused keys take this way, whatever is
             # wrong with them, so the time that it takes tells nothing.
             await self._keyring.look()
-            return self._keyring.admit(presented, needed)
+            return self._checked(connection, needed)
 
 
 def _check_host(headers: Iterable[tuple[bytes, bytes]]) -> None:

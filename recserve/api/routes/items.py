@@ -12,7 +12,7 @@ from recserve.api.routes.recommendations import ItemId, Limit, ListCursor, backe
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.write_request import ItemIdsBody, ItemPatchesBody, ItemsBody
 from recserve.api.settings import ApiSettings
-from recserve.auth import actor_of
+from recserve.auth import caller_of
 from recserve.data.entities import Item
 from recserve.errors import NotFoundError
 from recserve.store import ItemPatch
@@ -57,12 +57,12 @@ class ItemRoutes:
             return list(dict.fromkeys(validate(ItemIdsBody, data).item_ids))
 
         item_ids = await read(request, self._settings.max_bulk_bytes, parse)
-        deleted = await backend_of(request).delete_items(item_ids, actor_of(request))
+        deleted = await backend_of(request).delete_items(item_ids, caller_of(request).actor)
         return answers.json_response({"deleted": deleted})
 
     async def delete_item(self, request: Request, item_id: ItemId) -> Response:
         """Answer `DELETE /v1/items/{item_id}`."""
-        deleted = await backend_of(request).delete_items([item_id], actor_of(request))
+        deleted = await backend_of(request).delete_items([item_id], caller_of(request).actor)
         return answers.json_response({"deleted": deleted})
 
     async def list_items(self, request: Request, limit: Limit = 100, cursor: ListCursor = None) -> Response:

@@ -29,8 +29,9 @@ from recserve.api.schemas.recommend_request import (
 )
 from recserve.api.schemas.write_request import EventBatchBody, EventBody
 from recserve.api.settings import ApiSettings
+from recserve.auth import caller_of
 from recserve.data.entities import MAX_ID, Event, now_ms
-from recserve.errors import NotReadyError
+from recserve.errors import ConflictError, NotReadyError
 from recserve.serving.request import CALL_HEADER
 from recserve.serving.request import Request as Wanted
 
@@ -50,6 +51,21 @@ def path_id(example: str) -> Any:
 
 ItemId = Annotated[str, path_id("260")]
 UserId = Annotated[str, path_id("42")]
+EventId = Annotated[str, path_id("a1")]
+
+
+def _query_id(description: str, example: str) -> Any:
+    return Query(
+        min_length=1,
+        max_length=MAX_ID,
+        pattern=r"^[^\x00]+$",
+        description=description,
+        examples=[example],
+    )
+
+
+OfUser = Annotated[str, _query_id("Whose events.", "42")]
+OfItem = Annotated[str, _query_id("Of which item.", "260")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
 ListCursor = Annotated[
     str | None,
@@ -116,6 +132,7 @@ class Routes:
     ) -> Response:
         backend = backend_of(request)
         page = backend.cursors.page(wanted, cursor)
+        caller_of(request).check_user(page.request.user_id)
         answer = await backend.recommend(page.request)
         metrics_of(request).degraded(answer.degraded)
         return answers.json_response(
@@ -129,27 +146,41 @@ class Routes:
             return validate(RankBody, data).request(self._settings, now_ms())
 
         wanted = await read(request, self._settings.max_body_bytes, parse)
+        caller_of(request).check_user(wanted.user_id)
         answer = await backend_of(request).recommend(wanted)
         metrics_of(request).degraded(answer.degraded)
         return answers.json_response(answers.rank_answer(answer))
 
     async def events(self, request: Request) -> Response:
         """Answer `POST /v1/events`."""
-        events = await read(request, self._settings.max_bulk_bytes, self._events_of)
+        events, batch = await read(request, self._settings.max_bulk_bytes, self._events_of)
         call = request.headers.get(CALL_HEADER, "")
         if call:
             events = [_named(event, f"{call}-{index}") for index, event in enumerate(events)]
-        stored = await backend_of(request).add_events(events)
+        try:
+            stored = await backend_of(request).add_events(events)
+        except ConflictError as error:
+            raise error if batch else _of_single(error) from None
         metrics_of(request).events_stored(stored)
         return answers.json_response(
             {"accepted": len(events), "stored": stored, "duplicates": len(events) - stored}
         )
 
-    def _events_of(self, data: Any) -> list[Event]:
+    def _events_of(self, data: Any) -> tuple[list[Event], bool]:
+        """The events of a body, and whether they came as a batch."""
         now = now_ms()
         if isinstance(data, dict) and "events" in data:
-            return validate(EventBatchBody, data).to_events(self._settings, now)
-        return [validate(EventBody, data).to_event(self._settings, now)]
+            return validate(EventBatchBody, data).to_events(self._settings, now), True
+        return [validate(EventBody, data).to_event(self._settings, now)], False
+
+    async def delete_event(self, request: Request, event_id: EventId) -> Response:
+        """Answer `DELETE /v1/events/{event_id}`."""
+        return answers.json_response({"deleted": await backend_of(request).remove_event(event_id)})
+
+    async def delete_events(self, request: Request, user_id: OfUser, item_id: OfItem) -> Response:
+        """Answer `DELETE /v1/events`."""
+        deleted = await backend_of(request).remove_events(user_id, item_id)
+        return answers.json_response({"deleted": deleted})
 
     async def plugins(self, request: Request) -> Response:
         """Answer `GET /v1/plugins`."""
@@ -159,7 +190,8 @@ class Routes:
 
     async def about(self, request: Request) -> Response:
         """Answer `GET /v1/about`."""
-        users = await backend_of(request).sample_users(SAMPLE_USERS)
+        backend, reads = backend_of(request), "read" in caller_of(request).scopes
+        users = await backend.sample_users(SAMPLE_USERS) if reads else ()
         return answers.json_response(about.about_answer(self._settings, recserve.__version__, list(users)))
 
     async def live(self, request: Request) -> Response:
@@ -171,10 +203,19 @@ class Routes:
     async def ready(self, request: Request) -> Response:
         """Answer `GET /v1/health/ready`."""
         readiness = await backend_of(request).ready()
+        if "read" not in caller_of(request).scopes:
+            readiness = about.without_places(readiness)
         if not readiness.ready:
             missing = "; ".join(f"{part}: {what}" for part, what in readiness.details.items())
             raise NotReadyError(missing or "the server is starting")
         return answers.json_response(about.ready_answer(readiness))
+
+
+def _of_single(error: ConflictError) -> ConflictError:
+    """The refusal of an event that came alone, not as the first of a list."""
+    place = "events[0]."
+    field = (error.field or "").removeprefix(place) or None
+    return type(error)(error.message.removeprefix(place), field=field)
 
 
 def _named(event: Event, event_id: str) -> Event:

@@ -228,7 +228,7 @@ def _add_events(add: _Adder, routes: Routes) -> None:
         "Record events",
         "One event, or up to 10,000 in `events`: all are stored, or none. They are durable when this answers "
         "and count in the very next recommendation.",
-        openapi.responses(answers.EventsAnswer, "Stored.", body=True),
+        openapi.responses(answers.EventsAnswer, "Stored.", 409, body=True),
         writes.EventBody,
         writes.EventBatchBody,
         One_event={"user_id": "42", "item_id": "260", "event": "rating", "value": 5},
@@ -244,6 +244,23 @@ def _add_events(add: _Adder, routes: Routes) -> None:
                 {"user_id": "7", "item_id": "1196", "event": "like", "event_id": "a2"},
             ]
         },
+    )
+    add(
+        "DELETE",
+        "/v1/events",
+        routes.delete_events,
+        "Take back what a user did with an item",
+        "All events of the user with the item. They do not count in the very next recommendation, and a late "
+        "retry does not bring them back.",
+        openapi.responses(answers.EventsDeletedAnswer, "Taken back.", 422),
+    )
+    add(
+        "DELETE",
+        "/v1/events/{event_id:anyid}",
+        routes.delete_event,
+        "Take an event back",
+        "It does not count in the very next recommendation. Its `event_id` cannot be used again.",
+        openapi.responses(answers.EventsDeletedAnswer, "Taken back.", 422),
     )
 
 
@@ -354,7 +371,8 @@ def _add_users(add: _Adder, routes: UserRoutes) -> None:
         "/v1/users/{user_id:anyid}/history",
         routes.history,
         "A user's history",
-        "The newest events, newest first.",
+        "Newest first, part by part: `cursor` of each answer asks for the next, older part. What happens "
+        "meanwhile repeats and skips nothing.",
         openapi.responses(answers.HistoryAnswer, "The events; none for an unknown user.", 422),
     )
     add(

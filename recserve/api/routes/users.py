@@ -14,7 +14,7 @@ from recserve.api.routes.recommendations import Limit, ListCursor, UserId, backe
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.write_request import MergeBody, UserPatchesBody, UsersBody
 from recserve.api.settings import ApiSettings
-from recserve.auth import actor_of
+from recserve.auth import caller_of
 from recserve.data.entities import User
 from recserve.errors import InvalidRequestError, NotFoundError
 from recserve.store import UserPatch
@@ -70,12 +70,19 @@ class UserRoutes:
             raise NotFoundError(f"user {user_id[:80]!r} has no profile", field="user_id")
         return answers.json_response(answers.user_answer(user))
 
-    async def history(self, request: Request, user_id: UserId, limit: Limit = 50) -> Response:
+    async def history(
+        self, request: Request, user_id: UserId, limit: Limit = 50, cursor: ListCursor = None
+    ) -> Response:
         """Answer `GET /v1/users/{user_id}/history`."""
         if not _ends_in(request, _HISTORY):
             return await self.user(request, user_id + _HISTORY)
-        events = await backend_of(request).history(user_id, limit)
-        return answers.json_response(answers.history_answer(user_id, list(events)))
+        backend = backend_of(request)
+        found = await backend.history(user_id, limit + 1, backend.cursors.before(user_id, cursor))
+        # One more than asked for tells whether there is another page.
+        following = (
+            backend.cursors.of_history(user_id, found[limit - 1].place) if len(found) > limit else None
+        )
+        return answers.json_response(answers.history_answer(user_id, found[:limit], following))
 
     async def merge_user(self, request: Request, user_id: UserId) -> Response:
         """Answer `POST /v1/users/{user_id}/merge`."""
@@ -88,13 +95,14 @@ class UserRoutes:
         source = await read(request, self._settings.max_body_bytes, parse)
         if source == user_id:
             raise InvalidRequestError("from: a user cannot become itself", field="from")
-        return answers.json_response({"moved": await backend_of(request).merge_user(source, user_id)})
+        moved = await backend_of(request).merge_user(source, user_id, caller_of(request).actor)
+        return answers.json_response({"moved": moved})
 
     async def delete_user(self, request: Request, user_id: UserId) -> Response:
         """Answer `DELETE /v1/users/{user_id}`."""
         _refuse(request, user_id, _HISTORY, "GET")
         _refuse(request, user_id, _MERGE, "POST")
-        receipt = await backend_of(request).delete_user(user_id, actor_of(request))
+        receipt = await backend_of(request).delete_user(user_id, caller_of(request).actor)
         return answers.json_response(answers.receipt_answer(receipt))
 
 

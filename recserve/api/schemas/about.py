@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -26,7 +27,9 @@ class ReadyAnswer(Answer):
     bundle: str | None = Field(description="The bundle in service.", examples=["4f1a09c2d7"])
     store: bool = Field(description="The store answers.")
     stages: dict[str, bool] = Field(description="Stage -> it answers.", examples=[{"retrieval": True}])
-    details: dict[str, str] = Field(description="Part -> what is wrong with it.", examples=[{}])
+    details: dict[str, str] = Field(
+        description="Part -> what is wrong with it; more of it with a key that may read.", examples=[{}]
+    )
 
 
 class EventTypeAnswer(Answer):
@@ -43,7 +46,9 @@ class AboutAnswer(Answer):
     scenarios: list[str] = Field(examples=[["home"]])
     default_scenario: str = Field(examples=["home"])
     events: dict[str, EventTypeAnswer] = Field(description="Event types that may be sent.")
-    sample_users: list[str] = Field(description="A few known users to try.", examples=[["1", "42"]])
+    sample_users: list[str] = Field(
+        description="A few known users to try; none without the scope `read`.", examples=[["1", "42"]]
+    )
 
 
 class ComponentAnswer(Answer):
@@ -73,6 +78,11 @@ class PluginsAnswer(Answer):
     """The installed plugins."""
 
     plugins: list[PluginAnswer]
+
+
+def without_places(readiness: Readiness) -> Readiness:
+    """What somebody without a key is told: which parts are down, and nothing of hosts, names or drivers."""
+    return replace(readiness, details=dict.fromkeys(readiness.details, "is not available"))
 
 
 def ready_answer(readiness: Readiness) -> dict[str, Any]:

@@ -16,7 +16,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from recserve.data.entities import Event, Item, User
+from recserve.api.backends.protocol import HistoryEntry
+from recserve.data.entities import Item, User
 from recserve.serving.request import Recommendation
 from recserve.store import DeletionReceipt
 
@@ -150,6 +151,12 @@ class DeletedAnswer(Answer):
     deleted: int = Field(description="Items that were there.", examples=[1])
 
 
+class EventsDeletedAnswer(Answer):
+    """The events count no more, from the next recommendation on."""
+
+    deleted: int = Field(description="Events that were there.", examples=[1])
+
+
 class UserAnswer(Answer):
     """What is known of a person beside events."""
 
@@ -200,6 +207,7 @@ class HistoryEvent(Answer):
     """One event of a user."""
 
     item_id: str = Field(examples=["260"])
+    title: str = Field(description="Of the item; its id where that is not known.", examples=["Star Wars"])
     event: str = Field(examples=["rating"])
     timestamp: int = Field(description="Milliseconds since the epoch, UTC.", examples=[1738324800000])
     value: float | None = Field(examples=[4.5])
@@ -207,10 +215,11 @@ class HistoryEvent(Answer):
 
 
 class HistoryAnswer(Answer):
-    """A user's newest events, newest first; empty for a user who is not known."""
+    """A part of a user's events, newest first; empty for a user who is not known."""
 
     user_id: str = Field(examples=["42"])
     events: list[HistoryEvent]
+    cursor: str | None = _NEXT
 
 
 def json_response(content: Any, status: int = 200) -> Response:
@@ -296,18 +305,20 @@ def receipt_answer(receipt: DeletionReceipt) -> dict[str, Any]:
     }
 
 
-def history_answer(user_id: str, oldest_first: list[Event]) -> dict[str, Any]:
+def history_answer(user_id: str, newest_first: Sequence[HistoryEntry], cursor: str | None) -> dict[str, Any]:
     """See :class:`HistoryAnswer`."""
     return {
         "user_id": user_id,
         "events": [
             {
-                "item_id": event.item_id,
-                "event": event.event,
-                "timestamp": event.timestamp,
-                "value": event.value,
-                "event_id": event.event_id,
+                "item_id": entry.event.item_id,
+                "title": entry.title,
+                "event": entry.event.event,
+                "timestamp": entry.event.timestamp,
+                "value": entry.event.value,
+                "event_id": entry.event.event_id,
             }
-            for event in reversed(oldest_first)
+            for entry in newest_first
         ],
+        "cursor": cursor,
     }

@@ -35,7 +35,8 @@ class EventBody(Body):
     value: Value | None = Field(None, description="Rating, count or amount.", examples=[4.5])
     event_id: Identifier | None = Field(
         None,
-        description="Idempotency key: sending the same id again stores nothing, so retries do no harm.",
+        description="Idempotency key: sending the same event again stores nothing, so retries do no harm. "
+        "An id that stands for an event with other content is refused.",
         examples=["3f9c1a"],
     )
     recommendation_id: Identifier | None = Field(
@@ -61,6 +62,7 @@ class EventBody(Body):
             value=self.value,
             event_id=self.event_id or "",
             recommendation_id=self.recommendation_id,
+            timed=self.timestamp is not None,
         )
 
 

@@ -81,11 +81,13 @@ class Reading:
     Attributes:
         people: What is known of each user.
         trials: Trials of new items.
+        deletions: Deletions of people that had been followed when this was read.
         lost: The store could not be read; the rest is what was known last.
     """
 
     people: Mapping[str, UserState]
     trials: TrialCounts
+    deletions: int
     lost: bool = False
 
     def person(self, user_id: str | None) -> UserState:
@@ -147,19 +149,21 @@ class StoreReader:
                 self._mark_down(error.message)
             except TimeoutError:
                 self._mark_down(f"no answer within {self._deadline:g} s")
+        deletions = self.known.deletions or 0  # first: who is forgotten in between was deleted later
         remembered = {user_id: self.known.get(user_id) for user_id in user_ids}
-        return Reading(remembered, self._trials[1], lost=True)
+        return Reading(remembered, self._trials[1], deletions, lost=True)
 
     def _at_hand(self, user_ids: Sequence[str]) -> Reading | None:
         """What is known, if nothing was committed since it was read: no thread and no query is needed."""
         if self._version is None or self._version != self.store.version() or self.live.due:
             return None
-        people = self.known.current(user_ids)
-        return Reading(people, TrialCounts.none(0)) if len(people) == len(user_ids) else None
+        deletions, people = self.known.deletions or 0, self.known.current(user_ids)
+        return Reading(people, TrialCounts.none(0), deletions) if len(people) == len(user_ids) else None
 
     def _read(self, user_ids: Sequence[str], trials: bool) -> Reading:
         version = self.store.version()  # before the reads: they see all of it, and possibly more
         changes = self.store.changes(self.known.position)
+        deletions = None if changes is None else changes.pulse.deletions
         people: dict[str, UserState] = {}
         view = self.live.view
         if changes is not None:
@@ -171,6 +175,7 @@ class StoreReader:
             known = {user_id: self.known.get(user_id) for user_id in others}
             histories = {user_id: person.history for user_id, person in known.items()}
             found = self.store.people(others, self._limit, histories)
+            deletions = found.pulse.deletions if deletions is None else deletions
             view = self._follow(found.pulse)
             read = {
                 user_id: known[user_id].now(history, found.users.get(user_id))
@@ -182,7 +187,8 @@ class StoreReader:
                 for user_id, person in read.items():
                     self.known.put(user_id, person, None if changes is None else changes.position)
         self._version = version
-        return Reading(people, self._read_trials(view) if trials else TrialCounts.none(0))
+        counts = self._read_trials(view) if trials else TrialCounts.none(0)
+        return Reading(people, counts, deletions or 0)
 
     def _follow(self, pulse: Pulse) -> CatalogueView:
         """Forget whom the store has forgotten, and catch up with the catalogue."""

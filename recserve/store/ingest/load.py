@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -12,12 +13,19 @@ import pyarrow as pa
 from recserve.data.coverage import UnknownItems, unknown_items
 from recserve.data.dataset import Tables
 from recserve.data.entities import Event, Item, User
+from recserve.errors import EventIdConflictError, EventRemovedError, UserDeletedError
 from recserve.store import Store
 from recserve.store.ingest.events import EVENT_SCHEMA, with_event_ids
 from recserve.store.ingest.items import ITEM_SCHEMA
 
 _BATCH = 10_000
 _EVENT_FIELDS = ("user_id", "item_id", "event", "timestamp", "value", "event_id")
+
+_REASONS = {
+    EventIdConflictError.code: "their event_id stands for an event with other content",
+    EventRemovedError.code: "they were taken back or deleted with their user",
+    UserDeletedError.code: "their user was deleted later",
+}
 
 Progress = Callable[[int, int], None]
 
@@ -30,16 +38,20 @@ class ImportSummary:
         items: Distinct items written (new or replaced).
         events: Events read.
         new_events: Events that were not stored before.
+        refused: How many events were left out, by the code of a :class:`recserve.errors.ConflictError`.
     """
 
     items: int
     events: int
     new_events: int
+    refused: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        known = self.events - self.new_events
-        already = f" ({known:,} were there already)" if known else ""
-        return f"{self.items:,} items and {self.new_events:,} events imported{already}"
+        known = self.events - self.new_events - sum(self.refused.values())
+        details = [f"{known:,} were there already"] if known else []
+        details += [f"{count:,} left out: {_REASONS[code]}" for code, count in self.refused.items()]
+        shown = f" ({'; '.join(details)})" if details else ""
+        return f"{self.items:,} items and {self.new_events:,} events imported{shown}"
 
 
 def empty_tables() -> Tables:
@@ -92,10 +104,13 @@ def import_tables(
         items += store.upsert_items([Item(item_id, json.loads(text)) for item_id, text in rows])
         progress(done, total)
     new = 0
+    refused: Counter[str] = Counter()
     for rows, done in _rows(with_event_ids(tables.events), _EVENT_FIELDS):
-        new += store.add_events([Event(*fields) for fields in rows])
+        added = store.import_events([Event(*fields) for fields in rows])
+        new += added.stored
+        refused.update(one.code for one in added.refused)
         progress(len(tables.items) + done, total)
-    return ImportSummary(items, len(tables.events), new)
+    return ImportSummary(items, len(tables.events), new, refused)
 
 
 def import_users(store: Store, users: pa.Table) -> int:

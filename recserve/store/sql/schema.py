@@ -25,7 +25,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of the tables, each of which has a migration."""
 
 metadata = MetaData(
@@ -59,6 +59,13 @@ events = Table(
 )
 Index(None, events.c.user_hash, events.c.timestamp, events.c.seq)
 
+# Ids of events that were taken back or went with a person: a late retry must not bring them back.
+removed_events = Table(
+    "removed_events",
+    metadata,
+    Column("event_key", LargeBinary(16), primary_key=True),
+)
+
 items = Table(
     "items",
     metadata,
@@ -88,6 +95,17 @@ users = Table(
     Column("since", BigInteger, nullable=False),
 )
 
+# Whose events and exposures became whose. Late ones of a session go when the person goes.
+merges = Table(
+    "merges",
+    metadata,
+    Column("source_key", LargeBinary(16), primary_key=True),
+    Column("target_key", LargeBinary(16), primary_key=True, index=True),
+    Column("source_hash", BigInteger, nullable=False),
+    # Deletions there had been; see users.
+    Column("since", BigInteger, nullable=False),
+)
+
 exposures = Table(
     "exposures",
     metadata,
@@ -98,6 +116,8 @@ exposures = Table(
     Column("scenario", Text, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
     Column("items", Text, nullable=False),
+    # Deletions there had been when it was made; see users.
+    Column("since", BigInteger, nullable=False),
 )
 
 trials = Table(
@@ -139,6 +159,8 @@ deletions = Table(
     Column("events", BigInteger, nullable=False),
     Column("exposures", BigInteger, nullable=False),
     Column("profiles", Integer, nullable=False),
+    # Number of the deletion of the person whom this id had been merged into; NULL for the person's own.
+    Column("part_of", BigInteger),
 )
 
 api_keys = Table(

@@ -19,8 +19,18 @@ from recserve.store.sql.database import Database
 from recserve.store.sql.queries.counters import CHANGES, count_change, exclude_people, hold
 from recserve.store.sql.queries.numbering import go_on_from
 from recserve.store.sql.queries.rows import Row
-from recserve.store.sql.queries.statements import insert_all
-from recserve.store.sql.schema import counters, deletions, events, exposures, meta, metadata, users
+from recserve.store.sql.queries.statements import insert_all, insert_new
+from recserve.store.sql.schema import (
+    counters,
+    deletions,
+    events,
+    exposures,
+    merges,
+    meta,
+    metadata,
+    removed_events,
+    users,
+)
 from recserve.store.transfer.archive import (
     ExportManifest,
     Progress,
@@ -29,7 +39,7 @@ from recserve.store.transfer.archive import (
     read_manifest,
 )
 
-_MAY_BE_FILLED = frozenset({"meta", "counters", "deletions", "audit"})
+_MAY_BE_FILLED = frozenset({"meta", "counters", "deletions", "removed_events", "audit"})
 _MERGED = frozenset({"meta", "counters", "deletions"})
 
 
@@ -83,7 +93,7 @@ class _Restore:
         self._refuse_unless_empty()
         here = self._deletions_here()
         exported = self._read(deletions)
-        self._forget = _Forgotten(here, exported)
+        self._forget = _Forgotten(here, exported, self._removed_here())
         self._merge_deletions(here, exported)
         self._merge_counters()
         rows = {"deletions": len(exported)}
@@ -105,6 +115,10 @@ class _Restore:
         query = select(deletions).order_by(deletions.c.number)
         return [dict(row) for row in self._connection.execute(query).mappings()]
 
+    def _removed_here(self) -> frozenset[bytes]:
+        keys = self._connection.execute(select(removed_events.c.event_key)).scalars()
+        return frozenset(bytes(key) for key in keys)
+
     def _read(self, table: Table) -> list[Row]:
         return [row for batch in read_batches(self._folder, table) for row in batch.to_pylist()]
 
@@ -113,7 +127,10 @@ class _Restore:
         known = {row["receipt_id"] for row in exported}
         highest = max((row["number"] for row in exported), default=0)
         later = [row for row in here if row["receipt_id"] not in known]
-        numbered = [{**row, "number": highest + 1 + place} for place, row in enumerate(later)]
+        numbers = {row["number"]: highest + 1 + place for place, row in enumerate(later)}
+        numbered = [
+            {**row, "number": numbers[row["number"]], "part_of": numbers.get(row["part_of"])} for row in later
+        ]
         self._connection.execute(deletions.delete())
         if exported or numbered:
             insert_all(self._connection, deletions, [*exported, *numbered])
@@ -137,7 +154,9 @@ class _Restore:
         for batch in read_batches(self._folder, table):
             rows = batch.to_pylist()
             kept = [row for row in rows if not self._forget.knows(table, row)]
-            if kept:
+            if kept and table is removed_events:
+                insert_new(self._connection, table, kept)
+            elif kept:
                 insert_all(self._connection, table, kept)
             done += len(rows)
             written += len(kept)
@@ -154,9 +173,11 @@ class _Forgotten:
     Args:
         here: Deletions in the store that is restored into; of these people nothing is restored.
         exported: Deletions in the export; of these people only what is newer is restored.
+        removed: Digests of the ids of events that were taken back in the store that is restored into.
     """
 
-    def __init__(self, here: list[Row], exported: list[Row]) -> None:
+    def __init__(self, here: list[Row], exported: list[Row], removed: frozenset[bytes]) -> None:
+        self._removed = removed
         known = {row["receipt_id"] for row in exported}
         self._here = {bytes(row["user_key"]) for row in here if row["receipt_id"] not in known}
         self._exported: dict[bytes, Row] = {}
@@ -166,12 +187,21 @@ class _Forgotten:
 
     def knows(self, table: Table, row: Row) -> bool:
         """Whether a row must not come back."""
+        if table is events and bytes(row["event_key"]) in self._removed:
+            return True
+        return any(self._goes(table, row, key) for key in self._keys(table, row))
+
+    def _keys(self, table: Table, row: Row) -> tuple[bytes, ...]:
+        """Digests of the people whom a row names."""
         if table is users:
-            key = bytes(row["user_key"])
-        elif table in (events, exposures) and row["user_hash"] in self._hashes:
-            key = schema.key_of(row["user_id"])
-        else:
-            return False
+            return (bytes(row["user_key"]),)
+        if table is merges:
+            return bytes(row["source_key"]), bytes(row["target_key"])
+        if table in (events, exposures) and row["user_hash"] in self._hashes:
+            return (schema.key_of(row["user_id"]),)
+        return ()
+
+    def _goes(self, table: Table, row: Row, key: bytes) -> bool:
         if key in self._here:
             return True
         deletion = self._exported.get(key)
@@ -179,6 +209,4 @@ class _Forgotten:
             return False
         if table is events:
             return bool(row["seq"] <= deletion["last_event"])
-        if table is exposures:
-            return bool(row["timestamp"] <= deletion["deleted_at"])
         return bool(row["since"] < deletion["number"])

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -249,3 +250,102 @@ def test_a_call_that_the_proxy_repeats_is_stored_once(served: Any, address: str)
         again = client.post("/v1/events", json=body, headers={"x-recserve-call": "c1"}).json()
         other = client.post("/v1/events", json=body, headers={"x-recserve-call": "c2"}).json()
     assert (first["stored"], again["stored"], other["stored"]) == (4, 0, 3)
+
+
+class TestReusedIds:
+    def test_other_content_is_a_conflict(self, served: Any) -> None:
+        first = event(event_id="e1", event="rating", value=4, timestamp=7)
+        assert served.post("/v1/events", first).json()["stored"] == 1
+        assert served.post("/v1/events", first).json() == {"accepted": 1, "stored": 0, "duplicates": 1}
+        for change in ({"item_id": "1"}, {"user_id": "bo"}, {"value": 5}, {"timestamp": 8}):
+            response = served.post("/v1/events", {**first, **change})
+            assert response.status_code == 409
+            error = response.json()["error"]
+            assert (error["code"], error["field"]) == ("event_id_conflict", "event_id")
+            assert error["message"].startswith("event_id: ")
+        assert [one["value"] for one in served.get("/v1/users/ada/history").json()["events"]] == [4.0]
+
+    def test_a_batch_names_the_event_and_stores_none(self, served: Any) -> None:
+        served.post("/v1/events", event(event_id="e1", timestamp=7))
+        batch = [event(event_id="e0"), event(event_id="e1", timestamp=7), event(event_id="e1", item_id="1")]
+        response = served.post("/v1/events", {"events": batch})
+        assert response.status_code == 409
+        assert response.json()["error"]["field"] == "events[2].event_id"
+        assert served.store.counts().events == 1
+        assert served.post("/v1/events", {"events": batch[:2]}).json() == {
+            "accepted": 2,
+            "stored": 1,
+            "duplicates": 1,
+        }
+        (only,) = served.post("/v1/events", {"events": batch[2:]}).json().values()
+        assert only["field"] == "events[0].event_id"
+
+    def test_a_retry_without_a_time_is_the_same_event(self, served: Any) -> None:
+        for stored in (1, 0, 0):
+            assert served.post("/v1/events", event(event_id="e1")).json()["stored"] == stored
+            time.sleep(0.002)
+
+
+class TestTakingBack:
+    def test_one_event_is_gone_from_the_very_next_answer(self, served: Any) -> None:
+        before = top(served, "ada")
+        served.post("/v1/events", event(event="like", event_id="e1"))
+        assert top(served, "ada") != before
+        response = served.call("DELETE", "/v1/events/e1")
+        assert (response.status_code, response.json()) == (200, {"deleted": 1})
+        assert top(served, "ada") == before
+        assert served.get("/v1/users/ada/history").json()["events"] == []
+        assert served.call("DELETE", "/v1/events/e1").json() == {"deleted": 0}
+        retried = served.post("/v1/events", event(event="like", event_id="e1"))
+        assert retried.status_code == 409
+        assert retried.json()["error"]["code"] == "event_removed"
+        assert top(served, "ada") == before
+
+    def test_all_that_a_user_did_with_an_item(self, served: Any) -> None:
+        before = top(served, "ada")
+        for kind in ("view", "like"):
+            served.post("/v1/events", event(event=kind))
+        served.post("/v1/events", event(user_id="bo"))
+        assert top(served, "ada") != before
+        query = {"user_id": "ada", "item_id": "260"}
+        assert served.call("DELETE", "/v1/events", params=query).json() == {"deleted": 2}
+        assert top(served, "ada") == before
+        assert len(served.get("/v1/users/bo/history").json()["events"]) == 1
+        assert served.call("DELETE", "/v1/events", params=query).json() == {"deleted": 0}
+
+    @pytest.mark.parametrize("missing", ["user_id", "item_id"])
+    def test_both_must_be_named(self, served: Any, missing: str) -> None:
+        served.post("/v1/events", event())
+        query = {"user_id": "ada", "item_id": "260"}
+        del query[missing]
+        response = served.call("DELETE", "/v1/events", params=query)
+        assert (response.status_code, response.json()["error"]["field"]) == (422, missing)
+        assert served.store.counts().events == 1
+
+    @pytest.mark.parametrize("id_", ["a/b c", "100%", "?x", "é 🎬", "history"])
+    def test_awkward_ids(self, served: Any, id_: str) -> None:
+        served.post("/v1/events", event(event_id=id_))
+        assert served.call("DELETE", f"/v1/events/{quote(id_, safe='')}").json() == {"deleted": 1}
+        served.post("/v1/events", event(user_id=id_, item_id=id_))
+        query = {"user_id": id_, "item_id": id_}
+        assert served.call("DELETE", "/v1/events", params=query).json() == {"deleted": 1}
+
+
+def test_late_events_of_a_deleted_user_are_refused(served: Any) -> None:
+    sent = event(event_id="e1", timestamp=int(time.time() * 1000))
+    served.post("/v1/events", sent)
+    at = served.call("DELETE", "/v1/users/ada").json()["deleted_at"]
+    for late, code in (
+        (sent, "event_removed"),
+        (event(event_id="e1"), "event_removed"),
+        (event(timestamp=at - 1000), "user_deleted"),
+        (event(event_id="e2", timestamp=5), "user_deleted"),
+    ):
+        response = served.post("/v1/events", late)
+        assert (response.status_code, response.json()["error"]["code"]) == (409, code)
+    assert served.get("/v1/users/ada/history").json()["events"] == []
+    assert served.post("/v1/events", event(item_id="1")).json()["stored"] == 1
+    shown = served.post("/v1/recommend", {"user_id": "ada"}).json()["recommendation_id"]
+    served.post("/v1/recommend", {"user_id": "ada"})
+    served.store.flush()
+    assert served.store.exposures(shown) is not None, "what comes later is a new beginning"

@@ -30,6 +30,8 @@ ROUTES = {
     ("post", "/v1/similar"),
     ("post", "/v1/rank"),
     ("post", "/v1/events"),
+    ("delete", "/v1/events"),
+    ("delete", "/v1/events/{event_id}"),
     ("get", "/v1/items"),
     ("post", "/v1/items"),
     ("patch", "/v1/items"),

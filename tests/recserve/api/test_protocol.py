@@ -138,7 +138,8 @@ def test_unknown_paths_and_methods(shared: Any) -> None:
         ("PUT", "/v1/items"),
         ("DELETE", "/v1/users"),
         ("GET", "/v1/rank"),
-        ("DELETE", "/v1/events"),
+        ("GET", "/v1/events"),
+        ("GET", "/v1/events/1"),
     ]:
         assert shared.call(method, wrong).status_code == 405, (method, wrong)
 
@@ -177,7 +178,17 @@ def test_awkward_ids_round_trip_through_paths(served: Any, address: str, id_: st
         history = client.get(f"/v1/users/{quote(id_, safe='')}/history")
         assert history.json() == {
             "user_id": id_,
-            "events": [{"item_id": id_, "event": "view", "timestamp": 5, "value": None, "event_id": "e"}],
+            "events": [
+                {
+                    "item_id": id_,
+                    "title": "Awkward",
+                    "event": "view",
+                    "timestamp": 5,
+                    "value": None,
+                    "event_id": "e",
+                }
+            ],
+            "cursor": None,
         }
 
 
@@ -193,13 +204,52 @@ def test_items(served: Any) -> None:
     assert served.get("/v1/items/260").json()["title"] == "Star Wars: Episode IV"
 
 
+def test_a_history_goes_on_where_it_stopped(served: Any) -> None:
+    served.store.add_events([Event("ada", f"i{n}", "view", n // 4, event_id=str(n)) for n in range(10)])
+    listed: list[str] = []
+    cursor: str | None = None
+    while True:
+        query = {"limit": 3, **({"cursor": cursor} if cursor else {})}
+        answer = served.get("/v1/users/ada/history", params=query).json()
+        HistoryAnswer.model_validate(answer)
+        listed.extend(event["item_id"] for event in answer["events"])
+        cursor = answer["cursor"]
+        if cursor is None:
+            break
+        # What happens meanwhile repeats and skips nothing.
+        served.post("/v1/events", {"user_id": "ada", "item_id": "new", "event": "view"})
+        served.call("DELETE", "/v1/events/9")
+    assert listed == [f"i{n}" for n in reversed(range(10))]
+    first = served.get("/v1/users/ada/history?limit=3").json()["cursor"]
+    of_items = served.get("/v1/items?limit=1").json()["cursor"]
+    for path, wrong in (("bo", first), ("ada", of_items), ("ada", "x"), ("ada", first[:-2] + "zz")):
+        response = served.get(f"/v1/users/{path}/history", params={"cursor": wrong})
+        assert (response.status_code, error_of(response)["field"]) == (422, "cursor")
+
+
+def test_a_history_names_its_items(served: Any) -> None:
+    served.store.upsert_items([Item("late", {"name": "Came later"}), Item("gone", {"title": "Gone"})])
+    served.store.delete_items(["gone", "260"])
+    for item in ("1", "late", "gone", "260", "unknown"):
+        served.post("/v1/events", {"user_id": "ada", "item_id": item, "event": "view"})
+    events = served.get("/v1/users/ada/history").json()["events"]
+    assert {event["item_id"]: event["title"] for event in events} == {
+        "1": "Toy Story",
+        "late": "Came later",
+        "gone": "gone",
+        "260": "260",
+        "unknown": "unknown",
+    }
+
+
 def test_history(served: Any) -> None:
     served.store.add_events([Event("ada", f"i{n}", "view", n) for n in range(1, 61)])
     answer = served.get("/v1/users/ada/history")
     HistoryAnswer.model_validate(answer.json())
     assert [one["item_id"] for one in answer.json()["events"]] == [f"i{n}" for n in range(60, 10, -1)]
     assert len(served.get("/v1/users/ada/history?limit=7").json()["events"]) == 7
-    assert served.get("/v1/users/nobody/history").json() == {"user_id": "nobody", "events": []}
+    nothing = {"user_id": "nobody", "events": [], "cursor": None}
+    assert served.get("/v1/users/nobody/history").json() == nothing
     for wrong in ("0", "1001", "x", ""):
         response = served.get(f"/v1/users/ada/history?limit={wrong}")
         assert response.status_code == 422

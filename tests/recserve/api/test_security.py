@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
+import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,37 +15,41 @@ import httpx
 import pytest
 
 from recserve.api import ApiSettings, create_app
+from recserve.api.backends.protocol import Readiness
 from recserve.api.middleware.security import is_public, presented_key, scope_needed
-from recserve.auth import Keyring, create_key
+from recserve.auth import Keyring, create_key, mask_keys
 from recserve.config import parse_config
 from recserve.errors import ConfigError
-from recserve.store import Scope, Store
+from recserve.store import Scope, Store, key_of
+from recserve.user_tokens import make_user_token
 
 ORIGIN = "https://shop.example"
 VIEW = {"user_id": "ada", "item_id": "1", "event": "view"}
 
 # Every route, what it takes, and a call of it that fits. The test below compares it with the document.
 CALLS: dict[tuple[str, str], tuple[Scope | None, Any]] = {
-    ("POST", "/v1/recommend"): ("read", {"user_id": "ada"}),
-    ("GET", "/v1/recommend/{user_id}"): ("read", None),
-    ("POST", "/v1/similar"): ("read", {"item_id": "1"}),
-    ("POST", "/v1/rank"): ("read", {"user_id": "ada", "items": ["1", "2"]}),
+    ("POST", "/v1/recommend"): ("recommend", {"user_id": "ada"}),
+    ("GET", "/v1/recommend/{user_id}"): ("recommend", None),
+    ("POST", "/v1/similar"): ("recommend", {"item_id": "1"}),
+    ("POST", "/v1/rank"): ("recommend", {"user_id": "ada", "items": ["1", "2"]}),
     ("GET", "/v1/items"): ("read", None),
     ("GET", "/v1/items/{item_id}"): ("read", None),
     ("GET", "/v1/users"): ("read", None),
     ("GET", "/v1/users/{user_id}"): ("read", None),
     ("GET", "/v1/users/{user_id}/history"): ("read", None),
     ("GET", "/v1/plugins"): ("read", None),
-    ("GET", "/v1/about"): ("read", None),
+    ("GET", "/v1/about"): ("recommend", None),
     ("GET", "/v1/metrics"): ("read", None),
     ("POST", "/v1/events"): ("write", VIEW),
+    ("DELETE", "/v1/events"): ("write", None),
+    ("DELETE", "/v1/events/{event_id}"): ("write", None),
     ("POST", "/v1/items"): ("write", {"items": [{"item_id": "new", "attributes": {"title": "New"}}]}),
     ("PATCH", "/v1/items"): ("write", {"items": [{"item_id": "1", "hidden": False}]}),
     ("DELETE", "/v1/items"): ("write", {"item_ids": ["new"]}),
     ("DELETE", "/v1/items/{item_id}"): ("write", None),
     ("POST", "/v1/users"): ("write", {"users": [{"user_id": "ada", "attributes": {"city": "London"}}]}),
     ("PATCH", "/v1/users"): ("write", {"users": [{"user_id": "ada", "attributes": {"city": "Paris"}}]}),
-    ("POST", "/v1/users/{user_id}/merge"): ("write", {"from": "session-1"}),
+    ("POST", "/v1/users/{user_id}/merge"): ("admin", {"from": "session-1"}),
     ("DELETE", "/v1/users/{user_id}"): ("admin", None),
     ("GET", "/v1/health/live"): (None, None),
     ("GET", "/v1/health/ready"): (None, None),
@@ -86,8 +94,9 @@ def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 def call(client: httpx.Client, method: str, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
-    path = path.replace("{user_id}", "ada").replace("{item_id}", "2")
-    return client.request(method, path, json=body, headers=headers)
+    path = path.replace("{user_id}", "ada").replace("{item_id}", "2").replace("{event_id}", "1")
+    query = {"user_id": "ada", "item_id": "1"} if (method, path) == ("DELETE", "/v1/events") else None
+    return client.request(method, path, json=body, headers=headers, params=query)
 
 
 def test_every_route_takes_its_scope_and_no_less(
@@ -97,7 +106,7 @@ def test_every_route_takes_its_scope_and_no_less(
     routes = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert routes == set(CALLS)
     store = served_with_keys.store
-    scopes: list[Scope] = ["read", "write", "admin"]
+    scopes: list[Scope] = ["recommend", "read", "write", "admin"]
     headers = {scope: add(store, keyring, scope) for scope in scopes}
     for (method, path), (needed, body) in CALLS.items():
         operation = document["paths"][path][method.lower()]
@@ -111,7 +120,7 @@ def test_every_route_takes_its_scope_and_no_less(
         assert refused.headers["www-authenticate"] == "Bearer"
         for scope in scopes:
             answer = call(client, method, path, body, headers[scope])
-            if scope in (needed, "admin"):
+            if scope in (needed, "admin") or (scope, needed) == ("read", "recommend"):
                 # A call that was done already may find nothing left to do, but it is let in.
                 assert answer.status_code in (200, 404), (method, path, scope, answer.text)
             else:
@@ -327,3 +336,150 @@ def test_without_keys_names_of_other_machines_are_refused(
         assert client.get("/v1/about", headers={"Host": fine}).status_code == 200
     key = add(served_with_keys.store, keyring, "read")
     assert client.get("/v1/about", headers={"Host": host, **key}).status_code == 200
+
+
+def test_about_names_users_only_to_those_who_may_look_them_up(
+    client: httpx.Client, served_with_keys: Any, keyring: Keyring
+) -> None:
+    store = served_with_keys.store
+    scopes: list[Scope] = ["recommend", "read", "admin"]
+    shown = {
+        scope: client.get("/v1/about", headers=add(store, keyring, scope)).json()["sample_users"]
+        for scope in scopes
+    }
+    assert shown == {"recommend": [], "read": ["ada", "grace"], "admin": ["ada", "grace"]}
+
+
+class Down:
+    """A server whose store cannot be reached, and says where that is."""
+
+    WHERE = "the store (postgresql at db.internal:5432/shop) failed: psycopg: no route to host"
+
+    def __init__(self, ready: bool) -> None:
+        self._ready = ready
+
+    async def ready(self) -> Readiness:
+        details = {"store": self.WHERE}
+        if not self._ready:
+            details["bundle"] = "none at s3://secret"
+        return Readiness(self._ready, "b" if self._ready else None, False, {}, details)
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_readiness_tells_places_only_to_those_with_a_key(
+    client: httpx.Client, served_with_keys: Any, keyring: Keyring, ready: bool
+) -> None:
+    reader = add(served_with_keys.store, keyring, "read")
+    served_with_keys.app.state.backend = Down(ready)
+    for headers in ({}, {"X-API-Key": "wrong"}, add(served_with_keys.store, keyring, "recommend")):
+        answer = client.get("/v1/health/ready", headers=headers)
+        assert answer.status_code == (200 if ready else 503)
+        assert "store" in answer.text
+        for word in ("postgresql", "db.internal", "5432", "shop", "psycopg", "s3", "route"):
+            assert word not in answer.text, word
+    assert "db.internal" in client.get("/v1/health/ready", headers=reader).text
+
+
+def test_merging_is_audited_without_anybodys_id(
+    client: httpx.Client, served_with_keys: Any, keyring: Keyring, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = served_with_keys.store
+    admin, writer = add(store, keyring, "admin"), add(store, keyring, "write")
+    client.post("/v1/events", json={**VIEW, "user_id": "session-1"}, headers=writer)
+    with caplog.at_level("INFO", "recserve"):
+        answer = client.post("/v1/users/grace-hopper/merge", json={"from": "session-1"}, headers=admin)
+    assert answer.json() == {"moved": 1}
+    (entry,) = store.audit(9)
+    _, key_id, secret = admin["Authorization"].split("_")
+    assert (entry.actor, entry.action) == (f"key:{key_id}", "user.merge")
+    assert entry.target == key_of("grace-hopper").hex()
+    assert entry.detail == {"from": key_of("session-1").hex(), "moved": 1}
+    assert f"user.merge of {entry.target} by key:{key_id}" in caplog.text
+    lines = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("recserve"))
+    for word in ("grace", "session-1", secret):
+        assert word not in lines
+    # Whatever the path looks like, nobody merges with less.
+    for path in ("/v1/users/ada/merge", "/v1/users/x%2Fmerge", "/v1/users/a/b/merge"):
+        error_of(client.post(path, json={"from": "b"}, headers=writer), 403)
+
+
+class TestUserTokens:
+    def token(self, headers: dict[str, str], user: str = "ada", seconds: float = 60) -> str:
+        key = headers["Authorization"].removeprefix("Bearer ")
+        return make_user_token(key, user, int(time.time() + seconds))
+
+    def test_it_is_good_for_answers_to_one_user(
+        self, client: httpx.Client, served_with_keys: Any, keyring: Keyring
+    ) -> None:
+        scopes: list[Scope] = ["recommend", "read", "admin"]
+        for scope in scopes:
+            token = self.token(add(served_with_keys.store, keyring, scope), "ådå / 1")
+            client.headers["Authorization"] = f"Bearer {token}"
+            for body in ({"user_id": "ådå / 1"}, {"session": ["1"]}, {}):
+                assert client.post("/v1/recommend", json=body).status_code == 200
+            assert client.get("/v1/recommend/%C3%A5d%C3%A5%20%2F%201").status_code == 200
+            assert client.post("/v1/similar", json={"item_id": "1"}).status_code == 200
+            assert client.post("/v1/rank", json={"user_id": "ådå / 1", "items": ["1"]}).status_code == 200
+            for method, path, sent in (
+                ("POST", "/v1/recommend", {"user_id": "ada"}),
+                ("POST", "/v1/rank", {"user_id": "ada", "items": ["1"]}),
+                ("GET", "/v1/recommend/ada", None),
+            ):
+                refused = error_of(client.request(method, path, json=sent), 403)
+                assert (refused["code"], refused["field"]) == ("forbidden", "user_id")
+            for path in ("/v1/users/ada/history", "/v1/items", "/v1/metrics"):
+                error_of(client.get(path), 403)
+            error_of(client.delete("/v1/users/ada"), 403)
+            assert client.get("/v1/about").json()["sample_users"] == []
+
+    def test_what_is_not_good_is_refused(
+        self, client: httpx.Client, served_with_keys: Any, keyring: Keyring
+    ) -> None:
+        store = served_with_keys.store
+        key, other = add(store, keyring, "recommend"), add(store, keyring, "recommend")
+        good = self.token(key)
+        start, signature = good.rsplit("_", 1)
+        _, key_id, claims = start.split("_", 2)
+        forged = (
+            base64.urlsafe_b64encode(b'{"user_id": "grace", "expires": 9999999999}').rstrip(b"=").decode()
+        )
+        wrong = [
+            f"rt_{key_id}_{forged}_{signature}",
+            f"rt_{other['Authorization'].split('_')[1]}_{claims}_{signature}",
+            f"rt_{'a' * 12}_{claims}_{signature}",
+            f"rt_{key_id}_{claims}_{'0' * 64}",
+            good[:-1],
+            self.token(key, seconds=-1),
+        ]
+        for one in wrong:
+            refused = client.post("/v1/recommend", json={}, headers={"Authorization": f"Bearer {one}"})
+            assert error_of(refused, 401)["code"] == "unauthorized"
+        writer = self.token(add(store, keyring, "write"))
+        error_of(client.post("/v1/recommend", json={}, headers={"X-API-Key": writer}), 403)
+        assert client.post("/v1/recommend", json={}, headers={"X-API-Key": good}).status_code == 200
+        store.revoke_key(key_id, 2)
+        keyring.refresh()
+        error_of(client.post("/v1/recommend", json={}, headers={"X-API-Key": good}), 401)
+
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
+    def test_any_language_can_make_it(self, served_with_keys: Any, keyring: Keyring) -> None:
+        headers = add(served_with_keys.store, keyring, "recommend")
+        _, key_id, secret = headers["Authorization"].split("_")
+        script = """
+          claims=$(printf '{"user_id":"42","expires":9999999999}' | openssl base64 -A)
+          claims=$(printf '%s' "$claims" | tr '+/' '-_' | tr -d '=')
+          signing=$(printf '%s' "$2" | openssl dgst -sha256 -r | cut -d' ' -f1)
+          signed="rt_$1_$claims"
+          printf '%s_' "$signed"
+          printf '%s' "$signed" | openssl dgst -sha256 -hmac "$signing" -r | cut -d' ' -f1
+        """
+        command = ["sh", "-c", script, "sh", key_id, secret]
+        made = subprocess.run(command, capture_output=True, text=True, check=True)
+        caller = keyring.admit(made.stdout.strip(), "recommend")
+        assert (caller.actor, caller.user_id) == (f"key:{key_id}", "42")
+        assert set(caller.scopes) == {"recommend"}
+
+    def test_logs_never_show_it(self, served_with_keys: Any, keyring: Keyring) -> None:
+        token = self.token(add(served_with_keys.store, keyring, "recommend"))
+        masked = mask_keys(f"GET /v1/x?key={token} HTTP/1.1")
+        assert masked == f"GET /v1/x?key=rt_{token.split('_')[1]}_*** HTTP/1.1"

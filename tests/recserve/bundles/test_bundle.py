@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import fs
 
 from recserve import BundleError, Catalogue, Item
 from recserve.bundles.bundle import Bundle, BundleRepository, BundleWriter, DataEntry, open_newest
+from recserve.bundles.remote import fetch
 from recserve.data.strings import Texts
 from recserve.data.vocabulary import COMPACT_FROM
 
@@ -179,3 +184,96 @@ def test_remote_location_is_fetched_and_verified(tmp_path: Path) -> None:
     assert replica.open(bundle.id).manifest == bundle.manifest
     with pytest.raises(BundleError, match="cannot be opened"):
         BundleRepository(tmp_path, "nosuch://x/y")
+
+
+class Lossy(LocalFileSystem):
+    """A real file system of which some reads arrive cut off, altered or not at all."""
+
+    cachable = False
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__()
+        self.faults = faults
+        self.reads = 0
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        file = super()._open(path, mode, **options)
+        if "r" not in mode or not path.endswith(".npy"):
+            return file
+        self.reads += 1
+        match self.faults.pop(0) if self.faults else "":
+            case "cut off":
+                return io.BytesIO(file.read()[:-1])
+            case "altered":
+                return io.BytesIO(file.read()[:-1] + b"!")
+            case "broken":
+                raise OSError("connection\nreset")
+        return file
+
+    def of(self, folder: Path) -> fs.FileSystem:
+        return fs.SubTreeFileSystem(str(folder), fs.PyFileSystem(fs.FSSpecHandler(self)))
+
+
+def published(tmp_path: Path) -> tuple[Bundle, str]:
+    """A bundle, and the location that it was published to."""
+    location = (tmp_path / "shared").as_uri()
+    trainer = BundleRepository(tmp_path / "trainer", location)
+    bundle = build(trainer)
+    trainer.publish(bundle)
+    return bundle, location
+
+
+@pytest.mark.parametrize("fault", ["cut off", "altered", "broken"])
+def test_what_is_damaged_on_its_way_is_fetched_again(
+    tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle, _ = published(tmp_path)
+    (tmp_path / "here").mkdir()
+    lossy = Lossy([fault])
+    fetch(lossy.of(tmp_path / "shared"), bundle.id, tmp_path / "here", Bundle.open)
+    assert Bundle.open(tmp_path / "here" / bundle.id).manifest == bundle.manifest
+    assert [path.name for path in (tmp_path / "here").iterdir()] == [bundle.id]
+    assert bundle.id in caplog.text
+
+
+def test_a_damaged_copy_never_has_the_name_of_a_bundle(tmp_path: Path) -> None:
+    bundle, _ = published(tmp_path)
+    (tmp_path / "here").mkdir()
+    lossy = Lossy(["altered"] * 100)
+    seen: list[str] = []
+
+    def verify(copy: Path) -> Bundle:
+        seen.extend(path.name for path in (tmp_path / "here").iterdir() if not path.name.startswith("."))
+        return Bundle.open(copy)
+
+    with pytest.raises(BundleError, match=r"in 3 attempts: .*\.npy was altered") as refused:
+        fetch(lossy.of(tmp_path / "shared"), bundle.id, tmp_path / "here", verify)
+    assert "\n" not in refused.value.message
+    assert seen == []
+    assert list((tmp_path / "here").iterdir()) == []
+    assert lossy.reads < 10
+
+
+def test_a_damaged_local_copy_is_fetched_again(tmp_path: Path) -> None:
+    bundle, location = published(tmp_path)
+    replica = BundleRepository(tmp_path / "replica", location)
+    copy = replica.open(bundle.id).directory / "item_vectors.npy"
+    copy.write_bytes(copy.read_bytes()[:-1])
+    assert replica.open(bundle.id).manifest == bundle.manifest
+    assert [path.name for path in replica.local.iterdir()] == [bundle.id]
+    # What was never published stays what it is: damaged.
+    other = build(replica, seed=1)
+    (other.directory / "item_vectors.npy").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"item_vectors\.npy has 0 bytes"):
+        replica.open(other.id)
+
+
+def test_what_is_damaged_in_object_storage_is_told(tmp_path: Path) -> None:
+    bundle, location = published(tmp_path)
+    (tmp_path / "shared" / bundle.id / "item_vectors.npy").write_bytes(b"")
+    replica = BundleRepository(tmp_path / "replica", location)
+    with pytest.raises(BundleError, match="publish it again"):
+        replica.open(bundle.id)
+    assert list(replica.local.iterdir()) == []
+    with pytest.raises(BundleError, match=rf"no bundle 'other' \(known: {bundle.id}\)"):
+        replica.open("other")

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from recserve.bundles.bundle import Bundle, BundleRepository, DataEntry
+from recserve.bundles.embedding_cache import VectorCache, text_keys
 from recserve.bundles.verify_deletion import BundleCheck, verify_deletion
 from recserve.data.catalogue import Catalogue
 from recserve.errors import NotFoundError
@@ -67,7 +68,7 @@ def make_bundle(
 
 def check(store: Store, repository: BundleRepository, person: str = PERSON) -> tuple[BundleCheck, ...]:
     verification = verify_deletion(store, repository, store.delete_user(person).receipt_id)
-    assert verification.traces == {"events": 0, "exposures": 0, "users": 0}
+    assert verification.traces == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
     assert verification.clean == all(one.clean for one in verification.bundles)
     return verification.bundles
 
@@ -167,3 +168,26 @@ def test_a_damaged_bundle_is_not_called_clean(store: Store, repository: BundleRe
 def test_an_unknown_receipt(store: Store, repository: BundleRepository) -> None:
     with pytest.raises(NotFoundError, match="recserve deletions list"):
         verify_deletion(store, repository, "nope")
+
+
+def test_a_merged_id_is_looked_for_as_well(store: Store, repository: BundleRepository) -> None:
+    make_bundle(repository, {"x.json": ["session 1"], "config": "session 2"})
+    store.merge_user("session 2", "session 1")
+    store.merge_user("session 1", PERSON)
+    verification = verify_deletion(store, repository, store.delete_user(PERSON).receipt_id)
+    assert verification.merged == 2
+    assert verification.bundles[0].texts == ("components/ranker.x/x.json", "manifest.json")
+    assert not verification.clean
+
+
+def test_a_cached_vector_of_the_id_is_found(
+    store: Store, repository: BundleRepository, tmp_path: Path
+) -> None:
+    cache = VectorCache(tmp_path / "cache" / "vectors", "an encoder", 2)
+    cache.add(text_keys(["something else"]), np.ones((1, 2), np.float32))
+    receipt = store.delete_user(PERSON).receipt_id
+    assert verify_deletion(store, repository, receipt, caches=tmp_path / "cache").clean
+    cache.add(text_keys(["x", PERSON, "y"]), np.ones((3, 2), np.float32))
+    found = verify_deletion(store, repository, receipt, caches=tmp_path / "cache")
+    assert len(found.caches) == 1
+    assert not found.clean

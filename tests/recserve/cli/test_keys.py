@@ -41,7 +41,7 @@ def test_a_key_from_its_creation_to_its_end(tmp_path: Path) -> None:
     with open_store(None, tmp_path) as store:
         keyring = Keyring(store)
         keyring.refresh()
-        assert keyring.admit(key, "write") == f"key:{key_id}"
+        assert keyring.admit(key, "write").actor == f"key:{key_id}"
         stored = store.keys()
         assert [one.rate_limit for one in stored] == [None, 2.5]
 

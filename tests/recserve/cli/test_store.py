@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from recserve import Event
 from recserve.cli import app
-from recserve.errors import DataError, RecserveError
+from recserve.errors import DataError, InvalidRequestError, RecserveError
 from recserve.store import open_store
 from tests.conftest import run
 
@@ -50,7 +50,7 @@ def old_home(tmp_path: Path) -> Path:
 
 def test_upgrading_an_old_home(old_home: Path) -> None:
     status = run("store", "status", "--home", old_home)
-    assert "schema version 1, recserve needs 2" in status
+    assert "schema version 1, recserve needs 3" in status
     assert "recserve store upgrade" in status
     refused = subprocess.run(
         [sys.executable, "-m", "recserve", "bundles", "--home", old_home],
@@ -62,8 +62,8 @@ def test_upgrading_an_old_home(old_home: Path) -> None:
     assert refused.returncode == 2
     (line,) = refused.stderr.strip().splitlines()
     assert "recserve store upgrade" in line
-    assert "upgraded from schema version 1 to 2" in run("store", "upgrade", "--home", old_home)
-    assert "has schema version 2 already" in run("store", "upgrade", "--home", old_home)
+    assert "upgraded from schema version 1 to 3" in run("store", "upgrade", "--home", old_home)
+    assert "has schema version 3 already" in run("store", "upgrade", "--home", old_home)
     assert "0 items, 0 events" in run("store", "status", "--home", old_home)
 
 
@@ -160,3 +160,39 @@ def test_an_unknown_receipt_is_one_line(home: Path) -> None:
     found = invoke("deletions", "verify", "nope", "--home", home)
     assert isinstance(found.exception, RecserveError)
     assert "recserve deletions list" in found.exception.message
+
+
+def test_events_are_taken_back(home: Path) -> None:
+    assert "taken back: 1 events" in run("events", "delete", "a1", "--home", home)
+    assert "taken back: 0 events" in run("events", "delete", "a1", "--home", home)
+    assert "taken back: 3 events" in run("events", "delete", "--user", "b", "--item", "i", "--home", home)
+    with open_store(None, home) as store:
+        assert [event.event_id for event in store.histories(["a"], 9)["a"]] == ["a0", "a2"]
+        assert store.counts().users == 1
+    for wrong in (["a0", "--user", "a"], ["--user", "a"], ["--item", "i"], []):
+        with pytest.raises(InvalidRequestError, match="--user and --item"):
+            run("events", "delete", *wrong, "--home", home)
+
+
+def test_an_import_says_what_it_left_out(home: Path, tmp_path: Path) -> None:
+    lines = ["user_id,item_id,event,timestamp,event_id", "a,i,view,1,a1", "a,j,view,2,a9", "b,i,view,1,b1"]
+    (tmp_path / "events.csv").write_text("\n".join([*lines, "b,other,view,1,b2", "c,i,view,1,c1"]) + "\n")
+    run("users", "delete", "a", "--home", home)
+    told = " ".join(run("import", "--events", tmp_path / "events.csv", "--home", home).split())
+    assert "1 events imported" in told
+    for reason in ("deleted with their user", "their user was deleted later", "other content"):
+        assert "1 left out: " in told
+        assert reason in told
+    with open_store(None, home) as store:
+        assert store.histories(["a"], 9)["a"] == []
+
+
+def test_merged_ids_are_verified_with_their_person(home: Path) -> None:
+    with open_store(None, home) as store:
+        store.merge_user("b", "a")
+        receipt = store.delete_user("a").receipt_id
+    assert run("deletions", "list", "--home", home).count(receipt) == 1
+    told = run("deletions", "verify", receipt, "--home", home)
+    assert "1 ids that had been merged" in told
+    assert "merges" in told
+    assert "clean: nothing is left" in told

@@ -115,13 +115,15 @@ _actions: dict[str, st.SearchStrategy[Any]] = {
     "vectors": st.tuples(_thing, st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=3)),
     "patch_items": st.tuples(st.lists(st.builds(ItemPatch, _thing, _attributes), max_size=2)),
     "delete_items": st.tuples(st.lists(_thing, max_size=2)),
-    "add_events": st.tuples(
+    "import_events": st.tuples(
         st.lists(
             st.builds(Event, _person, _thing, _text, _moment, st.none() | _float, _text, st.none() | _text),
             max_size=4,
         )
     ),
     "upsert_users": st.tuples(st.lists(st.builds(User, _person, _attributes), max_size=2)),
+    "remove_event": st.tuples(_text),
+    "remove_events": st.tuples(_person, _thing),
     "merge_user": st.tuples(_person, _person),
     "delete_user": st.tuples(_person),
     "add_exposures": st.tuples(
@@ -134,6 +136,7 @@ _actions: dict[str, st.SearchStrategy[Any]] = {
                 _text,
                 _moment,
                 st.lists(st.builds(ExposedItem, _thing, _float), max_size=2).map(tuple),
+                st.integers(0, 3),
             ),
             max_size=3,
         )
@@ -283,15 +286,41 @@ def test_people_deleted_in_the_new_store_do_not_come_back(
     assert len(other.store.histories(["b"], 9)["b"]) == 3
     deletion = other.store.deletion(receipt.receipt_id)
     assert deletion is not None
-    assert other.store.traces(deletion) == {"events": 0, "exposures": 0, "users": 0}
+    assert other.store.traces(deletion) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
     assert other.store.pulse().deletions == 1
+
+
+def test_merged_ids_deleted_in_the_new_store_do_not_come_back(
+    here: Database, store: Store, other: Side, tmp_path: Path
+) -> None:
+    other.store.delete_user("somebody")  # for the numbers
+    other.store.merge_user("a", "b")
+    receipt = other.store.delete_user("b")
+    store.delete_user("nobody")
+    export_everything(here, tmp_path / "export")
+    assert restore(other.database, tmp_path / "export").forgotten == 10
+    assert other.store.histories(["a", "b"], 9) == {"a": [], "b": []}
+    nobody, _, own, merged = other.store.deletions()
+    assert nobody.number == 1
+    assert (own.receipt, merged.part_of) == (receipt, own.number)
+    assert other.store.traces(own) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
+
+
+def test_events_taken_back_in_the_new_store_do_not_come_back(
+    here: Database, other: Side, tmp_path: Path
+) -> None:
+    export_everything(here, tmp_path / "export")
+    other.store.add_events([Event("x", "i", "view", 1, event_id="a1")])
+    other.store.remove_event("a1")
+    assert restore(other.database, tmp_path / "export").forgotten == 1
+    assert [event.event_id for event in other.store.histories(["a"], 9)["a"]] == ["a0", "a2"]
 
 
 def test_deletions_of_both_stores_are_kept_and_numbered(
     here: Database, store: Store, other: Side, tmp_path: Path
 ) -> None:
     exported = [store.delete_user("x"), store.delete_user("a")]
-    store.add_events([Event("a", "i", "view", 9, event_id="new beginning")])
+    store.add_events([Event("a", "i", "view", 9, event_id="new beginning", timed=False)])
     export_everything(here, tmp_path / "export")
     own = other.store.delete_user("b")
     restore(other.database, tmp_path / "export")
@@ -300,7 +329,7 @@ def test_deletions_of_both_stores_are_kept_and_numbered(
     assert other.store.pulse().deletions == 3
     assert [event.event_id for event in other.store.histories(["a"], 9)["a"]] == ["new beginning"]
     for deletion in other.store.deletions():
-        assert other.store.traces(deletion) == {"events": 0, "exposures": 0, "users": 0}
+        assert other.store.traces(deletion) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
     assert other.store.delete_user("c").receipt_id == other.store.deletions(after=3)[0].receipt.receipt_id
 
 
@@ -316,7 +345,12 @@ def test_rows_of_people_deleted_in_the_export_are_left_out(
         here.write(lambda c, change=change: c.execute(change))  # type: ignore[misc]
     export_everything(here, tmp_path / "export")
     assert restore(other.database, tmp_path / "export").forgotten == 2
-    assert other.store.traces(other.store.deletions()[0]) == {"events": 0, "exposures": 0, "users": 0}
+    assert other.store.traces(other.store.deletions()[0]) == {
+        "events": 0,
+        "exposures": 0,
+        "users": 0,
+        "merges": 0,
+    }
 
 
 def test_an_export_shows_one_moment(store: Store, database: Database, tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from sqlalchemy import Connection, text
 from recserve import Event
 from recserve.store import Store
 from recserve.store.sql.database import Database
-from recserve.store.sql.queries.rows import event_rows
-from recserve.store.sql.tables.events import insert_events
+from recserve.store.sql.queries.adding import insert_events, new_event_rows
 
 
 def follow(store: Store, seq: int, limit: int) -> tuple[list[str], int]:
@@ -31,7 +30,7 @@ def follow(store: Store, seq: int, limit: int) -> tuple[list[str], int]:
 def test_new_events_in_order(store: Store) -> None:
     assert follow(store, 0, 10) == ([], 0)
     store.add_events([Event("u", "i", "rating", 9 - n, n / 2, str(n), "r") for n in range(7)])
-    store.add_events([Event("u", "i", "view", 1, event_id="3")])  # is there already
+    store.add_events([Event("u", "i", "rating", 6, 1.5, "3", "r")])  # is there already
     seen, seq = follow(store, 0, 3)
     assert seen == [str(n) for n in range(7)]
     assert follow(store, seq, 3) == ([], seq)
@@ -77,7 +76,7 @@ def test_an_event_that_commits_late_is_waited_for(store: Store, database: Databa
     inside, gate = threading.Event(), threading.Event()
 
     def slow(connection: Connection) -> None:
-        insert_events(connection, event_rows([Event("u", "i", "view", 1, event_id="slow")]))
+        insert_events(connection, new_event_rows([Event("u", "i", "view", 1, event_id="slow")]))
         inside.set()
         gate.wait(30)
 

@@ -30,11 +30,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_new_and_revoked_keys_arrive_by_themselves(keyring: Keyring, open_again: Callable[[], Store]) -> None:
     def good(key: str) -> bool:
         try:
-            return keyring.admit(key, "read") == f"key:{key.split('_')[1]}"
+            return keyring.admit(key, "read").actor == f"key:{key.split('_')[1]}"
         except UnauthorizedError:
             return False
 
-    assert keyring.admit(None, "admin") == "anonymous"
+    assert keyring.admit(None, "admin").actor == "anonymous"
     elsewhere = open_again()
     first, stored = create_key("first", ["read"], 1, 50.0)
     second, kept = create_key("second", ["admin"], 2)

@@ -7,24 +7,26 @@ import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, text
 
 from recserve import Event, InvalidRequestError
-from recserve.data.entities import User
+from recserve.data.entities import User, now_ms
+from recserve.errors import EventIdConflictError
 from recserve.store import Deletion, ExposedItem, Exposure, Store, UserPatch, key_of, open_store, parse_url
 from recserve.store.sql.database import Database
 from recserve.store.sql.queries.counters import share_people
 from recserve.store.sql.queries.rows import event_rows, exposure_row
-from recserve.store.sql.schema import events, exposures
+from recserve.store.sql.schema import events, exposures, merges
 
 SHOWN = (ExposedItem("i", 0.5, ("mf",)),)
 
 
-def exposure(name: str, user: str | None, timestamp: int = 5) -> Exposure:
-    return Exposure(name, user, "bundle", "home", timestamp, SHOWN)
+def exposure(name: str, user: str | None, timestamp: int = 5, since: int = 0) -> Exposure:
+    return Exposure(name, user, "bundle", "home", timestamp, SHOWN, since)
 
 
 def history(store: Store, user: str) -> list[str]:
@@ -107,7 +109,10 @@ def test_a_session_becomes_part_of_a_person(store: Store) -> None:
         assert store.merge_user("me", "me") == 0
     assert history(store, "me") == ["old", "x", "y", "new"]
     # A retry of the event is still known, whoever it belongs to now.
-    assert store.add_events([Event("session", "x", "view", 5, event_id="2")]) == 0
+    retried = Event("session", "x", "view", 5, event_id="2", recommendation_id="r")
+    assert store.add_events([retried]) == 0
+    with pytest.raises(EventIdConflictError):
+        store.add_events([replace(retried, user_id="other")])
 
 
 def test_who_follows_the_events_learns_of_a_merge(store: Store) -> None:
@@ -146,7 +151,7 @@ def test_deleting_a_person_leaves_the_others(store: Store) -> None:
     assert store.deletions() == [Deletion(1, key_of("a"), receipt)]
     assert store.deletion(receipt.receipt_id) == Deletion(1, key_of("a"), receipt)
     assert store.deletion("unknown") is None
-    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0}
+    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
     again = store.delete_user("a")
     assert (again.events, again.exposures, again.profiles) == (0, 0, 0)
     assert [one.receipt for one in store.deletions()] == [receipt, again]
@@ -156,25 +161,31 @@ def test_deleting_a_person_leaves_the_others(store: Store) -> None:
 def test_what_a_person_does_afterwards_is_a_new_beginning(store: Store) -> None:
     fill(store, "a")
     receipt = store.delete_user("a")
-    store.add_events([Event("a", "later", "view", 0)])  # whatever its clock says
+    store.add_events([Event("a", "later", "view", 0, timed=False)])  # whatever the server's clock says
+    store.add_events([Event("a", "later still", "view", receipt.deleted_at + 1)])
     store.upsert_users([User("a", {"new": True})])
-    store.add_exposures([exposure("later", "a", receipt.deleted_at + 1)])
+    store.add_exposures([exposure("later", "a", since=1)])
     store.flush()
-    assert history(store, "a") == ["later"]
+    assert history(store, "a") == ["later", "later still"]
     assert store.exposures("later") is not None
-    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0}
+    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
     # A session of before the deletion that logs in afterwards does not count as a trace either.
     store.merge_user("session", "a")
-    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0}
+    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
 
 
 def test_an_old_session_merged_after_a_deletion_is_no_trace(store: Store) -> None:
     fill(store, "a", "session")
     store.delete_user("a")
-    store.merge_user("session", "a")
-    assert history(store, "a") == ["i0", "i1", "i2"]
-    assert store.exposures("of session 0") is None  # it was shown before the deletion
-    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0}
+    store.add_events([Event("session", "later", "view", 1)])
+    store.add_exposures([exposure("later", "session", since=1)])
+    store.flush()
+    # What the session did and was shown before the deletion would bring back what was forgotten.
+    assert store.merge_user("session", "a") == 1
+    assert history(store, "a") == ["later"]
+    assert store.exposures("of session 0") is None
+    assert store.exposures("later") == exposure("later", "a", since=1)
+    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
 
 
 def test_traces_are_found_where_there_are_any(store: Store, database: Database) -> None:
@@ -185,7 +196,9 @@ def test_traces_are_found_where_there_are_any(store: Store, database: Database) 
     database.write(lambda c: c.execute(insert(exposures), exposure_row(exposure("r", "a", 1))))
     values = {"key": key_of("a"), "since": 0}
     database.write(lambda c: c.execute(text("INSERT INTO users VALUES (:key, 'a', '{}', 1, :since)"), values))
-    assert store.traces(last_deletion(store)) == {"events": 1, "exposures": 1, "users": 1}
+    merged = {"source_key": key_of("s"), "source_hash": 1, "target_key": key_of("a"), "since": 0}
+    database.write(lambda c: c.execute(insert(merges), merged))
+    assert store.traces(last_deletion(store)) == {"events": 1, "exposures": 1, "users": 1, "merges": 1}
 
 
 def test_people_whose_hashes_collide_are_not_forgotten_together(
@@ -197,32 +210,40 @@ def test_people_whose_hashes_collide_are_not_forgotten_together(
     store.delete_user("a")
     assert (history(store, "a"), history(store, "b")) == ([], ["i0", "i1", "i2"])
     assert store.exposures("of b 0") is not None
-    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0}
+    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
     assert store.merge_user("b", "c") == 3
     assert history(store, "c") == ["i0", "i1", "i2"]
 
 
 def test_late_exposures_of_a_deleted_person_are_dropped(open_again: Callable[[], Store]) -> None:
     store, other = open_again(), open_again()
+    store.delete_user("x")
     at = store.delete_user("a").deleted_at
+    hour = 3_600_000
+    # Whatever the clocks of their hosts say.
     other.add_exposures(
         [
-            exposure("late", "a", at - 10),
-            exposure("just then", "a", at),
-            exposure("after", "a", at + 1),
-            exposure("others", "b", at - 10),
-            exposure("nobody's", None, at - 10),
+            exposure("before", "a", at - hour, since=1),
+            exposure("before, by a clock that runs ahead", "a", at + hour, since=1),
+            exposure("after, by a clock that is slow", "a", at - hour, since=2),
+            exposure("others", "b", at - hour),
+            exposure("nobody's", None, at - hour),
         ]
     )
     other.flush()
-    names = ("late", "just then", "after", "others", "nobody's")
-    assert [name for name in names if store.exposures(name)] == ["after", "others", "nobody's"]
+    names = (
+        "before",
+        "before, by a clock that runs ahead",
+        "after, by a clock that is slow",
+        "others",
+        "nobody's",
+    )
+    assert [name for name in names if store.exposures(name)] == [*names[2:]]
     assert store.traces(last_deletion(store))["exposures"] == 0
 
 
 def test_exposures_that_wait_in_this_process_are_dropped(store: Store) -> None:
-    at = store.delete_user("before").deleted_at  # for the clock
-    store.add_exposures([exposure("waiting", "a", at)])
+    store.add_exposures([exposure("waiting", "a", now_ms() + 3_600_000)])
     store.delete_user("a")
     store.flush()
     assert store.exposures("waiting") is None

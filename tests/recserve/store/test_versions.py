@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Connection, insert, inspect, text
 
 from recserve import Event, Item
-from recserve.errors import StoreError
-from recserve.store import BundleRecord, Exposure, ItemState, Pulse, open_store, parse_url
+from recserve.errors import StoreError, UserDeletedError
+from recserve.store import BundleRecord, Exposure, ItemState, Pulse, hash_of, key_of, open_store, parse_url
+from recserve.store.sql import migrations
 from recserve.store.sql.database import Database
 from recserve.store.sql.queries.rows import event_rows, exposure_row, item_row
 from recserve.store.sql.schema import SCHEMA_VERSION, activations, bundles, events, exposures, metadata
@@ -42,7 +43,9 @@ def make_v1(url: str, folder: Path) -> Database:
             columns = ("item_key", "item_id", "attributes")
             row = {name: item_row(item)[name] for name in columns}
             connection.execute(text("INSERT INTO items VALUES (:item_key, :item_id, :attributes, 5)"), row)
-        connection.execute(insert(exposures).values(exposure_row(SHOWN)))
+        shown = exposure_row(SHOWN)
+        del shown["since"]
+        connection.execute(insert(exposures).values(shown))
         connection.execute(insert(bundles).values(bundle_id="one", created=3, summary="{}"))
         connection.execute(insert(activations).values(bundle_id="one", activated=4))
 
@@ -80,6 +83,53 @@ def test_an_old_store_is_upgraded_with_its_data(store_url: str, tmp_path: Path) 
         store.add_events([Event("v", "i", "view", 1)])
         assert store.events_after(4, 9)[1] == 6
         assert store.delete_user("u").events == 4
+
+
+def test_deletions_and_exposures_of_the_second_version_keep_their_order(
+    store_url: str, tmp_path: Path
+) -> None:
+    database = make_v1(store_url, tmp_path)
+
+    def fill(connection: Connection) -> None:
+        revise(connection, "0002")
+        for number, name, at in ((1, "gone", 100), (2, "v", 200)):
+            statement = "INSERT INTO deletions VALUES (:number, :receipt, :key, :hash, :at, 2, 1, 1, 1)"
+            ids = {"receipt": str(number), "key": key_of(name), "hash": hash_of(name)}
+            connection.execute(text(statement), {"number": number, "at": at, **ids})
+        connection.execute(text("UPDATE counters SET value = 2 WHERE name = 'deletions'"))
+        for name, at in (("early", 150), ("late", 250)):
+            statement = "INSERT INTO exposures VALUES (:name, :hash, 'v', 'one', 'home', :at, '[]')"
+            connection.execute(text(statement), {"name": name, "hash": hash_of("v"), "at": at})
+
+    database.write(fill)
+    assert upgrade(database) == (2, SCHEMA_VERSION)
+    assert differences(database) == []
+    database.close()
+    with open_store(store_url, tmp_path) as store:
+        found = {name: store.exposures(name) for name in ("r", "early", "late")}
+        assert {name: one and one.since for name, one in found.items()} == {"r": 0, "early": 1, "late": 2}
+        assert [(one.number, one.part_of) for one in store.deletions()] == [(1, None), (2, None)]
+        # What outlived a deletion by its clock alone is a trace, as before.
+        assert store.traces(store.deletions()[1]) == {"events": 0, "exposures": 1, "users": 0, "merges": 0}
+        assert store.histories(["u"], 99)["u"] == EVENTS[:4]
+        store.add_exposures([Exposure("next", "v", "one", "home", 1, (), since=2)])
+        store.flush()
+        assert store.exposures("next") is not None
+        assert store.delete_user("v").exposures == 3
+        with pytest.raises(UserDeletedError):
+            store.add_events([Event("gone", "i", "view", 100)])
+
+
+def revise(connection: Connection, revision: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.stamp(config, "0001")
+    command.upgrade(config, revision)
 
 
 def test_an_upgraded_store_and_a_new_one_have_the_same_tables(

@@ -33,7 +33,8 @@ from recserve.store.sql.schema import counters, events, items, users
 
 _FETCH_ROWS = 20_000
 
-_HISTORY = ("user_id", "item_id", "event", "timestamp", "value", "event_id", "recommendation_id")
+HISTORY = ("user_id", "item_id", "event", "timestamp", "value", "event_id", "recommendation_id")
+"""Columns that make an :class:`recserve.Event`, in the order of its fields."""
 
 _EVENT_SCHEMA = pa.schema(
     {
@@ -137,13 +138,13 @@ def newer_query(postgres: bool) -> Select[Any]:
         arrays = [bindparam(name, type_=ARRAY(BigInteger)) for name in ("hashes", "after")]
         asked = func.unnest(*arrays).table_valued("hash", "number").render_derived()
         recent = (
-            select(*events.c["seq", *_HISTORY])
+            select(*events.c["seq", *HISTORY])
             .where(events.c.user_hash == asked.c.hash, events.c.seq > asked.c.number)
             .order_by(events.c.timestamp.desc(), events.c.seq.desc())
             .limit(bindparam("limit"))
             .lateral("recent")
         )
-        found = select(*recent.c["seq", *_HISTORY]).select_from(asked.join(recent, true()))
+        found = select(*recent.c["seq", *HISTORY]).select_from(asked.join(recent, true()))
         return found.order_by(recent.c.timestamp, recent.c.seq)
     # SQLite has no LATERAL, but finds rows by a list of row numbers as quickly.
     pairs = func.json_each(bindparam("pairs")).table_valued(column("value", Text))
@@ -158,7 +159,7 @@ def newer_query(postgres: bool) -> Select[Any]:
         .limit(bindparam("limit"))
         .correlate(pairs)
     )
-    found = select(*events.c["seq", *_HISTORY]).select_from(pairs.join(events, events.c.seq.in_(newest)))
+    found = select(*events.c["seq", *HISTORY]).select_from(pairs.join(events, events.c.seq.in_(newest)))
     return found.order_by(events.c.timestamp, events.c.seq)
 
 

@@ -211,6 +211,7 @@ def exposure_row(exposure: Exposure) -> Row:
         "scenario": exposure.scenario,
         "timestamp": _moment(exposure.timestamp, "timestamp"),
         "items": _quick_json(shown, "items of an exposure"),
+        "since": exposure.since,
     }
 
 
@@ -226,6 +227,7 @@ def exposure_of(row: Stored) -> Exposure:
             ExposedItem(item_id, score, tuple(sources))
             for item_id, score, sources in json.loads(row["items"])
         ),
+        since=row["since"],
     )
 
 

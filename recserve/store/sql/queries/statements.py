@@ -6,16 +6,29 @@ parameter, which would take longer than the database does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import TypeVar
 
 from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from recserve.store.sql.queries.rows import Row
 
+T = TypeVar("T")
+
 # Rows are dicts, so SQLite's placeholders must have names too.
 _SQLITE = sqlite.dialect(paramstyle="named")
+
+
+CHUNK = 5_000
+"""Values of one IN list: well below every engine's limit of parameters."""
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """``values`` in pieces that fit into one IN list."""
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Row]) -> int:
@@ -24,26 +37,27 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row]) -> int
     Returns:
         The number of rows inserted.
     """
-    sql = _insert_new_sql(table, _dialect(connection))
+    sql = _insert_new_sql(table, dialect_of(connection))
     return connection.exec_driver_sql(sql, list(rows)).rowcount
 
 
 def insert_all(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows with all their columns, the sequence number included."""
-    connection.exec_driver_sql(_insert_all_sql(table, _dialect(connection)), list(rows))
+    connection.exec_driver_sql(_insert_all_sql(table, dialect_of(connection)), list(rows))
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows; those whose primary key is there already replace all other columns."""
-    connection.exec_driver_sql(_upsert_sql(table, _dialect(connection)), list(rows))
+    connection.exec_driver_sql(_upsert_sql(table, dialect_of(connection)), list(rows))
 
 
 def add_up(connection: Connection, table: Table, rows: Sequence[Row], sums: tuple[str, ...]) -> None:
     """Insert rows; of those whose primary key is there already, ``sums`` are added to what is there."""
-    connection.exec_driver_sql(_add_up_sql(table, _dialect(connection), sums), list(rows))
+    connection.exec_driver_sql(_add_up_sql(table, dialect_of(connection), sums), list(rows))
 
 
-def _dialect(connection: Connection) -> Dialect:
+def dialect_of(connection: Connection) -> Dialect:
+    """What statements for a connection are compiled by."""
     return connection.dialect if connection.dialect.name == "postgresql" else _SQLITE
 
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
 
-T = TypeVar("T")
-
 log = logging.getLogger("recserve.store")
-
-CHUNK = 5_000
-"""Ids of one IN list: well below every engine's limit of parameters."""
 
 
 class Part:
@@ -28,12 +22,6 @@ class Part:
     def __init__(self, database: Database, writer: Writer) -> None:
         self._database = database
         self._writer = writer
-
-
-def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """``values`` in pieces that fit into one IN list."""
-    for start in range(0, len(values), CHUNK):
-        yield values[start : start + CHUNK]
 
 
 def by_key(rows: dict[Any, dict[str, Any]], key: str) -> list[dict[str, Any]]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from recserve.data.entities import Event
+from recserve.errors import ConflictError
+from recserve.store.records import AddedEvents
 from recserve.store.sql import schema
 from recserve.store.sql.database import Database
-from recserve.store.sql.queries.counters import exclude_people, share_people
+from recserve.store.sql.queries.adding import insert_events, new_event_rows
+from recserve.store.sql.queries.counters import count_change, exclude_people, share_people
+from recserve.store.sql.queries.forgetting import own, remove_events
 from recserve.store.sql.queries.history import read_events
-from recserve.store.sql.queries.rows import Row, event_rows
-from recserve.store.sql.queries.statements import insert_new
+from recserve.store.sql.queries.rows import Row, check_id
 from recserve.store.sql.schema import events
 from recserve.store.sql.tables.base import Part
 
@@ -26,10 +29,36 @@ class EventPart(Part):
 
     def add_events(self, events: Sequence[Event]) -> int:
         """See :meth:`EventStore.add_events`."""
-        if not events:
-            return 0
-        rows = event_rows(events)
-        return self._writer.insert(insert_events, rows)
+        rows = new_event_rows(events)
+        return self._writer.insert(_insert_all, rows) if rows else 0
+
+    def import_events(self, events: Sequence[Event]) -> AddedEvents:
+        """See :meth:`EventStore.import_events`."""
+        rows = new_event_rows(events)
+        if not rows:
+            return AddedEvents(0)
+        return self._writer.run(lambda connection: insert_events(connection, rows), len(rows))
+
+    def remove_event(self, event_id: str) -> int:
+        """See :meth:`EventStore.remove_event`."""
+        check_id(event_id, "event_id")
+        return self._remove(events.c.event_key == schema.key_of(event_id))
+
+    def remove_events(self, user_id: str, item_id: str) -> int:
+        """See :meth:`EventStore.remove_events`."""
+        check_id(user_id, "user_id")
+        check_id(item_id, "item_id")
+        return self._remove(own(events, user_id) & (events.c.item_id == item_id))
+
+    def _remove(self, which: ColumnElement[bool]) -> int:
+        def work(connection: Connection) -> int:
+            share_people(connection)
+            removed = remove_events(connection, which)
+            if removed:
+                count_change(connection)
+            return removed
+
+        return self._writer.run(work)
 
     def recent_users(self, limit: int) -> list[str]:
         """See :meth:`EventStore.recent_users`."""
@@ -42,6 +71,18 @@ class EventPart(Part):
         until = settled_event(self._database, seq)
         found = self._database.read(lambda connection: read_events(connection, seq, until, limit))
         return found, found["seq"][-1].as_py() if len(found) else seq
+
+
+def _insert_all(connection: Connection, rows: Sequence[Row]) -> int:
+    """Insert events, or none of them where one is refused; returns how many were new.
+
+    Raises:
+        ConflictError: The first refusal.
+    """
+    added = insert_events(connection, rows)
+    if added.refused:
+        raise _first(added.refused)
+    return added.stored
 
 
 def settled_event(database: Database, after: int = 0) -> int:
@@ -60,7 +101,7 @@ def settled_event(database: Database, after: int = 0) -> int:
     return highest
 
 
-def insert_events(connection: Connection, rows: Sequence[Row]) -> int:
-    """Insert rows of events; returns how many were not there."""
-    share_people(connection)
-    return insert_new(connection, schema.events, rows)
+def _first(refused: Sequence[ConflictError]) -> ConflictError:
+    """The first refusal, which says how many there are."""
+    first, more = refused[0], len(refused) - 1
+    return type(first)(f"{first.message} (and {more} more)" if more else first.message, field=first.field)

@@ -15,11 +15,11 @@ from recserve.store.sql import schema
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
 from recserve.store.sql.queries.counters import share_people
+from recserve.store.sql.queries.forgetting import last_deletions
 from recserve.store.sql.queries.rows import Row, check_id, exposure_of, exposure_row
-from recserve.store.sql.queries.statements import add_up, insert_new
+from recserve.store.sql.queries.statements import add_up, chunks, insert_new
 from recserve.store.sql.schema import exposures, trials
-from recserve.store.sql.tables.base import Part, chunks, log
-from recserve.store.sql.tables.users import deleted_at
+from recserve.store.sql.tables.base import Part, log
 
 _MAX_WAITING = 20_000
 """Rows of one kind that may wait for the database."""
@@ -140,21 +140,16 @@ class _Queue:
 def _insert_exposures(connection: Connection, rows: list[Row]) -> None:
     share_people(connection)
     keys = {row["user_id"]: schema.key_of(row["user_id"]) for row in rows if row["user_id"] is not None}
-    forgotten = deleted_at(connection, sorted(set(keys.values())))
-    if forgotten:
-        rows = [
-            row
-            for row in rows
-            if row["user_id"] is None or row["timestamp"] > forgotten.get(keys[row["user_id"]], _NEVER)
-        ]
-    if rows:
-        insert_new(connection, schema.exposures, rows)
+    deleted = last_deletions(connection, sorted(set(keys.values())))
+    numbers = {user_id: deleted[key]["number"] for user_id, key in keys.items() if key in deleted}
+    kept = [row for row in rows if row["since"] >= numbers.get(row["user_id"], 0)]
+    if len(kept) < len(rows):
+        log.info("%d exposures of people who were deleted meanwhile were dropped", len(rows) - len(kept))
+    if kept:
+        insert_new(connection, schema.exposures, kept)
 
 
 def _count_trials(connection: Connection, rows: list[Row]) -> None:
     # A fixed order: two processes that write the same rows cannot block each other for good.
     ordered = sorted(rows, key=lambda row: bytes(row["item_key"]))
     add_up(connection, schema.trials, ordered, ("shown", "clicked"))
-
-
-_NEVER = -(2**63) - 1

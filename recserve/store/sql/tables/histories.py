@@ -6,16 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, literal, select, tuple_
 
 from recserve.data.entities import Event, User
-from recserve.store.records import Changes, History, People, Position
+from recserve.store.records import Changes, History, Moment, People, Position
 from recserve.store.sql import schema
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
 from recserve.store.sql.queries.counters import CHANGES, pulse_of
-from recserve.store.sql.queries.history import changes_query, newer_query, overview_query
+from recserve.store.sql.queries.forgetting import own
+from recserve.store.sql.queries.history import HISTORY, changes_query, newer_query, overview_query
 from recserve.store.sql.queries.rows import check_id
+from recserve.store.sql.schema import events
 from recserve.store.sql.tables.base import Part
 
 _MOST_EVENTS = 1000
@@ -67,6 +69,18 @@ class PeoplePart(Part):
             return {user_id: [] for user_id in hashes}
         found = self._database.read(lambda connection: self._since(connection, hashes, {}, limit))
         return {user_id: list(history.events) for user_id, history in found.items()}
+
+    def history(self, user_id: str, limit: int, before: Moment | None = None) -> list[tuple[Moment, Event]]:
+        """See :meth:`EventStore.history`."""
+        check_id(user_id, "user_id")
+        place = (events.c.timestamp, events.c.seq)
+        query = select(events.c.seq, *events.c[HISTORY]).where(own(events, user_id))
+        if before is not None:
+            query = query.where(tuple_(*place) < tuple_(*map(literal, before)))
+        query = query.order_by(*(column.desc() for column in place)).limit(limit)
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        found = [(number, Event(*fields)) for number, *fields in rows]
+        return [(Moment(event.timestamp, number), event) for number, event in found]
 
     def people(
         self, user_ids: Sequence[str], limit: int, known: Mapping[str, History] | None = None

@@ -23,9 +23,9 @@ from recserve.store.sql.queries.rows import (
     item_state_of,
     vector_bytes,
 )
-from recserve.store.sql.queries.statements import upsert
+from recserve.store.sql.queries.statements import chunks, upsert
 from recserve.store.sql.schema import items
-from recserve.store.sql.tables.base import Part, by_key, chunks
+from recserve.store.sql.tables.base import Part, by_key
 
 _SAID = ("attributes", "hidden", "expires", "deleted")
 """Columns that say something about an item; the others are the store's own."""

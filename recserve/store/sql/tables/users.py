@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 
 from recserve.data.entities import User, now_ms
 from recserve.store.records import Deletion, DeletionReceipt, UserPatch
@@ -14,14 +14,22 @@ from recserve.store.sql import schema
 from recserve.store.sql.queries.counters import (
     count_change,
     exclude_people,
-    raise_counter,
     read_pulse,
     share_people,
 )
-from recserve.store.sql.queries.rows import Row, Stored, check_id, dump_json, user_of, user_row
-from recserve.store.sql.queries.statements import insert_new, upsert
-from recserve.store.sql.schema import deletions, events, exposures, users
-from recserve.store.sql.tables.base import Part, by_key, chunks
+from recserve.store.sql.queries.forgetting import (
+    count_traces,
+    deletion_of,
+    find_deletion,
+    forget,
+    last_deletions,
+    own,
+    remove_events,
+)
+from recserve.store.sql.queries.rows import Row, check_id, dump_json, user_of, user_row
+from recserve.store.sql.queries.statements import chunks, insert_new, upsert
+from recserve.store.sql.schema import deletions, events, exposures, merges, users
+from recserve.store.sql.tables.base import Part, by_key, log
 
 
 class UserPart(Part):
@@ -101,7 +109,9 @@ class UserPart(Part):
         def work(connection: Connection) -> int:
             share_people(connection)
             count_change(connection)
+            _note_merge(connection, source, target)
             _merge_profile(connection, source, target)
+            _drop_forgotten(connection, source, target)
             _merge_exposures(connection, source, target)
             return _merge_events(connection, source, target)
 
@@ -114,66 +124,31 @@ class UserPart(Part):
         check_id(user_id, "user_id")
         receipt_id = secrets.token_hex(16)
 
-        def work(connection: Connection) -> Deletion:
+        def work(connection: Connection) -> tuple[Deletion, list[str]]:
             # After this nobody is in the middle of adding something about the person.
             exclude_people(connection)
-            known = _deletion(connection, receipt_id)  # the work may run again after its commit
-            return _forget(connection, user_id, receipt_id) if known is None else known
+            known = find_deletion(connection, receipt_id)  # the work may run again after its commit
+            return forget(connection, user_id, receipt_id) if known is None else (known, [user_id])
 
-        receipt = self._writer.run(work).receipt
-        self._database.scrub(("events", "exposures", "users"), _bytes_of_rows(user_id))
-        return receipt
+        deletion, ids = self._writer.run(work)
+        tables = ("events", "exposures", "users")
+        self._database.scrub(tables, [pattern for one in ids for pattern in _bytes_of_rows(one)])
+        return deletion.receipt
 
     def deletions(self, after: int = 0) -> list[Deletion]:
         """See :meth:`UserStore.deletions`."""
         query = select(deletions).where(deletions.c.number > after).order_by(deletions.c.number)
         rows = self._database.read(lambda connection: connection.execute(query).mappings().all())
-        return [_deletion_of(row) for row in rows]
+        return [deletion_of(row) for row in rows]
 
     def deletion(self, receipt_id: str) -> Deletion | None:
         """See :meth:`UserStore.deletion`."""
         check_id(receipt_id, "receipt_id")
-        return self._database.read(lambda connection: _deletion(connection, receipt_id))
+        return self._database.read(lambda connection: find_deletion(connection, receipt_id))
 
     def traces(self, deletion: Deletion) -> dict[str, int]:
         """See :meth:`UserStore.traces`."""
-
-        def count(connection: Connection) -> dict[str, int]:
-            of_it = select(deletions).where(deletions.c.number == deletion.number)
-            row = connection.execute(of_it).mappings().one()
-            old_events = select(events.c.user_id).where(
-                events.c.user_hash == row["user_hash"], events.c.seq <= row["last_event"]
-            )
-            old_exposures = select(exposures.c.user_id).where(
-                exposures.c.user_hash == row["user_hash"], exposures.c.timestamp <= row["deleted_at"]
-            )
-            old_profiles = select(users.c.user_id).where(
-                users.c.user_key == row["user_key"], users.c.since < row["number"]
-            )
-            queries = {"events": old_events, "exposures": old_exposures, "users": old_profiles}
-            # Hashes may collide, digests do not.
-            return {
-                name: sum(
-                    schema.key_of(user_id) == row["user_key"]
-                    for user_id in connection.execute(query).scalars()
-                )
-                for name, query in queries.items()
-            }
-
-        return self._database.read(count)
-
-
-def deleted_at(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
-    """When these people were last deleted, by digest; those who never were are left out."""
-    found: dict[bytes, int] = {}
-    for some in chunks(keys):
-        query = (
-            select(deletions.c.user_key, func.max(deletions.c.deleted_at))
-            .where(deletions.c.user_key.in_(some))
-            .group_by(deletions.c.user_key)
-        )
-        found.update((bytes(key), moment) for key, moment in connection.execute(query))
-    return found
+        return self._database.read(lambda connection: count_traces(connection, deletion.number))
 
 
 def _plain() -> Select[Any]:
@@ -204,9 +179,15 @@ def _with_attributes(row: Row, attributes: Mapping[str, Any]) -> Row:
     return {**row, "attributes": dump_json(attributes, "attributes of a user"), "updated": now_ms()}
 
 
-def _own(table: Any, user_id: str) -> Any:
-    """The condition for rows of one user."""
-    return (table.c.user_hash == schema.hash_of(user_id)) & (table.c.user_id == user_id)
+def _note_merge(connection: Connection, source: str, target: str) -> None:
+    """What still arrives under the session's id goes when the person goes."""
+    row = {
+        "source_key": schema.key_of(source),
+        "target_key": schema.key_of(target),
+        "source_hash": schema.hash_of(source),
+        "since": read_pulse(connection).deletions,
+    }
+    upsert(connection, merges, [row])
 
 
 def _merge_profile(connection: Connection, source: str, target: str) -> None:
@@ -225,51 +206,38 @@ def _merge_profile(connection: Connection, source: str, target: str) -> None:
         connection.execute(delete(users).where(users.c.user_key == source_key))
 
 
-def _merge_exposures(connection: Connection, source: str, target: str) -> None:
-    # What was shown before the target was last deleted must not come back under its name.
+def _drop_forgotten(connection: Connection, source: str, target: str) -> None:
+    """Delete what was stored before the target was last deleted: it must not come back under its name."""
     key = schema.key_of(target)
-    forgotten = deleted_at(connection, [key]).get(key)
-    if forgotten is not None:
-        old = _own(exposures, source) & (exposures.c.timestamp <= forgotten)
-        connection.execute(delete(exposures).where(old))
-    moved = update(exposures).where(_own(exposures, source))
+    deletion = last_deletions(connection, [key]).get(key)
+    if deletion is None:
+        return
+    shown = own(exposures, source) & (exposures.c.since < deletion["number"])
+    done = own(events, source) & (events.c.seq <= deletion["last_event"])
+    exposed = connection.execute(delete(exposures).where(shown)).rowcount
+    if happened := remove_events(connection, done):
+        log.info("merging deleted %d events of before a deletion", happened)
+    if exposed:
+        log.info("merging deleted %d exposures of before a deletion", exposed)
+
+
+def _merge_exposures(connection: Connection, source: str, target: str) -> None:
+    moved = update(exposures).where(own(exposures, source))
     connection.execute(moved.values(user_hash=schema.hash_of(target), user_id=target))
 
 
 def _merge_events(connection: Connection, source: str, target: str) -> int:
     # They are stored anew, under new numbers: who follows the events learns of the change, and they
     # count as newer than an earlier deletion of the target.
-    mine = select(events).where(_own(events, source)).order_by(events.c.seq)
+    mine = select(events).where(own(events, source)).order_by(events.c.seq)
     rows = [dict(row) for row in connection.execute(mine).mappings()]
     if rows:
-        connection.execute(delete(events).where(_own(events, source)))
+        connection.execute(delete(events).where(own(events, source)))
         for row in rows:
             del row["seq"]
             row.update(user_id=target, user_hash=schema.hash_of(target))
         insert_new(connection, events, rows)
     return len(rows)
-
-
-def _forget(connection: Connection, user_id: str, receipt_id: str) -> Deletion:
-    last_event = connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one()
-    removed = {
-        table.name: connection.execute(delete(table).where(_own(table, user_id))).rowcount
-        for table in (events, exposures)
-    }
-    profile = delete(users).where(users.c.user_key == schema.key_of(user_id))
-    row = {
-        "number": raise_counter(connection, "deletions"),
-        "receipt_id": receipt_id,
-        "user_key": schema.key_of(user_id),
-        "user_hash": schema.hash_of(user_id),
-        "deleted_at": now_ms(),
-        "last_event": last_event,
-        "events": removed["events"],
-        "exposures": removed["exposures"],
-        "profiles": connection.execute(profile).rowcount,
-    }
-    connection.execute(insert(deletions), row)
-    return _deletion_of(row)
 
 
 def _bytes_of_rows(user_id: str) -> list[bytes]:
@@ -278,20 +246,3 @@ def _bytes_of_rows(user_id: str) -> list[bytes]:
     # Four bytes of the hash: a small number may be stored in fewer than eight.
     low = schema.hash_of(user_id).to_bytes(8, "big", signed=True)[4:]
     return [low + text, schema.key_of(user_id) + text]
-
-
-def _deletion(connection: Connection, receipt_id: str) -> Deletion | None:
-    query = select(deletions).where(deletions.c.receipt_id == receipt_id)
-    row = connection.execute(query).mappings().first()
-    return None if row is None else _deletion_of(row)
-
-
-def _deletion_of(row: Stored) -> Deletion:
-    receipt = DeletionReceipt(
-        receipt_id=row["receipt_id"],
-        deleted_at=row["deleted_at"],
-        events=row["events"],
-        exposures=row["exposures"],
-        profiles=row["profiles"],
-    )
-    return Deletion(row["number"], bytes(row["user_key"]), receipt)

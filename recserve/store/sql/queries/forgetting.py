@@ -1,0 +1,157 @@
+"""Deleting a person, and telling what is older than the deletion.
+
+Nothing here goes by the clocks of hosts: a deletion has a number, rows know how many deletions there had
+been when they were begun (``since``), and events are numbered in the order in which they were stored.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select, text, union
+
+from recserve.data.entities import now_ms
+from recserve.store.records import Deletion, DeletionReceipt
+from recserve.store.sql import schema
+from recserve.store.sql.queries.counters import raise_counter
+from recserve.store.sql.queries.rows import Row, Stored
+from recserve.store.sql.queries.statements import chunks, insert_new
+from recserve.store.sql.schema import deletions, events, exposures, merges, removed_events, users
+
+_STORE_CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+
+
+def own(table: Table, user_id: str) -> ColumnElement[bool]:
+    """The condition for rows of one user."""
+    return (table.c.user_hash == schema.hash_of(user_id)) & (table.c.user_id == user_id)
+
+
+def forget(connection: Connection, user_id: str, receipt_id: str) -> tuple[Deletion, list[str]]:
+    """Delete a person, and whatever is left under ids that were merged into the person.
+
+    Returns:
+        The deletion, and all ids of which there were rows.
+    """
+    keys = {schema.key_of(user_id): schema.hash_of(user_id)}
+    keys.update(merged_into(connection, next(iter(keys))))
+    ids = {key: _ids(connection, key, hashed) for key, hashed in keys.items()}
+    named = sorted({user_id}.union(*ids.values()))
+    shown = (connection.execute(delete(exposures).where(own(exposures, one))).rowcount for one in named)
+    row = {
+        "last_event": connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one(),
+        "deleted_at": _store_now(connection),
+        "events": sum(remove_events(connection, own(events, one)) for one in named),
+        "exposures": sum(shown),
+        "profiles": connection.execute(delete(users).where(users.c.user_key.in_(keys))).rowcount,
+    }
+    connection.execute(
+        delete(merges).where(or_(merges.c.source_key.in_(keys), merges.c.target_key.in_(keys)))
+    )
+    nothing = {"events": 0, "exposures": 0, "profiles": 0}
+    made: list[Row] = []
+    for key, hashed in keys.items():
+        made.append(
+            {
+                **row,
+                **(nothing if made else {}),
+                "number": raise_counter(connection, "deletions"),
+                "receipt_id": secrets.token_hex(16) if made else receipt_id,
+                "user_key": key,
+                "user_hash": hashed,
+                "part_of": made[0]["number"] if made else None,
+            }
+        )
+    connection.execute(insert(deletions), made)
+    return deletion_of(made[0]), named
+
+
+def remove_events(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Delete events and keep their ids from being used again; returns how many there were."""
+    gone = connection.execute(delete(events).where(which).returning(events.c.event_key)).scalars().all()
+    if gone:
+        insert_new(connection, removed_events, [{"event_key": key} for key in gone])
+    return len(gone)
+
+
+def last_deletions(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, Row]:
+    """The last deletion of each of these ids, by digest; those never deleted are left out."""
+    found: dict[bytes, Row] = {}
+    for some in chunks(keys):
+        query = select(deletions).where(deletions.c.user_key.in_(some)).order_by(deletions.c.number)
+        for row in connection.execute(query).mappings():
+            found[bytes(row["user_key"])] = dict(row)
+    return found
+
+
+def find_deletion(connection: Connection, receipt_id: str) -> Deletion | None:
+    """The deletion of a receipt."""
+    query = select(deletions).where(deletions.c.receipt_id == receipt_id)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else deletion_of(row)
+
+
+def count_traces(connection: Connection, number: int) -> dict[str, int]:
+    """Rows of each table that still name the person of a deletion, or a merged id, and are older."""
+    found = {"events": 0, "exposures": 0, "users": 0, "merges": 0}
+    parts = select(deletions).where(or_(deletions.c.number == number, deletions.c.part_of == number))
+    for row in connection.execute(parts).mappings().all():
+        hashed, key = row["user_hash"], row["user_key"]
+        queries = {
+            "events": select(events.c.user_id).where(
+                events.c.user_hash == hashed, events.c.seq <= row["last_event"]
+            ),
+            "exposures": select(exposures.c.user_id).where(
+                exposures.c.user_hash == hashed, exposures.c.since < row["number"]
+            ),
+            "users": select(users.c.user_id).where(users.c.user_key == key, users.c.since < row["number"]),
+        }
+        for name, query in queries.items():
+            # Hashes may collide, digests do not.
+            ids = connection.execute(query).scalars()
+            found[name] += sum(schema.key_of(user_id) == key for user_id in ids)
+        old = or_(merges.c.source_key == key, merges.c.target_key == key) & (merges.c.since < row["number"])
+        found["merges"] += connection.execute(select(func.count()).where(old)).scalar_one()
+    return found
+
+
+def merged_into(connection: Connection, key: bytes) -> dict[bytes, int]:
+    """Digests and hashes of all ids that were merged into a person, or into such an id."""
+    found: dict[bytes, int] = {}
+    targets: Iterable[bytes] = [key]
+    while targets:
+        query = select(merges.c.source_key, merges.c.source_hash).where(merges.c.target_key.in_(targets))
+        sources = {bytes(source): hashed for source, hashed in connection.execute(query)}
+        targets = [source for source in sources if source not in found and source != key]
+        found.update((source, sources[source]) for source in targets)
+    return found
+
+
+def deletion_of(row: Stored) -> Deletion:
+    """The deletion of a row."""
+    receipt = DeletionReceipt(
+        receipt_id=row["receipt_id"],
+        deleted_at=row["deleted_at"],
+        events=row["events"],
+        exposures=row["exposures"],
+        profiles=row["profiles"],
+    )
+    return Deletion(row["number"], bytes(row["user_key"]), receipt, row["part_of"])
+
+
+def _ids(connection: Connection, key: bytes, hashed: int) -> set[str]:
+    """The id of a digest, as far as there are rows of it."""
+    query: Any = union(
+        select(events.c.user_id).where(events.c.user_hash == hashed),
+        select(exposures.c.user_id).where(exposures.c.user_hash == hashed),
+        select(users.c.user_id).where(users.c.user_key == key),
+    )
+    return {one for one in connection.execute(query).scalars() if schema.key_of(one) == key}
+
+
+def _store_now(connection: Connection) -> int:
+    """The present by the one clock that all hosts of a store share, milliseconds since the epoch."""
+    if connection.dialect.name == "postgresql":
+        return int(connection.execute(_STORE_CLOCK).scalar_one())
+    return now_ms()
