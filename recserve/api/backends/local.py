@@ -60,7 +60,7 @@ class LocalBackend(StoredBackend):
         problem = await self.store_problem()
         details = {} if problem is None else {"store": problem}
         return Readiness(
-            ready=True, bundle=self._served().edge.bundle, store=not details, stages={}, details=details
+            ready=True, bundle=self._served().context.bundle, store=not details, stages={}, details=details
         )
 
     async def live(self) -> bool:

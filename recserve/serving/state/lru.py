@@ -1,4 +1,4 @@
-"""A map that forgets what has not been used for longest."""
+"""LRU map bounded by the weight of what it holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 class Lru(Generic[K, V]):
-    """A map bounded by the weight of what it holds. Safe to use from several threads.
+    """Least-recently-used map with a budget. Safe to use from several threads.
 
     Args:
         budget: Weight held at most; what is heavier on its own is not held at all.

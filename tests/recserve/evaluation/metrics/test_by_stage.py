@@ -147,11 +147,12 @@ def pipeline(split, *, ranker=None, budget: int = 12) -> FittedPipeline:
         {
             "retrievers": [{"use": "front", "candidates": 10}, {"use": "back", "candidates": 10}],
             "budget": budget,
+            "ranker": None if ranker is None else {"use": "ranked"},
         }
     )
     parts = {"front": Scored(split.training.item_counts), "back": Scored(np.arange(N_ITEMS))}
     scenario = Scenario(config=config, retrievers=parts, filters={}, ranker=ranker)
-    return FittedPipeline(scenario, Scored(split.training.item_counts))
+    return FittedPipeline(scenario, Scored(split.training.item_counts), split.training.catalogue)
 
 
 def test_stages_of_a_pipeline_by_the_obvious_count():
@@ -203,7 +204,7 @@ def test_what_the_fallback_fills_up_is_not_retrieval():
     config = PipelineConfig.model_validate({"retrievers": [{"use": "narrow"}]})
     narrow = Scored(-np.arange(N_ITEMS), only=2)
     scenario = Scenario(config=config, retrievers={"narrow": narrow}, filters={})
-    built = FittedPipeline(scenario, Scored(split.training.item_counts))
+    built = FittedPipeline(scenario, Scored(split.training.item_counts), split.training.catalogue)
     report = evaluate(built, split, [20], name="pipeline", detailed=True)
     merged = next(one for one in report.stages if one.metric == "recall@300")
     assert 0 < merged.interval.mean < report.metrics["recall@20"].mean
