@@ -282,6 +282,7 @@ class RequestBatcher:
         """Have plugins read the request's own wishes, then compute its answer in a batch."""
         outcome = await step.pipeline.prepare(pending)
         if outcome.pending is None:
+            self._tell(step.pipeline, [pending.request], [outcome.result], pending.snapshot.trace.now)
             return _Step(step.pipeline, outcome)
         lane = (pending.scenario, bool(pending.request.filter))
         batcher = self._computing.get(lane)

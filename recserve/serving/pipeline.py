@@ -8,22 +8,16 @@ to the catalogue while it serves.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
-from recserve.data.arrays import BoolArray
 from recserve.data.batches import Queries
 from recserve.data.catalogue import Catalogue
 from recserve.errors import InvalidRequestError, NotFoundError, RecserveError
 from recserve.serving.batch import (
     Outcome,
     PendingRequest,
-    Prepared,
     Result,
     Snapshot,
     StageGroup,
@@ -34,12 +28,12 @@ from recserve.serving.guard.calls import GuardedCalls, PluginCall, PluginCalls
 from recserve.serving.guard.failures import log_failure
 from recserve.serving.guard.results import check_sentences
 from recserve.serving.item_encoding import ItemEncoder
+from recserve.serving.preparation import Preparer
 from recserve.serving.queries import BuiltQueries, build_queries
 from recserve.serving.request import Recommendation, Request
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stage_client import StageClient
 from recserve.serving.stages.explanations import Page
-from recserve.serving.stages.masks import FilterCall
 from recserve.serving.stages.run import Exploration, Seen, StageBatch, run_stages
 from recserve.serving.stages.trace import Trace
 from recserve.serving.state.history_reader import Reading, ServingStore, StoreReader
@@ -78,6 +72,7 @@ class Pipeline:
         self.rng = rng or np.random.default_rng()
         self._calls = calls or GuardedCalls()
         self._states = ServingStates(build, reader.live, self._calls)
+        self._preparer = Preparer(self._calls)
         self.items = ItemEncoder(self._states, reader.live, reader.store, client, self._calls)
         self.trials = TrialRecorder(reader.store, reader.live, self.context.event_types)
         reader.users.tell(self.cache)
@@ -192,38 +187,7 @@ class Pipeline:
 
     async def prepare(self, pending: PendingRequest) -> Outcome:
         """Have plugins read a request's filters and rules, by itself: a slow one holds up nobody else."""
-        return await self._prepare(pending, await self._states.current())
-
-    async def _prepare(self, pending: PendingRequest, current: ServingState) -> Outcome:
-        if pending.prepared is not None and pending.prepared.context is current.context:
-            return Outcome(pending=pending)
-        request, scenario, masks = pending.request, pending.scenario, current.masks
-        try:
-            rerankers = current.context.scenarios[scenario].rerankers
-            if request.rules:
-                rules = current.context.rules[scenario]
-                rerankers = await self._calls.run(PluginCall.RULES, scenario, rules.rerankers, request.rules)
-            filters = masks.calls(scenario, request.filter)
-            mask = masks.joint(filters, [await self._mask(call, current) for call in filters])
-        except RecserveError as error:
-            return Outcome(error)
-        return Outcome(pending=replace(pending, prepared=Prepared(current.context, mask, rerankers)))
-
-    async def _mask(self, call: FilterCall, current: ServingState) -> BoolArray | RecserveError | None:
-        """The mask of a filter, or why there is none."""
-        cached = current.masks.cached(call)
-        if cached is not None:
-            return cached[0]
-
-        def compute() -> BoolArray | None:
-            if call.argument is not None:
-                _validate(current.context.filter_arguments[call.scenario][call.name], call)
-            return current.masks.compute(call)
-
-        try:
-            return await self._calls.run(PluginCall.FILTER, f"{call.name}@{call.scenario}", compute)
-        except RecserveError as error:
-            return error
+        return await self._preparer.prepare(pending, await self._states.current())
 
     # ---- Compute: what the stages make -----------------------------------------------------------------
 
@@ -236,7 +200,7 @@ class Pipeline:
         if not pending:
             return []
         current = await self._states.current()
-        prepared = [await self._prepare(waiting, current) for waiting in pending]
+        prepared = [await self._preparer.prepare(waiting, current) for waiting in pending]
         groups = share_stages(one.pending for one in prepared if one.pending is not None)
         answered = await asyncio.gather(*(self._answer_group(group, current) for group in groups))
         results = {waiting: result for group in answered for waiting, result in group.items()}
@@ -289,12 +253,11 @@ class Pipeline:
         )
         queries = await self._encode(built, context, trace)
         prepared = [waiting.prepared for waiting in pending if waiting.prepared is not None]
-        masks = [wishes.mask for wishes in prepared]
         served = view.bars.served(trace.now)
+        allowed = [wishes.mask.within(served) for wishes in prepared]
         candidates = None
         left_out: list[tuple[str, ...]] = [()] * len(requests)
         if given:
-            allowed = [mask.within(served) for mask in masks]
             candidates, left_out = given_candidates(requests, queries, allowed, context)
         exploration = None
         if scenario.config.explore is not None and not given:
@@ -305,7 +268,7 @@ class Pipeline:
             config=scenario.config,
             rerankers=prepared[0].rerankers,
             fallback=context.fallbacks[first.scenario],
-            masks=masks,
+            allowed=allowed,
             view=view,
             served=served,
             queries=queries,
@@ -329,7 +292,7 @@ class Pipeline:
                 scenario=waiting.scenario,
                 items=items[index],
                 bundle=context.bundle,
-                degraded=_degraded(trace, built.base.texts[index], masks[index].failed),
+                degraded=_degraded(trace, built.base.texts[index]),
                 timings=timings,
                 left_out=left_out[index],
             )
@@ -378,15 +341,6 @@ class Pipeline:
         self.reader.users.forget(user_key)
 
 
-def _validate(argument: TypeAdapter[Any], call: FilterCall) -> None:
-    """Refuse an argument that is not of the filter's type."""
-    try:
-        argument.validate_python(json.loads(call.argument or "null"))
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]["msg"]
-        raise InvalidRequestError(f"filter {call.name!r}: {problem}", field=f"filter.{call.name}") from None
-
-
 def _final(outcome: Outcome) -> Result:
     """The result of an outcome that has one."""
     assert outcome.result is not None
@@ -398,6 +352,6 @@ def _another(result: Result) -> Result:
     return result.again() if isinstance(result, Recommendation) else result
 
 
-def _degraded(trace: Trace, text: str | None, filters: Sequence[str]) -> tuple[str, ...]:
+def _degraded(trace: Trace, text: str | None) -> tuple[str, ...]:
     """What the answer to one request of a batch had to do without: without text it needed no encoder."""
-    return (*filters, *(name for name in trace.degraded if text or name != "encoding"))
+    return tuple(name for name in trace.degraded if text or name != "encoding")

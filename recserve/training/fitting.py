@@ -30,7 +30,7 @@ from recserve.plugin.protocols import (
 from recserve.plugin.resolved import Resolved, ResolvedConfig
 from recserve.serving.guard.calls import PluginCall
 from recserve.serving.scenario import Scenario
-from recserve.serving.stages.masks import FilterMasks, JointMask
+from recserve.serving.stages.masks import FilterMasks
 from recserve.serving.stages.ranking import RankingStage
 from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
 from recserve.serving.stages.run import StageBatch, completed, run_stages
@@ -157,7 +157,7 @@ class FittedPipeline:
             config=config,
             rerankers=self._scenario.rerankers,
             fallback=self._fallback,
-            masks=[JointMask(self._masks.allowed(_ONLY, {}))] * len(queries),
+            allowed=[self._masks.allowed(_ONLY, {})] * len(queries),
             view=self._view,
             served=None,
             queries=queries,

@@ -21,7 +21,6 @@ from recserve.serving.guard.results import check_retrieved
 from recserve.serving.stage_client import StageClient
 from recserve.serving.stages.exploration import explore, with_new
 from recserve.serving.stages.fusion import drop, top_up
-from recserve.serving.stages.masks import JointMask
 from recserve.serving.stages.ranking import rank_order, rerank
 from recserve.serving.stages.retrieval import LOST
 from recserve.serving.stages.trace import Trace
@@ -60,7 +59,7 @@ class StageBatch:
         config: Its configuration.
         rerankers: With their names, applied in order.
         fallback: Fills short pages.
-        masks: What the scenario's filters allow each query.
+        allowed: What may be returned to each query, by the scenario's filters and at all, bool; None for all.
         view: The catalogue.
         served: Which items may be returned at all, bool; None for all.
         queries: The queries, texts encoded.
@@ -75,7 +74,7 @@ class StageBatch:
     config: PipelineConfig
     rerankers: Sequence[tuple[str, Reranker]]
     fallback: Retriever
-    masks: Sequence[JointMask]
+    allowed: Sequence[BoolArray | None]
     view: CatalogueView
     served: BoolArray | None
     queries: Queries
@@ -135,7 +134,6 @@ def _only_served(batch: StageBatch, candidates: Candidates) -> Candidates:
     gone = candidates.items >= rows
     if batch.served is not None:
         gone |= ~batch.served[np.minimum(candidates.items, len(batch.served) - 1)]
-    gone[[bool(mask.failed) for mask in batch.masks]] = True
     gone &= candidates.items >= 0
     if candidates.evidence.size and candidates.evidence.max() >= rows:
         known = np.where(candidates.evidence < rows, candidates.evidence, np.int32(-1))
@@ -149,8 +147,8 @@ async def _top_up(batch: StageBatch, candidates: Candidates, calls: PluginCalls,
     wanted = min(batch.n, known)
     if ((candidates.items >= 0).sum(axis=1) >= wanted).all():
         return candidates
-    within = [mask.within(batch.served) for mask in batch.masks]
-    queries = batch.queries.with_allowed(tuple(None if mask is None else mask[:known] for mask in within))
+    allowed = tuple(None if mask is None else mask[:known] for mask in batch.allowed)
+    queries = batch.queries.with_allowed(allowed)
     k = wanted + candidates.items.shape[1]
     try:
         more = await calls.run(PluginCall.FALLBACK, batch.name, batch.fallback.retrieve, queries, k)
