@@ -12,10 +12,9 @@ import numpy as np
 
 from recserve.data.arrays import BoolArray
 from recserve.errors import OverloadedError, RecserveError
-from recserve.plugin.protocols import ExpiringFilter
 from recserve.serving.guard.failures import log_failure
 from recserve.serving.guard.results import check_mask
-from recserve.serving.scenario import Scenario
+from recserve.serving.scenario import Scenario, ttl_of
 from recserve.serving.state.lru import Lru
 
 # Of a million items a mask takes a megabyte.
@@ -142,10 +141,9 @@ class FilterMasks:
 
     def _period(self, call: FilterCall) -> int | None:
         """The stretch of time that a mask computed now holds for; None if it must not be kept."""
-        chosen = self._scenarios[call.scenario].filters[call.name]
-        if not isinstance(chosen, ExpiringFilter):
+        ttl = ttl_of(self._scenarios[call.scenario].filters[call.name])
+        if ttl is None:
             return 0
-        ttl = chosen.ttl_seconds
         return None if ttl <= 0 else int(time.monotonic() / ttl)
 
 

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 _THREADS = 4
 _PROBE_SECONDS = 0.25
 _TRIALS_SECONDS = 1.0
+_NO_TRIALS = TrialCounts.none(0)
 
 
 class ServingStore(EventStore, ItemStore, UserStore, Protocol):
@@ -130,7 +131,7 @@ class StoreReader:
         if self._version is None or self._version != self.store.version():
             return None
         states = self.users.current(user_ids)
-        return Reading(states, TrialCounts.none(0)) if len(states) == len(user_ids) else None
+        return Reading(states, _NO_TRIALS) if len(states) == len(user_ids) else None
 
     def _read(self, user_ids: Sequence[str], trials: bool) -> Reading:
         version = self.store.version()  # before the reads: they see all of it, and possibly more
@@ -157,7 +158,7 @@ class StoreReader:
                 for user_id, state in read.items():
                     self.users.put(user_id, state, None if changes is None else changes.position)
         self._version = version
-        return Reading(states, self._read_trials(view) if trials else TrialCounts.none(0))
+        return Reading(states, self._read_trials(view) if trials else _NO_TRIALS)
 
     def _follow(self, counters: Pulse) -> CatalogueView:
         """Forget whom the store has forgotten, and catch up with the catalogue."""

@@ -14,9 +14,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from recserve.data.entities import User
-from recserve.plugin.protocols import ExpiringFilter
 from recserve.serving.request import Recommendation, RecommendedItem, Request
-from recserve.serving.scenario import Scenario
+from recserve.serving.scenario import Scenario, ttl_of
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.lru import Lru
 from recserve.store import History, key_of
@@ -140,7 +139,7 @@ class ResultCache:
         """Seconds that an answer holds: not beyond the moment at which a filter's mask is computed anew."""
         seconds = self._seconds
         for chosen in scenario.filters.values():
-            if isinstance(chosen, ExpiringFilter):
-                ttl = chosen.ttl_seconds
+            ttl = ttl_of(chosen)
+            if ttl is not None:
                 seconds = min(seconds, 0.0 if ttl <= 0 else ttl - time.monotonic() % ttl)
         return seconds
