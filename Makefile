@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 HOME_DIR ?= .recserve/demo
 
-.PHONY: demo test lint types contracts format bench chaos freshness ingest scale encoding quality docs structure release clean
+.PHONY: demo test lint types contracts format bench chaos evil freshness ingest scale encoding quality docs structure release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
@@ -42,6 +42,9 @@ bench: $(VENV)/.installed
 chaos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.chaos
 	$(BIN)/python -m benchmarks.chaos --postgres
+
+evil: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.evil
 
 freshness: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.freshness

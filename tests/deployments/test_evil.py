@@ -83,16 +83,13 @@ CASES = [
     *((component, "hang") for component in CULPRITS),
     ("retriever", "panic"),
     ("retriever", "duplicates"),
-    ("retriever", "shape"),
     ("ranker", "exit"),
     ("ranker", "nan"),
     ("ranker", "kill"),
     ("reranker", "recursion"),
-    ("reranker", "range"),
     ("filter", "panic"),
     ("filter", "batch"),
     ("explainer", "interrupt"),
-    ("explainer", "none"),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 
@@ -38,7 +39,7 @@ class FailureLog:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
+        self._kinds: dict[tuple[str, str, str], tuple[float, int]] = {}
 
     def note(self, component: str, error: BaseException) -> None:
         """Log a failure: with its traceback the first time, then at most once a minute with their number.
@@ -48,7 +49,9 @@ class FailureLog:
             error: What was raised.
         """
         origin = error.__cause__ if isinstance(error, StageError) and error.__cause__ else error
-        kind = (component, type(origin).__name__)
+        # Our own errors are told apart by what they say, whatever the numbers in it.
+        told = re.sub(r"\d+", "#", origin.message) if isinstance(origin, RecserveError) else ""
+        kind = (component, type(origin).__name__, told)
         now = time.monotonic()
         with self._lock:
             logged_at, unsaid = self._kinds.get(kind, (None, 0))

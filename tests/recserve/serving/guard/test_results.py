@@ -125,5 +125,10 @@ def test_failures_are_logged_once_a_kind_with_class_and_traceback(caplog: pytest
             fail(ValueError)
         fail(KeyError)
     assert [record.message.split(":")[2].strip() for record in caplog.records] == ["ValueError", "KeyError"]
+    for _ in range(3):
+        log.note("retriever:mf", StageError("took longer than 5 s"))
+        log.note("retriever:mf", StageError("took longer than 6 s"))
+        log.note("retriever:mf", StageError("returned an item twice"))
+    assert len(caplog.records) == 4, "what we say of a plugin is a kind each, whatever the numbers"
     assert "in fail" in caplog.text, "where it was raised"
     assert "boom" in caplog.text
