@@ -1,6 +1,6 @@
 """What a plugin that does everything wrong costs the others.
 
-    python -m benchmarks.evil [--home DIR] [--seconds 6] [--json OUT]
+    python -m benchmarks.evil [--home DIR] [--seconds 6] [--only hang panic ...] [--json OUT]
 
 The sample data is loaded and trained in ``--home`` once; the server runs in a copy of it, with a scenario
 whose retriever, ranker, reranker, filter and explainer are evil. Users of the scenario ``home`` ask all the
@@ -22,7 +22,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,8 +178,8 @@ def table(quiet: Case, cases: list[Case]) -> Table:
     return shown
 
 
-def run(trained: Path, seconds: float) -> tuple[Case, list[Case]]:
-    """Measure a quiet server, then every component and misbehaviour."""
+def run(trained: Path, seconds: float, only: Sequence[str]) -> tuple[Case, list[Case]]:
+    """Measure a quiet server, then every component and misbehaviour, or only some of the latter."""
     changes: dict[str, Any] = {
         "scenarios": {"evil": dict(SCENARIO)},
         "server": {"repeats": 0},
@@ -188,6 +188,7 @@ def run(trained: Path, seconds: float) -> tuple[Case, list[Case]]:
         Case(component, what)
         for component in CULPRITS
         for what in ("hang", *RAISES, *WRONG[component], *HARMLESS)
+        if not only or what in only
     ]
     quiet = Case("", "")
     with (
@@ -207,9 +208,11 @@ def run(trained: Path, seconds: float) -> tuple[Case, list[Case]]:
 
 def main() -> None:
     """Run it and print the figures."""
-    options = arguments(__doc__, seconds=6.0, repeats=1).parse_args()
+    parser = arguments(__doc__, seconds=6.0, repeats=1)
+    parser.add_argument("--only", nargs="+", default=(), help="Misbehaviours; default: all.")
+    options = parser.parse_args()
     train_once(options.home)
-    quiet, cases = run(options.home, options.seconds)
+    quiet, cases = run(options.home, options.seconds, options.only)
     Console(width=130).print(table(quiet, cases))
     write_json(options.json, {"quiet": asdict(quiet), "cases": [asdict(case) for case in cases]})
     raise SystemExit(0 if all(case.well for case in cases) else 1)

@@ -98,8 +98,9 @@ class Pipeline:
         Never raises for a dependency: a failed stage is named in ``degraded``.
         """
         recalled = await self.recall(requests)
-        computed = iter(await self.compute([one.pending for one in recalled if one.pending is not None]))
-        return [next(computed) if one.result is None else one.result for one in recalled]
+        pending = [outcome.pending for outcome in recalled if outcome.pending is not None]
+        computed = iter(await self.compute(pending))
+        return [next(computed) if outcome.result is None else outcome.result for outcome in recalled]
 
     # ---- Recall: what needs no stage -------------------------------------------------------------------
 
@@ -201,10 +202,12 @@ class Pipeline:
             return []
         current = await self._states.current()
         prepared = [await self._preparer.prepare(waiting, current) for waiting in pending]
-        groups = share_stages(one.pending for one in prepared if one.pending is not None)
+        groups = share_stages(outcome.pending for outcome in prepared if outcome.pending is not None)
         answered = await asyncio.gather(*(self._answer_group(group, current) for group in groups))
         results = {waiting: result for group in answered for waiting, result in group.items()}
-        return [results[one.pending] if one.pending is not None else _final(one) for one in prepared]
+        return [
+            _final(outcome) if outcome.pending is None else results[outcome.pending] for outcome in prepared
+        ]
 
     async def _answer_group(
         self, group: StageGroup, current: ServingState

@@ -99,10 +99,10 @@ class Fitted:
         pipeline = self.resolved.scenarios[name]
         return Scenario(
             config=pipeline.config,
-            retrievers={one.name: self.objects[one.key] for one in pipeline.retrievers},
-            filters={one.name: self.objects[one.key] for one in pipeline.filters},
+            retrievers={chosen.name: self.objects[chosen.key] for chosen in pipeline.retrievers},
+            filters={chosen.name: self.objects[chosen.key] for chosen in pipeline.filters},
             ranker=None if pipeline.ranker is None else self.objects.get(pipeline.ranker.key),
-            rerankers=[(one.name, self.objects[one.key]) for one in pipeline.rerankers],
+            rerankers=[(chosen.name, self.objects[chosen.key]) for chosen in pipeline.rerankers],
         )
 
     def recommender(self, scenario: str) -> FittedPipeline:
@@ -168,7 +168,7 @@ class FittedPipeline:
         items = result.page.items[:, :k]
         return Stages(
             found=client.found,
-            asked={one.use: max(one.candidates, k) for one in config.retrievers},
+            asked={retriever.use: max(retriever.candidates, k) for retriever in config.retrievers},
             candidates=result.candidates,
             ranked=result.ranked.items,
             items=np.pad(items, ((0, 0), (0, k - items.shape[1])), constant_values=-1),
