@@ -195,6 +195,21 @@ class ServerConfig(_Strict):
     store_deadline_ms: int = Field(
         1000, ge=10, description="The store's answer is dropped if it comes later; see `degraded`."
     )
+    filter_deadline_ms: int = Field(
+        2000, ge=10, description="A filter that is later allows nothing; see `degraded`."
+    )
+    reranking_deadline_ms: int = Field(
+        1000, ge=10, description="A reranker that is later is left out; see `degraded`."
+    )
+    explaining_deadline_ms: int = Field(
+        500, ge=10, description="An explainer that is later is left out; see `degraded`."
+    )
+    catalogue_deadline_ms: int = Field(
+        2000,
+        ge=10,
+        description="Filters, rerankers and explainers that take longer to be built on a catalogue with new "
+        "items go on without these.",
+    )
     history: int = Field(1000, ge=1, le=100_000, description="Newest events of a user that count.")
     repeats: int = Field(
         10_000,

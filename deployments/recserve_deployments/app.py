@@ -76,10 +76,11 @@ def build(args: AppArgs) -> Application:
             plugins |= observing
         return ReplicaSpec(role, args.home, plain, plugins)
 
-    ingress = _sized(Ingress, server.ingress, _ingress_calls(server), server.max_batch)
+    queues = 1 + 2 * len(config.scenarios)  # see recserve_deployments.batching
+    ingress = _sized(Ingress, server.ingress, _ingress_calls(server, queues), server.max_batch)
     if server.topology == "fused":
         return ingress.bind(spec(ReplicaRole.WHOLE))
-    calls = _stage_calls(server)
+    calls = _stage_calls(server, queues)
     batches = server.batches_in_flight
     encoding = None
     if resolved.encoder is not None:
@@ -117,16 +118,15 @@ def reserved_cpus(args: AppArgs) -> int:
     return math.ceil(sum(one.cpus * max(one.replicas, one.max_replicas or 1) for one in stages))
 
 
-def _ingress_calls(server: ServerConfig) -> int:
+def _ingress_calls(server: ServerConfig, queues: int) -> int:
     """Requests an ingress replica may hold: beyond queues and batches there is room for events and health."""
-    # Two of each, see recserve_deployments.batching.
-    return 2 * (server.max_queue + server.max_batch * server.batches_in_flight) + 256
+    return queues * (server.max_queue + server.max_batch * server.batches_in_flight) + 256
 
 
-def _stage_calls(server: ServerConfig) -> int:
+def _stage_calls(server: ServerConfig, queues: int) -> int:
     """Calls a stage replica may hold: every batch of every ingress replica, with room for retries."""
     ingresses = max(server.ingress.replicas, server.ingress.max_replicas or 1)
-    return max(32, 4 * ingresses * server.batches_in_flight)
+    return max(32, 2 * ingresses * server.batches_in_flight * queues)
 
 
 def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int) -> Deployment:

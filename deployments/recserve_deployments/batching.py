@@ -1,4 +1,4 @@
-"""Micro-batching in the ingress: the batcher, and its two queues for cached answers and for new ones.
+"""Micro-batching in the ingress: the batcher, and its queues for cached answers and for new ones.
 
 An idle server answers a lone request at once. While the allowed number of batches is in flight, requests
 queue; the next free place takes all of them (up to ``max_batch``) in one batch. Latency is traded for
@@ -14,11 +14,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from recserve.config import ServerConfig
-from recserve.errors import NotReadyError, OverloadedError
-from recserve.serving.batch import Asked, PendingRequest
+from recserve.errors import NotReadyError, OverloadedError, RecserveError
+from recserve.serving.batch import Asked, Outcome, PendingRequest, Result
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 
@@ -102,6 +102,10 @@ class MicroBatcher(Generic[T, R]):
         while self._workers:
             await asyncio.wait(self._workers)
 
+    def stalled(self, seconds: float) -> bool:
+        """Whether batches run and none has ended for so long."""
+        return self._active > 0 and asyncio.get_running_loop().time() - self._finished > seconds
+
     def _full(self) -> bool:
         waiting = len(self._queue)
         return waiting >= self._max_queue or waiting // self._max_batch * self._pace > self._max_wait
@@ -148,13 +152,14 @@ class MicroBatcher(Generic[T, R]):
             results = await self._run([element for element, _ in batch])
             if len(results) != len(batch):
                 raise RuntimeError(f"a batch of {len(batch)} got {len(results)} results")
-        except Exception as error:
-            _fail(futures, error)
-            return
-        except BaseException:
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             for future in futures:
                 future.cancel()
             raise
+        except BaseException as error:
+            # Whatever it is, it must not end the worker: the next batch is waiting.
+            _fail(futures, error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
+            return
         for future, result in zip(futures, results, strict=True):
             if future.done():
                 continue
@@ -175,37 +180,45 @@ Note = Callable[[Pipeline, Sequence[tuple[Request, Recommendation]], Asked], Non
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """A request whose answer has to be made, and the pipeline that makes it."""
+class _Step:
+    """What became of a request so far, and the pipeline that it stays with."""
 
     pipeline: Pipeline
-    asked: PendingRequest
+    outcome: Outcome
 
 
 class RequestBatcher:
-    """Both halves of :meth:`recserve.serving.pipeline.Pipeline.recommend`, each with a queue of its own.
+    """Batcher of the halves of :meth:`recserve.serving.pipeline.Pipeline.recommend`, with queues for each.
 
-    An answer from memory takes a fraction of a millisecond, one that stages make takes hundreds of them on a
-    busy machine: in one batch all would wait for the slowest. And an answer that many ask for is made once:
-    made for each of them it would take the longer, and so be asked for by even more.
+    A cached answer takes a fraction of a millisecond, one that the stages compute takes hundreds of them on a
+    busy machine: in one batch all would wait for the slowest. And what many ask for is computed once:
+    computed for each of them it would take the longer, and so be asked for by even more.
+
+    Each scenario computes in batches of its own, so that a slow component of one holds up no other, and so do
+    its requests with filter arguments: their masks may have to be computed.
 
     Args:
-        server: Limits of both queues.
+        server: Limits of each queue.
         current: The pipeline of the moment; a request stays with the one that it began with.
         note: Called once for each answer that is given.
     """
 
     def __init__(self, server: ServerConfig, current: Callable[[], Pipeline], note: Note) -> None:
-        limits = (server.max_batch, server.batches_in_flight, server.max_queue, server.max_wait_ms / 1000)
+        self._server = server
         self._current = current
         self._note = note
-        self._recalling = MicroBatcher[Request, Recommendation | _Waiting](self._recall, *limits)
-        self._making = MicroBatcher[_Waiting, Recommendation](self._make, *limits)
+        self._recalling = self._batcher(self._recall)
+        self._computing: dict[tuple[str, bool], MicroBatcher[_Step, Recommendation]] = {}
         self._under_way: dict[Hashable, asyncio.Future[Recommendation | None]] = {}
+        self._closed = False
 
     def __len__(self) -> int:
         """Requests that wait for a place in a batch."""
-        return len(self._recalling) + len(self._making)
+        return sum(len(batcher) for batcher in self._batchers())
+
+    def stalled(self, seconds: float) -> bool:
+        """Whether some batches run and none of their kind has ended for so long."""
+        return any(batcher.stalled(seconds) for batcher in self._batchers())
 
     async def answer(self, request: Request) -> Recommendation:
         """Answer a request.
@@ -213,34 +226,48 @@ class RequestBatcher:
         Raises:
             RecserveError: The request is wrong, or too many wait already; see :class:`MicroBatcher`.
         """
-        found = await self._recalling.submit(request)
-        while isinstance(found, _Waiting):
-            found = await self._made_once(found)
-        return found
+        step = await self._recalling.submit(request)
+        while step.outcome.pending is not None:
+            step = await self._computed_once(step, step.outcome.pending)
+        return _given(step.outcome)
 
     async def close(self) -> None:
         """Refuse what waits and what comes, and let the batches in flight finish."""
-        await self._recalling.close()
-        await self._making.close()
+        self._closed = True
+        for batcher in self._batchers():
+            await batcher.close()
 
-    async def _made_once(self, waiting: _Waiting) -> Recommendation | _Waiting:
-        """Have an answer made, or wait for who is having it made; ``waiting`` if that one gave up."""
-        same = waiting.asked.same
+    def _batchers(self) -> list[MicroBatcher[Any, Any]]:
+        return [self._recalling, *self._computing.values()]
+
+    def _batcher(self, run: Callable[[list[T]], Awaitable[Sequence[R | Exception]]]) -> MicroBatcher[T, R]:
+        server = self._server
+        return MicroBatcher(
+            run,
+            max_batch=server.max_batch,
+            in_flight=server.batches_in_flight,
+            max_queue=server.max_queue,
+            max_wait=server.max_wait_ms / 1000,
+        )
+
+    async def _computed_once(self, step: _Step, pending: PendingRequest) -> _Step:
+        """Have an answer computed, or wait for another request that does; ``step`` if that one gave up."""
+        same = pending.deduplication_key
         if same is None:
-            return await self._making.submit(waiting)
+            return await self._computed(step, pending)
         if (first := self._under_way.get(same)) is not None:
-            # Who stops waiting must not stop the others.
+            # A caller that stops waiting must not stop the others.
             answer = await asyncio.shield(first)
             if answer is None:
-                return waiting
+                return step
             answer = answer.again()
-            self._tell(waiting.pipeline, [waiting.asked.request], [answer], waiting.asked.moment.asked)
-            return answer
+            self._note(step.pipeline, [(pending.request, answer)], pending.snapshot.asked)
+            return _Step(step.pipeline, Outcome(answer))
         first = self._under_way[same] = asyncio.get_running_loop().create_future()
         try:
-            answer = await self._making.submit(waiting)
-            first.set_result(answer)
-            return answer
+            computed = await self._computed(step, pending)
+            first.set_result(_given(computed.outcome))
+            return computed
         except Exception as error:
             first.set_exception(error)
             first.exception()  # nobody else need have asked
@@ -250,36 +277,60 @@ class RequestBatcher:
             if not first.done():
                 first.set_result(None)
 
-    async def _recall(self, requests: list[Request]) -> Sequence[Recommendation | _Waiting | Exception]:
-        pipeline = self._current()
-        asked, found = await pipeline.recall(requests)
-        self._tell(pipeline, requests, found, asked)
-        return [_Waiting(pipeline, one) if isinstance(one, PendingRequest) else one for one in found]
+    async def _computed(self, step: _Step, pending: PendingRequest) -> _Step:
+        """Have plugins read the request's own wishes, then compute its answer in a batch."""
+        outcome = await step.pipeline.prepare(pending)
+        if outcome.pending is None:
+            self._tell(step.pipeline, [pending.request], [outcome.result], pending.snapshot.asked)
+            return _Step(step.pipeline, outcome)
+        lane = (pending.scenario, bool(pending.request.filter))
+        batcher = self._computing.get(lane)
+        if batcher is None:
+            if self._closed:
+                raise NotReadyError("the server is shutting down")
+            batcher = self._computing[lane] = self._batcher(self._compute)
+        answer = await batcher.submit(_Step(step.pipeline, outcome))
+        return _Step(step.pipeline, Outcome(answer))
 
-    async def _make(self, waiting: list[_Waiting]) -> Sequence[Recommendation | Exception]:
-        made: dict[_Waiting, Recommendation | Exception] = {}
-        for pipeline in {id(one.pipeline): one.pipeline for one in waiting}.values():
-            mine = [one for one in waiting if one.pipeline is pipeline]
-            answers = await pipeline.make([one.asked for one in mine])
-            requests = [one.asked.request for one in mine]
+    async def _recall(self, requests: list[Request]) -> Sequence[_Step | Exception]:
+        pipeline = self._current()
+        asked, outcomes = await pipeline.recall(requests)
+        self._tell(pipeline, requests, [outcome.result for outcome in outcomes], asked)
+        return [_Step(pipeline, outcome) for outcome in outcomes]
+
+    async def _compute(self, steps: list[_Step]) -> Sequence[Recommendation | Exception]:
+        results: dict[_Step, Result] = {}
+        for pipeline in {id(step.pipeline): step.pipeline for step in steps}.values():
+            mine = [step for step in steps if step.pipeline is pipeline]
+            pending = [step.outcome.pending for step in mine if step.outcome.pending is not None]
+            computed = await pipeline.compute(pending)
+            requests = [waiting.request for waiting in pending]
             # The earliest of all: who was deleted since then stays so.
-            moments = [one.asked.moment.asked for one in mine]
-            asked = Asked(min(one.at for one in moments), min(one.deletions for one in moments))
-            self._tell(pipeline, requests, answers, asked)
-            made.update(zip(mine, answers, strict=True))
-        return [made[one] for one in waiting]
+            moments = [waiting.snapshot.asked for waiting in pending]
+            earliest = Asked(min(asked.at for asked in moments), min(asked.deletions for asked in moments))
+            self._tell(pipeline, requests, computed, earliest)
+            results.update(zip(mine, computed, strict=True))
+        return [results[step] for step in steps]
 
     def _tell(
-        self,
-        pipeline: Pipeline,
-        requests: Sequence[Request],
-        answers: Sequence[Recommendation | PendingRequest | Exception],
-        asked: Asked,
+        self, pipeline: Pipeline, requests: Sequence[Request], results: Sequence[Result | None], asked: Asked
     ) -> None:
         served = [
-            (request, answer)
-            for request, answer in zip(requests, answers, strict=True)
-            if isinstance(answer, Recommendation)
+            (request, result)
+            for request, result in zip(requests, results, strict=True)
+            if isinstance(result, Recommendation)
         ]
         if served:
             self._note(pipeline, served, asked)
+
+
+def _given(outcome: Outcome) -> Recommendation:
+    """The answer of an outcome.
+
+    Raises:
+        RecserveError: It is an error.
+    """
+    if isinstance(outcome.result, RecserveError):
+        raise outcome.result
+    assert outcome.result is not None
+    return outcome.result

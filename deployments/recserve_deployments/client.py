@@ -1,4 +1,4 @@
-"""How the ingress reaches the stages: Serve handles with deadlines, one retry, and a breaker."""
+"""Stage client over Serve handles: deadlines, one retry, and a circuit breaker."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from recserve.config import ServerConfig
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError, StageError
+from recserve.serving.local import stage_seconds
 from recserve.serving.stages.retrieval import RetrievalResult
 
 logger = logging.getLogger(__name__)
 
 _LATE_IN_A_ROW = 3
 _PING_SECONDS = 5.0
+_SLACK_SECONDS = 0.5
 
 
 class StageHandle:
@@ -124,7 +126,7 @@ class StageHandle:
 
 
 class ServeStageClient:
-    """:class:`recserve.serving.pipeline.StageClient` over Serve handles.
+    """:class:`recserve.serving.stage_client.StageClient` over Serve handles.
 
     Args:
         retrieval: Handle of the deployment Retrieval.
@@ -140,12 +142,14 @@ class ServeStageClient:
         ranking: DeploymentHandle[Any],
         server: ServerConfig,
     ) -> None:
-        # The stage itself leaves late retrievers out at its deadline; this one is for a stuck stage.
-        self._retrieval = StageHandle("retrieval", retrieval, 2 * server.retrieval.deadline_ms / 1000)
-        self._ranking = StageHandle("ranking", ranking, server.ranking.deadline_ms / 1000)
+        # A stage itself gives up at its deadlines; these ones are for a replica that does not even do that.
+        self._retrieval = StageHandle("retrieval", retrieval, stage_seconds(server) + _SLACK_SECONDS)
+        seconds = server.ranking.deadline_ms / 1000 + _SLACK_SECONDS
+        self._ranking = StageHandle("ranking", ranking, seconds)
         self._encoding = None
         if encoding is not None:
-            self._encoding = StageHandle("encoding", encoding, server.encoding.deadline_ms / 1000)
+            seconds = server.encoding.deadline_ms / 1000 + _SLACK_SECONDS
+            self._encoding = StageHandle("encoding", encoding, seconds)
 
     @property
     def stages(self) -> dict[str, StageHandle]:
@@ -154,17 +158,17 @@ class ServeStageClient:
         return {name: stage for name, stage in found.items() if stage is not None}
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
-        """See :class:`recserve.serving.pipeline.StageClient`."""
+        """See :class:`recserve.serving.stage_client.StageClient`."""
         result: RetrievalResult = await self._retrieval.call("retrieve", bundle, scenario, queries, n)
         return result
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
-        """See :class:`recserve.serving.pipeline.StageClient`."""
+        """See :class:`recserve.serving.stage_client.StageClient`."""
         scores: FloatArray = await self._ranking.call("rank", bundle, scenario, queries, candidates)
         return scores
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
-        """See :class:`recserve.serving.pipeline.StageClient`."""
+        """See :class:`recserve.serving.stage_client.StageClient`."""
         if self._encoding is None:
             raise StageError("no text encoder is configured")
         vectors: FloatArray = await self._encoding.call("encode", bundle, list(texts))

@@ -18,7 +18,9 @@ from recserve.api import ApiSettings, create_app
 from recserve.api.middleware.metrics import Metrics
 from recserve.bundles.bundle import Bundle
 from recserve.errors import RecserveError
-from recserve.serving.loader import Loader
+from recserve.serving.guard.calls import GuardedCalls
+from recserve.serving.guard.workers import WorkerPool
+from recserve.serving.loader import Loader, follow_catalogue
 from recserve.serving.local import LocalClient, reader_of
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Request, SessionEvent
@@ -45,7 +47,7 @@ _RETRY_SECONDS = 2.0
 @serve.deployment
 @serve.ingress()
 class Ingress:
-    """The HTTP API. With stage handles it is the edge of the graph, without them all of it.
+    """The HTTP API. With stage handles it is one node of the graph, without them all of it.
 
     Args:
         spec: What to load.
@@ -65,8 +67,10 @@ class Ingress:
         self._opened = await asyncio.to_thread(spec.open)
         server = self._opened.config.server
         self._client: ServeStageClient | None = None
-        # Outlives each bundle: what is known of users does not depend on it.
-        self._known = UserCache(ResultCache(server.repeats, server.repeats_seconds))
+        # These outlive each bundle: users' states do not depend on it.
+        self._users = UserCache()
+        self._results = ResultCache(server.repeats, server.repeats_seconds)
+        self._pool = WorkerPool()
         if retrieval is not None and ranking is not None:
             self._client = ServeStageClient(retrieval, encoding, ranking, server)
         else:
@@ -80,7 +84,7 @@ class Ingress:
         )
         await self.bundles.start()
         stages = {} if self._client is None else self._client.stages
-        self.backend = GraphBackend(self._opened, self.bundles, stages)
+        self.backend = GraphBackend(self._opened, self.bundles, stages, self._pool)
         self._keyring = await asyncio.to_thread(open_keyring, self._opened)
         self.metrics = Metrics(serve.get_replica_context().replica_id.unique_id)
         self.metrics.watch_queue(lambda: self.backend.waiting)
@@ -95,15 +99,21 @@ class Ingress:
         return app
 
     def _load(self, bundle: Bundle) -> Pipeline:
-        loader = Loader(bundle, self._opened.resolved)
         store, server = self._opened.store, self._opened.config.server
-        reader = reader_of(store, loader.follow(store), server, self._known)
+        live = follow_catalogue(bundle, store)
+        loader = Loader(bundle, self._opened.resolved, live)
         if len(bundle.catalogue):
             # Answers need attributes; without this the first one would wait until all are read.
             bundle.catalogue.item(0)
+        pipeline = Pipeline(
+            loader.context,
+            reader_of(store, live, server, self._users),
+            self._client or LocalClient(loader, self._pool, self._encoder),
+            cache=self._results,
+            calls=GuardedCalls(server, self._pool),
+        )
         if self._client is not None:
-            return Pipeline(loader.edge, reader, self._client)
-        pipeline = Pipeline(loader.edge, reader, LocalClient(loader, self._encoder))
+            return pipeline
         # Warms up what stage replicas otherwise warm up for themselves. Runs in a loader thread.
         if self._opened.resolved.encoder is not None:
             self._encoder.encode(bundle, [WARM_TEXT])
@@ -128,7 +138,7 @@ class Ingress:
                 version = (await asyncio.to_thread(self._opened.store.pulse)).catalogue
                 self.metrics.delta_items(len(self.bundles.current.part.live.view.encoded))
                 if version != done:
-                    while await self.bundles.current.part.encode_pending():
+                    while await self.bundles.current.part.items.encode_pending():
                         pass
                     done = version
             except RecserveError as error:
@@ -147,10 +157,12 @@ class Ingress:
         """Called by Serve now and then; raising has the replica replaced.
 
         Raises:
-            RuntimeError: New bundles or items would never arrive.
+            RuntimeError: New bundles or items would never arrive, or batches do not end.
         """
         if self._watcher.done() or self._encoding.done():
             raise RuntimeError("the replica no longer follows the store")
+        if self.backend.stalled:
+            raise RuntimeError("batches of requests do not end")
 
     async def __del__(self) -> None:
         keyring = getattr(self, "_keyring", None)

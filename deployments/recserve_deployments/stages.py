@@ -12,11 +12,14 @@ from typing import Any, Generic, TypeVar
 from ray import serve
 
 from recserve.bundles.bundle import Bundle
+from recserve.config import parse_config
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
-from recserve.errors import RecserveError
-from recserve.serving.loader import Loader
-from recserve.serving.local import guarded
+from recserve.errors import RecserveError, StageError
+from recserve.serving.guard.failures import log_failure
+from recserve.serving.guard.workers import WorkerCall, WorkerPool
+from recserve.serving.loader import Loader, follow_catalogue
+from recserve.serving.local import guard_of, stage_seconds
 from recserve.serving.stages.encoding import LiveEncoder
 from recserve.serving.stages.ranking import RankingStage
 from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
@@ -29,6 +32,9 @@ logger = logging.getLogger(__name__)
 P = TypeVar("P")
 T = TypeVar("T")
 
+# Longest wait for a component's first call, which may compile or load something.
+_WARM_SECONDS = 30.0
+
 
 class StageReplica(Generic[P]):
     """A replica that turns each bundle into one part of the graph. Subclasses are the deployments.
@@ -38,14 +44,20 @@ class StageReplica(Generic[P]):
 
     opened: Opened
     bundles: BundleHost[P]
+    pool: WorkerPool
 
-    async def start(self, spec: ReplicaSpec) -> None:
+    async def start(self, spec: ReplicaSpec, threads: int | None = None) -> None:
         """Load plugins and the current bundle, then follow the store's pointer.
+
+        Args:
+            spec: What to load.
+            threads: Calls of a component that run at the same time.
 
         Raises:
             RecserveError: A plugin or every bundle is broken.
         """
         self.opened = await asyncio.to_thread(spec.open)
+        self.pool = WorkerPool() if threads is None else WorkerPool(threads)
         self.bundles = BundleHost(
             self.opened.repository,
             self.opened.store.bundle_history,
@@ -59,9 +71,23 @@ class StageReplica(Generic[P]):
         """Make the part and warm it up; blocks."""
         raise TypeError(f"{type(self).__name__} does not say what to load")
 
-    async def call(self, method: Callable[..., T], *arguments: Any) -> T:
-        """Run blocking work in a thread; the replica's event loop is Serve's too."""
-        return await asyncio.to_thread(guarded, method, *arguments)
+    async def call(self, lane: str, seconds: float, method: Callable[..., T], *arguments: Any) -> T:
+        """Run blocking work in a thread; the replica's event loop is Serve's too.
+
+        Args:
+            lane: Whose work it is.
+            seconds: Deadline.
+            method: What to call.
+            *arguments: Its arguments.
+
+        Raises:
+            RecserveError: It failed, is late, or its earlier calls hang.
+        """
+        try:
+            return await self.pool.run(lane, seconds, method, *arguments)
+        except StageError as error:
+            log_failure(lane, error)
+            raise StageError(error.message) from None  # causes need not be known where it is read
 
     async def prepare(self, bundle_id: str) -> bool:
         """Have a bundle loaded before requests are pinned to it.
@@ -73,8 +99,8 @@ class StageReplica(Generic[P]):
         return True
 
     async def ping(self) -> bool:
-        """Answers when the replica does."""
-        return True
+        """Whether the replica gets anything done."""
+        return not self.pool.lost
 
     async def inspect(self, modules: Collection[str] = ()) -> dict[str, Any]:
         """For tests and people: process id, loaded bundles, and which of some modules are imported."""
@@ -88,10 +114,12 @@ class StageReplica(Generic[P]):
         """Called by Serve now and then; raising has the replica replaced.
 
         Raises:
-            RuntimeError: The watcher is gone, so that new bundles would never arrive.
+            RuntimeError: New bundles would never arrive, or calls of plugins hang and nothing gets done.
         """
         if self._watcher.done():
             raise RuntimeError("the bundle watcher stopped")
+        if self.pool.lost:
+            raise RuntimeError(f"calls of plugins hang: {self.pool.stuck}")
 
     def __del__(self) -> None:
         opened = getattr(self, "opened", None)
@@ -109,27 +137,26 @@ class Retrieval(StageReplica[RetrievalStage]):
 
     # Serve awaits asynchronous constructors.
     async def __init__(self, spec: ReplicaSpec) -> None:  # type: ignore[misc]
-        await self.start(spec)
+        await self.start(spec, parse_config(dict(spec.config)).server.retrieval.threads)
 
     def load(self, bundle: Bundle) -> RetrievalStage:
         """Build the retrievers and run each scenario once."""
-        size = self.opened.config.server.retrieval
-        loader = Loader(bundle, self.opened.resolved)
-        loader.follow(self.opened.store)
-        stage = loader.retrieval(size.deadline_ms / 1000, size.threads)
+        guard = guard_of(self.opened.config.server, self.pool)
+        loader = Loader(bundle, self.opened.resolved, follow_catalogue(bundle, self.opened.store))
+        stage = loader.retrieval(guard)
         queries = warm_queries(bundle.catalogue)
         for scenario in self.opened.config.scenarios:
-            try:
-                stage.retrieve(scenario, queries, 10)
-            except RecserveError as error:
-                # Not fatal: it may be one slow retriever's first call, and requests degrade by themselves.
-                logger.warning("warming up scenario %s: %s", scenario, error)
+            result = stage.retrieve(scenario, queries, 10)
+            if result.degraded:
+                # Not fatal: it may be a slow retriever's first call, and requests degrade by themselves.
+                logger.warning("warming up scenario %s: without %s", scenario, ", ".join(result.degraded))
         return stage
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
         """See :meth:`recserve.serving.stages.retrieval.RetrievalStage.retrieve`."""
         stage = await self.bundles.get(bundle)
-        return await self.call(stage.retrieve, scenario, queries, n)
+        seconds = stage_seconds(self.opened.config.server)
+        return await self.call(f"retrieval@{scenario}", seconds, stage.retrieve, scenario, queries, n)
 
 
 @serve.deployment
@@ -146,23 +173,25 @@ class Ranking(StageReplica[RankingStage]):
 
     def load(self, bundle: Bundle) -> RankingStage:
         """Build the rankers and run each scenario once."""
-        loader = Loader(bundle, self.opened.resolved)
-        loader.follow(self.opened.store)
+        loader = Loader(bundle, self.opened.resolved, follow_catalogue(bundle, self.opened.store))
         stage = loader.ranking()
         queries = warm_queries(bundle.catalogue)
+        calls: list[WorkerCall[FloatArray]] = []
         for name, config in self.opened.config.scenarios.items():
             sources = tuple(retriever.use for retriever in config.retrievers)
-            try:
-                stage.score(name, queries, warm_candidates(bundle.catalogue, sources, config.budget))
-            except Exception as error:
+            candidates = warm_candidates(bundle.catalogue, sources, config.budget)
+            calls.append(WorkerCall(f"ranking@{name}", stage.score, (name, queries, candidates)))
+        for call, scores in zip(calls, self.pool.run_all(calls, _WARM_SECONDS), strict=True):
+            if isinstance(scores, RecserveError):
                 # Not fatal: requests of the scenario degrade to retrieval order and say so.
-                logger.warning("warming up scenario %s: %s: %s", name, type(error).__name__, error)
+                log_failure(call.lane, scores)
         return stage
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
         """See :meth:`recserve.serving.stages.ranking.RankingStage.score`."""
         stage = await self.bundles.get(bundle)
-        return await self.call(stage.score, scenario, queries, candidates)
+        seconds = self.opened.config.server.ranking.deadline_ms / 1000
+        return await self.call(f"ranking@{scenario}", seconds, stage.score, scenario, queries, candidates)
 
 
 @serve.deployment
@@ -188,4 +217,5 @@ class Encoding(StageReplica[Bundle]):
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         """See :meth:`recserve.serving.stages.encoding.LiveEncoder.encode`."""
         opened = await self.bundles.get(bundle)
-        return await self.call(self._encoder.encode, opened, texts)
+        seconds = self.opened.config.server.encoding.deadline_ms / 1000
+        return await self.call("encoding", seconds, self._encoder.encode, opened, texts)

@@ -87,7 +87,7 @@ def _answer(state: State, request: Request, as_json: bool) -> None:
 
 
 async def _ask(pipeline: Pipeline, request: Request) -> Recommendation:
-    await pipeline.encode_pending()
+    await pipeline.items.encode_pending()
     (answer,) = await pipeline.recommend([request])
     if isinstance(answer, RecserveError):
         raise answer

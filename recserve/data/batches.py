@@ -301,3 +301,15 @@ class Candidates:
             source_scores=np.take_along_axis(self.source_scores, picked[:, :, None], axis=1),
             evidence=np.where(pad, np.int32(-1), np.take_along_axis(self.evidence, picked, axis=1)),
         )
+
+    def first(self, n: int) -> Candidates:
+        """The first n columns."""
+        if n >= self.items.shape[1]:
+            return self
+        return Candidates(
+            self.items[:, :n],
+            self.scores[:, :n],
+            self.sources,
+            self.source_scores[:, :n],
+            self.evidence[:, :n],
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -49,6 +49,16 @@ class Recommender(Protocol):
             int32, shape (B, k) (narrower if the catalogue is smaller), best first, no item twice in a
             row, -1 pads.
         """
+        ...
+
+
+@runtime_checkable
+class MayReturnSeen(Protocol):
+    """A recommender that says whether it may return items of the history, as a scenario's policy may."""
+
+    @property
+    def returns_seen_items(self) -> bool:
+        """Whether items of the history may be returned."""
         ...
 
 
@@ -111,6 +121,7 @@ def evaluate(
     measure = _Measure(split, ks, seed, attribute)
     by_stage = StageMeasure(split, ks, seed)
     staged = model if detailed and isinstance(model, StagedRecommender) else None
+    seen = isinstance(model, MayReturnSeen) and model.returns_seen_items
     for chosen, queries, relevant in split.batches(batch):
         if staged is None:
             ranked = model.recommend(queries, max(ks))
@@ -118,7 +129,7 @@ def evaluate(
             stages = staged.stages(queries, max(ks))
             by_stage.add(chosen, stages, relevant)
             ranked = stages.items
-        _check_contract(ranked, queries, split.n_items, name)
+        _check_contract(ranked, None if seen else queries.excluded, len(queries), split.n_items, name)
         measure.add(chosen, queries, ranked, relevant)
         progress(f"evaluate {name}", chosen.stop, len(split))
 
@@ -247,14 +258,16 @@ class _Measure:
         return matrix
 
 
-def _check_contract(ranked: Int32Array, queries: Queries, n_items: int, name: str) -> None:
+def _check_contract(
+    ranked: Int32Array, excluded: Ragged | None, queries: int, n_items: int, name: str
+) -> None:
     """Refuse lists that would make metrics meaningless."""
-    if ranked.ndim != 2 or len(ranked) != len(queries):
-        raise PluginError(f"model {name!r} returned shape {ranked.shape} for {len(queries)} queries")
+    if ranked.ndim != 2 or len(ranked) != queries:
+        raise PluginError(f"model {name!r} returned shape {ranked.shape} for {queries} queries")
     if ranked.size and int(ranked.max()) >= n_items:
         raise PluginError(f"model {name!r} returned an item outside the catalogue")
     ordered = np.sort(ranked, axis=1)
     if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
         raise PluginError(f"model {name!r} returned an item twice for one query")
-    if metrics.contained(ranked, queries.excluded).any():
+    if excluded is not None and metrics.contained(ranked, excluded).any():
         raise PluginError(f"model {name!r} returned items that it was told to exclude")

@@ -2,89 +2,97 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from recserve.bundles.bundle import Bundle
 from recserve.config import ServerConfig
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
-from recserve.errors import RecserveError, StageError
 from recserve.plugin.resolved import ResolvedConfig
-from recserve.serving.loader import Loader, T, logger
+from recserve.serving.guard.calls import GuardedCalls
+from recserve.serving.guard.workers import WorkerPool
+from recserve.serving.loader import Loader, follow_catalogue
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.stage_client import with_deadline
 from recserve.serving.stages.encoding import LiveEncoder
-from recserve.serving.stages.retrieval import RetrievalResult
+from recserve.serving.stages.retrieval import Guard, RetrievalResult
 from recserve.serving.state.history_reader import ServingStore, StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
+from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.user_cache import UserCache
 from recserve.store import Store
 
 
 class LocalClient:
-    """Calls the stages of one bundle directly, in threads of this process.
+    """Client of the stages of one bundle in this process, which run in threads with deadlines.
 
     Args:
         loader: The bundle's loader.
+        pool: The threads.
         encoder: The live encoder; None makes one that loads its model on first use.
     """
 
-    def __init__(self, loader: Loader, encoder: LiveEncoder | None = None) -> None:
+    def __init__(self, loader: Loader, pool: WorkerPool, encoder: LiveEncoder | None = None) -> None:
         server = loader.resolved.config.server
         self._bundle = loader.bundle
         self._encoder = encoder or LiveEncoder(loader.resolved)
-        self._deadlines = server
-        self._retrieval = loader.retrieval(server.retrieval.deadline_ms / 1000, server.retrieval.threads)
+        self._pool = pool
+        self._server = server
+        self._retrieval = loader.retrieval(guard_of(server, pool))
         self._ranking = loader.ranking()
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
-        """See :class:`recserve.serving.pipeline.StageClient`."""
-        work = self._run(self._retrieval.retrieve, scenario, queries, n)
-        # The stage itself leaves late retrievers out at its deadline; this one is for a stuck stage.
-        return await with_deadline(work, 2 * self._deadlines.retrieval.deadline_ms / 1000, "retrieval")
+        """See :class:`recserve.serving.stage_client.StageClient`."""
+        # The stage itself leaves late retrievers out at its deadline; this deadline is for a stuck stage.
+        seconds = stage_seconds(self._server)
+        return await self._pool.run(
+            f"retrieval@{scenario}", seconds, self._retrieval.retrieve, scenario, queries, n
+        )
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
-        """See :class:`recserve.serving.pipeline.StageClient`."""
-        work = self._run(self._ranking.score, scenario, queries, candidates)
-        return await with_deadline(work, self._deadlines.ranking.deadline_ms / 1000, "ranking")
+        """See :class:`recserve.serving.stage_client.StageClient`."""
+        seconds = self._server.ranking.deadline_ms / 1000
+        return await self._pool.run(
+            f"ranking@{scenario}", seconds, self._ranking.score, scenario, queries, candidates
+        )
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
-        """See :class:`recserve.serving.pipeline.StageClient`."""
-        work = self._run(self._encoder.encode, self._bundle, texts)
-        return await with_deadline(work, self._deadlines.encoding.deadline_ms / 1000, "encoding")
-
-    async def _run(self, call: Callable[..., T], *arguments: Any) -> T:
-        """Run in a thread; whatever a plugin raises becomes a stage's failure."""
-        return await asyncio.to_thread(guarded, call, *arguments)
+        """See :class:`recserve.serving.stage_client.StageClient`."""
+        seconds = self._server.encoding.deadline_ms / 1000
+        return await self._pool.run("encoding", seconds, self._encoder.encode, self._bundle, texts)
 
 
-def guarded(call: Callable[..., T], *arguments: Any) -> T:
-    """Call, turning unexpected exceptions of plugins into StageError so that the pipeline degrades."""
-    try:
-        return call(*arguments)
-    except RecserveError:
-        raise
-    except Exception as error:
-        logger.exception("a stage failed")
-        raise StageError(f"{type(error).__name__}: {error}") from error
+def guard_of(server: ServerConfig, pool: WorkerPool) -> Guard:
+    """The limits of a server's retrieval stage."""
+    return Guard(pool, server.retrieval.deadline_ms / 1000, server.filter_deadline_ms / 1000)
 
 
-def local_pipeline(resolved: ResolvedConfig, bundle: Bundle, store: Store) -> Pipeline:
+def stage_seconds(server: ServerConfig) -> float:
+    """Deadline of a whole call of the retrieval stage: filters, retrievers, new items, and its own work."""
+    return (server.filter_deadline_ms + 2 * server.retrieval.deadline_ms) / 1000
+
+
+def local_pipeline(
+    resolved: ResolvedConfig, bundle: Bundle, store: Store, cache: ResultCache | None = None
+) -> Pipeline:
     """The whole graph in this process, for the command line, tests and benchmarks.
 
     Raises:
         StoreError: The store cannot be reached.
     """
-    loader = Loader(bundle, resolved)
-    live = loader.follow(store)
-    reader = reader_of(store, live, resolved.config.server)
-    return Pipeline(loader.edge, reader, LocalClient(loader))
+    server, pool = resolved.config.server, WorkerPool()
+    live = follow_catalogue(bundle, store)
+    loader = Loader(bundle, resolved, live)
+    return Pipeline(
+        loader.context,
+        reader_of(store, live, server),
+        LocalClient(loader, pool),
+        cache=cache,
+        calls=GuardedCalls(server, pool),
+    )
 
 
 def reader_of(
-    store: ServingStore, live: CatalogueFollower, server: ServerConfig, known: UserCache | None = None
+    store: ServingStore, live: CatalogueFollower, server: ServerConfig, users: UserCache | None = None
 ) -> StoreReader:
     """The reader that a server's settings ask for."""
-    return StoreReader(store, live, server.history, server.store_deadline_ms / 1000, known)
+    return StoreReader(store, live, server.history, server.store_deadline_ms / 1000, users)

@@ -1,49 +1,60 @@
-"""Runs batches of requests through the graph and degrades instead of failing.
+"""Pipeline: the life of a request on one page, from external ids to items with explanations.
 
-The pipeline lives at the edge: it turns external ids into rows, loads histories, calls the stages through
-a :class:`StageClient` (direct calls or Serve handles), and puts the answers into words. It is pinned to one
-bundle, and follows what happens to the catalogue while it serves.
+It lives in the ingress: it reads the users' states, calls the stages through a :class:`StageClient` (direct
+calls or Serve handles), and degrades instead of failing. It is pinned to one bundle, and follows what happens
+to the catalogue while it serves.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from pydantic import ValidationError
 
 from recserve.config import nearest
-from recserve.data.arrays import FloatArray
+from recserve.data.batches import Queries
 from recserve.data.catalogue import Catalogue
-from recserve.data.entities import Event, Item
 from recserve.errors import InvalidRequestError, NotFoundError, RecserveError
-from recserve.serving.batch import Asked, Batch, Clock, PendingRequest, Snapshot, _again, _together
+from recserve.serving.batch import (
+    Asked,
+    Outcome,
+    PendingRequest,
+    Result,
+    Snapshot,
+    StageGroup,
+    given_candidates,
+    share_stages,
+)
+from recserve.serving.guard.calls import GuardedCalls, PluginCall, PluginCalls
+from recserve.serving.guard.failures import log_failure
+from recserve.serving.guard.results import check_sentences
+from recserve.serving.item_encoding import ItemEncoder
+from recserve.serving.preparation import Preparer
+from recserve.serving.queries import BuiltQueries, build_queries
 from recserve.serving.request import Recommendation, Request
 from recserve.serving.scenario import ScenarioContext
-from recserve.serving.stage_client import StageClient, with_deadline
+from recserve.serving.stage_client import StageClient
+from recserve.serving.stages.explanations import Page
+from recserve.serving.stages.run import Exploration, Seen, StageBatch, run_stages
+from recserve.serving.stages.trace import Trace
 from recserve.serving.state.history_reader import Reading, ServingStore, StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.serving_state import ServingState, ServingStates
-from recserve.store import ItemVectors
-
-logger = logging.getLogger(__name__)
-
-
-ENCODED_AT_ONCE = 64
-"""Items whose vectors are waited for before they are stored; more are encoded in the background."""
+from recserve.serving.state.trials import TrialRecorder
+from recserve.serving.state.user_cache import UserState
 
 
 class Pipeline:
-    """Serves batches of requests from one bundle.
+    """Recommender over one bundle, for batches of requests.
 
     Args:
-        build: Builds the bundle's edge on its catalogue, or on what became of it.
-        reader: Reads histories and follows the catalogue.
+        build: Builds the bundle's scenario context on its catalogue, or on what became of it.
+        reader: Reads users' states and follows the catalogue.
         client: How stages are reached.
+        cache: Answers that are given again; None keeps none. Pipelines of one process may share it.
+        calls: How plugin code of this process is called.
         rng: Where exploration's draws come from.
     """
 
@@ -52,12 +63,21 @@ class Pipeline:
         build: Callable[[Catalogue], ScenarioContext],
         reader: StoreReader,
         client: StageClient,
+        *,
+        cache: ResultCache | None = None,
+        calls: PluginCalls | None = None,
         rng: np.random.Generator | None = None,
     ) -> None:
         self.client = client
         self.reader = reader
+        self.cache = cache or ResultCache()
         self.rng = rng or np.random.default_rng()
-        self._states = ServingStates(build, reader.live)
+        self._calls = calls or GuardedCalls()
+        self._states = ServingStates(build, reader.live, self._calls)
+        self._preparer = Preparer(self._calls)
+        self.items = ItemEncoder(self._states, reader.live, reader.store, client, self._calls)
+        self.trials = TrialRecorder(reader.store, reader.live, self.context.event_types)
+        reader.users.tell(self.cache)
 
     @property
     def store(self) -> ServingStore:
@@ -65,224 +85,278 @@ class Pipeline:
         return self.reader.store
 
     @property
-    def _repeats(self) -> ResultCache:
-        return self.reader.known.repeats
-
-    @property
     def live(self) -> CatalogueFollower:
         """What happened to the catalogue since the bundle was trained."""
         return self.reader.live
 
     @property
-    def edge(self) -> ScenarioContext:
-        """The edge of the latest catalogue."""
-        return self._states.latest.edge
+    def context(self) -> ScenarioContext:
+        """The scenario context of the latest catalogue."""
+        return self._states.latest.context
 
-    async def current(self) -> ServingState:
-        """What serves the latest view of the catalogue."""
-        return await self._states.current()
-
-    async def recommend(self, requests: Sequence[Request]) -> list[Recommendation | RecserveError]:
+    async def recommend(self, requests: Sequence[Request]) -> list[Result]:
         """Answer a batch; a wrong request gets its error, the others their recommendation.
 
         Never raises for a dependency: a failed stage is named in ``degraded``.
         """
-        _, known = await self.recall(requests)
-        made = iter(await self.make([one for one in known if isinstance(one, PendingRequest)]))
-        return [next(made) if isinstance(one, PendingRequest) else one for one in known]
+        _, recalled = await self.recall(requests)
+        pending = [outcome.pending for outcome in recalled if outcome.pending is not None]
+        computed = iter(await self.compute(pending))
+        return [next(computed) if outcome.result is None else outcome.result for outcome in recalled]
 
-    async def recall(
-        self, requests: Sequence[Request]
-    ) -> tuple[Asked, list[Recommendation | RecserveError | PendingRequest]]:
-        """The first half of :meth:`recommend`: read what is known, and answer what needs no stage.
+    # ---- Recall: what needs no stage -------------------------------------------------------------------
+
+    async def recall(self, requests: Sequence[Request]) -> tuple[Asked, list[Outcome]]:
+        """Check requests, read the users' states, and look for cached answers.
 
         Returns:
-            When that was, and for each request its answer from memory if nothing has changed since, its
-            error if it is wrong, or else what :meth:`make` answers.
+            When that was, and for each request its error, its cached answer, or what :meth:`compute` goes
+            on with.
         """
-        clock, forgotten = Clock(), self._repeats.forgotten
-        checked: list[str | RecserveError] = []
-        for request in requests:
-            try:
-                checked.append(self._check(request))
-            except RecserveError as error:
-                checked.append(error)
-        asked = [
-            (request.user_id, one)
-            for request, one in zip(requests, checked, strict=True)
-            if not isinstance(one, RecserveError)
+        trace, forgotten = Trace(), self.cache.forgotten
+        checked = [self._check(request) for request in requests]
+        scenarios = [
+            (request.user_id, scenario)
+            for request, scenario in zip(requests, checked, strict=True)
+            if isinstance(scenario, str)
         ]
-        if not asked:
-            return Asked(clock.now, 0), [one for one in checked if isinstance(one, RecserveError)]
-        with clock.stage("history"):
-            reading = await self._read(asked)
-        current = await self.current()
-        moment = Snapshot(reading, current.view, forgotten, clock)
-        return moment.asked, [
-            one if isinstance(one, RecserveError) else self._recalled(request, one, current, moment)
-            for request, one in zip(requests, checked, strict=True)
+        with trace.stage("history"):
+            reading = await self._read(scenarios)
+        current = await self._states.current()
+        snapshot = Snapshot(reading, current.view, forgotten, trace)
+        return snapshot.asked, [
+            Outcome(scenario)
+            if isinstance(scenario, RecserveError)
+            else self._look_up(request, scenario, current, snapshot)
+            for request, scenario in zip(requests, checked, strict=True)
         ]
 
+    def _check(self, request: Request) -> str | RecserveError:
+        """The name of a request's scenario, or what is wrong with the request; runs no plugin code."""
+        context = self.context
+        scenario = request.scenario or context.default_scenario
+        if scenario not in context.scenarios:
+            hint = nearest(scenario, context.scenarios)
+            return NotFoundError(f"unknown scenario {scenario!r}{hint}", field="scenario")
+        filters = context.filter_arguments[scenario]
+        for name in request.filter:
+            if name not in filters:
+                return InvalidRequestError(
+                    f"scenario {scenario!r} has no filter {name!r}{nearest(name, filters)}",
+                    field=f"filter.{name}",
+                )
+        for event in request.session:
+            if event.event not in context.event_types:
+                return InvalidRequestError(
+                    f"unknown event type {event.event!r} (known: {', '.join(context.event_types)})",
+                    field="session.event",
+                )
+        return scenario
+
     async def _read(self, asked: Sequence[tuple[str | None, str]]) -> Reading:
-        """Histories and profiles of all users at once, and the catalogue as it is now.
+        """States of all users at once, and the catalogue as it is now.
 
         Args:
             asked: Users, and the names of the scenarios that they ask.
         """
         users = dict.fromkeys(user_id for user_id, _ in asked if user_id is not None)
-        exploring = any(self.edge.scenarios[scenario].config.explore is not None for _, scenario in asked)
+        scenarios = self.context.scenarios
+        exploring = any(scenarios[scenario].config.explore is not None for _, scenario in asked)
         return await self.reader.read(list(users), trials=exploring)
 
-    def _recalled(
-        self, request: Request, scenario: str, current: ServingState, moment: Snapshot
-    ) -> Recommendation | PendingRequest:
-        """The answer that was given before, if it still holds."""
-        person, key, edge = moment.reading.person(request.user_id), None, current.edge
-        if not moment.reading.lost:
-            key = self._repeats.key(
-                edge.bundle, scenario, edge.scenarios[scenario], request, person.history, person.user
+    def _look_up(self, request: Request, scenario: str, current: ServingState, snapshot: Snapshot) -> Outcome:
+        """The cached answer, if it still holds."""
+        reading, context = snapshot.reading, current.context
+        state, key = reading.state(request.user_id), None
+        if not reading.store_unavailable:
+            key = self.cache.key(
+                context.bundle, scenario, context.scenarios[scenario], request, state.history, state.user
             )
-        known = self._repeats.get(key, current.view, moment.clock.now)
-        if known is None:
-            return PendingRequest(request, scenario, person, key, moment)
-        return Recommendation.of(
-            scenario, known.items, edge.bundle, (), moment.clock.stop(), left_out=known.left_out
+        cached = self.cache.get(key, current.view, snapshot.trace.now)
+        if cached is None:
+            return Outcome(pending=PendingRequest(request, scenario, state, key, snapshot))
+        return Outcome(
+            Recommendation.of(
+                scenario=scenario,
+                items=cached.items,
+                bundle=context.bundle,
+                degraded=(),
+                timings=snapshot.trace.timings(),
+                left_out=cached.left_out,
+            )
         )
 
-    async def make(self, asked: Sequence[PendingRequest]) -> list[Recommendation | RecserveError]:
-        """The second half of :meth:`recommend`: have the stages answer, and remember what they said.
+    # ---- Prepare: filters and rules of one request -----------------------------------------------------
+
+    async def prepare(self, pending: PendingRequest) -> Outcome:
+        """Have plugins read a request's filters and rules, by itself: a slow one holds up nobody else."""
+        return await self._preparer.prepare(pending, await self._states.current())
+
+    # ---- Compute: what the stages make -----------------------------------------------------------------
+
+    async def compute(self, pending: Sequence[PendingRequest]) -> list[Result]:
+        """Have the stages answer, and cache what they said.
 
         Args:
-            asked: What :meth:`recall` of this pipeline could not answer, in one batch or in several.
+            pending: What :meth:`recall` of this pipeline could not answer, in one batch or in several.
         """
-        if not asked:
-            return []
-        current = await self.current()
-        groups = _together(asked)
-        batches = [Batch(self.client, self.rng, [same[0] for same in group], current) for group in groups]
-        made = await asyncio.gather(*(batch.run() for batch in batches))
-        found: dict[PendingRequest, Recommendation | RecserveError] = {}
-        for group, batch, answers in zip(groups, batches, made, strict=True):
-            for (first, *others), answer in zip(group, answers, strict=True):
-                if isinstance(answer, Recommendation) and not answer.degraded:
-                    scenario = current.edge.scenarios[first.scenario]
-                    self._repeats.put(
-                        first.key, current.view, batch.now, scenario, answer, first.moment.forgotten
-                    )
-                found[first] = answer
-                found.update((one, _again(answer)) for one in others)
-        return [found[one] for one in asked]
-
-    def _check(self, request: Request) -> str:
-        """Validate what needs no store; returns the scenario's name."""
-        edge = self.edge
-        scenario = request.scenario or edge.default_scenario
-        if scenario not in edge.scenarios:
-            raise NotFoundError(
-                f"unknown scenario {scenario!r}{nearest(scenario, edge.scenarios)}", field="scenario"
-            )
-        known_filters = edge.filter_arguments[scenario]
-        for name, argument in request.filter.items():
-            validator = known_filters.get(name)
-            if validator is None:
-                raise InvalidRequestError(
-                    f"scenario {scenario!r} has no filter {name!r}{nearest(name, known_filters)}",
-                    field=f"filter.{name}",
-                )
-            try:
-                validator.validate_python(argument)
-            except ValidationError as error:
-                raise InvalidRequestError(
-                    f"filter {name!r}: {error.errors(include_url=False)[0]['msg']}",
-                    field=f"filter.{name}",
-                ) from None
-        self._states.latest.masks.allowed(scenario, request.filter)
-        for step in request.session:
-            if step.event not in edge.event_types:
-                raise InvalidRequestError(
-                    f"unknown event type {step.event!r} (known: {', '.join(edge.event_types)})",
-                    field="session.event",
-                )
-        if request.rules:
-            edge.rules[scenario].rerankers(request.rules)
-        return scenario
-
-    async def item_vectors(self, items: Sequence[Item]) -> ItemVectors | None:
-        """Vectors of items that are about to be stored, so that they are found at once.
-
-        Returns:
-            Vectors of the first :data:`ENCODED_AT_ONCE` items that are not hidden; None without an
-            encoder, or when it is lost. :meth:`encode_pending` makes up for what is missing.
-        """
-        edge = self.edge
-        chosen = [item for item in items if not item.hidden][:ENCODED_AT_ONCE]
-        if edge.fingerprint is None or not chosen:
-            return None
-        try:
-            vectors = await self._encode_items(edge, chosen)
-        except RecserveError as error:
-            logger.warning("new items are encoded later: %s", error)
-            return None
-        by_id = {item.item_id: vector for item, vector in zip(chosen, vectors, strict=True)}
-        return ItemVectors(edge.fingerprint, by_id)
-
-    async def encode_pending(self, limit: int = ENCODED_AT_ONCE) -> int:
-        """Encode items of the store that have no vector yet, oldest change first.
-
-        Returns:
-            The number of vectors stored.
-
-        Raises:
-            RecserveError: The store or the encoder is lost.
-        """
-        edge = self.edge
-        if edge.fingerprint is None:
-            return 0
-        pending = await asyncio.to_thread(
-            self.store.unencoded_items, edge.fingerprint, self.live.since, limit
-        )
         if not pending:
-            return 0
-        vectors = await self._encode_items(edge, [state.item for state in pending])
-        by_id = {state.item.item_id: vector for state, vector in zip(pending, vectors, strict=True)}
-        changed = {state.item.item_id: state.changed for state in pending}
-        return await asyncio.to_thread(self.store.set_vectors, ItemVectors(edge.fingerprint, by_id), changed)
+            return []
+        current = await self._states.current()
+        prepared = [await self._preparer.prepare(waiting, current) for waiting in pending]
+        groups = share_stages(outcome.pending for outcome in prepared if outcome.pending is not None)
+        answered = await asyncio.gather(*(self._answer_group(group, current) for group in groups))
+        results = {waiting: result for group in answered for waiting, result in group.items()}
+        return [
+            _final(outcome) if outcome.pending is None else results[outcome.pending] for outcome in prepared
+        ]
 
-    async def _encode_items(self, edge: ScenarioContext, items: Sequence[Item]) -> FloatArray:
-        texts = [edge.item_text.text(item) for item in items]
-        return await self.client.encode(edge.bundle, texts)
+    async def _answer_group(
+        self, group: StageGroup, current: ServingState
+    ) -> Mapping[PendingRequest, Result]:
+        """The results of a group; where the whole fails, each request gets a result of its own."""
+        try:
+            results = await self._answer(group.distinct, current)
+        except Exception as error:
+            log_failure("pipeline", error)
+            if len(group.duplicates) == 1:
+                failure = RecserveError(f"this request cannot be answered ({type(error).__name__})")
+                return dict.fromkeys(group.duplicates[0], failure)
+            return {
+                waiting: result
+                for alone in group.alone()
+                for waiting, result in (await self._answer_group(alone, current)).items()
+            }
+        return {
+            waiting: result if waiting is same[0] else _another(result)
+            for same, result in zip(group.duplicates, results, strict=True)
+            for waiting in same
+        }
 
-    def shown(self, answers: Sequence[Recommendation]) -> None:
-        """Count the new items of served answers, for exploration; returns at once."""
-        view = self.live.view
-        if not len(view.encoded):
-            return
-        row = view.catalogue.ids.row
-        listed = (item.item_id for answer in answers for item in answer.items)
-        counts = Counter(item_id for item_id in listed if row(item_id) >= view.known)
-        if counts:
-            self.store.add_trials(counts, {})
+    async def _answer(self, pending: Sequence[PendingRequest], current: ServingState) -> list[Result]:
+        """Build queries, encode their texts, run the stages, explain, and cache the answers."""
+        context, view = current.context, current.view
+        first, newest = pending[0], pending[-1]
+        trace = first.snapshot.trace.resumed()
+        if first.snapshot.reading.store_unavailable:
+            trace.left_out(["store"])
+        scenario = context.scenarios[first.scenario]
+        requests = [waiting.request for waiting in pending]
+        given = requests[0].items is not None
+        # Who brings items along has chosen them, seen or not.
+        usual: Seen = "allow" if given else scenario.config.seen
+        seen = [request.seen or usual for request in requests]
 
-    def clicked(self, events: Sequence[Event]) -> None:
-        """Count events that answers led to on new items, for exploration; returns at once."""
-        view, types = self.live.view, self.edge.event_types
-        if not len(view.encoded):
-            return
-        row = view.catalogue.ids.row
-        counts = Counter(
-            event.item_id
-            for event in events
-            if event.recommendation_id is not None
-            and event.event in types
-            and types[event.event].weight > 0
-            and row(event.item_id) >= view.known
+        built = build_queries(
+            requests,
+            view,
+            context.event_types,
+            [self._with_rows(waiting, current) for waiting in pending],
+            context.cold_start,
+            now=trace.now,
+            seen=seen,
         )
-        if counts:
-            self.store.add_trials({}, counts)
+        queries = await self._encode(built, context, trace)
+        prepared = [waiting.prepared for waiting in pending if waiting.prepared is not None]
+        served = view.bars.served(trace.now)
+        allowed = [wishes.mask.within(served) for wishes in prepared]
+        candidates = None
+        left_out: list[tuple[str, ...]] = [()] * len(requests)
+        if given:
+            candidates, left_out = given_candidates(requests, queries, allowed, context)
+        exploration = None
+        if scenario.config.explore is not None and not given:
+            exploration = Exploration(scenario.config.explore, newest.snapshot.reading.trials, self.rng)
+        batch = StageBatch(
+            name=first.scenario,
+            bundle=context.bundle,
+            config=scenario.config,
+            rerankers=prepared[0].rerankers,
+            fallback=context.fallbacks[first.scenario],
+            allowed=allowed,
+            view=view,
+            served=served,
+            queries=queries,
+            counts=np.array([request.n for request in requests], dtype=np.int64),
+            seen=seen,
+            given=candidates,
+            exploration=exploration,
+        )
+        staged = await run_stages(batch, self.client, self._calls, trace)
+
+        with trace.stage("explaining"):
+            page = Page.of(requests, built, staged.page, context.catalogue)
+            items = page.answers(await self._explain(page, first.scenario, context, trace))
+        timings = trace.timings()
+        results: list[Result] = []
+        for index, waiting in enumerate(pending):
+            if built.missing[index] is not None:
+                results.append(NotFoundError(f"unknown item {built.missing[index]!r}", field="item_id"))
+                continue
+            answer = Recommendation.of(
+                scenario=waiting.scenario,
+                items=items[index],
+                bundle=context.bundle,
+                degraded=_degraded(trace, built.base.texts[index]),
+                timings=timings,
+                left_out=left_out[index],
+            )
+            if not answer.degraded:
+                forgotten = waiting.snapshot.forgotten
+                self.cache.put(waiting.key, view, trace.now, scenario, answer, forgotten)
+            results.append(answer)
+        return results
+
+    def _with_rows(self, pending: PendingRequest, current: ServingState) -> UserState:
+        """The user's state with catalogue rows, which the user cache keeps for the next request."""
+        state = pending.state.resolved(current.view, current.context.event_types)
+        if state is not pending.state and pending.request.user_id is not None:
+            self.reader.users.advance(pending.request.user_id, pending.state, state)
+        return state
+
+    async def _encode(self, built: BuiltQueries, context: ScenarioContext, trace: Trace) -> Queries:
+        """The queries with vectors of free text; no hop when there is none."""
+        texts = [text for text in built.base.texts if text]
+        if not texts:
+            return built.queries()
+        try:
+            with trace.stage("encoding"):
+                return built.queries(await self.client.encode(context.bundle, texts))
+        except RecserveError as error:
+            trace.lost("encoding", error)
+            return built.queries()
+
+    async def _explain(
+        self, page: Page, scenario: str, context: ScenarioContext, trace: Trace
+    ) -> Sequence[str]:
+        """A sentence for each reason; none where explaining failed, and then items go out without."""
+        reasons = page.reasons(context.catalogue)
+        if not reasons:
+            return ()
+        explain = context.explainers[scenario].explain
+        try:
+            sentences = await self._calls.run(PluginCall.EXPLAINER, scenario, explain, reasons)
+            return check_sentences(sentences, len(reasons))
+        except RecserveError as error:
+            trace.lost("explaining", error)
+            return ()
 
     def forget(self, user_key: bytes) -> None:
         """Forget a user who was deleted, given as the digest of the id; other processes follow the store."""
-        self.reader.known.forget(user_key)
+        self.reader.users.forget(user_key)
 
 
-__all__ = ["PendingRequest", "Pipeline", "ScenarioContext", "StageClient", "with_deadline"]
+def _final(outcome: Outcome) -> Result:
+    """The result of an outcome that has one."""
+    assert outcome.result is not None
+    return outcome.result
+
+
+def _another(result: Result) -> Result:
+    """The same result for another request that asked the same."""
+    return result.again() if isinstance(result, Recommendation) else result
+
+
+def _degraded(trace: Trace, text: str | None) -> tuple[str, ...]:
+    """What the answer to one request of a batch had to do without: without text it needed no encoder."""
+    return tuple(name for name in trace.degraded if text or name != "encoding")

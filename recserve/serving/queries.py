@@ -1,4 +1,4 @@
-"""Turns requests with external ids into a batch of queries with rows."""
+"""Query building: from requests with external ids to a batch of queries with rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from recserve.serving.state.user_events import UserEvents, pack
 
 
 @dataclass(frozen=True)
-class Assembled:
-    """A batch whose ids are resolved but whose texts are not encoded yet.
+class BuiltQueries:
+    """Queries whose ids are resolved but whose texts are not encoded yet.
 
     Attributes:
         base: The queries without vectors of their texts.
         interests: What each user says to like, where that is what the query's text is; else None.
-        missing: For each request an anchor item id that nobody knows, None if all is well.
+        missing: For each request its anchor's id where no item has it, else None.
         event_names: Event types in code order.
     """
 
@@ -42,50 +42,50 @@ class Assembled:
         return replace(self.base, text_vectors=by_query)
 
     def last_events(self, query: int) -> dict[int, int]:
-        """What the user last did with each item of his history: code of the event by row."""
+        """Code of the user's last event with each item of the history, by row."""
         histories = self.base.histories
         span = slice(histories.offsets[query], histories.offsets[query + 1])
         return dict(zip(histories.items[span].tolist(), histories.events[span].tolist(), strict=True))
 
 
-def assemble(
+def build_queries(
     requests: Sequence[Request],
     view: CatalogueView,
     event_types: Mapping[str, EventType],
-    people: Sequence[UserState],
+    states: Sequence[UserState],
     cold_start: ColdStartConfig,
     *,
     now: int,
     seen: Sequence[str],
-) -> Assembled:
+) -> BuiltQueries:
     """Resolve ids, join stored history and session, and collect what must not be returned.
 
     Args:
         requests: The batch.
         view: The catalogue. New items count in histories once they have a vector.
         event_types: Configured event types by name, in code order.
-        people: Who asks each request.
+        states: The user of each request, with the rows of the history.
         cold_start: When stated interests count.
         now: The present, milliseconds.
         seen: Policy of each request for items of the history; ``exclude`` bars them.
     """
     row = view.catalogue.ids.row
-    positive = np.array([one.weight > 0 for one in event_types.values()])
+    positive = np.array([kind.weight > 0 for kind in event_types.values()])
     lists: list[UserEvents] = []
     excluded: list[Int32Array] = []
     interests: list[str | None] = []
-    for request, person, policy in zip(requests, people, seen, strict=True):
-        steps = person.steps(view, event_types).then(_session(request, view, event_types, now))
+    for request, state, policy in zip(requests, states, seen, strict=True):
+        events = state.events.then(_session(request, view, event_types, now))
         barred = np.array([row(item_id) for item_id in request.exclude], dtype=np.int32)
-        excluded.append(np.concatenate([steps.rows, barred]) if policy == "exclude" else barred)
-        usable = steps.where(view.readable(steps.rows))
+        excluded.append(np.concatenate([events.rows, barred]) if policy == "exclude" else barred)
+        usable = events.where(view.readable(events.rows))
         lists.append(usable)
         liked = int(positive[usable.events].sum())
         cold = request.query is None and liked < cold_start.until_events
-        interests.append(_interests(person.user, cold_start) if cold else None)
+        interests.append(_interests(state.user, cold_start) if cold else None)
 
     anchors = [-1 if request.item_id is None else row(request.item_id) for request in requests]
-    return Assembled(
+    return BuiltQueries(
         base=Queries(
             user_ids=tuple(request.user_id for request in requests),
             histories=pack(lists),
@@ -109,19 +109,19 @@ def assemble(
 
 
 def _interests(user: User | None, config: ColdStartConfig) -> str | None:
-    """What a user says to like, as one text."""
+    """The interests that a user states, as one text."""
     if user is None:
         return None
     parts: list[str] = []
     for name in config.attributes:
         value = user.attributes.get(name)
         listed = value if isinstance(value, (list, tuple)) else [value]
-        parts.extend(one.strip() for one in listed if isinstance(one, str) and one.strip())
+        parts.extend(text.strip() for text in listed if isinstance(text, str) and text.strip())
     return ", ".join(parts) or None
 
 
 def _session(request: Request, view: CatalogueView, types: Mapping[str, EventType], now: int) -> UserEvents:
-    """What a request brings along, oldest first; it counts as newer than all that is stored."""
+    """The session that a request brings along, oldest first; it counts as newer than all that is stored."""
     session = [
         Event(
             user_id=request.user_id or "",

@@ -1,4 +1,4 @@
-"""What the pipeline is asked and what it answers, with external ids."""
+"""Requests and recommendations: what the pipeline is asked and what it answers, with external ids."""
 
 from __future__ import annotations
 
@@ -73,21 +73,23 @@ class Request:
     offset: int = 0
 
     @property
-    def identity(self) -> Hashable:
+    def identity(self) -> tuple[Hashable, ...]:
         """Equal for requests of one user and scenario that get equal answers: all fields but a few named.
 
         JSON objects count by their text, so that ``1``, ``1.0`` and ``true`` stay apart.
         """
-        objects = (json.dumps(value) if value else None for value in _OBJECTS(self))
-        return (*_PLAIN(self), *objects)
+        plain, objects = _PLAIN(self), _OBJECTS(self)
+        if not any(objects):
+            return plain
+        return (*plain, *(json.dumps(value) if value else None for value in objects))
 
 
 NOT_IN_IDENTITY = frozenset({"user_id", "scenario"})
 """Fields beside a request's identity: who asks, and the scenario's name before defaults apply."""
 
-_COUNTED = [one for one in fields(Request) if one.name not in NOT_IN_IDENTITY]
-_PLAIN = attrgetter(*(one.name for one in _COUNTED if one.default_factory is not dict))
-_OBJECTS = attrgetter(*(one.name for one in _COUNTED if one.default_factory is dict))
+_COUNTED = [counted for counted in fields(Request) if counted.name not in NOT_IN_IDENTITY]
+_PLAIN = attrgetter(*(counted.name for counted in _COUNTED if counted.default_factory is not dict))
+_OBJECTS = attrgetter(*(counted.name for counted in _COUNTED if counted.default_factory is dict))
 
 
 @dataclass(frozen=True, slots=True)

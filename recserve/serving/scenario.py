@@ -1,4 +1,4 @@
-"""What the pipeline itself holds of a bundle: everything that needs no model."""
+"""Scenario context: what the pipeline itself holds of a bundle, everything that needs no model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REMEMBERED_RULES = 128
 
 
 class RequestRules:
-    """Rerankers of one scenario with the parameters that a request gives.
+    """Builder of a scenario's rerankers with the parameters that a request gives.
 
     A request may change parameters of the scenario's rerankers, leave one out (false), or add one of
     those that are known here; only rerankers that learn nothing can be told anything.
@@ -40,23 +40,23 @@ class RequestRules:
         catalogue: Catalogue,
     ) -> None:
         self._standing = tuple(standing)
-        self._known = {**known, **{one.name: one for one in standing}}
+        self._known = {**known, **{component.name: component for component in standing}}
         self._build = build
         self._catalogue = catalogue
         self._made = lru_cache(maxsize=_REMEMBERED_RULES)(self._make)
 
-    def rerankers(self, rules: Mapping[str, Any]) -> tuple[Reranker, ...]:
-        """The rerankers to apply, in order; those of equal rules are built once.
+    def rerankers(self, rules: Mapping[str, Any]) -> tuple[tuple[str, Reranker], ...]:
+        """The rerankers to apply with their names, in order; those of equal rules are built once.
 
         Raises:
             InvalidRequestError: An unknown reranker, or parameters that it refuses.
         """
         return self._made(json.dumps(rules))
 
-    def _make(self, text: str) -> tuple[Reranker, ...]:
+    def _make(self, text: str) -> tuple[tuple[str, Reranker], ...]:
         rules: dict[str, Any] = json.loads(text)
-        chosen = [one for one in self._standing if rules.get(one.name) is not False]
-        present = {one.name for one in self._standing}
+        chosen = [component for component in self._standing if rules.get(component.name) is not False]
+        present = {component.name for component in self._standing}
         for name, given in rules.items():
             known = self._known.get(name)
             if known is None:
@@ -65,31 +65,34 @@ class RequestRules:
                 )
             if name not in present and given is not False:
                 chosen.append(known)
-        return tuple(self._built(_with(one, rules.get(one.name))) for one in chosen)
+        return tuple(
+            (component.name, self._built(_with(component, rules.get(component.name)))) for component in chosen
+        )
 
-    def _built(self, one: Resolved) -> Reranker:
+    def _built(self, component: Resolved) -> Reranker:
         try:
-            return self._build(one, self._catalogue)
+            return self._build(component, self._catalogue)
         except (ConfigError, PluginError) as error:
-            raise InvalidRequestError(error.message, field=one.where) from None
+            raise InvalidRequestError(error.message, field=component.where) from None
 
 
-def _with(one: Resolved, given: Any) -> Resolved:
+def _with(component: Resolved, given: Any) -> Resolved:
     """A component with some parameters replaced."""
+    kind = component.component
     if given in (None, True):
-        if isinstance(one.params, one.component.params):
-            return one
+        if isinstance(component.params, kind.params):
+            return component
         given = {}
-    where = f"rules.{one.name}"
+    where = f"rules.{component.name}"
     if not isinstance(given, dict):
         raise InvalidRequestError(f"{where} must be an object of parameters, or false", field=where)
-    if not one.component.stateless:
+    if not kind.stateless:
         raise InvalidRequestError(f"{where}: this reranker is trained, its parameters are fixed", field=where)
     try:
-        params = one.component.params.model_validate({**one.params.model_dump(), **given})
-        return Resolved(one.stage, one.component, params, one.plugin, where)
+        params = kind.params.model_validate({**component.params.model_dump(), **given})
+        return Resolved(component.stage, kind, params, component.plugin, where)
     except ValidationError as error:
-        problem = describe_validation_error(error, one.component.params)
+        problem = describe_validation_error(error, kind.params)
         raise InvalidRequestError(f"{where}: {problem}", field=where) from None
 
 
@@ -135,11 +138,20 @@ class Scenario:
         retrievers: Objects by name, in configured order.
         filters: Objects by name.
         ranker: The ranker, if any.
-        rerankers: Applied in order.
+        rerankers: With their names, applied in order.
     """
 
     config: PipelineConfig
     retrievers: Mapping[str, Retriever]
     filters: Mapping[str, Filter]
     ranker: Ranker | None = None
-    rerankers: Sequence[Reranker] = ()
+    rerankers: Sequence[tuple[str, Reranker]] = ()
+
+
+def ttl_of(chosen: Filter) -> float | None:
+    """Seconds that a mask of a filter may be cached; None for as long as the catalogue stays the same.
+
+    The same as asking whether it is an :class:`recserve.ExpiringFilter`, at a hundredth of the cost.
+    """
+    ttl: float | None = getattr(chosen, "ttl_seconds", None)
+    return ttl

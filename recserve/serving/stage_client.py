@@ -1,14 +1,12 @@
-"""How the pipeline reaches the stages, and the deadline of a call."""
+"""Stage client: how the pipeline reaches the stages."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Protocol
 
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
-from recserve.errors import StageError
 from recserve.serving.stages.retrieval import RetrievalResult
 
 
@@ -26,19 +24,3 @@ class StageClient(Protocol):
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         """Encode texts to unit vectors, float32 (n, d)."""
         ...
-
-
-T = TypeVar("T")
-
-
-async def with_deadline(work: Awaitable[T], seconds: float, stage: str) -> T:
-    """Await with a deadline.
-
-    Raises:
-        StageError: It is late.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        raise StageError(f"{stage} took longer than {seconds:g} s") from None

@@ -8,6 +8,9 @@ in plain pytest functions::
 
     def test_contract():
         check_retriever("newest", attribute="year")
+
+    def test_contract_on_our_catalogue():
+        check_retriever("newest", dataset=dataset_from(items, events), attribute="season")
 """
 
 from recserve.testing.checks import (
@@ -21,6 +24,7 @@ from recserve.testing.checks import (
     check_retriever,
 )
 from recserve.testing.examples import (
+    dataset_from,
     dataset_of,
     example_candidates,
     example_catalogue,
@@ -40,6 +44,7 @@ __all__ = [
     "check_ranker",
     "check_reranker",
     "check_retriever",
+    "dataset_from",
     "dataset_of",
     "example_candidates",
     "example_catalogue",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from recserve.data.arrays import BoolArray
 from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
-from recserve.data.entities import DEFAULT_EVENT_TYPES, Item
+from recserve.data.entities import DEFAULT_EVENT_TYPES, Event, EventType, Item
 from recserve.data.vocabulary import Vocabulary
 from recserve.serving.stages.fusion import merge
 
@@ -70,8 +71,44 @@ def example_dataset(n_users: int = 80, length: int = 15, seed: int = 0) -> Datas
     )
 
 
+def dataset_from(
+    items: Iterable[Item],
+    events: Iterable[Event],
+    event_types: Mapping[str, EventType] | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Items and events of your own as a data set for the conformance checks.
+
+    Args:
+        items: At least twelve. Each gets a made-up vector, for components that read vectors.
+        events: Of at least twelve users.
+        event_types: Configured event types; default: the built-in ones.
+        seed: Of the vectors.
+
+    Raises:
+        DataError: No event is on one of the items and of a known type.
+    """
+    listed = list(items)
+    vectors = np.random.default_rng(seed).normal(size=(len(listed), DIMENSION))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    catalogue = Catalogue.of(listed, vectors.astype(np.float32))
+    happened = list(events)
+    table = pa.table(
+        {
+            "user_id": [event.user_id for event in happened],
+            "item_id": [event.item_id for event in happened],
+            "event": [event.event for event in happened],
+            "value": pa.array([event.value for event in happened], pa.float64()),
+            "timestamp": pa.array([event.timestamp for event in happened], pa.int64()),
+        }
+    )
+    return Dataset.from_tables(catalogue, table, event_types or DEFAULT_EVENT_TYPES)
+
+
 def example_queries(data: Dataset, batch: int = 12, seed: int = 0) -> Queries:
     """Queries of every kind: long and short histories, none, anchors, text, exclusions, masks, new items."""
+    if data.n_users < batch or data.n_items < batch:
+        raise ValueError(f"at least {batch} users and {batch} items are needed for every kind of query")
     rng = np.random.default_rng(seed)
     chosen = rng.choice(data.n_users, batch, replace=False).astype(np.int64)
     histories = data.histories.select(chosen)
@@ -84,26 +121,27 @@ def example_queries(data: Dataset, batch: int = 12, seed: int = 0) -> Queries:
         items[-1] = data.n_items
     histories = Histories(histories.offsets, items, histories.events, histories.weights, histories.timestamps)
     vectors = data.catalogue.vectors
-    assert vectors is not None
     anchors = np.full(batch, -1, dtype=np.int32)
     anchors[2] = 5
     texts: list[str | None] = [None] * batch
     texts[3] = "space"
-    text_vectors = np.zeros((batch, vectors.shape[1]), dtype=np.float32)
-    text_vectors[3] = vectors[0]
+    text_vectors = None
+    if vectors is not None:
+        text_vectors = np.zeros((batch, vectors.shape[1]), dtype=np.float32)
+        text_vectors[3] = vectors[0]
     allowed: list[BoolArray | None] = [None] * batch
     allowed[4] = np.arange(data.n_items) % 3 == 0
     allowed[5] = np.zeros(data.n_items, dtype=np.bool_)
     seen = [np.unique(items[a:b]) for a, b in zip(histories.offsets[:-1], histories.offsets[1:], strict=True)]
     return Queries(
-        user_ids=tuple(f"user-{row}" for row in chosen),
+        user_ids=tuple(data.user_ids.ids[row] for row in chosen),
         histories=histories,
         times=np.full(batch, int(data.timestamps[-1]) + 1, dtype=np.int64),
         anchors=anchors,
         excluded=Ragged.of(seen),
         texts=tuple(texts),
         text_vectors=text_vectors,
-        extra_vectors=vectors[:1].copy(),
+        extra_vectors=None if vectors is None else vectors[:1].copy(),
         allowed=tuple(allowed),
         filters=({},) * batch,
         contexts=({},) * batch,
@@ -115,9 +153,10 @@ def example_candidates(data: Dataset, queries: Queries, seed: int = 0) -> Candid
     rng = np.random.default_rng(seed)
     found: dict[str, Retrieved] = {}
     for name in ("mf", "content"):
-        items = np.full((len(queries), 20), -1, dtype=np.int32)
+        most = min(20, data.n_items)
+        items = np.full((len(queries), most), -1, dtype=np.int32)
         for index in range(len(queries)):
-            count = 20 if index % 4 else 7
+            count = most if index % 4 else 7
             items[index, :count] = rng.choice(data.n_items, count, replace=False)
         scores = -np.sort(rng.random(items.shape), axis=1).astype(np.float32)
         found[name] = Retrieved.of(items, np.where(items >= 0, scores, -np.inf).astype(np.float32))

@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from recserve.data.catalogue import Catalogue
-from recserve.serving.pipeline import Pipeline, ScenarioContext, StageClient
+from recserve.serving.pipeline import Pipeline
+from recserve.serving.scenario import ScenarioContext
+from recserve.serving.stage_client import StageClient
 from recserve.serving.state.history_reader import ServingStore, StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
 
 
 def pipeline_over(
-    edge: ScenarioContext,
+    context: ScenarioContext,
     store: ServingStore,
     client: StageClient,
     *,
@@ -25,7 +27,7 @@ def pipeline_over(
     """A pipeline whose filters and rerankers stay as they are when the catalogue changes.
 
     Args:
-        edge: The edge on the bundle's catalogue.
+        context: The scenario context on the bundle's catalogue.
         store: The store.
         client: How stages are reached.
         live: What the client's stages follow; None to follow the store from its first item on.
@@ -35,8 +37,8 @@ def pipeline_over(
     """
 
     def build(catalogue: Catalogue) -> ScenarioContext:
-        return replace(edge, catalogue=catalogue)
+        return replace(context, catalogue=catalogue)
 
-    following = live or CatalogueFollower(edge.catalogue, store, -1, edge.fingerprint)
+    following = live or CatalogueFollower(context.catalogue, store, -1, context.fingerprint)
     reader = StoreReader(store, following, history, deadline)
-    return Pipeline(build, reader, client, np.random.default_rng(seed))
+    return Pipeline(build, reader, client, rng=np.random.default_rng(seed))

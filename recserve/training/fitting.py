@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from recserve.bundles.embedding_cache import VectorCache, encode_all
-from recserve.data.arrays import Int32Array
-from recserve.data.batches import Candidates, Queries
+from recserve.data.arrays import FloatArray, Int32Array
+from recserve.data.batches import Candidates, Queries, Ragged, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
-from recserve.errors import DataError
+from recserve.errors import DataError, PluginError, StageError
 from recserve.evaluation.metrics.by_stage import Stages
 from recserve.evaluation.splits import Split, temporal
 from recserve.plugin.protocols import (
@@ -28,14 +28,20 @@ from recserve.plugin.protocols import (
     Trainable,
 )
 from recserve.plugin.resolved import Resolved, ResolvedConfig
+from recserve.serving.guard.calls import PluginCall
 from recserve.serving.scenario import Scenario
-from recserve.serving.stages.fusion import top_up
-from recserve.serving.stages.ranking import RankingStage, rank_order, rerank
-from recserve.serving.stages.retrieval import RetrievalStage
+from recserve.serving.stages.masks import FilterMasks
+from recserve.serving.stages.ranking import RankingStage
+from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
+from recserve.serving.stages.run import StageBatch, completed, run_stages
+from recserve.serving.stages.trace import Trace
+from recserve.serving.state.live_catalogue import CatalogueView
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
+
+T = TypeVar("T")
 
 _BATCH = 256
 
@@ -78,11 +84,13 @@ class Fitted:
 
     Attributes:
         resolved: The configuration.
+        catalogue: The items that they were fitted on.
         objects: Stage objects by component key.
         facts: What each fit reported, by component key.
     """
 
     resolved: ResolvedConfig
+    catalogue: Catalogue
     objects: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -91,30 +99,47 @@ class Fitted:
         pipeline = self.resolved.scenarios[name]
         return Scenario(
             config=pipeline.config,
-            retrievers={one.name: self.objects[one.key] for one in pipeline.retrievers},
-            filters={one.name: self.objects[one.key] for one in pipeline.filters},
+            retrievers={chosen.name: self.objects[chosen.key] for chosen in pipeline.retrievers},
+            filters={chosen.name: self.objects[chosen.key] for chosen in pipeline.filters},
             ranker=None if pipeline.ranker is None else self.objects.get(pipeline.ranker.key),
-            rerankers=[self.objects[one.key] for one in pipeline.rerankers],
+            rerankers=[(chosen.name, self.objects[chosen.key]) for chosen in pipeline.rerankers],
         )
 
     def recommender(self, scenario: str) -> FittedPipeline:
         """The whole pipeline of a scenario, for evaluation."""
         pipeline = self.resolved.scenarios[scenario]
-        return FittedPipeline(self.scenario(scenario), self.objects[pipeline.fallback.key])
+        return FittedPipeline(self.scenario(scenario), self.objects[pipeline.fallback.key], self.catalogue)
 
 
 class FittedPipeline:
-    """Retrieval, ranking and reranking of one scenario over fitted components, in this process."""
+    """Pipeline of one scenario over fitted components, which runs the very stages that serve.
 
-    def __init__(self, scenario: Scenario, fallback: Retriever) -> None:
+    Exploration is off, because a data set has no new items, and whatever fails ends the evaluation.
+
+    Args:
+        scenario: With every stage object in place.
+        fallback: Fills short pages.
+        catalogue: What the components were fitted on.
+    """
+
+    def __init__(self, scenario: Scenario, fallback: Retriever, catalogue: Catalogue) -> None:
         self._scenario = scenario
         self._fallback = fallback
-        self._retrieval = RetrievalStage({"": scenario})
-        self._ranking = RankingStage({"": scenario})
+        self._view = CatalogueView.of(catalogue)
+        self._masks = FilterMasks({_ONLY: scenario}, len(catalogue))
+        self._retrieval = RetrievalStage({_ONLY: scenario})
+        self._ranking = RankingStage({_ONLY: scenario})
+
+    @property
+    def returns_seen_items(self) -> bool:
+        """Whether items of the history may be recommended again."""
+        return self._scenario.config.seen != "exclude"
 
     def candidates(self, queries: Queries, n: int = 0) -> Candidates:
         """What retrieval proposes."""
-        return self._retrieval.retrieve("", queries, n).candidates
+        result = self._retrieval.retrieve(_ONLY, queries, n)
+        _Strict().left_out(result.degraded)
+        return result.candidates
 
     def recommend(self, queries: Queries, k: int) -> Int32Array:
         """The first k items of each query, int32 (B, k), -1 pads."""
@@ -123,21 +148,79 @@ class FittedPipeline:
     def stages(self, queries: Queries, k: int) -> Stages:
         """The same, with what each stage did."""
         config = self._scenario.config
-        result, found = self._retrieval.retrieve_parts("", queries, k)
-        candidates = result.candidates
-        if ((candidates.items >= 0).sum(axis=1) < k).any():
-            more = self._fallback.retrieve(queries, k + candidates.items.shape[1])
-            candidates = top_up(candidates, more, config.fallback.use, k)
-        ranked = rank_order(self._ranking.score("", queries, candidates), candidates)
-        items = rerank(self._scenario.rerankers, queries, ranked, k).items
+        if self.returns_seen_items:
+            queries = replace(queries, excluded=Ragged.of([()] * len(queries)))
+        client = _FittedStages(self._retrieval, self._ranking)
+        batch = StageBatch(
+            name=_ONLY,
+            bundle="",
+            config=config,
+            rerankers=self._scenario.rerankers,
+            fallback=self._fallback,
+            allowed=[self._masks.allowed(_ONLY, {})] * len(queries),
+            view=self._view,
+            served=None,
+            queries=queries,
+            counts=np.full(len(queries), k, dtype=np.int64),
+            seen=[config.seen] * len(queries),
+        )
+        result = completed(run_stages(batch, client, _DirectCalls(), _Strict()))
+        items = result.page.items[:, :k]
         return Stages(
-            found=found,
-            asked={one.use: max(one.candidates, k) for one in config.retrievers},
+            found=client.found,
+            asked={retriever.use: max(retriever.candidates, k) for retriever in config.retrievers},
             candidates=result.candidates,
-            ranked=ranked.items,
+            ranked=result.ranked.items,
             items=np.pad(items, ((0, 0), (0, k - items.shape[1])), constant_values=-1),
             budget=max(config.budget, k),
         )
+
+
+_ONLY = ""
+"""Name of the scenario of a fitted pipeline."""
+
+
+class _FittedStages:
+    """Client of fitted stages in this thread, which remembers what each retriever found."""
+
+    def __init__(self, retrieval: RetrievalStage, ranking: RankingStage) -> None:
+        self._retrieval = retrieval
+        self._ranking = ranking
+        self.found: Mapping[str, Retrieved] = {}
+
+    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+        """See :class:`recserve.serving.stage_client.StageClient`."""
+        result, self.found = self._retrieval.retrieve_parts(scenario, queries, n)
+        return result
+
+    async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
+        """See :class:`recserve.serving.stage_client.StageClient`."""
+        return self._ranking.score(scenario, queries, candidates)
+
+    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
+        """Never called: the queries of a data set have no texts."""
+        raise StageError("a fitted pipeline encodes no texts")
+
+
+class _DirectCalls:
+    """Calls of plugin code in this thread."""
+
+    async def run(self, kind: PluginCall, name: str, call: Callable[..., T], *arguments: Any) -> T:
+        """See :meth:`recserve.serving.guard.calls.PluginCalls.run`."""
+        return call(*arguments)
+
+
+class _Strict(Trace):
+    """Trace that refuses losses: figures of a pipeline without some component are not its figures."""
+
+    def lost(self, name: str, error: Exception) -> None:
+        """End the evaluation."""
+        raise PluginError(f"{name} failed while it was evaluated: {error}") from error
+
+    def left_out(self, names: Iterable[str]) -> None:
+        """End the evaluation."""
+        if lost := ", ".join(names):
+            raise PluginError(f"{lost} failed while it was evaluated; see the log")
 
 
 def fit_component(one: Resolved, data: Dataset, context: FitContext) -> tuple[Any, dict[str, Any]]:
@@ -177,7 +260,7 @@ def fit_all(
         context: Seed, progress, device, threads.
         previous: Facts of an earlier fit by component key.
     """
-    fitted = Fitted(resolved)
+    fitted = Fitted(resolved, data.catalogue)
     for key, one in resolved.components().items():
         if one.stage is Stage.EXPLAINER:
             continue

@@ -295,3 +295,46 @@ def test_a_slow_batch_does_not_bar_the_next_one() -> None:
 def test_limits_must_be_positive() -> None:
     with pytest.raises(ValueError):
         MicroBatcher(Recorder(), max_batch=0, in_flight=1, max_queue=1)
+
+
+class PanicException(BaseException):
+    """What a Rust extension raises when it panics."""
+
+
+@pytest.mark.parametrize("error", [PanicException("rust"), GeneratorExit(), RecursionError()])
+def test_whatever_a_batch_raises_the_next_one_is_answered(error: BaseException) -> None:
+    async def main() -> None:
+        async def work(batch: list[int]) -> Sequence[int | Exception]:
+            if batch == [0]:
+                raise error
+            return batch
+
+        batcher = MicroBatcher(work, 1, 1, max_queue=10)
+        first, second = await asyncio.gather(batcher.submit(0), batcher.submit(1), return_exceptions=True)
+        assert isinstance(first, Exception)
+        assert type(error).__name__ in f"{type(first).__name__} {first}"
+        assert second == 1
+
+    run(main())
+
+
+def test_it_is_stalled_while_batches_run_and_none_ends() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def work(batch: list[int]) -> Sequence[int | Exception]:
+            await gate.wait()
+            return batch
+
+        batcher = MicroBatcher(work, 1, 1, max_queue=10)
+        assert not batcher.stalled(0.0), "nobody asks"
+        task = asyncio.create_task(batcher.submit(1))
+        await asyncio.sleep(0.05)
+        assert batcher.stalled(0.02)
+        assert not batcher.stalled(60.0)
+        gate.set()
+        await task
+        await asyncio.sleep(0)
+        assert not batcher.stalled(0.0)
+
+    run(main())

@@ -26,8 +26,7 @@ class Desk:
     """Answers over real stages, of which retrieval does not end before it is told to."""
 
     def __init__(self, store: Store, **limits: Any) -> None:
-        self.lab = Lab(store)
-        self.lab.reader.known.repeats = ResultCache(100, 60.0)
+        self.lab = Lab(store, cache=ResultCache(100, 60.0))
         self.gate = asyncio.Event()
         self.gate.set()
         self.retrieved: list[int] = []
@@ -208,15 +207,15 @@ def test_after_closing_everything_is_refused(store: Store) -> None:
 
 def test_an_answer_that_was_being_made_for_somebody_forgotten_is_not_kept(store: Store) -> None:
     async def scene(desk: Desk) -> None:
-        repeats = desk.lab.reader.known.repeats
+        cache = desk.lab.pipeline.cache
         desk.gate.clear()
         tasks = [desk.ask("u"), desk.ask("v")]
         await desk.until_held(1)
         desk.pipeline.forget(key_of("u"))
         desk.gate.set()
         await asyncio.gather(*tasks)
-        assert repeats.users() == set()
+        assert cache.users() == set()
         await desk.ask("v")
-        assert repeats.users() == {"v"}
+        assert cache.users() == {"v"}
 
     within(store, scene)

@@ -24,13 +24,15 @@ from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError
 from recserve.plugin.builtins import FieldsParams, FieldsText, TemplateExplainer
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
-from recserve.serving.pipeline import Pipeline, ScenarioContext
+from recserve.serving.guard.calls import PluginCalls
+from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
-from recserve.serving.scenario import Scenario
+from recserve.serving.scenario import Scenario, ScenarioContext
 from recserve.serving.stages.ranking import RankingStage
 from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
 from recserve.serving.state.history_reader import StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
+from recserve.serving.state.result_cache import ResultCache
 from recserve.store import Store
 
 ITEMS = [Item(f"i{n}", {"title": f"Title {n}", "odd": n % 2}) for n in range(12)]
@@ -133,8 +135,16 @@ class Lab:
     """A pipeline of real parts with a client whose stages can be broken."""
 
     def __init__(
-        self, store: Store, rerankers: Sequence[Any] = (), explainer: Any = None, **settings: Any
+        self,
+        store: Store,
+        rerankers: Sequence[Any] = (),
+        explainer: Any = None,
+        *,
+        cache: ResultCache | None = None,
+        calls: PluginCalls | None = None,
+        **settings: Any,
     ) -> None:
+        named = [(f"rule{place}", reranker) for place, reranker in enumerate(rerankers)]
         catalogue = Catalogue.of(ITEMS, VECTORS)
         config = PipelineConfig(
             retrievers=(RetrieverConfig(use="near", weight=50.0), RetrieverConfig(use="popular")),
@@ -143,17 +153,15 @@ class Lab:
         )
         ranked = config.model_copy(update={"ranker": {"use": "by_row"}})
         filters = {"odd": Odd(catalogue)}
-        full = Scenario(
-            ranked, {"near": Nearest(catalogue), "popular": Counted(12)}, filters, ByRow(), rerankers
-        )
+        full = Scenario(ranked, {"near": Nearest(catalogue), "popular": Counted(12)}, filters, ByRow(), named)
         self.live = CatalogueFollower(catalogue, store, -1, "words")
         self.client = Direct(full, self.live)
         self.store = store
-        edge = ScenarioContext(
+        context = ScenarioContext(
             bundle="b1",
             catalogue=catalogue,
             event_types=Config().event_types,
-            scenarios={"home": Scenario(ranked, {}, filters, rerankers=rerankers)},
+            scenarios={"home": Scenario(ranked, {}, filters, rerankers=named)},
             explainers={"home": explainer or TemplateExplainer()},
             fallbacks={"home": Counted(12)},
             filter_arguments={"home": {"odd": TypeAdapter(bool)}},
@@ -163,13 +171,18 @@ class Lab:
         )
 
         def build(catalogue: Catalogue) -> ScenarioContext:
-            scenario = Scenario(ranked, {}, {"odd": Odd(catalogue)}, rerankers=rerankers)
-            return replace(edge, catalogue=catalogue, scenarios={"home": scenario})
+            scenario = Scenario(ranked, {}, {"odd": Odd(catalogue)}, rerankers=named)
+            return replace(context, catalogue=catalogue, scenarios={"home": scenario})
 
         self.reader = StoreReader(store, self.live, limit=1000, deadline=5.0)
         self.build = build
         self.pipeline = Pipeline(
-            lambda catalogue: self.build(catalogue), self.reader, self.client, np.random.default_rng(0)
+            lambda catalogue: self.build(catalogue),
+            self.reader,
+            self.client,
+            cache=cache,
+            calls=calls,
+            rng=np.random.default_rng(0),
         )
 
     def ask(self, *requests: Request) -> list[Recommendation | RecserveError]:

@@ -12,6 +12,7 @@ from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.batch import Asked
+from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 from recserve_deployments.batching import RequestBatcher
@@ -23,6 +24,7 @@ from recserve_deployments.replica.spec import Opened
 logger = logging.getLogger(__name__)
 
 _PING_SECONDS = 1.0
+_STALLED_SECONDS = 30.0
 
 
 class GraphBackend(StoredBackend):
@@ -32,14 +34,20 @@ class GraphBackend(StoredBackend):
         opened: Store and configuration.
         bundles: The pipelines.
         stages: Stages in other replicas, by name; empty when everything runs in this process.
+        pool: Threads in which plugin code of this process runs.
     """
 
     def __init__(
-        self, opened: Opened, bundles: BundleHost[Pipeline], stages: Mapping[str, StageHandle]
+        self,
+        opened: Opened,
+        bundles: BundleHost[Pipeline],
+        stages: Mapping[str, StageHandle],
+        pool: WorkerPool,
     ) -> None:
         super().__init__(opened.store, lambda: bundles.current.part)
         self._bundles = bundles
         self._stages = stages
+        self._pool = pool
         self._observers = Observers(opened.registry)
         self._answers = RequestBatcher(opened.config.server, lambda: bundles.current.part, self._given)
         self._plugins: Sequence[PluginInfo] | None = None
@@ -48,6 +56,11 @@ class GraphBackend(StoredBackend):
     def waiting(self) -> int:
         """Requests that wait for a batch."""
         return len(self._answers)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether batches run and none has ended for longer than all deadlines together allow."""
+        return self._answers.stalled(_STALLED_SECONDS)
 
     async def recommend(self, request: Request) -> Recommendation:
         """See :meth:`recserve.api.Backend.recommend`."""
@@ -92,8 +105,11 @@ class GraphBackend(StoredBackend):
         pings = await asyncio.gather(*(stage.alive(_PING_SECONDS) for stage in self._stages.values()))
         stages = dict(zip(self._stages, pings, strict=True))
         details.update({name: "does not answer" for name, alive in stages.items() if not alive})
+        details.update({lane: f"{count} calls hang" for lane, count in self._pool.stuck.items()})
+        if self.stalled:
+            details["batches"] = "do not end"
         return Readiness(
-            ready=bundle is not None,
+            ready=bundle is not None and not self.stalled,
             bundle=bundle,
             store="store" not in details,
             stages=stages,
@@ -101,8 +117,8 @@ class GraphBackend(StoredBackend):
         )
 
     async def live(self) -> bool:
-        """Always: the event loop answers."""
-        return True
+        """Whether requests get their answers; that the event loop runs is not enough."""
+        return not self.stalled
 
     async def close(self) -> None:
         """Finish the batches in flight and write what is waiting."""

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from recserve.api.backends.protocol import Readiness
 from recserve.api.backends.store_backed import StoredBackend
-from recserve.errors import RecserveError
+from recserve.errors import StageError
 from recserve.plugin.registry import PluginInfo
-from recserve.serving.batch import PendingRequest
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
 from recserve.store import Store
@@ -41,11 +40,12 @@ class LocalBackend(StoredBackend):
     async def recommend(self, request: Request) -> Recommendation:
         """See :meth:`recserve.api.Backend.recommend`."""
         pipeline = self._served()
-        asked, (answer,) = await pipeline.recall([request])
-        if isinstance(answer, PendingRequest):
-            (answer,) = await pipeline.make([answer])
-        if isinstance(answer, RecserveError):
-            raise answer
+        asked, (outcome,) = await pipeline.recall([request])
+        answer = outcome.result
+        if outcome.pending is not None:
+            (answer,) = await pipeline.compute([outcome.pending])
+        if not isinstance(answer, Recommendation):
+            raise answer or StageError("the request was neither answered nor refused")
         self.log_answers(pipeline, [(request, answer)], asked)
         return answer
 
@@ -62,7 +62,7 @@ class LocalBackend(StoredBackend):
         problem = await self.store_problem()
         details = {} if problem is None else {"store": problem}
         return Readiness(
-            ready=True, bundle=self._served().edge.bundle, store=not details, stages={}, details=details
+            ready=True, bundle=self._served().context.bundle, store=not details, stages={}, details=details
         )
 
     async def live(self) -> bool:

@@ -92,7 +92,7 @@ class StoredBackend:
         """
         try:
             self._store.add_exposures([_exposure(request, answer, asked) for request, answer in served])
-            pipeline.shown([answer for _, answer in served])
+            pipeline.trials.shown([answer for _, answer in served])
         except RecserveError as error:
             # A good answer is worth more than its log entry.
             logger.warning("answers were not logged: %s", error)
@@ -104,7 +104,7 @@ class StoredBackend:
         # Of a repeated batch nobody knows which events are new: an outcome counts once or not at all.
         if pipeline is not None and stored == len(events):
             try:
-                pipeline.clicked([event for event in events if event.recommendation_id is not None])
+                pipeline.trials.clicked([event for event in events if event.recommendation_id is not None])
             except StoreError as error:  # the events are durable; exploration learns a little less
                 logger.warning("outcomes were not counted: %s", error)
         return stored
@@ -130,7 +130,7 @@ class StoredBackend:
 
     def _item(self, item_id: str, pipeline: Pipeline | None) -> Item | None:
         stored = self._store.items([item_id]).get(item_id)
-        if stored is not None or pipeline is None or pipeline.edge.catalogue.ids.row(item_id) < 0:
+        if stored is not None or pipeline is None or pipeline.context.catalogue.ids.row(item_id) < 0:
             return stored
         # Deleted, or only the bundle, which was trained elsewhere, ever knew it.
         return _item_of(pipeline.live.at_least(self._store.pulse().catalogue), item_id)
@@ -143,7 +143,7 @@ class StoredBackend:
         """See :meth:`recserve.api.Backend.upsert_items`."""
         items = list({item.item_id: item for item in items}.values())
         pipeline = self._pipeline()
-        vectors = None if pipeline is None else await pipeline.item_vectors(items)
+        vectors = None if pipeline is None else await pipeline.items.vectors(items)
         accepted = await self.write_store(self._store.upsert_items, items, vectors)
         return accepted, 0 if vectors is None else len(vectors.by_id)
 
@@ -178,7 +178,7 @@ class StoredBackend:
         ]
 
     async def _encode(self, pipeline: Pipeline, changed: Sequence[ItemState]) -> None:
-        vectors = await pipeline.item_vectors([state.item for state in changed])
+        vectors = await pipeline.items.vectors([state.item for state in changed])
         if vectors is not None:
             versions = {state.item.item_id: state.changed for state in changed}
             await self.write_store(self._store.set_vectors, vectors, versions)

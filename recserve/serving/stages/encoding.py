@@ -1,4 +1,4 @@
-"""Encoder of texts that have no vector yet, cached by content."""
+"""Encoding stage: vectors of texts that have none yet, cached by content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIVE_VECTORS = 50_000
 
 
 class LiveEncoder:
-    """Encodes text that has no vector yet, cached by content; the model is loaded on first use.
+    """Encoder of a process, cached by content; the model is loaded on first use.
 
     Args:
         resolved: The configuration; its encoder is used.

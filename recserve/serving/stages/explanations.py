@@ -1,96 +1,96 @@
-"""Puts ranked rows into words: items with their sources and explanations."""
+"""Pages: ranked rows put into words, as items with their sources and explanations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from recserve.data.batches import Candidates
+from recserve.data.catalogue import Catalogue
 from recserve.data.entities import Item, Reason
-from recserve.serving.queries import Assembled
+from recserve.serving.queries import BuiltQueries
 from recserve.serving.request import RecommendedItem, Request
-from recserve.serving.scenario import ScenarioContext
 
 
-def answer(
-    edge: ScenarioContext,
-    scenario: str,
-    assembled: Assembled,
-    ranked: Candidates,
-    requests: Sequence[Request],
-    rows: Sequence[Sequence[int]],
-    lost: Callable[[str, Exception], None],
-) -> list[tuple[RecommendedItem, ...]]:
-    """The items of each answer.
+@dataclass(frozen=True)
+class Page:
+    """The rows to return to the requests of a batch.
 
-    Args:
-        edge: The edge of the catalogue that rows are of.
-        scenario: Name of the scenario.
-        assembled: The batch.
-        ranked: Its candidates, the items to return first.
+    Attributes:
         requests: The requests.
+        built: Their queries.
+        ranked: Their candidates, the items to return first.
         rows: Rows to return for each request, best first.
-        lost: Told when explaining failed; the items go out without words then.
+        items: The items of all rows.
+        sources: Retrievers behind each item, in the shape of ``rows``.
     """
-    items = {row: edge.catalogue.item(row) for picked in rows for row in picked}
-    sources = _sources(ranked, [len(picked) for picked in rows])
-    words = _explain(edge, scenario, assembled, ranked, requests, rows, items, sources, lost)
-    return [
-        tuple(
-            RecommendedItem(
-                item_id=items[row].item_id,
-                score=float(ranked.scores[index, position]),
-                rank=request.offset + position + 1,
-                sources=sources[index][position],
-                explanation=words[index][position],
-                attributes=items[row].attributes,
-            )
-            for position, row in enumerate(rows[index])
-        )
-        for index, request in enumerate(requests)
-    ]
 
+    requests: Sequence[Request]
+    built: BuiltQueries
+    ranked: Candidates
+    rows: Sequence[Sequence[int]]
+    items: Mapping[int, Item]
+    sources: Sequence[Sequence[tuple[str, ...]]]
 
-def _explain(
-    edge: ScenarioContext,
-    scenario: str,
-    assembled: Assembled,
-    ranked: Candidates,
-    requests: Sequence[Request],
-    rows: Sequence[Sequence[int]],
-    items: dict[int, Item],
-    sources: Sequence[Sequence[tuple[str, ...]]],
-    lost: Callable[[str, Exception], None],
-) -> list[list[str | None]]:
-    reasons: list[Reason] = []
-    for index, request in enumerate(requests):
-        if not request.explain:
-            continue
-        done = assembled.last_events(index)
-        anchor = int(assembled.base.anchors[index])
-        for position, row in enumerate(rows[index]):
-            seed = int(ranked.evidence[index, position])
-            seed = anchor if seed < 0 else seed
-            reasons.append(
-                Reason(
-                    item=items[row],
-                    sources=sources[index][position],
-                    evidence=edge.catalogue.item(seed) if seed >= 0 else None,
-                    evidence_event=assembled.event_names[done[seed]] if seed in done else None,
-                    query_text=request.query,
-                    interests=assembled.interests[index],
+    @classmethod
+    def of(
+        cls, requests: Sequence[Request], built: BuiltQueries, ranked: Candidates, catalogue: Catalogue
+    ) -> Page:
+        """The first rows of each request's candidates."""
+        rows = [
+            items[items >= 0][: request.n].tolist()
+            for items, request in zip(ranked.items, requests, strict=True)
+        ]
+        items = {row: catalogue.item(row) for chosen in rows for row in chosen}
+        return cls(requests, built, ranked, rows, items, _sources(ranked, [len(chosen) for chosen in rows]))
+
+    def reasons(self, catalogue: Catalogue) -> list[Reason]:
+        """Why each item was chosen, for the requests that want to know."""
+        reasons: list[Reason] = []
+        names = self.built.event_names
+        for index, request in enumerate(self.requests):
+            if not request.explain:
+                continue
+            events = self.built.last_events(index)
+            anchor = int(self.built.base.anchors[index])
+            for position, row in enumerate(self.rows[index]):
+                found = int(self.ranked.evidence[index, position])
+                evidence = anchor if found < 0 else found
+                reasons.append(
+                    Reason(
+                        item=self.items[row],
+                        sources=self.sources[index][position],
+                        evidence=catalogue.item(evidence) if evidence >= 0 else None,
+                        evidence_event=names[events[evidence]] if evidence in events else None,
+                        query_text=request.query,
+                        interests=self.built.interests[index],
+                    )
                 )
+        return reasons
+
+    def answers(self, sentences: Sequence[str]) -> list[tuple[RecommendedItem, ...]]:
+        """The items of each answer.
+
+        Args:
+            sentences: One a reason; none where explaining failed, and then items go out without.
+        """
+        sentence = iter(sentences)
+        return [
+            tuple(
+                RecommendedItem(
+                    item_id=self.items[row].item_id,
+                    score=float(self.ranked.scores[index, position]),
+                    rank=request.offset + position + 1,
+                    sources=self.sources[index][position],
+                    explanation=next(sentence, None) if request.explain else None,
+                    attributes=self.items[row].attributes,
+                )
+                for position, row in enumerate(self.rows[index])
             )
-    try:
-        words = iter(edge.explainers[scenario].explain(reasons))
-    except Exception as error:
-        lost("explaining", error)
-        words = iter([])
-    return [
-        [next(words, None) if request.explain else None for _ in rows[index]]
-        for index, request in enumerate(requests)
-    ]
+            for index, request in enumerate(self.requests)
+        ]
 
 
 def _sources(ranked: Candidates, counts: Sequence[int]) -> list[list[tuple[str, ...]]]:

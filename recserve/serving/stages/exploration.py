@@ -1,4 +1,4 @@
-"""Gives a bounded share of each page to new items, to find out whether they are any good.
+"""Exploration: a bounded share of each page goes to new items, to find out whether they are any good.
 
 Thompson sampling (Thompson 1933; Chapelle & Li 2011, "An empirical evaluation of Thompson sampling"): each
 new item's click rate has a Beta posterior; a rate is drawn for every new candidate of a page, and the
@@ -16,7 +16,7 @@ from recserve.config import ExploreConfig
 from recserve.data.arrays import Int64Array
 from recserve.data.batches import Candidates
 from recserve.serving.stages.fusion import drop
-from recserve.serving.state.history_reader import TrialCounts
+from recserve.serving.state.trials import TrialCounts
 
 EXPLORED = "explore"
 """Source of an item that has its place to find out."""
@@ -84,7 +84,7 @@ def with_new(page: Candidates, ranked: Candidates, known: int) -> Candidates:
         np.flatnonzero((ranked.items[query] >= known) & ~np.isin(ranked.items[query], page.items[query]))
         for query in range(len(page.items))
     ]
-    positions = np.full((len(lists), max(len(one) for one in lists)), -1, dtype=np.int32)
+    positions = np.full((len(lists), max(len(found) for found in lists)), -1, dtype=np.int32)
     for query, found in enumerate(lists):
         positions[query, : len(found)] = found
     rest = ranked.take(positions)
@@ -114,7 +114,8 @@ def _spread(config: ExploreConfig, count: int, number: int) -> Int64Array:
 def _with_places(order: np.ndarray, positions: Int64Array, places: Int64Array) -> np.ndarray:
     """Move candidates to their places unless they stand better already."""
     moved = [(int(p), int(place)) for p, place in zip(positions, places, strict=True) if p > place]
-    rest = [int(one) for one in order if one not in {p for p, _ in moved}]
+    taken = {position for position, _ in moved}
+    rest = [int(position) for position in order if position not in taken]
     for position, place in moved:
         rest.insert(place, position)
     return np.array(rest, dtype=np.int32)

@@ -29,7 +29,7 @@ def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budg
     """
     sources = tuple(retrieved)
     batch = len(next(iter(retrieved.values())).items)
-    query_parts, item_parts, gain_parts, score_parts, seed_parts, source_parts = ([] for _ in range(6))
+    query_parts, item_parts, gain_parts, score_parts, evidence_parts, source_parts = ([] for _ in range(6))
     for number, name in enumerate(sources):
         found = retrieved[name]
         query, rank = np.nonzero(found.items >= 0)
@@ -37,7 +37,7 @@ def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budg
         item_parts.append(found.items[query, rank].astype(np.int64))
         gain_parts.append(weights.get(name, 1.0) / (RRF_CONSTANT + 1.0 + rank))
         score_parts.append(found.scores[query, rank])
-        seed_parts.append(found.evidence[query, rank])
+        evidence_parts.append(found.evidence[query, rank])
         source_parts.append(np.full(len(query), number))
     query, item = np.concatenate(query_parts), np.concatenate(item_parts)
     gain, source = np.concatenate(gain_parts), np.concatenate(source_parts)
@@ -47,12 +47,12 @@ def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budg
     fused = np.bincount(slot, weights=gain, minlength=len(keys))
     by_source = np.full((len(keys), len(sources)), np.nan, dtype=np.float32)
     by_source[slot, source] = np.concatenate(score_parts)
-    # The seed of the retriever that contributed most, among those that name one: written last wins.
-    seeds = np.full(len(keys), -1, dtype=np.int32)
-    seed = np.concatenate(seed_parts)
-    named = np.flatnonzero(seed >= 0)
+    # The evidence of the retriever that contributed most, among those that name some: written last wins.
+    evidence = np.full(len(keys), -1, dtype=np.int32)
+    named_by = np.concatenate(evidence_parts)
+    named = np.flatnonzero(named_by >= 0)
     ascending = named[np.argsort(gain[named], kind="stable")]
-    seeds[slot[ascending]] = seed[ascending]
+    evidence[slot[ascending]] = named_by[ascending]
 
     owner, row = keys // stride, keys % stride
     # Equals stay in the order of the keys, which is that of the rows.
@@ -67,12 +67,12 @@ def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budg
     items = np.full((batch, width), -1, dtype=np.int32)
     scores = np.full((batch, width), -np.inf, dtype=np.float32)
     source_scores = np.full((batch, width, len(sources)), np.nan, dtype=np.float32)
-    out_seeds = np.full((batch, width), -1, dtype=np.int32)
+    out_evidence = np.full((batch, width), -1, dtype=np.int32)
     items[owner, column] = row[order]
     scores[owner, column] = fused[order]
     source_scores[owner, column] = by_source[order]
-    out_seeds[owner, column] = seeds[order]
-    return Candidates(items, scores, sources, source_scores, out_seeds)
+    out_evidence[owner, column] = evidence[order]
+    return Candidates(items, scores, sources, source_scores, out_evidence)
 
 
 def top_up(candidates: Candidates, extra: Retrieved, source: str, wanted: int) -> Candidates:
@@ -102,7 +102,7 @@ def top_up(candidates: Candidates, extra: Retrieved, source: str, wanted: int) -
     grow = ((0, 0), (0, width - candidates.items.shape[1]))
     items = np.pad(candidates.items, grow, constant_values=-1)
     scores = np.pad(candidates.scores, grow, constant_values=-np.inf)
-    seeds = np.pad(candidates.evidence, grow, constant_values=-1)
+    evidence = np.pad(candidates.evidence, grow, constant_values=-1)
     source_scores = np.pad(
         candidates.source_scores,
         (*grow, (0, len(names) - len(candidates.sources))),
@@ -113,9 +113,9 @@ def top_up(candidates: Candidates, extra: Retrieved, source: str, wanted: int) -
         lowest = float(scores[row, present[row] - 1]) if present[row] else 1.0
         items[row, place] = extra.items[row, new]
         scores[row, place] = lowest - (1 + np.arange(len(new))) * 1e-4
-        seeds[row, place] = extra.evidence[row, new]
+        evidence[row, place] = extra.evidence[row, new]
         source_scores[row, place, column] = extra.scores[row, new]
-    return Candidates(items, scores, names, source_scores, seeds)
+    return Candidates(items, scores, names, source_scores, evidence)
 
 
 def drop(candidates: Candidates, gone: BoolArray) -> Candidates:

@@ -5,40 +5,33 @@ Synchronous and batch-first. Deadlines of single retrievers are kept here.
 
 from __future__ import annotations
 
-import json
-import logging
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from threading import BoundedSemaphore
-from typing import Any
 
 import numpy as np
 
 from recserve.config import nearest
-from recserve.data.arrays import BoolArray, Int32Array
+from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.data.batches import Candidates, Queries, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import now_ms
-from recserve.errors import NotFoundError, StageError
-from recserve.plugin.protocols import ExpiringFilter, Retriever, RetrievesNewItems
+from recserve.errors import NotFoundError, RecserveError
+from recserve.plugin.protocols import Retriever, RetrievesNewItems
+from recserve.serving.guard.failures import as_stage_error, log_failure
+from recserve.serving.guard.results import check_retrieved
+from recserve.serving.guard.workers import WorkerCall, WorkerPool
 from recserve.serving.scenario import Scenario
 from recserve.serving.stages.fusion import merge, top_up
+from recserve.serving.stages.masks import FilterCall, FilterMasks
 from recserve.serving.state.live_catalogue import CatalogueFollower, CatalogueView
-
-logger = logging.getLogger(__name__)
 
 NEW_ITEMS = 10
 """New items that every query gets as candidates where a scenario explores."""
 
 NEW_ITEM_SOURCE = "new"
 
-# Of a million items a mask takes a megabyte.
-_MOST_MASKS = 256
-_FEWEST_MASKS = 16
-_MASK_BYTES = 32_000_000
+LOST = "retrieval"
+"""Name of the loss when no retriever answered."""
 
 
 @dataclass(frozen=True)
@@ -54,65 +47,19 @@ class RetrievalResult:
     degraded: tuple[str, ...] = ()
 
 
-class FilterMasks:
-    """Joint masks of a scenario's filters, cached by argument, and no longer than a filter's ``ttl_seconds``.
+@dataclass(frozen=True)
+class Guard:
+    """Limits of the plugin code that retrieval calls.
 
-    Args:
-        scenarios: By name, with filters built.
-        size: Items that masks cover; None for as many as a filter knows. What a filter does not know (a
-            trained one, of new items) it does not allow.
+    Attributes:
+        pool: The threads.
+        retriever_seconds: Deadline of all retrievers together.
+        filter_seconds: Deadline of the filters of a batch.
     """
 
-    def __init__(self, scenarios: Mapping[str, Scenario], size: int | None = None) -> None:
-        self._scenarios = scenarios
-        self._size = size
-        self._mask = lru_cache(maxsize=kept_masks(size or 0))(self._compute)
-
-    def allowed(self, scenario: str, arguments: Mapping[str, Any]) -> BoolArray | None:
-        """Which items every filter of the scenario allows, bool (n_items,); None for all.
-
-        Raises:
-            InvalidRequestError: A filter refuses its argument.
-        """
-        masks = []
-        for name in self._scenarios[scenario].filters:
-            argument = arguments.get(name)
-            mask = self._current(scenario, name, None if argument is None else json.dumps(argument))
-            if mask is not None:
-                masks.append(mask)
-        if len(masks) < 2:
-            return masks[0] if masks else None
-        return np.asarray(np.logical_and.reduce(masks))
-
-    def apply(self, scenario: str, queries: Queries, served: BoolArray | None = None) -> Queries:
-        """The batch with ``allowed`` set from its ``filters`` and from what is served at all."""
-        masks = [self.allowed(scenario, one) for one in queries.filters]
-        if served is not None:
-            masks = [served if mask is None else mask & served for mask in masks]
-        return queries.with_allowed(tuple(masks))
-
-    def _current(self, scenario: str, name: str, argument: str | None) -> BoolArray | None:
-        """A mask that is not older than the filter says it may be."""
-        chosen = self._scenarios[scenario].filters[name]
-        if not isinstance(chosen, ExpiringFilter):
-            return self._mask(scenario, name, argument, 0)
-        ttl = chosen.ttl_seconds
-        if ttl <= 0:
-            return self._compute(scenario, name, argument, 0)
-        return self._mask(scenario, name, argument, int(time.monotonic() / ttl))
-
-    def _compute(self, scenario: str, name: str, argument: str | None, period: int) -> BoolArray | None:
-        """The mask; ``period`` only tells the cache one stretch of time from the next."""
-        value = None if argument is None else json.loads(argument)
-        mask = self._scenarios[scenario].filters[name].allowed(value)
-        if mask is None or self._size is None or len(mask) == self._size:
-            return mask
-        return np.pad(mask, (0, self._size - len(mask)))
-
-
-def kept_masks(size: int) -> int:
-    """How many masks of so many items a scenario's filters keep."""
-    return min(_MOST_MASKS, max(_FEWEST_MASKS, _MASK_BYTES // max(size, 1)))
+    pool: WorkerPool
+    retriever_seconds: float
+    filter_seconds: float
 
 
 class RetrievalStage:
@@ -120,8 +67,7 @@ class RetrievalStage:
 
     Args:
         scenarios: By name, with retrievers and filters built.
-        deadline: Seconds a retriever may take; a later one is left out.
-        threads: Retrievers that run at the same time.
+        guard: Limits of retrievers and filters; without any they run in the caller's thread.
         live: What happened to the catalogue since; None where it stands still, as in training.
         refilter: Builds the scenarios' filters on another catalogue.
     """
@@ -129,22 +75,16 @@ class RetrievalStage:
     def __init__(
         self,
         scenarios: Mapping[str, Scenario],
-        deadline: float | None = None,
-        threads: int = 1,
+        guard: Guard | None = None,
         live: CatalogueFollower | None = None,
         refilter: Callable[[Catalogue], Mapping[str, Scenario]] | None = None,
     ) -> None:
         self._scenarios = scenarios
+        self._guard = guard
         self._live = live
         self._refilter = refilter
         self._masks = FilterMasks(scenarios)
         self._later: tuple[Catalogue, FilterMasks] | None = None
-        self._deadline = deadline
-        self._lanes: dict[int, _Lane] = {}
-        if deadline is not None:
-            for scenario in scenarios.values():
-                for retriever in scenario.retrievers.values():
-                    self._lanes.setdefault(id(retriever), _Lane(retriever, threads))
 
     def retrieve(self, scenario: str, queries: Queries, n: int = 0) -> RetrievalResult:
         """Candidates of a batch.
@@ -156,7 +96,6 @@ class RetrievalStage:
 
         Raises:
             NotFoundError: Unknown scenario.
-            StageError: Every retriever failed.
         """
         return self.retrieve_parts(scenario, queries, n)[0]
 
@@ -166,77 +105,108 @@ class RetrievalStage:
         """Like :meth:`retrieve`, with what each retriever found before the merge, for evaluation."""
         chosen = self._scenario(scenario)
         view = None if self._live is None else self._live.newest(queries.live_version)
-        if view is None:
-            queries = self._masks.apply(scenario, queries)
-        else:
-            queries = self._filtered(scenario, view.attach(queries), view)
+        queries, failed = self._filtered(scenario, queries, view)
         budget = max(chosen.config.budget, n)
         found: dict[str, Retrieved] = {}
-        failed: list[str] = []
-        asked = {one.use: max(one.candidates, n) for one in chosen.config.retrievers}
-        for name, outcome in self._run_all(chosen, queries, asked, view).items():
+        asked = {config.use: max(config.candidates, n) for config in chosen.config.retrievers}
+        for name, outcome in self._run_all(scenario, queries, asked, view).items():
             if isinstance(outcome, Retrieved):
                 found[name] = outcome
             else:
-                logger.warning("retriever %s left out: %s", name, outcome)
+                log_failure(f"retriever:{name}", outcome)
                 failed.append(f"retriever:{name}")
         if not found:
-            raise StageError("no retriever answered")
-        weights = {one.use: one.weight for one in chosen.config.retrievers}
+            return RetrievalResult(Candidates.empty(len(queries)), (*failed, LOST)), found
+        weights = {config.use: config.weight for config in chosen.config.retrievers}
         candidates = merge(found, weights, budget)
         if view is not None and chosen.config.explore is not None:
-            candidates = self._with_new_items(chosen, queries, candidates, view)
+            candidates, lost = self._with_new_items(scenario, queries, candidates, view)
+            failed += lost
         return RetrievalResult(candidates, tuple(failed)), found
 
-    def _filtered(self, scenario: str, queries: Queries, view: CatalogueView) -> Queries:
-        """The batch with ``allowed`` set for all items of the view."""
-        later = self._later
-        if later is None or later[0] is not view.catalogue:
-            later = self._later = (view.catalogue, self._masks_on(view.catalogue))
-        return later[1].apply(scenario, queries, view.bars.served(now_ms()))
+    def _filtered(
+        self, scenario: str, queries: Queries, view: CatalogueView | None
+    ) -> tuple[Queries, list[str]]:
+        """The batch with ``allowed`` set for all items of the view, and the filters that failed."""
+        masks, served = self._masks, None
+        if view is not None:
+            queries, served = view.attach(queries), view.bars.served(now_ms())
+            if self._later is None or self._later[0] is not view.catalogue:
+                self._later = (view.catalogue, self._masks_on(view))
+            masks = self._later[1]
+        by_query = [masks.calls(scenario, arguments) for arguments in queries.filters]
+        outcomes = self._masks_of(masks, {call for calls in by_query for call in calls})
+        joint = [masks.joint(calls, [outcomes[call] for call in calls]) for calls in by_query]
+        failed = list(dict.fromkeys(name for mask in joint for name in mask.failed))
+        return queries.with_allowed(tuple(mask.within(served) for mask in joint)), failed
 
-    def _masks_on(self, catalogue: Catalogue) -> FilterMasks:
+    def _masks_of(
+        self, masks: FilterMasks, calls: set[FilterCall]
+    ) -> dict[FilterCall, BoolArray | RecserveError | None]:
+        """The mask of each filter and argument, or why there is none."""
+        found = {call: masks.cached(call) for call in calls}
+        missing = [call for call, at in found.items() if at is None]
+        outcomes: dict[FilterCall, BoolArray | RecserveError | None] = {
+            call: at[0] for call, at in found.items() if at is not None
+        }
+        if self._guard is None:
+            return outcomes | {call: masks.compute(call) for call in missing}
+        computed = self._guard.pool.run_all(
+            [WorkerCall(f"filter:{call.name}@{call.scenario}", masks.compute, (call,)) for call in missing],
+            self._guard.filter_seconds,
+        )
+        return outcomes | dict(zip(missing, computed, strict=True))
+
+    def _masks_on(self, view: CatalogueView) -> FilterMasks:
         scenarios = self._scenarios
         if self._refilter is not None:
             try:
-                scenarios = self._refilter(catalogue)
-            except Exception:
+                scenarios = self._refilter(view.catalogue)
+            except Exception as error:
                 # The filters at hand go on; what they do not know they do not allow.
-                logger.exception("filters cannot be built with new items")
-        return FilterMasks(scenarios, len(catalogue))
+                log_failure("filters on a catalogue with new items", error)
+        return FilterMasks(scenarios, len(view.catalogue), view.known)
 
     def _with_new_items(
-        self, scenario: Scenario, queries: Queries, candidates: Candidates, view: CatalogueView
-    ) -> Candidates:
+        self, scenario: str, queries: Queries, candidates: Candidates, view: CatalogueView
+    ) -> tuple[Candidates, list[str]]:
         """Some new items for everybody, below all else, for exploration to choose from."""
         new = np.flatnonzero(view.encoded)
         rows, vectors = (new + view.known).astype(np.int32), view.vectors[new]
-        for retriever in scenario.retrievers.values():
+        for name, retriever in self._scenarios[scenario].retrievers.items():
             if isinstance(retriever, RetrievesNewItems) and len(rows):
-                try:
-                    fresh = retriever.retrieve_among(queries, rows, vectors, NEW_ITEMS)
-                except Exception:
-                    logger.exception("no new items to explore")
-                    return candidates
+                lane = f"retriever:{name}@{scenario}"
+                (fresh,) = self._call_all(
+                    [WorkerCall(lane, _retrieve_new, (retriever, queries, rows, vectors, NEW_ITEMS, view))]
+                )
+                if not isinstance(fresh, Retrieved):
+                    log_failure(f"retriever:{name}", fresh)
+                    return candidates, [f"retriever:{name}"]
                 wanted = candidates.items.shape[1] + NEW_ITEMS
-                return top_up(candidates, fresh, NEW_ITEM_SOURCE, wanted)
-        return candidates
+                return top_up(candidates, fresh, NEW_ITEM_SOURCE, wanted), []
+        return candidates, []
 
     def _run_all(
-        self, scenario: Scenario, queries: Queries, asked: Mapping[str, int], view: CatalogueView | None
-    ) -> dict[str, Retrieved | Exception]:
-        if self._deadline is None:
-            return {
-                name: _guarded(retriever, queries, asked[name], view)
-                for name, retriever in scenario.retrievers.items()
-            }
-        futures = {
-            name: self._lanes[id(retriever)].submit(queries, asked[name], view)
-            for name, retriever in scenario.retrievers.items()
-        }
-        done, _ = wait(futures.values(), timeout=self._deadline)
-        late = TimeoutError(f"later than {self._deadline} s")
-        return {name: future.result() if future in done else late for name, future in futures.items()}
+        self, scenario: str, queries: Queries, asked: Mapping[str, int], view: CatalogueView | None
+    ) -> dict[str, Retrieved | RecserveError]:
+        retrievers = self._scenarios[scenario].retrievers
+        calls = [
+            WorkerCall(f"retriever:{name}@{scenario}", _retrieve, (retriever, queries, asked[name], view))
+            for name, retriever in retrievers.items()
+        ]
+        return dict(zip(retrievers, self._call_all(calls), strict=True))
+
+    def _call_all(self, calls: Sequence[WorkerCall[Retrieved]]) -> list[Retrieved | RecserveError]:
+        """Call retrievers side by side; one that fails or is late is left out, not fatal."""
+        if self._guard is not None:
+            return self._guard.pool.run_all(calls, self._guard.retriever_seconds)
+        outcomes: list[Retrieved | RecserveError] = []
+        for call in calls:
+            try:
+                outcomes.append(call.function(*call.arguments))
+            except Exception as error:
+                outcomes.append(as_stage_error(error))
+        return outcomes
 
     def _scenario(self, name: str) -> Scenario:
         try:
@@ -247,48 +217,30 @@ class RetrievalStage:
             ) from None
 
 
-class _Lane:
-    """Threads of one retriever: a hung one must not block its neighbours, nor pile up work for ever.
-
-    Args:
-        retriever: The retriever.
-        threads: Calls that run at the same time; a bounded number more may wait.
-    """
-
-    def __init__(self, retriever: Retriever, threads: int) -> None:
-        self._retriever = retriever
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="retriever")
-        self._places = BoundedSemaphore(16 * threads)
-
-    def submit(self, queries: Queries, k: int, view: CatalogueView | None) -> Future[Retrieved | Exception]:
-        """Start a call; one that finds no place is answered at once with why."""
-        if not self._places.acquire(blocking=False):
-            refused: Future[Retrieved | Exception] = Future()
-            refused.set_result(TimeoutError("earlier calls have not come back"))
-            return refused
-        future = self._pool.submit(_guarded, self._retriever, queries, k, view)
-        future.add_done_callback(lambda _: self._places.release())
-        return future
-
-
-def _guarded(
-    retriever: Retriever, queries: Queries, k: int, view: CatalogueView | None
-) -> Retrieved | Exception:
-    """One retriever's answer, or what it raised: a failing retriever is left out, not fatal."""
-    try:
-        return retriever.retrieve(queries, k) if view is None else _retrieve_live(retriever, queries, k, view)
-    except Exception as error:
-        return error
-
-
-def _retrieve_live(retriever: Retriever, queries: Queries, k: int, view: CatalogueView) -> Retrieved:
+def _retrieve(retriever: Retriever, queries: Queries, k: int, view: CatalogueView | None) -> Retrieved:
     """What a retriever finds in the bundle, and among what has a vector of its own since."""
+    if view is None:
+        return check_retrieved(retriever.retrieve(queries, k), len(queries), k)
     allowed = tuple(None if mask is None else mask[: view.known] for mask in queries.allowed)
     found = retriever.retrieve(queries.with_allowed(allowed), k)
+    found = check_retrieved(found, len(queries), k, view.known)
     rows, vectors = view.encoded_rows()
     if not len(rows) or not isinstance(retriever, RetrievesNewItems):
         return found
-    return best_of(without(found, view.changed), retriever.retrieve_among(queries, rows, vectors, k), k)
+    return best_of(without(found, view.changed), _retrieve_new(retriever, queries, rows, vectors, k, view), k)
+
+
+def _retrieve_new(
+    retriever: RetrievesNewItems,
+    queries: Queries,
+    rows: Int32Array,
+    vectors: FloatArray,
+    k: int,
+    view: CatalogueView,
+) -> Retrieved:
+    """What a retriever finds among items that came or changed after the bundle was trained."""
+    found = retriever.retrieve_among(queries, rows, vectors, k)
+    return check_retrieved(found, len(queries), k, view.known + len(view.vectors))
 
 
 def without(found: Retrieved, rows: Int32Array) -> Retrieved:
@@ -299,13 +251,21 @@ def without(found: Retrieved, rows: Int32Array) -> Retrieved:
     scores = np.where(gone, np.float32(-np.inf), found.scores)
     order = np.argsort(gone, axis=1, kind="stable")
     items = np.where(gone, np.int32(-1), found.items)
-    return Retrieved(*(np.take_along_axis(one, order, axis=1) for one in (items, scores, found.evidence)))
+    return Retrieved(
+        items=np.take_along_axis(items, order, axis=1),
+        scores=np.take_along_axis(scores, order, axis=1),
+        evidence=np.take_along_axis(found.evidence, order, axis=1),
+    )
 
 
 def best_of(first: Retrieved, second: Retrieved, k: int) -> Retrieved:
     """The k best of two answers of one retriever that have no item in common, best first."""
     items = np.concatenate([first.items, second.items], axis=1)
     scores = np.concatenate([first.scores, second.scores], axis=1)
-    seeds = np.concatenate([first.evidence, second.evidence], axis=1)
+    evidence = np.concatenate([first.evidence, second.evidence], axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return Retrieved(*(np.take_along_axis(one, order, axis=1) for one in (items, scores, seeds)))
+    return Retrieved(
+        items=np.take_along_axis(items, order, axis=1),
+        scores=np.take_along_axis(scores, order, axis=1),
+        evidence=np.take_along_axis(evidence, order, axis=1),
+    )

@@ -1,4 +1,4 @@
-"""Reads for each batch what the store knows: histories, profiles, and what happened to the catalogue.
+"""Reader of what a batch needs from the store: histories, profiles, and what happened to the catalogue.
 
 A store that fails or is late is not asked again until it answers a ping. Meanwhile batches go on with what
 was read last: histories of recently served users, and the catalogue as it was.
@@ -14,11 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from recserve.data.arrays import Int64Array
 from recserve.errors import StoreError
 from recserve.serving.state.live_catalogue import CatalogueFollower, CatalogueView
+from recserve.serving.state.trials import TrialCounts
 from recserve.serving.state.user_cache import UNKNOWN_USER, UserCache, UserState
 from recserve.store import Changes, EventStore, History, ItemStore, People, Position, Pulse, UserStore
 
@@ -27,6 +25,7 @@ logger = logging.getLogger(__name__)
 _THREADS = 4
 _PROBE_SECONDS = 0.25
 _TRIALS_SECONDS = 1.0
+_NO_TRIALS = TrialCounts.none(0)
 
 
 class ServingStore(EventStore, ItemStore, UserStore, Protocol):
@@ -52,58 +51,35 @@ class ServingStore(EventStore, ItemStore, UserStore, Protocol):
 
 
 @dataclass(frozen=True)
-class TrialCounts:
-    """Trials of the new items of a view.
-
-    Attributes:
-        shown: int64, shape (M,).
-        clicked: int64, shape (M,).
-    """
-
-    shown: Int64Array
-    clicked: Int64Array
-
-    @classmethod
-    def none(cls, size: int) -> TrialCounts:
-        """No trials of ``size`` new items."""
-        return cls(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64))
-
-    def over(self, size: int) -> TrialCounts:
-        """These counts for ``size`` new items: further ones have none."""
-        missing = (0, max(size - len(self.shown), 0))
-        return TrialCounts(np.pad(self.shown, missing)[:size], np.pad(self.clicked, missing)[:size])
-
-
-@dataclass(frozen=True)
 class Reading:
-    """What a batch goes by.
+    """What the store knew when a batch was read.
 
     Attributes:
-        people: What is known of each user.
+        states: By user id.
         trials: Trials of new items.
         deletions: Deletions of people that had been followed when this was read.
-        lost: The store could not be read; the rest is what was known last.
+        store_unavailable: The store could not be read; the rest is what was known last.
     """
 
-    people: Mapping[str, UserState]
+    states: Mapping[str, UserState]
     trials: TrialCounts
     deletions: int
-    lost: bool = False
+    store_unavailable: bool = False
 
-    def person(self, user_id: str | None) -> UserState:
-        """Who asks; a stranger without an id."""
-        return UNKNOWN_USER if user_id is None else self.people[user_id]
+    def state(self, user_id: str | None) -> UserState:
+        """The state of a user; a request without an id has the state of an unknown one."""
+        return UNKNOWN_USER if user_id is None else self.states[user_id]
 
 
 class StoreReader:
-    """Reads a store for one pipeline, and does without it when it is down.
+    """Reader of a store for one pipeline, which does without it when it is down.
 
     Args:
         store: The store.
         live: Follows its catalogue.
         limit: Newest events of a user that count.
         deadline: Seconds that a read may take.
-        known: What was known last; shared by the pipelines of a process.
+        users: The user cache; shared by the pipelines of a process.
     """
 
     def __init__(
@@ -112,11 +88,11 @@ class StoreReader:
         live: CatalogueFollower,
         limit: int,
         deadline: float,
-        known: UserCache | None = None,
+        users: UserCache | None = None,
     ) -> None:
         self.store = store
         self.live = live
-        self.known = known or UserCache()
+        self.users = users or UserCache()
         self._limit = limit
         self._deadline = deadline
         # Threads of its own: a store that hangs must not take those that stages need.
@@ -138,8 +114,8 @@ class StoreReader:
             trials: Also the trials of new items.
         """
         if not self.down:
-            if not trials and (at_hand := self._at_hand(user_ids)) is not None:
-                return at_hand
+            if not trials and (cached := self._cached(user_ids)) is not None:
+                return cached
             loop = asyncio.get_running_loop()
             work = loop.run_in_executor(self._threads, self._read, user_ids, trials)
             try:
@@ -149,58 +125,57 @@ class StoreReader:
                 self._mark_down(error.message)
             except TimeoutError:
                 self._mark_down(f"no answer within {self._deadline:g} s")
-        deletions = self.known.deletions or 0  # first: who is forgotten in between was deleted later
-        remembered = {user_id: self.known.get(user_id) for user_id in user_ids}
-        return Reading(remembered, self._trials[1], deletions, lost=True)
+        deletions = self.users.deletions or 0  # first: who is forgotten in between was deleted later
+        known_last = {user_id: self.users.get(user_id) for user_id in user_ids}
+        return Reading(known_last, self._trials[1], deletions, store_unavailable=True)
 
-    def _at_hand(self, user_ids: Sequence[str]) -> Reading | None:
-        """What is known, if nothing was committed since it was read: no thread and no query is needed."""
+    def _cached(self, user_ids: Sequence[str]) -> Reading | None:
+        """The cached states, if nothing was committed since they were read: that takes no thread."""
         if self._version is None or self._version != self.store.version() or self.live.due:
             return None
-        deletions, people = self.known.deletions or 0, self.known.current(user_ids)
-        return Reading(people, TrialCounts.none(0), deletions) if len(people) == len(user_ids) else None
+        deletions, states = self.users.deletions or 0, self.users.current(user_ids)
+        return Reading(states, _NO_TRIALS, deletions) if len(states) == len(user_ids) else None
 
     def _read(self, user_ids: Sequence[str], trials: bool) -> Reading:
         version = self.store.version()  # before the reads: they see all of it, and possibly more
-        changes = self.store.changes(self.known.position)
+        changes = self.store.changes(self.users.watermark)
         deletions = None if changes is None else changes.pulse.deletions
-        people: dict[str, UserState] = {}
+        states: dict[str, UserState] = {}
         view = self.live.view
         if changes is not None:
-            self.known.follow(changes)
+            self.users.follow(changes)
             view = self._follow(changes.pulse)
-            people = self.known.current(user_ids)
-        others = [user_id for user_id in user_ids if user_id not in people]
+            states = self.users.current(user_ids)
+        others = [user_id for user_id in user_ids if user_id not in states]
         if others or changes is None:
-            known = {user_id: self.known.get(user_id) for user_id in others}
-            histories = {user_id: person.history for user_id, person in known.items()}
+            cached = {user_id: self.users.get(user_id) for user_id in others}
+            histories = {user_id: state.history for user_id, state in cached.items()}
             found = self.store.people(others, self._limit, histories)
             deletions = found.pulse.deletions if deletions is None else deletions
             view = self._follow(found.pulse)
             read = {
-                user_id: known[user_id].now(history, found.users.get(user_id))
+                user_id: cached[user_id].advanced(history, found.users.get(user_id))
                 for user_id, history in found.histories.items()
             }
-            people |= read
+            states |= read
             # Otherwise somebody was deleted meanwhile, possibly one of these.
-            if self.known.deletions == found.pulse.deletions:
-                for user_id, person in read.items():
-                    self.known.put(user_id, person, None if changes is None else changes.position)
+            if self.users.deletions == found.pulse.deletions:
+                for user_id, state in read.items():
+                    self.users.put(user_id, state, None if changes is None else changes.position)
         self._version = version
-        counts = self._read_trials(view) if trials else TrialCounts.none(0)
-        return Reading(people, counts, deletions or 0)
+        return Reading(states, self._read_trials(view) if trials else _NO_TRIALS, deletions or 0)
 
-    def _follow(self, pulse: Pulse) -> CatalogueView:
+    def _follow(self, counters: Pulse) -> CatalogueView:
         """Forget whom the store has forgotten, and catch up with the catalogue."""
-        self._follow_deletions(pulse.deletions)
-        return self.live.at_least(pulse.catalogue)
+        self._follow_deletions(counters.deletions)
+        return self.live.at_least(counters.catalogue)
 
     def _follow_deletions(self, number: int) -> None:
-        known = self.known
-        if known.deletions is not None and number > known.deletions:
-            for deletion in self.store.deletions(known.deletions):
-                known.forget(deletion.user_key)
-        known.deletions = max(number, known.deletions or 0)
+        users = self.users
+        if users.deletions is not None and number > users.deletions:
+            for deletion in self.store.deletions(users.deletions):
+                users.forget(deletion.user_key)
+        users.deletions = max(number, users.deletions or 0)
 
     def _read_trials(self, view: CatalogueView) -> TrialCounts:
         due, counts = self._trials

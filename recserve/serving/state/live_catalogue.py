@@ -344,7 +344,7 @@ class CatalogueFollower:
         rows = np.array([self._row(item_id) for item_id in self._barred], dtype=np.int64)
         barred[rows[rows < size]] = True
         expiring = [(self._row(item_id), moment) for item_id, moment in self._expiring.items()]
-        expiring = [one for one in expiring if one[0] < size]
+        expiring = [(row, moment) for row, moment in expiring if row < size]
         return Bars(
             barred,
             np.array([row for row, _ in expiring], dtype=np.int32),
@@ -371,7 +371,11 @@ class CatalogueFollower:
             elif usable is not None and not state.deleted:
                 vectors[place], encoded[place] = usable, True
         catalogue = LiveCatalogue(
-            self._base, changed, [self._states[one].item for one in self._order], changed_vectors, vectors
+            self._base,
+            changed,
+            [self._states[item_id].item for item_id in self._order],
+            changed_vectors,
+            vectors,
         )
         rows = np.fromiter(changed_vectors, dtype=np.int32)
         self.view = replace(

@@ -1,4 +1,4 @@
-"""Answers that would come out the same again: kept for a while, so that nothing is computed twice.
+"""Result cache: recommendations by user, invalidated by history version, catalogue version and TTL.
 
 An answer depends on what was asked, what the user has done, and the catalogue and models of the moment.
 As long as all of them are the same, so is the answer. A single new event of the user, or a change of the
@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from recserve.data.entities import User
-from recserve.plugin.protocols import ExpiringFilter
 from recserve.serving.request import Recommendation, RecommendedItem, Request
-from recserve.serving.scenario import Scenario
+from recserve.serving.scenario import Scenario, ttl_of
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.store import History, key_of
 
@@ -28,7 +27,7 @@ Key = tuple[str | None, Hashable]
 
 
 _SOONEST = 0.5
-"""Share of the time after which an answer may end."""
+"""Share of the TTL after which an answer may expire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class CachedResult:
 
 
 class ResultCache:
-    """Remembers answers. Safe to use from several threads.
+    """LRU cache of answers of the pipelines of a process. Safe to use from several threads.
 
     Args:
         size: Answers kept; 0 keeps none.
@@ -60,7 +59,7 @@ class ResultCache:
         self._lock = threading.Lock()
         self._view: CatalogueView | None = None
         self.forgotten = 0
-        """How often somebody was forgotten: an answer that was begun before may be about that person."""
+        """Users forgotten so far: an answer that was begun before the last one may be about that user."""
 
     def key(
         self,
@@ -71,7 +70,7 @@ class ResultCache:
         history: History,
         profile: User | None,
     ) -> Key | None:
-        """What the answer depends on beside the catalogue; None if it must be made anew each time.
+        """The key of a request's answer, all it depends on beside the catalogue; None if it is never kept.
 
         Args:
             bundle: Id of the bundle.
@@ -81,13 +80,13 @@ class ResultCache:
             history: Of who asks.
             profile: Of who asks, if there is one.
         """
-        if self._kept is None or scenario.config.explore is not None or self._lasting(scenario) <= 0:
+        if self._kept is None or scenario.config.explore is not None or self._ttl(scenario) <= 0:
             return None
         attributes = None if profile is None else json.dumps(profile.attributes, sort_keys=True)
         return request.user_id, (bundle, name, history.mark, attributes, request.identity)
 
     def get(self, key: Key | None, view: CatalogueView, now: int) -> CachedResult | None:
-        """The answer to the same question, if it still holds.
+        """The cached answer, if it still holds.
 
         Args:
             key: See :meth:`key`.
@@ -100,8 +99,8 @@ class ResultCache:
             if view is not self._view:
                 self._kept.clear()
                 self._view = view
-            answered = self._kept.get(key)
-        return answered if answered is not None and now < answered.until else None
+            cached = self._kept.get(key)
+        return cached if cached is not None and now < cached.until else None
 
     def put(
         self,
@@ -120,13 +119,13 @@ class ResultCache:
             now: When its making began, milliseconds since the epoch.
             scenario: The scenario.
             answer: The answer.
-            forgotten: :attr:`forgotten` of when its user's history was at hand.
+            forgotten: :attr:`forgotten` of before its user's history was read.
         """
         if self._kept is None or key is None or view is not self._view or forgotten != self.forgotten:
             return
         expiries = view.bars.expiries
         # Not all at the same moment: what was made at once would have to be made anew at once.
-        until = now + int(self._lasting(scenario) * 1000 * random.uniform(_SOONEST, 1.0))
+        until = now + int(self._ttl(scenario) * 1000 * random.uniform(_SOONEST, 1.0))
         until = min([until, *expiries[expiries > now].tolist()])
         with self._lock:
             self._kept[key] = CachedResult(answer.items, answer.left_out, until)
@@ -142,15 +141,15 @@ class ResultCache:
                 del self._kept[key]
 
     def users(self) -> set[str | None]:
-        """Whose answers are kept, for those who want to look."""
+        """Users whose answers are cached."""
         with self._lock:
             return {key[0] for key in self._kept or ()}
 
-    def _lasting(self, scenario: Scenario) -> float:
-        """Seconds that an answer holds: not beyond the moment at which a filter's mask is made anew."""
+    def _ttl(self, scenario: Scenario) -> float:
+        """Seconds that an answer holds: not beyond the moment at which a filter's mask is computed anew."""
         seconds = self._seconds
-        for one in scenario.filters.values():
-            if isinstance(one, ExpiringFilter):
-                ttl = one.ttl_seconds
+        for chosen in scenario.filters.values():
+            ttl = ttl_of(chosen)
+            if ttl is not None:
                 seconds = min(seconds, 0.0 if ttl <= 0 else ttl - time.monotonic() % ttl)
         return seconds

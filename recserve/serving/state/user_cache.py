@@ -1,18 +1,19 @@
-"""What a process remembers of recently served users, to read less and to go on when the store is down."""
+"""User cache: what a process knows of recently served users, to read less and to go on without the store."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+from weakref import WeakSet
 
 from cachetools import LRUCache
 
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import EventType, User
 from recserve.serving.state.live_catalogue import CatalogueView
-from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.user_events import UserEvents
 from recserve.store import Changes, History, Position, key_of
 
@@ -20,131 +21,170 @@ REMEMBERED_EVENTS = 200_000
 """Events of recently served users that are remembered."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class RowLookup:
+    """The oldest events of a history with their rows in a catalogue.
+
+    Attributes:
+        catalogue: The catalogue.
+        count: Events of the history that were looked up.
+        events: Those that the catalogue and the configuration know.
+    """
+
+    catalogue: Catalogue
+    count: int
+    events: UserEvents
+
+
+@dataclass(frozen=True, slots=True)
 class UserState:
-    """What is known of a user.
+    """What the store holds of a user, as of one moment.
 
     Attributes:
         history: The newest events.
         user: The profile, if there is one.
+        lookup: Rows of the history, as far as they were looked up.
     """
 
     history: History = field(default_factory=History)
     user: User | None = None
-    _made: _Made | None = field(default=None, repr=False)
-    _held: int = field(default=0, repr=False, compare=False)  # generation it is current in, 0 for none
+    lookup: RowLookup | None = field(default=None, repr=False, compare=False)
 
-    def now(self, history: History, user: User | None) -> UserState:
-        """The same person a moment later; what was looked up stays where events only came on top."""
+    def advanced(self, history: History, user: User | None) -> UserState:
+        """The state a moment later; rows that were looked up stay where events only came on top."""
         if history is self.history and user == self.user:
             return self
-        made, old = self._made, self.history.numbers
-        grown = made is not None and history.numbers[: len(old)] == old
-        return UserState(history, user, made if grown else None)
+        old = self.history.numbers
+        grown = history.numbers[: len(old)] == old
+        return UserState(history, user, self.lookup if grown else None)
 
-    def steps(self, view: CatalogueView, types: Mapping[str, EventType]) -> UserEvents:
-        """The history with rows of a catalogue; what is known of it is not looked up again.
+    def resolved(self, view: CatalogueView, types: Mapping[str, EventType]) -> UserState:
+        """The state with rows for all of its history; itself if it has them already.
 
         Args:
             view: Of the catalogue.
             types: Configured event types by name, in code order; the same in every call.
         """
-        events, made = self.history.events, self._made
-        if made is None or made.catalogue is not view.catalogue:
-            made = _Made(view.catalogue, 0, UserEvents.none())
-        if made.events < len(events):
-            later = UserEvents.of(events[made.events :], view.catalogue, types)
-            made = _Made(view.catalogue, len(events), made.steps.then(later))
-        self._made = made
-        return made.steps
+        events, found = self.history.events, self.lookup
+        if found is None or found.catalogue is not view.catalogue:
+            found = RowLookup(view.catalogue, 0, UserEvents.none())
+        if found is self.lookup and found.count == len(events):
+            return self
+        later = UserEvents.of(events[found.count :], view.catalogue, types)
+        return replace(self, lookup=RowLookup(view.catalogue, len(events), found.events.then(later)))
 
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """User events of the oldest part of a history, with the catalogue whose rows they have."""
-
-    catalogue: Catalogue
-    events: int
-    steps: UserEvents
+    @property
+    def events(self) -> UserEvents:
+        """The history with rows; :meth:`resolved` comes first."""
+        return UserEvents.none() if self.lookup is None else self.lookup.events
 
 
 UNKNOWN_USER = UserState()
-"""Who has done nothing and has no profile."""
+"""The state of a user without events and without a profile."""
+
+
+class ForgetsUsers(Protocol):
+    """Whatever else remembers users, such as a cache of their answers."""
+
+    def forget(self, user_key: bytes) -> None:
+        """Forget a user, given as the digest of the id."""
+        ...
+
+
+class _Entry(NamedTuple):
+    """A state in the cache, and the generation in which it is current; 0 for none."""
+
+    state: UserState
+    generation: int
 
 
 class UserCache:
-    """Recently served users, bounded by the number of their events. Safe to use from several threads.
+    """LRU cache of user states, bounded by the number of their events. Safe to use from several threads.
 
     Args:
-        repeats: What they were answered.
         budget: Events kept at most.
     """
 
-    def __init__(self, repeats: ResultCache | None = None, budget: int = REMEMBERED_EVENTS) -> None:
-        self.repeats = repeats or ResultCache()
-        self._people: LRUCache[bytes, UserState] = LRUCache(
-            budget, lambda person: 1 + len(person.history.events)
+    def __init__(self, budget: int = REMEMBERED_EVENTS) -> None:
+        self._entries: LRUCache[bytes, _Entry] = LRUCache(
+            budget, lambda entry: 1 + len(entry.state.history.events)
         )
         self._lock = threading.RLock()
-        self._position: Position | None = None
+        self._watermark: Position | None = None
         self._generation = 1
+        self._listeners: WeakSet[ForgetsUsers] = WeakSet()
         self.deletions: int | None = None
         """Number of the last deletion that was followed."""
 
     @property
-    def position(self) -> Position | None:
-        """Up to where changes were followed."""
-        return self._position
+    def watermark(self) -> Position | None:
+        """Up to where the store's changes were followed."""
+        return self._watermark
 
     def follow(self, changes: Changes) -> None:
-        """Take note of whose history or profile may no longer be what is known of it.
+        """Take note of whose history or profile may no longer be what is cached.
 
         Args:
-            changes: Since :attr:`position`, or since an earlier one.
+            changes: Since :attr:`watermark`, or since an earlier one.
         """
         with self._lock:
             if changes.users is None:
                 self._generation += 1
             else:
                 for user_id in changes.users:
-                    self.get(user_id)._held = 0
-            self._position = max(changes.position, self._position or changes.position)
+                    key = key_of(user_id)
+                    entry = self._entries.get(key)
+                    if entry is not None:
+                        self._entries[key] = entry._replace(generation=0)
+            self._watermark = max(changes.position, self._watermark or changes.position)
 
     def current(self, user_ids: Sequence[str]) -> dict[str, UserState]:
-        """Those of whom all is known that had happened at :attr:`position`."""
-        people = {user_id: self.get(user_id) for user_id in user_ids}
+        """The states that hold everything which had happened at :attr:`watermark`."""
+        with self._lock:
+            entries = {user_id: self._entries.get(key_of(user_id)) for user_id in user_ids}
         return {
-            user_id: person
-            for user_id, person in people.items()
-            if person._held == self._generation and person is not UNKNOWN_USER
+            user_id: entry.state
+            for user_id, entry in entries.items()
+            if entry is not None and entry.generation == self._generation
         }
 
-    def put(self, user_id: str, person: UserState, position: Position | None = None) -> None:
-        """Remember a user; whoever was not served for longest is forgotten in return.
+    def put(self, user_id: str, state: UserState, watermark: Position | None = None) -> None:
+        """Cache a state; users who were not served for longest make room.
 
         Args:
             user_id: The user.
-            person: What was read.
-            position: Up to where, at least; None if that is not known.
+            state: What was read.
+            watermark: Up to where, at least; None if that is not known.
         """
         with self._lock:
-            if person is UNKNOWN_USER:
-                person = UserState()
-            # If others followed further meanwhile, this one may be among those who changed.
-            person._held = self._generation if position is not None and position == self._position else 0
+            # If others followed further meanwhile, this user may be among those who changed.
+            current = watermark is not None and watermark == self._watermark
             key = key_of(user_id)
-            self._people.pop(key, None)
+            self._entries.pop(key, None)
             with suppress(ValueError):  # of a user with more events than the whole budget
-                self._people[key] = person
+                self._entries[key] = _Entry(state, self._generation if current else 0)
 
-    def get(self, user_id: str) -> UserState:
-        """What is known of a user."""
+    def advance(self, user_id: str, state: UserState, later: UserState) -> None:
+        """Put ``later`` in the place of a state, unless another one has taken it meanwhile."""
         key = key_of(user_id)
         with self._lock:
-            return self._people.get(key) or UNKNOWN_USER
+            entry = self._entries.get(key)
+            if entry is not None and entry.state is state:
+                self._entries[key] = entry._replace(state=later)
+
+    def get(self, user_id: str) -> UserState:
+        """The state that was cached last, current or not."""
+        with self._lock:
+            entry = self._entries.get(key_of(user_id))
+        return UNKNOWN_USER if entry is None else entry.state
+
+    def tell(self, listener: ForgetsUsers) -> None:
+        """Have somebody else told, as long as it lives, of users who are to be forgotten."""
+        self._listeners.add(listener)
 
     def forget(self, user_key: bytes) -> None:
         """Remove a user, given as the digest of the id."""
         with self._lock:
-            self._people.pop(user_key, None)
-        self.repeats.forget(user_key)
+            self._entries.pop(user_key, None)
+        for listener in list(self._listeners):
+            listener.forget(user_key)

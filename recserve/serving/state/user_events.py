@@ -1,4 +1,4 @@
-"""Events with rows instead of ids: what histories and sessions are before they are a batch."""
+"""User events: histories and sessions with catalogue rows instead of item ids, before they are a batch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class UserEvents:
 
     @classmethod
     def none(cls) -> Self:
-        """No steps."""
+        """No events."""
         return cls(
             np.empty(0, dtype=np.int32),
             np.empty(0, dtype=np.int16),
@@ -70,7 +70,7 @@ class UserEvents:
         return len(self.rows)
 
     def then(self, later: UserEvents) -> UserEvents:
-        """These steps and then others."""
+        """These events and then others."""
         if not len(later) or not len(self):
             return later if len(later) else self
         return UserEvents(
@@ -81,20 +81,20 @@ class UserEvents:
         )
 
     def where(self, kept: BoolArray) -> UserEvents:
-        """Only some steps."""
+        """Only some of the events."""
         if kept.all():
             return self
         return UserEvents(self.rows[kept], self.events[kept], self.weights[kept], self.timestamps[kept])
 
 
 def pack(lists: Sequence[UserEvents]) -> Histories:
-    """A batch of steps as histories."""
+    """Histories of a batch of users."""
     offsets = np.zeros(len(lists) + 1, dtype=np.int64)
-    np.cumsum([len(steps) for steps in lists], out=offsets[1:])
+    np.cumsum([len(events) for events in lists], out=offsets[1:])
     return Histories(
         offsets=offsets,
-        items=np.concatenate([steps.rows for steps in lists]),
-        events=np.concatenate([steps.events for steps in lists]),
-        weights=np.concatenate([steps.weights for steps in lists]),
-        timestamps=np.concatenate([steps.timestamps for steps in lists]),
+        items=np.concatenate([user.rows for user in lists]),
+        events=np.concatenate([user.events for user in lists]),
+        weights=np.concatenate([user.weights for user in lists]),
+        timestamps=np.concatenate([user.timestamps for user in lists]),
     )

@@ -24,8 +24,8 @@ from recserve import (
 )
 from recserve.data.arrays import Int32Array
 from recserve.errors import StoreError
-from recserve.serving.pipeline import ScenarioContext
 from recserve.serving.request import Recommendation, Request, SessionEvent
+from recserve.serving.scenario import ScenarioContext
 from recserve.serving.state.user_cache import UNKNOWN_USER
 from recserve.store import Changes, ItemPatch, Position, Store, open_store, parse_url
 from recserve.store.sql.database import Database
@@ -75,8 +75,8 @@ def test_session_text_anchor_and_exclude_combine(lab: Lab) -> None:
 
 def test_items_newer_than_the_bundle_count_once_they_are_encoded(lab: Lab) -> None:
     lab.store.upsert_items([Item("new", {"title": "New 9"})])
-    assert asyncio.run(lab.pipeline.encode_pending()) == 1
-    assert asyncio.run(lab.pipeline.encode_pending()) == 0
+    assert asyncio.run(lab.pipeline.items.encode_pending()) == 1
+    assert asyncio.run(lab.pipeline.items.encode_pending()) == 0
     lab.client.broken = {"ranking"}
     answer = lab.one(session=(SessionEvent("new"),), n=1)
     assert ids(answer) == ["i9"]
@@ -194,10 +194,10 @@ def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
 def test_deleted_users_are_forgotten_by_the_cache(lab: Lab) -> None:
     lab.store.add_events([view("u", "i3")])
     lab.one(user_id="u")
-    assert lab.reader.known.get("u").history.events
+    assert lab.reader.users.get("u").history.events
     lab.store.delete_user("u")
     lab.one(user_id="somebody else")
-    assert lab.reader.known.get("u") is UNKNOWN_USER
+    assert lab.reader.users.get("u") is UNKNOWN_USER
 
 
 class Broken:
@@ -226,7 +226,7 @@ def test_seeds_are_wanted_where_somebody_asks_why(lab: Lab, monkeypatch: pytest.
 def test_lost_reranking_and_explaining_keep_the_ranked_list(store: Store) -> None:
     lab = Lab(store, rerankers=[Broken()], explainer=Broken())
     answer = lab.one(n=2)
-    assert set(answer.degraded) == {"reranking", "explaining"}
+    assert set(answer.degraded) == {"reranker:rule0", "explaining"}
     assert ids(answer) == ["i11", "i10"]
     assert answer.items[0].explanation is None
 
@@ -238,7 +238,7 @@ def test_without_explanations(lab: Lab) -> None:
 def test_a_new_item_is_found_and_ranked_a_hidden_or_expired_one_is_gone(lab: Lab) -> None:
     lab.client.broken = {"ranking"}
     item = Item("new", {"title": "Seven 7", "odd": 1})
-    vectors = asyncio.run(lab.pipeline.item_vectors([item]))
+    vectors = asyncio.run(lab.pipeline.items.vectors([item]))
     assert vectors is not None
     lab.store.upsert_items([item], vectors)
     found = lab.one(query="Title 7", n=3)
@@ -268,7 +268,7 @@ def test_hidden_items_are_gone_on_every_path(lab: Lab) -> None:
 def test_a_changed_item_is_found_by_what_it_says_now(lab: Lab) -> None:
     lab.client.broken = {"ranking"}
     changed = Item("i3", {"title": "Now 8", "odd": 1})
-    lab.store.upsert_items([changed], asyncio.run(lab.pipeline.item_vectors([changed])))
+    lab.store.upsert_items([changed], asyncio.run(lab.pipeline.items.vectors([changed])))
     answer = lab.one(query="Title 8", n=3)
     assert {"i8", "i3"} < set(ids(answer))
     assert answer.items[ids(answer).index("i3")].attributes["title"] == "Now 8"
@@ -312,7 +312,7 @@ def test_stated_interests_count_until_there_is_a_history(lab: Lab) -> None:
 def test_new_items_get_their_share_of_pages(store: Store) -> None:
     lab = Lab(store, explore={"share": 0.2, "first_place": 2}, seen="allow")
     news = [Item(f"new-{n}", {"title": f"New {n}"}) for n in range(3)]
-    lab.store.upsert_items(news, asyncio.run(lab.pipeline.item_vectors(news)))
+    lab.store.upsert_items(news, asyncio.run(lab.pipeline.items.vectors(news)))
     places: list[int] = []
     for _ in range(50):
         answer = lab.one(session=(SessionEvent("i5"),), n=10)
@@ -320,20 +320,20 @@ def test_new_items_get_their_share_of_pages(store: Store) -> None:
         explored = [item for item in answer.items if "explore" in item.sources]
         assert {item.item_id for item in explored} <= {one.item_id for one in news}
         places += [item.rank for item in explored]
-        lab.pipeline.shown([answer])
+        lab.pipeline.trials.shown([answer])
     lab.store.flush()
     assert len(places) == 100, "a fifth of 500 places"
     shown = lab.store.trials([one.item_id for one in news])
     assert sum(trial.shown for trial in shown.values()) >= 100
     clicks = [Event("u", "new-1", "click", 1, recommendation_id="r"), Event("u", "new-0", "dislike", 1)]
-    lab.pipeline.clicked(clicks)
+    lab.pipeline.trials.clicked(clicks)
     lab.store.flush()
     assert lab.store.trials(["new-0", "new-1"])["new-1"].clicked == 1
 
 
 def test_a_rule_that_cannot_live_with_a_new_item_does_not_stop_the_others(lab: Lab) -> None:
     lab.store.upsert_items([Item("odd one", {"title": "Seven 7"})])
-    asyncio.run(lab.pipeline.encode_pending())
+    asyncio.run(lab.pipeline.items.encode_pending())
     build = lab.build
 
     def refuse(catalogue: Catalogue) -> ScenarioContext:

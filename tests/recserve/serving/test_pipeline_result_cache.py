@@ -25,9 +25,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def remembering(store: Store, seconds: float = 60.0, size: int = 100, **settings: Any) -> Lab:
-    lab = Lab(store, **settings)
-    lab.reader.known.repeats = ResultCache(size, seconds)
-    return lab
+    return Lab(store, cache=ResultCache(size, seconds), **settings)
 
 
 @pytest.fixture
@@ -150,19 +148,19 @@ def test_who_asks_the_same_at_the_same_time_gets_the_same_from_one_pass(lab: Lab
 def test_a_deleted_user_is_forgotten_here_too(lab: Lab) -> None:
     lab.store.add_events([view("u", "i3")])
     lab.one(user_id="u")
-    assert lab.reader.known.repeats.users() == {"u"}
+    assert lab.pipeline.cache.users() == {"u"}
     lab.store.delete_user("u")
     lab.one(user_id="somebody else")
-    assert "u" not in lab.reader.known.repeats.users()
+    assert "u" not in lab.pipeline.cache.users()
     lab.one(user_id="somebody else")
-    assert lab.reader.known.repeats.users() == {"somebody else"}
+    assert lab.pipeline.cache.users() == {"somebody else"}
 
 
 def test_only_so_many_are_kept(store: Store) -> None:
     lab = remembering(store, size=2)
     for user in "abc":
         lab.one(user_id=user)
-    assert lab.reader.known.repeats.users() == {"b", "c"}
+    assert lab.pipeline.cache.users() == {"b", "c"}
     assert hops(lab, user_id="a") != []
 
 

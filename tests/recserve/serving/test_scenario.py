@@ -36,7 +36,9 @@ def page(rules: RequestRules, given: dict[str, Any], n: int = 4) -> list[int]:
     scores = -np.arange(10, dtype=np.float32)[None]
     ranked = Candidates(items, scores, ("mf",), scores[:, :, None], np.full_like(items, -1))
     queries = Queries.of(Histories.empty(1), np.array([0], dtype=np.int64))
-    return [int(row) for row in rerank(rules.rerankers(given), queries, ranked, n).items[0] if row >= 0]
+    for _, reranker in rules.rerankers(given):
+        ranked = rerank(reranker, queries, ranked, n)
+    return [int(row) for row in ranked.items[0, :n] if row >= 0]
 
 
 def test_a_request_changes_leaves_out_and_adds_rules(rules: RequestRules) -> None:

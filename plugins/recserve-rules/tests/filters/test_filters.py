@@ -21,7 +21,7 @@ from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig, pa
 from recserve.plugin.protocols import Filter, Reranker, Retriever, Stage
 from recserve.plugin.registry import Registry
 from recserve.serving.scenario import Scenario
-from recserve.serving.stages.retrieval import FilterMasks
+from recserve.serving.stages.masks import FilterMasks
 from recserve.testing import check_filter, example_catalogue
 
 REGISTRY = Registry.discover(only=["rules"])

@@ -10,6 +10,7 @@ import pytest
 
 from recserve import Candidates, Catalogue, Dataset, EventType, Queries, Retrieved, mask_scores, top_k
 from recserve.config import PipelineConfig
+from recserve.errors import PluginError
 from recserve.evaluation import (
     RetrieverRecommender,
     differences,
@@ -147,11 +148,12 @@ def pipeline(split, *, ranker=None, budget: int = 12) -> FittedPipeline:
         {
             "retrievers": [{"use": "front", "candidates": 10}, {"use": "back", "candidates": 10}],
             "budget": budget,
+            "ranker": None if ranker is None else {"use": "ranked"},
         }
     )
     parts = {"front": Scored(split.training.item_counts), "back": Scored(np.arange(N_ITEMS))}
     scenario = Scenario(config=config, retrievers=parts, filters={}, ranker=ranker)
-    return FittedPipeline(scenario, Scored(split.training.item_counts))
+    return FittedPipeline(scenario, Scored(split.training.item_counts), split.training.catalogue)
 
 
 def test_stages_of_a_pipeline_by_the_obvious_count():
@@ -203,7 +205,7 @@ def test_what_the_fallback_fills_up_is_not_retrieval():
     config = PipelineConfig.model_validate({"retrievers": [{"use": "narrow"}]})
     narrow = Scored(-np.arange(N_ITEMS), only=2)
     scenario = Scenario(config=config, retrievers={"narrow": narrow}, filters={})
-    built = FittedPipeline(scenario, Scored(split.training.item_counts))
+    built = FittedPipeline(scenario, Scored(split.training.item_counts), split.training.catalogue)
     report = evaluate(built, split, [20], name="pipeline", detailed=True)
     merged = next(one for one in report.stages if one.metric == "recall@300")
     assert 0 < merged.interval.mean < report.metrics["recall@20"].mean
@@ -249,3 +251,64 @@ def test_all_pairs_of_models():
     foreign = evaluate(popular(apart.training), apart, [10], name="foreign")
     with pytest.raises(ValueError, match="different splits"):
         differences([reports[0], foreign], "ndcg@10")
+
+
+def allowing(split, **settings) -> FittedPipeline:
+    config = PipelineConfig.model_validate({"retrievers": [{"use": "front"}], **settings})
+    front = Scored(split.training.item_counts)
+    scenario = Scenario(config=config, retrievers={"front": front}, filters={})
+    return FittedPipeline(scenario, front, split.training.catalogue)
+
+
+def seen_among(split, policy: str, k: int) -> int:
+    """How many items of their history users are recommended."""
+    built = allowing(split, seen=policy)
+    assert evaluate(built, split, [k], name=policy).queries == len(split)
+    return sum(
+        len(set(items.tolist()) & set(queries.excluded[index].tolist()))
+        for _, queries, _ in split.batches(200)
+        for index, items in enumerate(built.recommend(queries, k))
+    )
+
+
+def test_the_policy_for_seen_items_is_evaluated_as_it_serves():
+    split = leave_one_out(dataset())
+    assert seen_among(split, "exclude", 5) == 0 < seen_among(split, "allow", 5)
+    assert seen_among(split, "decay", 5) < seen_among(split, "allow", 5)
+    assert seen_among(split, "decay", N_ITEMS) > 0, "they are still there, further down"
+
+
+class EvenOnly:
+    """A filter that bars odd items without being asked."""
+
+    def allowed(self, argument):
+        return np.arange(N_ITEMS) % 2 == 0
+
+
+def test_filters_hold_for_the_fallback_as_they_do_when_it_serves():
+    split = leave_one_out(dataset())
+    config = PipelineConfig.model_validate({"retrievers": [{"use": "narrow"}], "filters": [{"use": "even"}]})
+    narrow = Scored(-np.arange(N_ITEMS), only=2)
+    scenario = Scenario(config=config, retrievers={"narrow": narrow}, filters={"even": EvenOnly()})
+    built = FittedPipeline(scenario, Scored(split.training.item_counts), split.training.catalogue)
+    queries = next(batch for _, batch, _ in split.batches(64))
+    items = built.recommend(queries, 8)
+    assert (items >= 0).sum(axis=1).min() > 2, "pages are filled up"
+    assert (items[items >= 0] % 2 == 0).all()
+
+
+class Broken:
+    def retrieve(self, queries, k):
+        raise ValueError("no")
+
+
+def test_a_component_that_fails_ends_the_evaluation_instead_of_being_left_out():
+    split = leave_one_out(dataset())
+    config = PipelineConfig.model_validate({"retrievers": [{"use": "front"}, {"use": "broken"}]})
+    front = Scored(split.training.item_counts)
+    scenario = Scenario(config=config, retrievers={"front": front, "broken": Broken()}, filters={})
+    built = FittedPipeline(scenario, front, split.training.catalogue)
+    with pytest.raises(PluginError, match="retriever:broken failed"):
+        evaluate(built, split, [5], name="pipeline")
+    with pytest.raises(PluginError, match="retriever:broken failed"):
+        built.candidates(next(batch for _, batch, _ in split.batches(64)))

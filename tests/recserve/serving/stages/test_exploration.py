@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from recserve.config import ExploreConfig
 from recserve.data.batches import Candidates
 from recserve.serving.stages.exploration import EXPLORED, explore, with_new
-from recserve.serving.state.history_reader import TrialCounts
+from recserve.serving.state.trials import TrialCounts
 
 
 def ranked(items: list[list[int]]) -> Candidates:

@@ -16,10 +16,12 @@ from recserve.config import PipelineConfig, RetrieverConfig
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError
 from recserve.plugin.toolkit.topk import mask_scores, top_k
+from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.scenario import Scenario
 from recserve.serving.stages.fusion import merge, top_up
+from recserve.serving.stages.masks import FilterMasks, kept_masks
 from recserve.serving.stages.ranking import rank_order, rerank
-from recserve.serving.stages.retrieval import FilterMasks, RetrievalStage, kept_masks
+from recserve.serving.stages.retrieval import Guard, RetrievalStage
 
 N_ITEMS = 30
 
@@ -84,7 +86,8 @@ def stage(retrievers: Mapping[str, Any], budget: int = 10, deadline: float | Non
     config = PipelineConfig(
         retrievers=tuple(RetrieverConfig(use=name, candidates=10) for name in retrievers), budget=budget
     )
-    return RetrievalStage({"home": Scenario(config, retrievers, {"even": Even()})}, deadline)
+    guard = None if deadline is None else Guard(WorkerPool(1), deadline, deadline)
+    return RetrievalStage({"home": Scenario(config, retrievers, {"even": Even()})}, guard)
 
 
 ASCENDING = np.arange(N_ITEMS, dtype=np.float32)
@@ -147,7 +150,7 @@ def test_of_many_items_fewer_masks_are_kept() -> None:
     for size, kept in ((30, 256), (1_000_000, 32), (100_000_000, 16)):
         assert kept_masks(size) == kept
     even = Even()
-    masks = FilterMasks({"home": Scenario(config, {}, {"even": even})}, 1_000_000)
+    masks = FilterMasks({"home": Scenario(config, {}, {"even": even})}, 1_000_000, known=N_ITEMS)
     for _ in range(2):
         for limit in range(32):
             masks.allowed("home", {"even": limit})
@@ -161,8 +164,9 @@ def test_failing_retriever_is_left_out_and_named() -> None:
     result = stage({"a": Fixed(ASCENDING), "b": Failing()}).retrieve("home", queries(1))
     assert result.degraded == ("retriever:b",)
     assert result.candidates.sources == ("a",)
-    with pytest.raises(StageError, match="no retriever answered"):
-        stage({"b": Failing()}).retrieve("home", queries(1))
+    nothing = stage({"b": Failing()}).retrieve("home", queries(1))
+    assert nothing.degraded == ("retriever:b", "retrieval")
+    assert nothing.candidates.items.shape == (1, 0)
 
 
 def test_late_retriever_is_left_out_again_and_again() -> None:
@@ -224,12 +228,16 @@ class Positions:
 
 
 def test_rerankers_choose_positions_in_turn() -> None:
-    chain = [Positions([[2, 0, 1], [0, -1, -1]]), Positions([[1, 0], [0, -1]])]
-    assert rerank(chain, queries(2), candidates(), 2).items.tolist() == [[5, 7], [8, -1]]
-    assert rerank([], queries(2), candidates(), 1).items.tolist() == [[5], [8]]
+    ranked = candidates()
+    for reranker in (Positions([[2, 0, 1], [0, -1, -1]]), Positions([[1, 0], [0, -1]])):
+        ranked = rerank(reranker, queries(2), ranked, 2)
+    assert ranked.items.tolist() == [[5, 7], [8, -1]]
+    assert ranked.first(1).items.tolist() == [[5], [8]]
 
 
-@pytest.mark.parametrize("positions", [[[0, 0], [0, -1]], [[0, 3], [0, -1]]])
-def test_reranker_may_not_repeat_or_invent(positions: list[list[int]]) -> None:
-    with pytest.raises(StageError, match="repeat or do not exist"):
-        rerank([Positions(positions)], queries(2), candidates(), 2)
+@pytest.mark.parametrize(
+    ("positions", "problem"), [([[0, 0], [0, -1]], "position twice"), ([[0, 3], [0, -1]], "outside of -1..2")]
+)
+def test_reranker_may_not_repeat_or_invent(positions: list[list[int]], problem: str) -> None:
+    with pytest.raises(StageError, match=problem):
+        rerank(Positions(positions), queries(2), candidates(), 2)

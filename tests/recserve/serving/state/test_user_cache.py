@@ -42,19 +42,20 @@ def test_steps_are_those_of_the_history_however_it_came_about(
     happened: Sequence[Event], windows: Sequence[tuple[int, int, bool]]
 ) -> None:
     numbered = list(enumerate(happened, start=1))
-    person = UNKNOWN_USER
+    state = UNKNOWN_USER
     for start, end, looked_at in windows:
-        person = person.now(History.of(numbered[start:end]), None)
+        state = state.advanced(History.of(numbered[start:end]), None)
         if looked_at:
-            steps = person.steps(VIEW, DEFAULT_EVENT_TYPES)
-            assert same(steps, UserEvents.of(happened[start:end], CATALOGUE, DEFAULT_EVENT_TYPES))
+            state = state.resolved(VIEW, DEFAULT_EVENT_TYPES)
+            assert same(state.events, UserEvents.of(happened[start:end], CATALOGUE, DEFAULT_EVENT_TYPES))
 
 
 def test_another_catalogue_gives_other_rows() -> None:
-    person = UserState(History.of([(1, Event("u", "i3", "view", 0))]))
-    assert person.steps(VIEW, DEFAULT_EVENT_TYPES).rows.tolist() == [3]
+    state = UserState(History.of([(1, Event("u", "i3", "view", 0))])).resolved(VIEW, DEFAULT_EVENT_TYPES)
+    assert state.events.rows.tolist() == [3]
     other = CatalogueView.of(Catalogue.of([Item("i3")]))
-    assert person.steps(other, DEFAULT_EVENT_TYPES).rows.tolist() == [0]
+    assert state.resolved(other, DEFAULT_EVENT_TYPES).events.rows.tolist() == [0]
+    assert state.events.rows.tolist() == [3], "a state never changes"
 
 
 def test_who_is_served_longest_ago_is_forgotten_first_and_who_asks_to_be_at_once() -> None:
@@ -68,23 +69,29 @@ def test_who_is_served_longest_ago_is_forgotten_first_and_who_asks_to_be_at_once
     assert known.get("d") is UNKNOWN_USER
 
 
-def test_a_user_with_more_events_than_the_whole_budget_is_not_held() -> None:
-    known = UserCache(budget=4)
-    few = UserState(History.of([(1, Event("few", "i1", "view", 0))]))
-    for user in ("few", "many"):
-        known.put(user, few)
-    known.put("many", UserState(History.of([(n, Event("many", "i1", "view", n)) for n in range(9)])))
-    assert known.get("many") is UNKNOWN_USER
-    assert known.get("few") is few
+def test_a_new_profile_is_a_new_state_with_the_same_events() -> None:
+    state = UserState(History.of([(1, Event("u", "i3", "view", 0))])).resolved(VIEW, DEFAULT_EVENT_TYPES)
+    assert state.resolved(VIEW, DEFAULT_EVENT_TYPES) is state
+    later = state.advanced(state.history, User("u", {"interests": "chess"}))
+    assert later is not state
+    assert later.resolved(VIEW, DEFAULT_EVENT_TYPES).events is state.events
+    assert later.advanced(later.history, User("u", {"interests": "chess"})) is later
 
 
-def test_a_new_profile_is_a_new_person_with_the_same_steps() -> None:
-    person = UserState(History.of([(1, Event("u", "i3", "view", 0))]))
-    steps = person.steps(VIEW, DEFAULT_EVENT_TYPES)
-    later = person.now(person.history, User("u", {"interests": "chess"}))
-    assert later is not person
-    assert later.steps(VIEW, DEFAULT_EVENT_TYPES) is steps
-    assert later.now(later.history, User("u", {"interests": "chess"})) is later
+def test_a_state_is_advanced_only_where_it_still_is_the_cached_one() -> None:
+    cache = UserCache()
+    state = UserState(History.of([(1, Event("u", "i3", "view", 0))]))
+    cache.put("u", state)
+    later = state.resolved(VIEW, DEFAULT_EVENT_TYPES)
+    cache.advance("u", state, later)
+    assert cache.get("u") is later
+    newer = UserState(History.of([(2, Event("u", "i4", "view", 1))]))
+    cache.put("u", newer)
+    cache.advance("u", later, later.resolved(VIEW, DEFAULT_EVENT_TYPES))
+    assert cache.get("u") is newer
+    cache.forget(key_of("u"))
+    cache.advance("u", newer, later)
+    assert cache.get("u") is UNKNOWN_USER, "a deleted user does not come back"
 
 
 def test_only_what_was_read_at_the_latest_position_is_current() -> None:
@@ -95,7 +102,7 @@ def test_only_what_was_read_at_the_latest_position_is_current() -> None:
     known.put("unsure", UserState())
     assert set(known.current(["early", "late", "unsure", "unknown"])) == {"late"}
     known.follow(Changes(Position(0, 4), pulse, frozenset()))
-    assert known.position == Position(0, 5), "another thread that read earlier comes late"
+    assert known.watermark == Position(0, 5), "another thread that read earlier comes late"
     known.follow(Changes(Position(0, 6), pulse, frozenset({"late", "unknown"})))
     assert not known.current(["late"])
     known.put("late", UserState(), Position(0, 6))

@@ -1,0 +1,112 @@
+"""Encoding of items that came or changed after the bundle was trained, so that they are found at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from recserve.data.arrays import FloatArray
+from recserve.data.entities import Item
+from recserve.errors import RecserveError
+from recserve.serving.guard.calls import PluginCall, PluginCalls
+from recserve.serving.scenario import ScenarioContext
+from recserve.serving.stage_client import StageClient
+from recserve.serving.state.live_catalogue import CatalogueFollower
+from recserve.serving.state.serving_state import ServingStates
+from recserve.store import ItemState, ItemVectors
+
+logger = logging.getLogger(__name__)
+
+ENCODED_AT_ONCE = 64
+"""Items whose vectors are waited for before they are stored; more are encoded in the background."""
+
+
+class VectorStore(Protocol):
+    """The part of a store that keeps vectors of items."""
+
+    def unencoded_items(self, fingerprint: str, since: int, limit: int) -> Sequence[ItemState]:
+        """See :meth:`recserve.store.Store.unencoded_items`."""
+        ...
+
+    def set_vectors(self, vectors: ItemVectors, changed: Mapping[str, int]) -> int:
+        """See :meth:`recserve.store.Store.set_vectors`."""
+        ...
+
+
+class ItemEncoder:
+    """Encoder of new items with a bundle's text encoder.
+
+    Args:
+        states: Hold the bundle's scenario context.
+        live: Follows the catalogue.
+        store: Where vectors go.
+        client: Reaches the text encoder.
+        calls: How item texts are rendered.
+    """
+
+    def __init__(
+        self,
+        states: ServingStates,
+        live: CatalogueFollower,
+        store: VectorStore,
+        client: StageClient,
+        calls: PluginCalls,
+    ) -> None:
+        self._states = states
+        self._live = live
+        self._store = store
+        self._client = client
+        self._calls = calls
+
+    async def vectors(self, items: Sequence[Item]) -> ItemVectors | None:
+        """Vectors of items that are about to be stored.
+
+        Returns:
+            Vectors of the first :data:`ENCODED_AT_ONCE` items that are not hidden; None without an
+            encoder, or when it is lost. :meth:`encode_pending` makes up for what is missing.
+        """
+        context = self._states.latest.context
+        chosen = [item for item in items if not item.hidden][:ENCODED_AT_ONCE]
+        if context.fingerprint is None or not chosen:
+            return None
+        try:
+            vectors = await self._encode(context, chosen)
+        except RecserveError as error:
+            logger.warning("new items are encoded later: %s", error)
+            return None
+        by_id = {item.item_id: vector for item, vector in zip(chosen, vectors, strict=True)}
+        return ItemVectors(context.fingerprint, by_id)
+
+    async def encode_pending(self, limit: int = ENCODED_AT_ONCE) -> int:
+        """Encode items of the store that have no vector yet, oldest change first.
+
+        Returns:
+            The number of vectors stored.
+
+        Raises:
+            RecserveError: The store or the encoder is lost.
+        """
+        context = self._states.latest.context
+        if context.fingerprint is None:
+            return 0
+        pending = await asyncio.to_thread(
+            self._store.unencoded_items, context.fingerprint, self._live.since, limit
+        )
+        if not pending:
+            return 0
+        vectors = await self._encode(context, [state.item for state in pending])
+        by_id = {state.item.item_id: vector for state, vector in zip(pending, vectors, strict=True)}
+        changed = {state.item.item_id: state.changed for state in pending}
+        return await asyncio.to_thread(
+            self._store.set_vectors, ItemVectors(context.fingerprint, by_id), changed
+        )
+
+    async def _encode(self, context: ScenarioContext, items: Sequence[Item]) -> FloatArray:
+        def texts() -> list[str]:
+            return [context.item_text.text(item) for item in items]
+
+        return await self._client.encode(
+            context.bundle, await self._calls.run(PluginCall.ITEM_TEXT, context.bundle, texts)
+        )
