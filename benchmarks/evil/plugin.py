@@ -93,7 +93,7 @@ def spoiled(array: Any, what: str | None) -> Any:
     if what == "nan" and np.issubdtype(array.dtype, np.floating):
         return np.full_like(array, np.nan)
     if what == "duplicates" and np.issubdtype(array.dtype, np.integer):
-        return np.zeros_like(array)
+        return np.where(array >= 0, np.zeros_like(array), array)
     if what == "range" and np.issubdtype(array.dtype, np.integer):
         return array + 1_000_000
     return array

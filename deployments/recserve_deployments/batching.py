@@ -11,6 +11,7 @@ at once, while there is time to ask elsewhere.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class MicroBatcher(Generic[T, R]):
         self._max_wait = max_wait
         self._pace = 0.0
         self._finished = 0.0
+        self._progress = 0.0
         self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._active = 0
         self._workers: set[asyncio.Task[None]] = set()
@@ -103,8 +105,8 @@ class MicroBatcher(Generic[T, R]):
             await asyncio.wait(self._workers)
 
     def stalled(self, seconds: float) -> bool:
-        """Whether batches run and none has ended for so long."""
-        return self._active > 0 and asyncio.get_running_loop().time() - self._finished > seconds
+        """Whether batches run and none has ended for so long; for any thread."""
+        return self._active > 0 and time.monotonic() - self._progress > seconds
 
     def _full(self) -> bool:
         waiting = len(self._queue)
@@ -117,6 +119,7 @@ class MicroBatcher(Generic[T, R]):
         if self._active < self._in_flight:
             if not self._active:
                 self._finished = asyncio.get_running_loop().time()
+                self._progress = time.monotonic()
             self._active += 1
             # The task first runs in the loop's next round, so calls made in this round share its batch.
             worker = asyncio.get_running_loop().create_task(self._work())
@@ -134,6 +137,7 @@ class MicroBatcher(Generic[T, R]):
 
     def _note_pace(self) -> None:
         """How long after the last one this batch ended: with several in flight less than it took."""
+        self._progress = time.monotonic()
         now = asyncio.get_running_loop().time()
         self._pace += _NEWEST * (now - self._finished - self._pace)
         self._finished = now
@@ -238,7 +242,7 @@ class RequestBatcher:
             await batcher.close()
 
     def _batchers(self) -> list[MicroBatcher[Any, Any]]:
-        return [self._recalling, *self._computing.values()]
+        return [self._recalling, *list(self._computing.values())]
 
     def _batcher(self, run: Callable[[list[T]], Awaitable[Sequence[R | Exception]]]) -> MicroBatcher[T, R]:
         server = self._server

@@ -21,6 +21,9 @@ from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.user_cache import UserCache
 from recserve.store import Store
 
+# A model is loaded with the first text, which is no text's fault.
+_LOAD_SECONDS = 60.0
+
 
 class LocalClient:
     """Client of the stages of one bundle in this process, which run in threads with deadlines.
@@ -35,6 +38,7 @@ class LocalClient:
         server = loader.resolved.config.server
         self._bundle = loader.bundle
         self._encoder = encoder or LiveEncoder(loader.resolved)
+        self._encoded = False
         self._pool = pool
         self._server = server
         self._retrieval = loader.retrieval(guard_of(server, pool))
@@ -57,8 +61,10 @@ class LocalClient:
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         """See :class:`recserve.serving.stage_client.StageClient`."""
-        seconds = self._server.encoding.deadline_ms / 1000
-        return await self._pool.run("encoding", seconds, self._encoder.encode, self._bundle, texts)
+        seconds = self._server.encoding.deadline_ms / 1000 if self._encoded else _LOAD_SECONDS
+        vectors = await self._pool.run("encoding", seconds, self._encoder.encode, self._bundle, texts)
+        self._encoded = True
+        return vectors
 
 
 def guard_of(server: ServerConfig, pool: WorkerPool) -> Guard:
