@@ -63,6 +63,8 @@ class StoreThreads:
         work = self._submit(call)
         try:
             done = asyncio.wrap_future(work)
+            # What comes when nobody waits any more is not an error that nobody looked at.
+            done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             await asyncio.wait({done}, timeout=self._begin_seconds)
             if not done.done() and work.cancel():
                 raise StoreBusyError(f"no thread for the store became free within {self._begin_seconds:g} s")

@@ -182,7 +182,8 @@ class Writer:
             now = time.monotonic()
             late = [job for job in left if job.until is not None and job.until < now]
             _fail(late, DatabaseUnavailableError("the database was busy with other writes for too long"))
-            left = self._write([job for job in left if job not in late])
+            in_time = [job for job in left if job not in late]
+            left = self._write(in_time) if in_time else []
 
     def _write(self, group: list[_Job]) -> list[_Job]:
         """Write a group, or as much of it as one transaction has time for; returns what is left."""

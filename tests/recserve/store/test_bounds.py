@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
@@ -167,6 +169,42 @@ def test_a_write_that_waits_behind_another_one_is_withdrawn(tmp_path: Path) -> N
     writer.run(lambda connection: None)
     assert done == []
     writer.close()
+    database.close()
+
+
+def test_no_transaction_is_made_for_those_who_have_given_up(tmp_path: Path) -> None:
+    open_store(None, tmp_path).close()
+    transactions: list[object] = []
+
+    class Counted(Database):
+        def write(self, work: object, until: float | None = None) -> Any:  # type: ignore[override]
+            transactions.append(work)
+            return super().write(work, until)  # type: ignore[arg-type]
+
+    database = Counted(parse_url(None, tmp_path), 3.0)
+    writer = Writer(database)
+    entered, gate, begun = threading.Event(), threading.Event(), []
+
+    def hold(connection: Connection) -> None:
+        entered.set()
+        gate.wait(TEST_SECONDS)
+
+    writer.defer(hold)
+    assert entered.wait(TEST_SECONDS)
+    with ThreadPoolExecutor(2) as pool:
+        # The first takes so long that the second, of the same group, has given up when its turn comes.
+        first = pool.submit(writer.run, lambda connection: time.sleep(4.0))
+        while len(writer._urgent) < 1:
+            time.sleep(0.01)
+        second = pool.submit(writer.run, begun.append)
+        while len(writer._urgent) < 2:
+            time.sleep(0.01)
+        gate.set()
+        assert first.result(TEST_SECONDS) is None
+        assert isinstance(second.exception(TEST_SECONDS), DatabaseUnavailableError)
+    writer.close()
+    assert begun == []
+    assert len(transactions) == 2
     database.close()
 
 
