@@ -196,7 +196,7 @@ class Usearch(Peer):
         """More than asked for where there is a mask, which is applied afterwards."""
         count = min(count if mask is None else 10 * count, len(self.rows))
         self.index.expansion_search = max(self.effort, count)
-        keys = self.index.search(query, count, threads=1).keys.astype(np.int64)
+        keys: Int64Array = self.index.search(query, count, threads=1).keys.astype(np.int64)
         return keys if mask is None else keys[mask[keys]]
 
     def save(self, directory: Path) -> None:

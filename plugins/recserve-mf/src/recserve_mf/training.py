@@ -77,7 +77,8 @@ def with_index(model: Model, data: Dataset, seed: int) -> Model:
     anchors = queries.histories.items[queries.histories.offsets[1:] - 1]
     build = InvertedFileIndex.build
     product = build(model.items, users, queries.excluded, seed=seed)
-    similar = build(model.items, model.items[anchors], Ragged.of(anchors[:, None]), cosine=True, seed=seed)
+    itself = Ragged.of(list(anchors[:, None]))
+    similar = build(model.items, model.items[anchors], itself, cosine=True, seed=seed)
     return replace(model, product=product, cosine=similar)
 
 
