@@ -42,16 +42,19 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._began = time.perf_counter()
+        self._began = self._adding = time.perf_counter()
+
+    def start_adding(self) -> None:
+        """What comes now takes time in proportion to the vectors, unlike training before."""
+        self._adding = time.perf_counter()
 
     def check(self, done: int, total: int) -> None:
         """Told how many vectors are in; looks ahead once a fiftieth is."""
-        taken = time.perf_counter() - self._began
-        expected = taken * total / done
-        if taken > self._seconds or (done >= total / 50 and expected > self._seconds):
-            raise TooSlowError(
-                f"{done:,} vectors took {taken:.0f} s, all would take {expected:,.0f} s or more"
-            )
+        now = time.perf_counter()
+        expected = self._adding - self._began + (now - self._adding) * total / done
+        if now - self._began > self._seconds or (done >= total / 50 and expected > self._seconds):
+            taken = f"{done:,} vectors took {now - self._adding:.0f} s"
+            raise TooSlowError(f"{taken}, all would take {expected:,.0f} s or more")
 
 
 class Peer:
@@ -218,6 +221,7 @@ def nonzero(vectors: FloatArray) -> Int64Array:
 
 def add(rows: Int64Array, insert: Callable[[Int64Array], Any], deadline: Deadline) -> None:
     """Add rows in chunks while the deadline can be met."""
+    deadline.start_adding()
     for start in range(0, len(rows), CHUNK):
         insert(rows[start : start + CHUNK])
         deadline.check(min(start + CHUNK, len(rows)), len(rows))

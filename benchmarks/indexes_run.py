@@ -6,6 +6,7 @@ python -m benchmarks.indexes_run {build,ask} FOLDER INDEX [LIMIT]
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -40,7 +41,8 @@ def build(folder: Path, name: str, vectors: FloatArray, queries: FloatArray, lim
     except TooSlowError as error:
         return {"too_slow": str(error)}
     taken = {"build_s": time.perf_counter() - began, "build_cpu_s": time.process_time() - spent}
-    (folder / name).mkdir(exist_ok=True)
+    shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / name).mkdir()
     index.save(folder / name)
     files = sum(file.stat().st_size for file in (folder / name).iterdir())
     return {**taken, "disk_mb": files / 1e6, "facts": index.facts()}

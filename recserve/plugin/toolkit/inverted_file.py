@@ -193,8 +193,7 @@ class InvertedFileIndex:
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         nothing = np.empty(0, dtype=np.int32)
         for number in np.flatnonzero(queries.any(axis=1)).tolist():
-            own = allowed[number] if allowed else None
-            mask = None if own is None else self._mask(own)
+            mask = self._mask(allowed[number] if allowed else None)
             barred = nothing if excluded is None else excluded[number]
             rows, best = self._find(queries[number], k, mask, barred)
             found[number, : len(rows)], scores[number, : len(rows)] = rows, best
@@ -260,10 +259,12 @@ class InvertedFileIndex:
             order = top_k(scores[None], k)[0][0]
         return rows[order].astype(np.int32), scores[order]
 
-    def _mask(self, allowed: BoolArray) -> _Mask:
+    def _mask(self, allowed: BoolArray | None) -> _Mask | None:
         """A mask made ready. Masks come again, in a batch and in later ones, so the latest are kept."""
         import faiss
 
+        if allowed is None:
+            return None
         with self._lock:
             known = self._masks.get(id(allowed))
             if known is not None and known.mask is allowed:
