@@ -17,7 +17,7 @@ LIMIT = 4
 
 
 def event(user: str, item: str, timestamp: int, event_id: str | None = None) -> Event:
-    return Event(user, item, "view", timestamp, None, event_id)
+    return Event(user, item, "view", timestamp, None, event_id, timed=False)
 
 
 def items(history: History) -> list[str]:

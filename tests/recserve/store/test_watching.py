@@ -20,7 +20,7 @@ LIMIT = 5
 
 
 def event(user: str, item: str, moment: int = 0) -> Event:
-    return Event(user, item, "view", moment)
+    return Event(user, item, "view", moment, timed=False)
 
 
 def on_sqlite(store: Store) -> Store:
