@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recserve_rules.dates import moments
+from recserve_rules.expressions.dates import moments
 
 from recserve import Catalogue, Item
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recserve_rules.expression import (
+from recserve_rules.expressions.expression import (
     MAX_CONDITIONS,
     MAX_DEPTH,
     MAX_LENGTH,

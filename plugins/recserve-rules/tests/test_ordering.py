@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from recserve_rules.ordering import (
+from recserve_rules.rerankers.ordering import (
     by_utility,
     complete,
     pick_greedily,
