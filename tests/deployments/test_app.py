@@ -77,7 +77,7 @@ def test_each_part_resolves_with_its_own_plugins_alone(part: ReplicaRole) -> Non
     assert ("bert_lstm" in loaded) == (part is ReplicaRole.RANKING)
     assert resolved.encoder is not None
     if part is not ReplicaRole.ENCODING:
-        with pytest.raises(PluginError, match="not loaded in this part"):
+        with pytest.raises(PluginError, match="not loaded in a replica of this role"):
             resolved.encoder.build(Catalogue())
     if part is ReplicaRole.INGRESS:
         assert pipeline.fallback.name == "popular"

@@ -21,7 +21,7 @@ def sentence(**reason: object) -> str:
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [
-        ({"query_text": " space   opera "}, "Matches “space opera”"),
+        ({"query_text": " space   opera "}, "Found for “space opera”"),
         ({"sources": ("explore", "mf")}, "New in the catalogue"),
         ({"evidence": SEEN, "evidence_event": "rating"}, "Because you rated Ronin"),
         (
@@ -42,7 +42,7 @@ def test_the_strongest_reason_is_said(reason: dict[str, object], expected: str) 
 
 @given(st.text(min_size=1, max_size=400).filter(str.strip))
 def test_a_long_text_is_cut_to_one_line(text: str) -> None:
-    shown = sentence(query_text=text).removeprefix("Matches “").removesuffix("”")
+    shown = sentence(query_text=text).removeprefix("Found for “").removesuffix("”")
     line = " ".join(text.split())
     assert len(shown) <= 80
     assert shown == line or (shown.endswith("…") and line.startswith(shown[:-1]))
