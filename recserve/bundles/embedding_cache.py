@@ -31,6 +31,9 @@ Keys = NDArray[np.uint64]
 # Texts encoded between two writes: what an interrupted run loses at most.
 _CHUNK = 8192
 _KEY_BYTES = 16
+CACHE_SUFFIX = ".sqlite3"
+"""How the file of a cache ends."""
+
 _TIMEOUT = 60.0
 _TABLE = """CREATE TABLE IF NOT EXISTS blocks
     (id INTEGER PRIMARY KEY, keys BLOB NOT NULL, vectors BLOB NOT NULL, checksum INTEGER NOT NULL)"""
@@ -65,7 +68,7 @@ class VectorCache:
 
     def __init__(self, directory: Path, fingerprint: str, dimension: int) -> None:
         name = hashlib.sha256(f"{fingerprint}\x00{dimension}".encode()).hexdigest()[:32]
-        self.path = directory / f"{name}.sqlite3"
+        self.path = directory / f"{name}{CACHE_SUFFIX}"
         self.dimension = dimension
         shutil.rmtree(directory / name, ignore_errors=True)  # as earlier versions kept it
 
@@ -146,6 +149,16 @@ class VectorCache:
         except (sqlite3.DatabaseError, ValueError) as error:
             log.warning("removed the damaged text vector cache %s: %s", self.path, error)
             self.path.unlink(missing_ok=True)
+
+
+def keys_of(path: Path) -> Keys:
+    """Keys of all texts in a cache's file, shape (n, 2); none of a file that cannot be read."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_TIMEOUT)) as connection:
+            held = [row for (row,) in connection.execute("SELECT keys FROM blocks")]
+    except sqlite3.Error:
+        held = []
+    return np.frombuffer(b"".join(held), dtype="<u8").reshape(-1, 2)
 
 
 def _checksum(keys: bytes, vectors: bytes) -> int:

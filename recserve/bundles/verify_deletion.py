@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recserve.bundles.bundle import ITEMS, MANIFEST, Bundle, BundleRepository
+from recserve.bundles.embedding_cache import CACHE_SUFFIX, keys_of
 from recserve.errors import BundleError, NotFoundError
 from recserve.store import Deletion, Store, key_of
 
@@ -113,16 +114,11 @@ def verify_deletion(
 
 def _cached(folder: Path, user_keys: frozenset[bytes]) -> Iterator[str]:
     """Files of text vectors, keyed by digests of their texts, with a text that is one of the ids."""
-    for path in sorted(folder.rglob("*.npy")):
-        try:
-            records = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):
-            continue  # one that is being written or thrown away; it is never read either
-        if "key" in (records.dtype.names or ()):
-            keys = np.ascontiguousarray(records["key"], dtype="<u8")
-            wanted = (np.frombuffer(key, dtype="<u8") for key in user_keys)
-            if any((keys == key).all(axis=1).any() for key in wanted):
-                yield path.relative_to(folder).as_posix()
+    wanted = [np.frombuffer(key, dtype="<u8") for key in user_keys]
+    for path in sorted(folder.rglob(f"*{CACHE_SUFFIX}")):
+        keys = keys_of(path)
+        if any((keys == key).all(axis=1).any() for key in wanted):
+            yield path.relative_to(folder).as_posix()
 
 
 def _check(repository: BundleRepository, bundle_id: str, user_keys: frozenset[bytes]) -> BundleCheck:

@@ -18,7 +18,7 @@ from recserve.api import openapi
 from recserve.api.middleware.metrics import metrics
 from recserve.api.routes.items import ItemRoutes
 from recserve.api.routes.recommendations import Routes
-from recserve.api.routes.users import UserRoutes
+from recserve.api.routes.users import UserRoutes, refuse_parts
 from recserve.api.schemas import about
 from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import responses as answers
@@ -95,9 +95,17 @@ class _Adder:
         app: Serves them.
         documented: Gets what the OpenAPI document says of them.
         tag: Name of the tag.
+        first: Looks at a request before its parameters are read.
     """
 
-    def __init__(self, app: FastAPI, documented: list[APIRoute], tag: str) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        documented: list[APIRoute],
+        tag: str,
+        first: Callable[[Request], None] | None = None,
+    ) -> None:
+        self._first = [] if first is None else [Depends(first)]
         self._app = app
         self._documented = documented
         self._tag = tag
@@ -138,7 +146,7 @@ class _Adder:
             operation_id=handler.__name__,
             response_model=None,
             responses=documented,
-            dependencies=[_only(names - in_path)],
+            dependencies=[*self._first, _only(names - in_path)],
             openapi_extra=openapi.request_body(*bodies, examples=_named(examples)) if bodies else None,
         )
         self._documented.append(route)
@@ -161,7 +169,7 @@ def add_routes(app: FastAPI, settings: ApiSettings) -> list[APIRoute]:
     _add_recommendations(_Adder(app, documented, "recommendations"), routes)
     _add_events(_Adder(app, documented, "events"), routes)
     _add_items(_Adder(app, documented, "items"), ItemRoutes(settings))
-    _add_users(_Adder(app, documented, "users"), UserRoutes(settings))
+    _add_users(_Adder(app, documented, "users", refuse_parts), UserRoutes(settings))
     _add_server(_Adder(app, documented, "server"), routes)
     return documented
 

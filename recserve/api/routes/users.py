@@ -64,7 +64,6 @@ class UserRoutes:
 
     async def user(self, request: Request, user_id: UserId) -> Response:
         """Answer `GET /v1/users/{user_id}`."""
-        _refuse(request, user_id, _MERGE, "POST")
         user = await backend_of(request).user(user_id)
         if user is None:
             raise NotFoundError(f"user {user_id[:80]!r} has no profile", field="user_id")
@@ -100,16 +99,20 @@ class UserRoutes:
 
     async def delete_user(self, request: Request, user_id: UserId) -> Response:
         """Answer `DELETE /v1/users/{user_id}`."""
-        _refuse(request, user_id, _HISTORY, "GET")
-        _refuse(request, user_id, _MERGE, "POST")
         receipt = await backend_of(request).delete_user(user_id, caller_of(request).actor)
         return answers.json_response(answers.receipt_answer(receipt))
 
 
-def _refuse(request: Request, user_id: str, suffix: str, allowed: str) -> None:
-    """Refuse what is meant for a part of a user, lest it be done to a user whose id ends in its name."""
-    if user_id.endswith(suffix) and _ends_in(request, suffix):
-        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allowed})
+def refuse_parts(request: Request) -> None:
+    """Refuse another method than its own for a part of a user, lest it be done to a user whose id ends so.
+
+    Raises:
+        HTTPException: 405.
+    """
+    user_id = str(request.path_params.get("user_id", ""))
+    for suffix, allowed in ((_HISTORY, "GET"), (_MERGE, "POST")):
+        if request.method != allowed and user_id.endswith(suffix) and _ends_in(request, suffix):
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allowed})
 
 
 def _ends_in(request: Request, suffix: str) -> bool:

@@ -216,7 +216,7 @@ def test_times_mean_the_same_in_every_notation(moment: datetime) -> None:
     st.floats(allow_nan=False, allow_infinity=False),
 )
 def test_any_id_and_value_come_back_as_sent(shared: Any, id_: str, value: float) -> None:
-    sent = event(user_id=id_, item_id=id_, event="purchase", value=value, event_id=id_)
+    sent = event(user_id=id_, item_id=id_, event="purchase", value=value, event_id=f"{id_} {value!r}")
     assert shared.post("/v1/events", sent).status_code == 200
     assert shared.store.histories([id_], 1)[id_][0].item_id == id_
 

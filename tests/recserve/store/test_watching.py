@@ -134,8 +134,8 @@ def test_what_a_reader_says_is_what_there_is(open_again: Callable[[], Store], st
             store.flush()
         else:
             reading = asyncio.run(readers[which].read(users))
-            assert not reading.lost
-            found = {one: reading.person(one) for one in users}
+            assert not reading.store_unavailable
+            found = {one: reading.state(one) for one in users}
             assert {one: list(person.history.events) for one, person in found.items()} == store.histories(
                 users, LIMIT
             )
@@ -154,12 +154,12 @@ def test_nothing_is_read_while_nothing_is_committed(store: Store, monkeypatch: p
     monkeypatch.setattr(store, "people", refuse)
     monkeypatch.setattr(store, "changes", refuse)
     again = asyncio.run(reader.read(["u", "nobody"]))
-    assert again.person("u") is read.person("u")
+    assert again.state("u") is read.state("u")
     monkeypatch.undo()
 
     store.add_events([event("v", "c")])
     monkeypatch.setattr(store, "people", refuse)
-    assert asyncio.run(reader.read(["u"])).person("u") is read.person("u"), "only v has something new"
+    assert asyncio.run(reader.read(["u"])).state("u") is read.state("u"), "only v has something new"
 
 
 def test_a_reading_for_nobody_follows_the_catalogue_too(store: Store) -> None:

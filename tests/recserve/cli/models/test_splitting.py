@@ -52,6 +52,7 @@ def test_options_that_go_together_pass(options: dict[str, Any]) -> None:
 @pytest.fixture
 def state(tmp_path: Path) -> State:
     """A home without a store."""
+    (tmp_path / "home").mkdir()
     return State(tmp_path / "home")
 
 
