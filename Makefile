@@ -24,8 +24,9 @@ demo: $(VENV)/.installed
 	$(BIN)/recserve demo --home $(HOME_DIR)
 
 # Lines are counted in the unit tests only: counting makes them half as slow again, and Ray's processes are not seen.
+# Two processes share them by files; what starts clusters or takes long has the machine for itself.
 test: lint
-	$(BIN)/python -m pytest -m "not cluster and not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not cluster and not slow" --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
 	$(BIN)/python -m pytest -m "cluster or slow"
 
 lint: $(VENV)/.installed
