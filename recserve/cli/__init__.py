@@ -56,9 +56,10 @@ def main() -> None:
     except RecserveError as error:
         if os.environ.get("RECSERVE_VERBOSE"):
             raise
-        err.print(f"[bold red]error:[/] {_escape(error.message)}", highlight=False, soft_wrap=True)
-        if "`recserve " in error.message and executable() != "recserve":
-            err.print(f"(type {_escape(executable())} for recserve)", highlight=False, soft_wrap=True)
+        message = error.message
+        if "`recserve " in message and (typed := executable()) != "recserve":
+            message += f" (type {typed} for recserve)"
+        err.print(f"[bold red]error:[/] {_escape(message)}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except BrokenPipeError:
         # The reader (such as `head`) went away. What is still buffered has nowhere to go, and the

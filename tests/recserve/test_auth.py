@@ -319,7 +319,7 @@ def test_a_server_without_keys_stays_open_while_the_store_is_down(store: Store) 
     source.down = True
     clock.now += 1000.0
     keys.refresh()
-    assert keys.admit(None, "admin") == "anonymous"
+    assert keys.admit(None, "admin").actor == "anonymous"
 
 
 def test_looking_at_once_is_shared_and_at_most_once_a_second(store: Store) -> None:
