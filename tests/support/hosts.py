@@ -35,11 +35,13 @@ class Hosts:
 
     Args:
         count: How many.
-        folder: Where the hosts' process ids are kept while they live.
+        folder: Where the hosts tell that they are ready.
+        visible: Folders that hosts see even where they lie in a private place, such as the code under test.
     """
 
-    def __init__(self, count: int, folder: Path) -> None:
+    def __init__(self, count: int, folder: Path, visible: Sequence[Path] = ()) -> None:
         self.count = count
+        self._visible = [str(path) for path in visible if str(path).startswith(_PRIVATE)]
         self._folder = folder
         self._holders: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -74,6 +76,10 @@ class Hosts:
         ready = self._folder / f"host{number}"
         ready.unlink(missing_ok=True)
         mounts = "; ".join(f"mkdir -p {path}; mount -t tmpfs -o mode=1777 tmpfs {path}" for path in _PRIVATE)
+        kept = [(f"/run/rctest{number}/{index}", path) for index, path in enumerate(self._visible)]
+        before = "".join(f"mkdir -p {stash}; mount --bind {path} {stash}; " for stash, path in kept)
+        after = "".join(f"; mkdir -p {path}; mount --bind {stash} {path}" for stash, path in kept)
+        mounts = before + mounts + after
         # The file is opened before /tmp is covered; the sleeper holds the mount namespace.
         script = f"exec 3>{ready}; {mounts}; echo ready >&3; exec sleep infinity"
         command = [

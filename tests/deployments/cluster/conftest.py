@@ -103,7 +103,8 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     """Three hosts."""
     if (reason := why_not()) is not None:
         pytest.skip(f"no hosts can be made here: {reason}")
-    with Hosts(3, tmp_path_factory.mktemp("hosts")) as made:
+    code = [Path(__file__).resolve().parents[3], Path(sys.prefix)]
+    with Hosts(3, tmp_path_factory.mktemp("hosts"), visible=code) as made:
         yield made
 
 
