@@ -30,9 +30,7 @@ def why_not() -> str | None:
     if missing:
         return f"{', '.join(missing)} not installed (iproute2, util-linux)"
     # A container's root may lack the right, and its kernel a module.
-    probe = (
-        "ip link add rcp0 type veth peer name rcp1; ip link add rcp2 type bridge; mount -t tmpfs t /srv"
-    )
+    probe = "ip link add rcp0 type veth peer name rcp1; ip link add rcp2 type bridge; mount -t tmpfs t /srv"
     command = ["unshare", "-m", "-n", "sh", "-ec", probe]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return None if done.returncode == 0 else f"namespaces: {done.stderr.strip() or 'not allowed'}"
