@@ -70,7 +70,7 @@ def test_every_next_answer_sees_the_event_through_every_proxy(bed: TestBed, key:
 def test_a_host_that_is_killed_costs_what_was_on_its_way_there(bed: TestBed, key: str) -> None:
     """Reads go on through the proxy of another host; the replicas of the lost one come back elsewhere.
 
-    Serve's own HAProxy does not repeat a request that had been sent to the lost host: it may have been a write.
+    Serve's own HAProxy does not repeat a request that had been sent there: it may have been a write.
     """
     load = Load(f"http://{bed.hosts.address(1)}:{PORT}", key)
     with load:
