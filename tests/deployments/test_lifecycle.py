@@ -150,6 +150,8 @@ def test_a_ray_that_cannot_start_is_one_line_with_the_log(new_server: NewServer)
 def test_a_home_without_a_bundle_is_one_line(tmp_path: Path, new_server: NewServer) -> None:
     other = new_server()
     other.home = tmp_path / "empty"
+    assert "there is no home folder" in error_line(other.run("serve", "--detach", check=False))
+    other.home.mkdir()
     assert "recserve train" in error_line(other.run("serve", "--detach", check=False))
 
 
