@@ -194,8 +194,6 @@ def _decay(batch: StageBatch, ranked: Candidates) -> Candidates:
 async def _rerank(batch: StageBatch, ranked: Candidates, calls: PluginCalls, trace: Trace) -> Candidates:
     """Apply the rerankers in order, then cut; one that fails leaves the order as it found it."""
     page = ranked
-    if not batch.rerankers:
-        return page
     with trace.stage("reranking"):
         for name, reranker in batch.rerankers:
             lane = f"{name}@{batch.name}"
