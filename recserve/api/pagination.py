@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous.encoding import base64_encode
 
 from recserve.errors import InvalidRequestError
 from recserve.serving.request import Recommendation, Request
@@ -22,6 +23,9 @@ MAX_CURSOR = 90_000
 
 MAX_URL_CURSOR = 8_000
 """Longest cursor of answers that are asked for by URL."""
+
+_COMPRESSED_FROM = 1_000
+"""Bytes of content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,15 @@ class Page:
     digest: str
 
 
+class _Serializer(URLSafeSerializer):
+    """Signed JSON for URLs, compressed where it is long: for a short one that takes longer than the rest."""
+
+    def dump_payload(self, obj: Any) -> bytes:
+        """The content, as :meth:`itsdangerous.URLSafeSerializer.load_payload` reads it."""
+        content = orjson.dumps(obj)
+        return base64_encode(content) if len(content) < _COMPRESSED_FROM else super().dump_payload(obj)
+
+
 class Cursors:
     """Signs cursors and reads its own: opaque to clients, who can read but not alter them.
 
@@ -48,7 +61,7 @@ class Cursors:
 
     def __init__(self, secret: str) -> None:
         signing = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-        self._serializer = URLSafeSerializer(secret, salt="recserve.cursor", signer_kwargs=signing)
+        self._serializer = _Serializer(secret, salt="recserve.cursor", signer_kwargs=signing)
 
     def page(self, request: Request, cursor: str | None) -> Page:
         """The page that a cursor asks for, the first one without a cursor.
