@@ -110,10 +110,10 @@ def _versions() -> dict[str, str]:
 
 
 def _ask_store(config: Config, home: Path) -> tuple[float | None, str]:
-    url = parse_url(config.store.url, home)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+    file = _store_file(config, home)
+    if file is not None and not file.exists():
         # To open it would make an empty one.
-        return None, f"{url.database} does not exist"
+        return None, f"{file} does not exist"
     try:
         with open_store(config.store.url, home) as store:
             store.ping()
@@ -122,6 +122,12 @@ def _ask_store(config: Config, home: Path) -> tuple[float | None, str]:
             return (time.perf_counter() - began) * 1000, ""
     except RecserveError as error:
         return None, error.message
+
+
+def _store_file(config: Config, home: Path) -> Path | None:
+    """The file of a store that is one; None for a database that other machines reach."""
+    url = parse_url(config.store.url, home)
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 def _try_bundles(config: Config, home: Path) -> str:
@@ -225,9 +231,9 @@ def problems(nodes: Sequence[NodeReport], config: Config, host: str, home: Path)
     shared = all(node.sees_home for node in fine)
     if len(nodes) > 1:
         found += traps(config, host, home, len(nodes), shared=shared)
-    sqlite = parse_url(config.store.url, home).get_backend_name() == "sqlite"
+    reachable = len(nodes) == 1 or _store_file(config, home) is None
     for node in fine:
-        if node.store_problem and not (sqlite and len(nodes) > 1):
+        if node.store_problem and reachable:
             found.append(f"node {node.address}: the store does not answer: {node.store_problem}")
         if node.bundles_problem:
             found.append(f"node {node.address}: bundles cannot be used: {node.bundles_problem}")
@@ -262,7 +268,7 @@ def traps(config: Config, host: str, home: Path, nodes: int, *, shared: bool) ->
         shared: Whether all of them see one home folder.
     """
     found = []
-    if parse_url(config.store.url, home).get_backend_name() == "sqlite":
+    if _store_file(config, home) is not None:
         found.append(
             f"store.url: SQLite is a file of one machine, and the cluster has {nodes} nodes; "
             "set store.url to a PostgreSQL database, postgresql://user@host/database"
@@ -286,13 +292,3 @@ def _different(what: str, values: Sequence[tuple[str, str]]) -> list[str]:
         return []
     listed = ", ".join(f"{value} on {address}" for address, value in values)
     return [f"{what} differs: {listed}; install the same on every node"]
-
-
-def refuse(found: Sequence[str]) -> None:
-    """Stop where there are problems.
-
-    Raises:
-        RuntimeEnvironmentError: There are; all of them, a line each.
-    """
-    if found:
-        raise RuntimeEnvironmentError("\n".join(found))

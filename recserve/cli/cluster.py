@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out
-
-_CONTROL = "recserve_deployments.local_server.control"
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out, server_control
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +36,7 @@ def check_command(
     chosen = state.config
     if host is not None:
         chosen = chosen.model_copy(update={"server": chosen.server.model_copy(update={"host": host})})
-    nodes, problems = importlib.import_module(_CONTROL).check(
+    nodes, problems = server_control().check(
         home, chosen, address, lambda line: err.print(line, highlight=False)
     )
     out.print(_table(nodes))

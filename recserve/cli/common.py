@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib
 import os
 import shlex
 import shutil
@@ -68,6 +69,15 @@ def executable() -> str:
         return "recserve"
     here = Path.cwd()
     return shlex.quote(str(ours.relative_to(here) if ours.is_relative_to(here) else ours))
+
+
+def server_control() -> Any:
+    """The module that starts, finds and stops servers.
+
+    Named by a string because the library must not import the deployments, which are built on it; and imported
+    only here, so that every other command does without Ray.
+    """
+    return importlib.import_module("recserve_deployments.local_server.control")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +11,17 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out, require_home
+from recserve.cli.common import (
+    DEFAULT_HOME,
+    ConfigOption,
+    HomeOption,
+    State,
+    err,
+    out,
+    require_home,
+    server_control,
+)
 from recserve.errors import RuntimeEnvironmentError
-
-_RUNTIME = "recserve_deployments.local_server.control"
 
 AddressOption = Annotated[
     str | None,
@@ -31,12 +37,6 @@ def register(app: typer.Typer) -> None:
     app.command("serve")(serve_command)
     app.command("stop")(stop_command)
     app.command("status")(status_command)
-
-
-def _runtime() -> Any:
-    # Named by a string because the library must not import the deployments, which are built on it; and
-    # imported only here, so that every other command does without Ray.
-    return importlib.import_module(_RUNTIME)
 
 
 def serve_command(
@@ -61,7 +61,7 @@ def serve_command(
     state.registry.resolve(wanted)
     bundle = state.current_bundle()
     state.store.close()
-    runtime = _runtime()
+    runtime = server_control()
     started = time.perf_counter()
     if address is not None:
         with _progress() as report:
@@ -112,7 +112,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
 def stop_command(home: HomeOption = DEFAULT_HOME) -> None:
     """Stop this home's server: its own Ray cluster, or only its application on a joined one."""
     require_home(home)
-    stopped = _runtime().stop(home)
+    stopped = server_control().stop(home)
     if stopped is None:
         out.print(f"no server of {home} is running", highlight=False)
     else:
@@ -125,7 +125,7 @@ def status_command(
 ) -> None:
     """Show this home's server: health, bundle, deployments and replicas."""
     require_home(home)
-    found = _runtime().status(home)
+    found = server_control().status(home)
     if found is None:
         out.print(f"no server of {home} is running", highlight=False)
         raise typer.Exit(1)

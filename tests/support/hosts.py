@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 BRIDGE = "rctest0"
@@ -174,8 +174,7 @@ def _ip(*arguments: str, check: bool = True) -> None:
     subprocess.run(["ip", *arguments], check=check, capture_output=True)
 
 
-def _until(done: object, seconds: float = 10.0) -> None:
-    assert callable(done)
+def _until(done: Callable[[], bool], seconds: float = 10.0) -> None:
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:

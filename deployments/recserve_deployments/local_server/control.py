@@ -255,10 +255,11 @@ def join(home: Path, config: Config, address: str, report: Report) -> ServerStat
     with connected(home, state):
         from recserve_deployments.app import AppArgs
         from recserve_deployments.local_server.deploy import deploy, start_serve, wait_until_ready
-        from recserve_deployments.preflight import check_cluster, problems, refuse
+        from recserve_deployments.preflight import check_cluster, problems
 
         nodes = check_cluster(home, config, report)
-        refuse(problems(nodes, config, host, home))
+        if found := problems(nodes, config, host, home):
+            raise RuntimeEnvironmentError("\n".join(found))
         host, port = start_serve(host, config.server.port, every_node=len(nodes) > 1)
         _need_key(home, config, host)
         state = state.model_copy(update={"host": host, "port": port})

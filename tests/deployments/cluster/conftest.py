@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ class TestBed:
         hosts: The hosts; Ray's head is host 1.
         database: URL of the PostgreSQL database as the hosts reach it.
         bucket: URI of the bucket as the hosts reach it.
-        nodes: Ray's processes by host.
     """
 
     __test__ = False
@@ -41,7 +40,6 @@ class TestBed:
     hosts: Hosts
     database: str
     bucket: str
-    nodes: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
 
     @property
     def shared(self) -> dict[str, Any]:
