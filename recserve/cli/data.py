@@ -180,10 +180,11 @@ def _store(
         elif report.what == "users":
             rows = [("stored", stored_users, "")]
         else:
-            known = summary.events - summary.new_events
+            known = summary.known_events
             rows = [
                 ("stored", summary.new_events, ""),
                 *([("there already, or the same event twice", known, "")] if known else []),
+                *((reason, count, "") for reason, count in summary.left_out.items()),
                 *([] if create_items else unknown_account(unknown)),
             ]
         sections[_named(report)] = file_account(report, rows)

@@ -169,16 +169,14 @@ def show_item_text(state: State, tables: Tables, full: bool) -> None:
         _say(f"BERT does not read: {what}; to have them read, name them in item_text.params.fields")
 
 
-def _stored(state: State, ids: list[str]) -> list[str]:
+def _stored(state: State, ids: list[str]) -> set[str]:
     """Those of the ids that the store has, if there is a store; none is made."""
     from recserve.store import DEFAULT_FILE
+    from recserve.store.ingest import stored_items
 
     if not ids or (state.config.store.url is None and not (state.home / DEFAULT_FILE).exists()):
-        return []
-    known: list[str] = []
-    for start in range(0, len(ids), _SAMPLE):
-        known.extend(state.store.items(ids[start : start + _SAMPLE]))
-    return known
+        return set()
+    return stored_items(state.store, ids)
 
 
 def _shortened(text: str) -> str:

@@ -13,6 +13,7 @@ from recserve.store.ingest.load import (
     import_tables,
     import_users,
     not_in_catalogue,
+    stored_items,
     with_bare_items,
 )
 from recserve.store.ingest.problems import FileReport, RowProblem, UnusableFileError
@@ -32,6 +33,7 @@ __all__ = [
     "read_events",
     "read_items",
     "read_users",
+    "stored_items",
     "with_bare_items",
     "with_event_ids",
 ]

@@ -46,10 +46,19 @@ class ImportSummary:
     new_events: int
     refused: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def known_events(self) -> int:
+        """Events that were stored already, or that the import brought twice."""
+        return self.events - self.new_events - sum(self.refused.values())
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many events the store refused, by the reason in words."""
+        return {f"left out: {_REASONS[code]}": count for code, count in self.refused.items()}
+
     def __str__(self) -> str:
-        known = self.events - self.new_events - sum(self.refused.values())
-        details = [f"{known:,} were there already"] if known else []
-        details += [f"{count:,} left out: {_REASONS[code]}" for code, count in self.refused.items()]
+        details = [f"{self.known_events:,} were there already"] if self.known_events else []
+        details += [f"{count:,} {reason}" for reason, count in self.left_out.items()]
         shown = f" ({'; '.join(details)})" if details else ""
         return f"{self.items:,} items and {self.new_events:,} events imported{shown}"
 
@@ -59,16 +68,20 @@ def empty_tables() -> Tables:
     return Tables(items=ITEM_SCHEMA.empty_table(), events=EVENT_SCHEMA.empty_table())
 
 
+def stored_items(store: Store, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that the store has an item of."""
+    found: set[str] = set()
+    for start in range(0, len(ids), _BATCH):
+        found.update(store.items(ids[start : start + _BATCH]))
+    return found
+
+
 def not_in_catalogue(store: Store, tables: Tables) -> UnknownItems:
     """Items of the events that neither these tables nor the store describe."""
     described = set(tables.items["item_id"].to_pylist())
 
     def known(ids: list[str]) -> set[str]:
-        others = [item_id for item_id in ids if item_id not in described]
-        stored: set[str] = set()
-        for start in range(0, len(others), _BATCH):
-            stored.update(store.items(others[start : start + _BATCH]))
-        return described | stored
+        return described | stored_items(store, [item_id for item_id in ids if item_id not in described])
 
     return unknown_items(tables.events, known)
 

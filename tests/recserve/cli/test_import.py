@@ -97,6 +97,17 @@ def test_a_second_import_says_what_was_there(tmp_path: Path) -> None:
     assert (said["events read"], said["stored"], said["there already, or the same event twice"]) == (3, 0, 3)
 
 
+def test_what_the_store_refuses_is_not_what_was_there(tmp_path: Path) -> None:
+    events = write(tmp_path, "e.csv", "user_id,item_id,timestamp", "gone,a,1600000000", "u,a,1600000001")
+    home = tmp_path / "home"
+    run("import", "--events", events, "--home", home)
+    with open_store(None, home) as store:
+        store.delete_user("gone")
+    said = rows_of(run("import", "--events", events, "--home", home).stdout)
+    assert (said["events read"], said["stored"], said["there already, or the same event twice"]) == (2, 0, 1)
+    assert said["left out: they were taken back or deleted with their user"] == 1
+
+
 def test_a_wider_scale_takes_the_values(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
