@@ -391,6 +391,16 @@ def parse_config(raw: object, origin: str = "configuration") -> Config:
         ) from None
 
 
+def plain_config(config: Config) -> dict[str, Any]:
+    """A configuration as plain data: what was written, and always the scenarios."""
+    plain = config.model_dump(mode="json", exclude_unset=True)
+    if "scenarios" not in plain:
+        plain["scenarios"] = {
+            name: one.model_dump(mode="json", exclude_unset=True) for name, one in config.scenarios.items()
+        }
+    return plain
+
+
 def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first problem: where, what, and the nearest valid key for a typing slip."""
     first = error.errors(include_url=False)[0]
