@@ -16,7 +16,7 @@ from recserve.api.middleware.metrics import Metrics
 from recserve.api.routes import pages
 from recserve.api.routes import table as paths
 from recserve.api.settings import ApiSettings
-from recserve.auth import Keyring
+from recserve.auth.keyring import Keyring
 
 _DESCRIPTION = """
 Recommendations that follow what users do: post events, and the very next answer counts them.

@@ -17,8 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recserve.bundles.bundle import ITEMS, MANIFEST, Bundle, BundleRepository
+from recserve.bundles.bundle import Bundle
 from recserve.bundles.embedding_cache import CACHE_SUFFIX, keys_of
+from recserve.bundles.manifest import ITEMS, MANIFEST
+from recserve.bundles.repository import BundleRepository
 from recserve.errors import BundleError, NotFoundError
 from recserve.store import Deletion, Store, key_of
 

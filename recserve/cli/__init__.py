@@ -8,9 +8,11 @@ import sys
 
 import typer
 
-from recserve.cli import cluster, data, demo, keys, new, recommend, serve, store
+from recserve.cli import cluster, demo, keys, recommend, serve
 from recserve.cli.common import err, executable
+from recserve.cli.data import import_command, store
 from recserve.cli.models import evaluate, inspect, promote, train, tune
+from recserve.cli.new import plugin
 from recserve.errors import RecserveError
 
 app = typer.Typer(
@@ -32,7 +34,7 @@ def _main(
 
 
 for group in (
-    data,
+    import_command,
     train,
     tune,
     evaluate,
@@ -42,7 +44,7 @@ for group in (
     recommend,
     inspect,
     keys,
-    new,
+    plugin,
     store,
     demo,
 ):

@@ -20,11 +20,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from recserve.data.files import make_private_folder
+from recserve.data.system.files import make_private_folder
 from recserve.errors import ConfigError
 
 if TYPE_CHECKING:
-    from recserve.bundles.bundle import Bundle, BundleRepository
+    from recserve.bundles.bundle import Bundle
+    from recserve.bundles.repository import BundleRepository
     from recserve.config import Config
     from recserve.plugin.registry import Registry
     from recserve.plugin.resolved import ResolvedConfig
@@ -134,7 +135,7 @@ class State:
     @cached_property
     def repository(self) -> BundleRepository:
         """Where bundles live."""
-        from recserve.bundles.bundle import BundleRepository
+        from recserve.bundles.repository import BundleRepository
 
         return BundleRepository(self.home, self.config.bundles)
 
@@ -144,7 +145,7 @@ class State:
         Raises:
             BundleError: There is none.
         """
-        from recserve.bundles.bundle import open_newest
+        from recserve.bundles.repository import open_newest
 
         return open_newest(self.repository, self.store.bundle_history())
 

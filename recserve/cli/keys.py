@@ -52,7 +52,8 @@ def create_command(
     config: ConfigOption = None,
 ) -> None:
     """Make an API key and print it, once. From the first key on, every call of the API needs one."""
-    from recserve.auth import SCOPES, create_key
+    from recserve.auth.caller import SCOPES
+    from recserve.auth.keys import create_key
     from recserve.data.entities import now_ms
 
     state = State(home, config)

@@ -16,7 +16,10 @@ from recserve.config import nearest
 from recserve.data.batches import Queries
 from recserve.data.catalogue import Catalogue
 from recserve.errors import InvalidRequestError, NotFoundError, RecserveError
-from recserve.serving.batch import (
+from recserve.serving.guard.calls import GuardedCalls, PluginCall, PluginCalls
+from recserve.serving.guard.failures import log_failure
+from recserve.serving.guard.results import check_sentences
+from recserve.serving.requests.batch import (
     Asked,
     Outcome,
     PendingRequest,
@@ -26,19 +29,16 @@ from recserve.serving.batch import (
     given_candidates,
     share_stages,
 )
-from recserve.serving.guard.calls import GuardedCalls, PluginCall, PluginCalls
-from recserve.serving.guard.failures import log_failure
-from recserve.serving.guard.results import check_sentences
-from recserve.serving.item_encoding import ItemEncoder
-from recserve.serving.preparation import Preparer
-from recserve.serving.queries import BuiltQueries, build_queries
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.preparation import Preparer
+from recserve.serving.requests.queries import BuiltQueries, build_queries
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stage_client import StageClient
 from recserve.serving.stages.explanations import Page
 from recserve.serving.stages.run import Exploration, Seen, StageBatch, run_stages
 from recserve.serving.stages.trace import Trace
 from recserve.serving.state.history_reader import Reading, ServingStore, StoreReader
+from recserve.serving.state.item_encoding import ItemEncoder
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.serving_state import ServingState, ServingStates

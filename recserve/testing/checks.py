@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from recserve.bundles.bundle import ALLOWED_SUFFIXES
+from recserve.bundles.manifest import ALLOWED_SUFFIXES
 from recserve.config import ComponentConfig
 from recserve.data.arrays import BoolArray
 from recserve.data.batches import Candidates, Queries, Retrieved

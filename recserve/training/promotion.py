@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from recserve.bundles.bundle import Bundle, Manifest
+from recserve.bundles.bundle import Bundle
+from recserve.bundles.manifest import Manifest
 from recserve.config import Config, parse_config
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, RecserveError

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from recserve.auth import mask_keys_in_logs
+from recserve.auth.masking import mask_keys_in_logs
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve_deployments.local_server.haproxy import check_script
 from recserve_deployments.local_server.ports import LOOPBACK

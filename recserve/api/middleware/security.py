@@ -17,16 +17,9 @@ from starlette.types import Scope as Connection
 
 from recserve.api.middleware.errors import envelope
 from recserve.api.middleware.metrics import Metrics
-from recserve.auth import (
-    ANONYMOUS,
-    CALLER,
-    NOBODY,
-    Caller,
-    ForbiddenError,
-    Keyring,
-    RateLimitedError,
-    UnauthorizedError,
-)
+from recserve.auth.caller import ANONYMOUS, CALLER, NOBODY, Caller
+from recserve.auth.errors import ForbiddenError, RateLimitedError, UnauthorizedError
+from recserve.auth.keyring import Keyring
 from recserve.errors import NotReadyError, RecserveError
 from recserve.store import Scope
 

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from recserve.api.backends.protocol import HistoryEntry
 from recserve.data.entities import Item, User
-from recserve.serving.request import Recommendation
+from recserve.serving.requests.request import Recommendation
 from recserve.store import DeletionReceipt
 
 

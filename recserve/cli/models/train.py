@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from recserve.cli.accounting import show_account, training_account
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, warn
+from recserve.cli.data.accounting import show_account, training_account
 
 
 def register(app: typer.Typer) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from recserve.data.batches import Candidates
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import Item, Reason
-from recserve.serving.queries import BuiltQueries
-from recserve.serving.request import RecommendedItem, Request
+from recserve.serving.requests.queries import BuiltQueries
+from recserve.serving.requests.request import RecommendedItem, Request
 
 
 @dataclass(frozen=True)

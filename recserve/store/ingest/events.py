@@ -17,7 +17,7 @@ from recserve.data.entities import now_ms as present
 from recserve.errors import DataError
 from recserve.store.ingest.columns import id_column, name_column, number_column, time_column
 from recserve.store.ingest.columns.plain import FloatColumn
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.files.delimited import Block
 from recserve.store.ingest.formats import (
     EVENT_COLUMNS,
     EventLayout,

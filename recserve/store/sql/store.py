@@ -11,6 +11,7 @@ from recserve.data.dataset import Tables
 from recserve.store.records import Counts, Pulse
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
+from recserve.store.sql.migrations.schema_version import prepare
 from recserve.store.sql.queries.counters import read_pulse
 from recserve.store.sql.queries.history import read_tables
 from recserve.store.sql.schema import events, items
@@ -21,7 +22,6 @@ from recserve.store.sql.tables.exposures import BackgroundPart
 from recserve.store.sql.tables.histories import PeoplePart
 from recserve.store.sql.tables.items import ItemPart
 from recserve.store.sql.tables.users import UserPart
-from recserve.store.sql.versions import prepare
 
 
 class SqlStore(EventPart, PeoplePart, ItemPart, UserPart, BundlePart, BackgroundPart, AccessPart):

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from recserve.config import nearest
 from recserve.data.entities import EventType
 from recserve.errors import DataError
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.files.delimited import Block
+from recserve.store.ingest.files.sources import Form, Source, open_source
 from recserve.store.ingest.formats.known import EVENT_FORMATS
 from recserve.store.ingest.formats.model import EventColumns
 from recserve.store.ingest.formats.reading import (
@@ -28,7 +29,6 @@ from recserve.store.ingest.formats.reading import (
     recognise,
     shown_sources,
 )
-from recserve.store.ingest.sources import Form, Source, open_source
 
 EVENT_COLUMNS = ("event_id", "user_id", "item_id", "event", "value", "rating", "timestamp")
 

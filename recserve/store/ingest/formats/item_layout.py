@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.files.delimited import Block
+from recserve.store.ingest.files.sources import Form
 from recserve.store.ingest.formats.known import ITEM_FORMATS, USER_FORMATS
 from recserve.store.ingest.formats.model import Format, ItemColumns, Row, Rows
 from recserve.store.ingest.formats.reading import (
@@ -23,7 +24,6 @@ from recserve.store.ingest.formats.reading import (
     shown_sources,
 )
 from recserve.store.ingest.problems import RowProblem
-from recserve.store.ingest.sources import Form
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)([.,][0-9]+)?")
 

@@ -10,11 +10,11 @@ from typing import Generic
 from recserve.config import nearest
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.errors import DataError
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.files.encodings import UTF8, check_encoding, detect_encoding
 from recserve.store.ingest.files.opening import content_path
+from recserve.store.ingest.files.sources import Form, Kind, open_file, open_source, open_table
 from recserve.store.ingest.formats.model import Columns, Format, Sources
-from recserve.store.ingest.sources import Form, Kind, open_file, open_source, open_table
 
 _DETECT_BYTES = 64 << 20
 _DETECT_JSON_BYTES = 1 << 20  # JSON is UTF-8, with few exceptions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Row, renamed, split
 
 _NO_GENRES = "(no genres listed)"

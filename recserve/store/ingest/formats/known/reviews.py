@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Row, renamed, split
 
 _NOT_STORED = frozenset(
