@@ -11,7 +11,10 @@ from recserve.config import ColdStartConfig
 from recserve.data.arrays import FloatArray, Int32Array
 from recserve.data.batches import Queries, Ragged
 from recserve.data.entities import Event, EventType, User
+from recserve.errors import RecserveError
 from recserve.serving.requests.request import Request
+from recserve.serving.stage_client import StageClient
+from recserve.serving.stages.trace import Trace
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.user_cache import UserState
 from recserve.serving.state.user_events import UserEvents, pack
@@ -40,6 +43,18 @@ class BuiltQueries:
         by_query = np.zeros((len(self.base), text_vectors.shape[1]), dtype=np.float32)
         by_query[[index for index, text in enumerate(self.base.texts) if text]] = text_vectors
         return replace(self.base, text_vectors=by_query)
+
+    async def encoded(self, client: StageClient, bundle: str, trace: Trace) -> Queries:
+        """The batch with vectors of its texts, without them if encoding fails; no hop where no text is."""
+        texts = [text for text in self.base.texts if text]
+        if not texts:
+            return self.queries()
+        try:
+            with trace.stage("encoding"):
+                return self.queries(await client.encode(bundle, texts))
+        except RecserveError as error:
+            trace.lost("encoding", error)
+            return self.queries()
 
     def last_events(self, query: int) -> dict[int, int]:
         """Code of the user's last event with each item of the history, by row."""
