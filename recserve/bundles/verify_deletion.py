@@ -103,7 +103,7 @@ def verify_deletion(
             field="receipt_id",
         )
     later = store.deletions(deletion.number)
-    merged = [one.user_key for one in later if one.part_of == deletion.number]
+    merged = [part.user_key for part in later if part.part_of == deletion.number]
     user_keys = frozenset([deletion.user_key, *merged])
     bundle_ids = repository.ids()
     checks = []

@@ -107,7 +107,7 @@ def coverage(tables: Tables, event_types: Mapping[str, EventType]) -> Coverage:
         events=len(events),
         learnt=len(learnt),
         unknown=unknown,
-        unconfigured={one["values"]: one["counts"] for one in others.to_pylist()},
+        unconfigured={counted["values"]: counted["counts"] for counted in others.to_pylist()},
         off_scale=off_scale,
         example_off_scale=examples,
         items=len(catalogue),

@@ -189,7 +189,7 @@ class ResponseHeaders:
                 status = message["status"]
                 there = message.get("headers", ())
                 names = {name for name, _ in there}
-                added = [one for one in extra if one[0] not in names]
+                added = [header for header in extra if header[0] not in names]
                 message = {**message, "headers": [*there, *added]}
             await send(message)
 

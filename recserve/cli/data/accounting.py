@@ -65,7 +65,7 @@ def _reasons(report: FileReport) -> Iterator[Row]:
         "note": "of the stored: ",
     }
     order = list(words)
-    counted = sorted(report.counts.items(), key=lambda one: (order.index(one[0][0]), -one[1]))
+    counted = sorted(report.counts.items(), key=lambda entry: (order.index(entry[0][0]), -entry[1]))
     for (severity, kind), count in counted[:_SHOWN_REASONS]:
         example = report.example(severity, kind)
         yield words[severity] + kind, count, f"line {example.line}: {example.reason}"

@@ -124,7 +124,9 @@ def recognise_files(files: Files, options: FileOptions, config: Config) -> Layou
 
 
 def _check_mapped(reading: Reading, layouts: Sequence[EventLayout | ItemLayout]) -> None:
-    used = {(ours, name) for one in layouts for ours, names in one.columns.sources.items() for name in names}
+    used = {
+        (ours, name) for layout in layouts for ours, names in layout.columns.sources.items() for name in names
+    }
     for ours, theirs in reading.columns.items():
         for name in theirs:
             if (ours, name) not in used:

@@ -118,7 +118,7 @@ def list_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None) -
     from rich.table import Table
 
     with State(home, config).store as store:
-        deletions = [one for one in store.deletions() if one.part_of is None]
+        deletions = [deletion for deletion in store.deletions() if deletion.part_of is None]
     table = Table("receipt", "deleted", "events", "exposures", "profile")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for deletion in deletions:

@@ -147,11 +147,11 @@ def show_findings(findings: Findings) -> None:
     """What belongs below the table: the pipeline over its best part, its stages, doubtful leak checks."""
     gain = findings.over_best_part
     if gain is not None:
-        one = gain.interval
-        verdict = "significant" if one.excludes_zero else "not significant"
+        interval = gain.interval
+        verdict = "significant" if interval.excludes_zero else "not significant"
         out.print(
-            f"pipeline over {gain.second}, the best of the others, {gain.metric}: {one.mean:+.4f} "
-            f"({one.low:+.4f} to {one.high:+.4f}), {verdict}",
+            f"pipeline over {gain.second}, the best of the others, {gain.metric}: {interval.mean:+.4f} "
+            f"({interval.low:+.4f} to {interval.high:+.4f}), {verdict}",
             highlight=False,
         )
     for report in findings.reports:
@@ -250,13 +250,13 @@ def choose_models(
                 f"--model: unknown model {name!r}{nearest(name, [*known, PIPELINE])}", field="--model"
             )
         params = _configured(pipeline, name)
-        one = registry.choose(Stage.RETRIEVER, ComponentConfig(use=name, params=params), "--model")
-        if one.component.needs_vectors and resolved.encoder is None:
+        component = registry.choose(Stage.RETRIEVER, ComponentConfig(use=name, params=params), "--model")
+        if component.component.needs_vectors and resolved.encoder is None:
             raise ConfigError(
                 f"--model: {name!r} needs text vectors, but 'encoder' is null in the configuration",
                 field="--model",
             )
-        models.append(Model(name, one, one.component.needs_vectors, optional=name not in names))
+        models.append(Model(name, component, component.component.needs_vectors, optional=name not in names))
     return models
 
 

@@ -216,7 +216,7 @@ class _TrialDisplay:
         if self._live is not None:
             self._live.update(self._table())
         elif record.state != "running" and (before is None or before.state != record.state):
-            ended = sum(one.state != "running" for one in self._records.values())
+            ended = sum(known.state != "running" for known in self._records.values())
             err.print(
                 f"{ended} of {self._wanted}: trial {record.number} {record.state}{_figure(record)}: "
                 f"{_listed(record.values)}",
@@ -232,11 +232,17 @@ class _TrialDisplay:
         title = f"{done} of {self._wanted} trials" + ("" if best is None else f", best {best.score:.4f}")
         table = Table("trial", "state", "nDCG@10", "own validation", "values", title=title)
         for number in sorted(self._records)[-_SHOWN:]:
-            one = self._records[number]
-            own = f"{one.validations[-1][1]:.4f} at {one.validations[-1][0]}" if one.validations else ""
+            record = self._records[number]
+            own = (
+                f"{record.validations[-1][1]:.4f} at {record.validations[-1][0]}"
+                if record.validations
+                else ""
+            )
             style = "bold" if best is not None and number == best.number else None
-            score = "" if one.score is None else f"{one.score:.4f}"
-            table.add_row(str(number), one.state.value, score, own, escape(_listed(one.values)), style=style)
+            score = "" if record.score is None else f"{record.score:.4f}"
+            table.add_row(
+                str(number), record.state.value, score, own, escape(_listed(record.values)), style=style
+            )
         return table
 
 

@@ -159,8 +159,8 @@ def _repeats(ids: list[str]) -> list[tuple[int, int]]:
         return []
     seen: dict[str, int] = {}
     found = []
-    for row, one in enumerate(ids):
-        number = seen[one] = seen.get(one, -1) + 1
+    for row, event_id in enumerate(ids):
+        number = seen[event_id] = seen.get(event_id, -1) + 1
         if number:
             found.append((row, number))
     return found

@@ -151,7 +151,7 @@ def _plain(header: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The canonical columns of a plain file, some of which may be spelled otherwise."""
     found: dict[str, tuple[str, ...]] = {name: (name,) for name in EVENT_COLUMNS if name in header}
     for name, spellings in _SPELLINGS.items():
-        others = [one for one in header if plain_spelling(one) in spellings]
+        others = [name for name in header if plain_spelling(name) in spellings]
         if name not in found and len(others) == 1:
             found[name] = (others[0],)
     return found

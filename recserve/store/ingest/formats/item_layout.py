@@ -85,7 +85,7 @@ class ItemLayout:
         """The name of each column of a Parquet file; of several for one name the first gets it."""
         ours: dict[str, str] = {}
         for name, theirs in self.columns.sources.items():
-            found = next((one for one in theirs if one in header), None)
+            found = next((spelling for spelling in theirs if spelling in header), None)
             if found is not None:
                 ours[found] = name
         return [ours.get(name, name) for name in header]
@@ -140,7 +140,7 @@ class _Renamed:
             yield Block(columns, block.lines, block.problems)
 
     def _column(self, columns: Mapping[str, pa.Array], name: str) -> pa.Array:
-        found = [columns[one] for one in self._sources.get(name, (name,)) if one in columns]
+        found = [columns[source] for source in self._sources.get(name, (name,)) if source in columns]
         return pc.coalesce(*found) if len(found) > 1 else found[0]
 
 

@@ -132,7 +132,7 @@ class UserPart(Part):
 
         deletion, ids = self._writer.run(work)
         tables = ("events", "exposures", "users")
-        self._database.scrub(tables, [pattern for one in ids for pattern in _bytes_of_rows(one)])
+        self._database.scrub(tables, [pattern for user_id in ids for pattern in _bytes_of_rows(user_id)])
         return deletion.receipt
 
     def deletions(self, after: int = 0) -> list[Deletion]:
