@@ -294,6 +294,23 @@ class PromotionConfig(_Strict):
     )
 
 
+class RetrainConfig(_Strict):
+    """When ``recserve retrain`` trains, and what it keeps."""
+
+    min_events: int = Field(1000, ge=1, description="Fewer new events than this are no reason to train.")
+    keep: int = Field(
+        5,
+        ge=1,
+        description="Newest bundles that stay; the current one and the one before it always do.",
+    )
+    every_hours: float | None = Field(
+        None,
+        gt=0,
+        description="A server of this machine retrains in the background this often; null leaves it to cron "
+        "or a job of the cluster.",
+    )
+
+
 class StoreConfig(_Strict):
     """Where behaviour and catalogue live."""
 
@@ -321,6 +338,7 @@ class Config(_Strict):
     train: TrainConfig = TrainConfig()
     tune: TuneConfig = TuneConfig()
     promotion: PromotionConfig = PromotionConfig()
+    retrain: RetrainConfig = RetrainConfig()
     server: ServerConfig = ServerConfig()
 
     @model_validator(mode="after")
@@ -345,7 +363,9 @@ class Config(_Strict):
         return self.model_dump(
             mode="json",
             exclude={
-                **dict.fromkeys(("store", "bundles", "server", "cold_start", "tune", "promotion"), True),
+                **dict.fromkeys(
+                    ("store", "bundles", "server", "cold_start", "tune", "promotion", "retrain"), True
+                ),
                 "scenarios": {"__all__": {"seen", "seen_half_life_days", "explore"}},
             },
         )

@@ -10,7 +10,7 @@ import typer
 
 from recserve.cli import cluster, data, demo, keys, new, recommend, serve, store
 from recserve.cli.common import err, executable
-from recserve.cli.models import evaluate, inspect, promote, train, tune
+from recserve.cli.models import evaluate, inspect, promote, retrain, train, tune
 from recserve.errors import RecserveError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ for group in (
     tune,
     evaluate,
     promote,
+    retrain,
     serve,
     cluster,
     recommend,
