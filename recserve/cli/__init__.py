@@ -62,7 +62,7 @@ def main() -> None:
         message = error.message
         if "`recserve " in message and (typed := executable()) != "recserve":
             message += f" (type {typed} for recserve)"
-        err.print(f"[bold red]error:[/] {_escape(message)}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {_escape(message)}", soft_wrap=True)
         sys.exit(2)
     except BrokenPipeError:
         # The reader (such as `head`) went away. What is still buffered has nowhere to go, and the

@@ -42,9 +42,9 @@ _FILE_WIDTH = 200
 
 def _console(*, stderr: bool = False) -> Console:
     """A console that obeys NO_COLOR and COLUMNS; what goes into a file or a pipe is not cut to 80 columns."""
-    console = Console(stderr=stderr)
+    console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(stderr=stderr, width=_FILE_WIDTH)
+        console.width = _FILE_WIDTH
     return console
 
 
@@ -213,7 +213,7 @@ class ProgressLines:
 
 
 def _say(line: str) -> None:
-    err.print(line, highlight=False, markup=False, soft_wrap=True)
+    err.print(line, markup=False, soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:
@@ -279,4 +279,4 @@ def show_problems(reports: Sequence[FileReport]) -> None:
 
 def warn(text: str) -> None:
     """Say on stderr what somebody should look at."""
-    err.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    err.print(text, style="yellow", markup=False, soft_wrap=True)

@@ -274,7 +274,7 @@ class Pipeline:
                 scenario=waiting.scenario,
                 items=items[index],
                 bundle=context.bundle,
-                degraded=_degraded(trace, built.base.texts[index]),
+                degraded=trace.of_answer(built.base.texts[index]),
                 timings=timings,
                 left_out=left_out[index],
             )
@@ -305,8 +305,3 @@ def _final(outcome: Outcome) -> Result:
 def _another(result: Result) -> Result:
     """The same result for another request that asked the same."""
     return result.again() if isinstance(result, Recommendation) else result
-
-
-def _degraded(trace: Trace, text: str | None) -> tuple[str, ...]:
-    """What the answer to one request of a batch had to do without: without text it needed no encoder."""
-    return tuple(name for name in trace.degraded if text or name != "encoding")

@@ -39,7 +39,7 @@ def show_account(title: str, unit: str, sections: Mapping[str, Sequence[Row]]) -
     with wide.capture() as captured:
         wide.print(table)
     for line in captured.get().splitlines():
-        out.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+        out.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
 def file_account(report: FileReport, stored: Sequence[Row]) -> list[Row]:

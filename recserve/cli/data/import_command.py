@@ -142,7 +142,6 @@ def _refuse(reports: Sequence[FileReport], worst: FileReport, allow_bad: float) 
     err.print(
         f"[bold red]error:[/] nothing was stored: {count:,} of {worst.rows:,} rows of {escape(worst.file)} "
         f"are bad, more than a share of {allow_bad:g}; mend the file{rest}",
-        highlight=False,
         soft_wrap=True,
     )
     raise typer.Exit(1)
@@ -197,7 +196,7 @@ def _store(
     left_out = sum(report.count("error") for report in reports)
     bad = f", {left_out:,} bad rows left out" if left_out else ""
     people = f", {stored_users:,} users" if profiles is not None else ""
-    out.print(f"{summary}{people}{bad} -> {state.home}", highlight=False, soft_wrap=True)
+    out.print(f"{summary}{people}{bad} -> {state.home}", soft_wrap=True)
 
 
 def _read_files(
@@ -272,4 +271,4 @@ def _suggest(state: State, suggested: Mapping[str, Any]) -> None:
     plain = json.loads(json.dumps(suggested))
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     path.write_text(f"# Suggested by the data set; edit freely.\n{text}", encoding="utf-8")
-    out.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    out.print(f"wrote {path}", soft_wrap=True)

@@ -187,4 +187,4 @@ def _shortened(text: str) -> str:
 
 
 def _say(line: str) -> None:
-    out.print(line, highlight=False, markup=False, soft_wrap=True)
+    out.print(line, markup=False, soft_wrap=True)

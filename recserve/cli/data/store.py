@@ -231,4 +231,4 @@ def _database(state: State, *, prepared: bool = False) -> Iterator[Database]:
 
 
 def _say(text: str) -> None:
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
+    out.print(text, markup=False, soft_wrap=True)

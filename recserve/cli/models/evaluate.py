@@ -140,7 +140,7 @@ def evaluate_command(
     show_findings(findings)
     if report is not None:
         evaluation.write_report(report, findings)
-        out.print(f"Report: {report / 'report.html'}", highlight=False, soft_wrap=True)
+        out.print(f"Report: {report / 'report.html'}", soft_wrap=True)
 
 
 def show_findings(findings: Findings) -> None:
@@ -152,14 +152,13 @@ def show_findings(findings: Findings) -> None:
         out.print(
             f"pipeline over {gain.second}, the best of the others, {gain.metric}: {interval.mean:+.4f} "
             f"({interval.low:+.4f} to {interval.high:+.4f}), {verdict}",
-            highlight=False,
         )
     for report in findings.reports:
         if report.stages:
-            out.print(f"{report.model} by stage: {_by_stage(report, findings.metric)}", highlight=False)
+            out.print(f"{report.model} by stage: {_by_stage(report, findings.metric)}")
     for check in findings.all_checks:
         if not check.passed:
-            err.print(f"leak check: {check.detail}", style="yellow", highlight=False, markup=False)
+            err.print(f"leak check: {check.detail}", style="yellow", markup=False)
 
 
 def _by_stage(report: Report, metric: str) -> str:
@@ -303,7 +302,7 @@ class Bench:
             except DataError as error:
                 if not model.optional:
                     raise
-                err.print(f"{model.name} is left out: {error.message}", style="yellow", highlight=False)
+                err.print(f"{model.name} is left out: {error.message}", style="yellow")
         return reports
 
     def measure(self, model: Model, split: Split, ks: Sequence[int], attribute: str | None = None) -> Report:

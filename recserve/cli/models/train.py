@@ -60,7 +60,6 @@ def train_command(
     out.print(
         f"bundle [bold]{bundle.id}[/] is {state_of}: {data.events:,} events of {data.users:,} users on "
         f"{data.items:,} items, {time.perf_counter() - started:.0f} s",
-        highlight=False,
         soft_wrap=True,
     )
     show_account("training data", "count", training_account(result.coverage))

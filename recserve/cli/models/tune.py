@@ -127,16 +127,12 @@ def tune_command(
     except KeyboardInterrupt:
         options = {"--storage": storage, "--config": config, "--home": home}
         given = "".join(f" {name} {value}" for name, value in options.items() if value is not None)
-        err.print(
-            f"interrupted; go on with: recserve tune {target} --resume{given}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        err.print(f"interrupted; go on with: recserve tune {target} --resume{given}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     study.write(result)
     _summary(result)
-    out.print(f"configuration: {folder.directory / BEST}", highlight=False, soft_wrap=True)
-    out.print(f"report: {folder.directory / REPORT}", highlight=False, soft_wrap=True)
+    out.print(f"configuration: {folder.directory / BEST}", soft_wrap=True)
+    out.print(f"report: {folder.directory / REPORT}", soft_wrap=True)
 
 
 def _summary(result: Result) -> None:
@@ -152,10 +148,10 @@ def _summary(result: Result) -> None:
                 name, f"{comparison.default:.4f}", f"{comparison.best:.4f}", f"{difference.mean:+.4f}", bounds
             )
     out.print(table)
-    out.print(verdict(result), highlight=False, soft_wrap=True)
+    out.print(verdict(result), soft_wrap=True)
     missing = result.study.trials - sum(record.state != "running" for record in result.trials)
     if missing > 0:
-        out.print(f"time was up with {missing} trials to go; --resume goes on", highlight=False)
+        out.print(f"time was up with {missing} trials to go; --resume goes on")
 
 
 class _Interruptions:
@@ -207,7 +203,7 @@ class _TrialDisplay:
     def placed(self, place: Place) -> None:
         """Say where trials run."""
         trials = "1 trial" if place.concurrent == 1 else f"{place.concurrent} trials"
-        err.print(f"{self._wanted} trials on {place.description}, {trials} at a time", highlight=False)
+        err.print(f"{self._wanted} trials on {place.description}, {trials} at a time")
 
     def update(self, record: TrialRecord) -> None:
         """Show one trial's progress."""
@@ -220,7 +216,6 @@ class _TrialDisplay:
             err.print(
                 f"{ended} of {self._wanted}: trial {record.number} {record.state}{_figure(record)}: "
                 f"{_listed(record.values)}",
-                highlight=False,
                 markup=False,
                 soft_wrap=True,
             )

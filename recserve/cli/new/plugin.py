@@ -67,5 +67,5 @@ def plugin_command(
         text = Template((_TEMPLATES / template).read_text(encoding="utf-8")).substitute(values)
         path.write_text(text, encoding="utf-8")
     (folder / "src" / f"recserve_{name}" / "py.typed").touch()
-    out.print(f"wrote {folder}", highlight=False)
-    out.print(f"next: cd {folder} && pip install -e '.\\[test]' && pytest", highlight=False)
+    out.print(f"wrote {folder}")
+    out.print(f"next: cd {folder} && pip install -e '.\\[test]' && pytest")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recserve.data.catalogue import Catalogue
-from recserve.plugin.builtins.explanations import TemplateExplainer
 from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
+from recserve.plugin.builtins.wording import TemplateExplainer
 from recserve.plugin.hookspecs import hookimpl
 from recserve.plugin.protocols import Component, NoParams
 

@@ -11,7 +11,6 @@ from recserve.config import ColdStartConfig
 from recserve.data.arrays import FloatArray, Int32Array
 from recserve.data.batches import Queries, Ragged
 from recserve.data.entities import Event, EventType, User
-from recserve.errors import RecserveError
 from recserve.serving.requests.request import Request
 from recserve.serving.stage_client import StageClient
 from recserve.serving.stages.trace import Trace
@@ -49,12 +48,9 @@ class BuiltQueries:
         texts = [text for text in self.base.texts if text]
         if not texts:
             return self.queries()
-        try:
-            with trace.stage("encoding"):
-                return self.queries(await client.encode(bundle, texts))
-        except RecserveError as error:
-            trace.lost("encoding", error)
-            return self.queries()
+        with trace.without("encoding"), trace.stage("encoding"):
+            return self.queries(await client.encode(bundle, texts))
+        return self.queries()
 
     def last_events(self, query: int) -> dict[int, int]:
         """Code of the user's last event with each item of the history, by row."""

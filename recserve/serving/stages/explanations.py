@@ -10,7 +10,6 @@ import numpy as np
 from recserve.data.batches import Candidates
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import Item, Reason
-from recserve.errors import RecserveError
 from recserve.plugin.protocols import Explainer
 from recserve.serving.guard.calls import PluginCall, PluginCalls
 from recserve.serving.guard.results import check_sentences
@@ -61,12 +60,10 @@ class Page:
         reasons = self.reasons()
         if not reasons:
             return ()
-        try:
+        with trace.without("explaining"):
             sentences = await calls.run(PluginCall.EXPLAINER, scenario, explainer.explain, reasons)
             return check_sentences(sentences, len(reasons))
-        except RecserveError as error:
-            trace.lost("explaining", error)
-            return ()
+        return ()
 
     def reasons(self) -> list[Reason]:
         """Why each item was chosen, for the requests that want to know."""

@@ -27,8 +27,8 @@ from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.data.entities import DEFAULT_EVENT_TYPES
 from recserve.errors import StageError
-from recserve.plugin.builtins.explanations import TemplateExplainer
 from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
+from recserve.plugin.builtins.wording import TemplateExplainer
 from recserve.plugin.protocols import Retriever
 from recserve.plugin.registry import Registry
 from recserve.serving.local import local_pipeline

@@ -12,13 +12,13 @@ from recserve.errors import ConflictError
 from recserve.store.records import AddedEvents
 from recserve.store.sql import schema
 from recserve.store.sql.database import Database
+from recserve.store.sql.parts.base import Part
 from recserve.store.sql.queries.adding import insert_events, new_event_rows
 from recserve.store.sql.queries.counters import count_change, exclude_people, share_people
 from recserve.store.sql.queries.forgetting import own, remove_events
 from recserve.store.sql.queries.history import read_events
 from recserve.store.sql.queries.rows import Row, check_id
 from recserve.store.sql.schema import events
-from recserve.store.sql.tables.base import Part
 
 # Newest events looked at for each user wanted; people do several things in a row.
 _EVENTS_A_USER = 100

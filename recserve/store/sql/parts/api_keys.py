@@ -8,11 +8,11 @@ from sqlalchemy import Connection, insert, select, update
 
 from recserve.errors import InvalidRequestError
 from recserve.store.records import ApiKey, AuditEntry
+from recserve.store.sql.parts.base import Part
 from recserve.store.sql.queries.counters import hold, raise_counter
 from recserve.store.sql.queries.rows import api_key_of, api_key_row, audit_of, audit_row
 from recserve.store.sql.queries.statements import insert_new
 from recserve.store.sql.schema import api_keys, audit, meta
-from recserve.store.sql.tables.base import Part
 
 
 class AccessPart(Part):

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, and_, or_, select
 from recserve.data.entities import Item, now_ms
 from recserve.store.records import KEEP, ItemPatch, ItemState, ItemVectors
 from recserve.store.sql import schema
+from recserve.store.sql.parts.base import Part, by_key
 from recserve.store.sql.queries.counters import hold, raise_counter
 from recserve.store.sql.queries.rows import (
     Row,
@@ -25,7 +26,6 @@ from recserve.store.sql.queries.rows import (
 )
 from recserve.store.sql.queries.statements import chunks, upsert
 from recserve.store.sql.schema import items
-from recserve.store.sql.tables.base import Part, by_key
 
 _SAID = ("attributes", "hidden", "expires", "deleted")
 """Columns that say something about an item; the others are the store's own."""

@@ -13,12 +13,12 @@ from recserve.store.records import Changes, History, Moment, People, Position
 from recserve.store.sql import schema
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
+from recserve.store.sql.parts.base import Part
 from recserve.store.sql.queries.counters import CHANGES, pulse_of
 from recserve.store.sql.queries.forgetting import own
 from recserve.store.sql.queries.history import HISTORY, changes_query, newer_query, overview_query
 from recserve.store.sql.queries.rows import check_id
 from recserve.store.sql.schema import events
-from recserve.store.sql.tables.base import Part
 
 _MOST_EVENTS = 1000
 """New events that are looked through for whose they are; after more, they may be anyone's."""

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, delete, select, update
 from recserve.data.entities import User, now_ms
 from recserve.store.records import Deletion, DeletionReceipt, UserPatch
 from recserve.store.sql import schema
+from recserve.store.sql.parts.base import Part, by_key, log
 from recserve.store.sql.queries.counters import (
     count_change,
     exclude_people,
@@ -29,7 +30,6 @@ from recserve.store.sql.queries.forgetting import (
 from recserve.store.sql.queries.rows import Row, check_id, dump_json, user_of, user_row
 from recserve.store.sql.queries.statements import chunks, insert_new, upsert
 from recserve.store.sql.schema import deletions, events, exposures, merges, users
-from recserve.store.sql.tables.base import Part, by_key, log
 
 
 class UserPart(Part):

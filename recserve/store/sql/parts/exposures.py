@@ -14,12 +14,12 @@ from recserve.store.records import Exposure, Trials
 from recserve.store.sql import schema
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
+from recserve.store.sql.parts.base import Part, log
 from recserve.store.sql.queries.counters import share_people
 from recserve.store.sql.queries.forgetting import last_deletions
 from recserve.store.sql.queries.rows import Row, check_id, exposure_of, exposure_row
 from recserve.store.sql.queries.statements import add_up, chunks, insert_new
 from recserve.store.sql.schema import exposures, trials
-from recserve.store.sql.tables.base import Part, log
 
 _MAX_WAITING = 20_000
 """Rows of one kind that may wait for the database."""

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Select, func, insert, select
 from recserve.data.entities import now_ms
 from recserve.errors import NotFoundError
 from recserve.store.records import BundleRecord
+from recserve.store.sql.parts.base import Part
 from recserve.store.sql.queries.rows import check_id, dump_json
 from recserve.store.sql.queries.statements import upsert
 from recserve.store.sql.schema import activations, bundles
-from recserve.store.sql.tables.base import Part
 
 
 class BundlePart(Part):
