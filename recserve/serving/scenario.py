@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from recserve.bundles.bundle import OrderEntry
+from recserve.bundles.manifest import OrderEntry
 from recserve.config import ColdStartConfig, PipelineConfig, describe_validation_error, nearest
 from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, InvalidRequestError, PluginError

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from recserve.bundles.bundle import OrderEntry
+from recserve.bundles.manifest import OrderEntry
 from recserve.config import DEFAULT_SCENARIO, ComponentConfig, Config, parse_config, plain_config
 from recserve.data.dataset import Dataset
 from recserve.errors import ConfigError, DataError
@@ -118,21 +118,27 @@ def _resolve(
 
 
 def _retrievers(registry: Registry, config: Config) -> list[str]:
-    """Retrievers that may enter: not what a bundle must not hold, nor what is a ranker as well."""
-    names = []
-    for name in registry.names(Stage.RETRIEVER):
-        component = registry.choose(Stage.RETRIEVER, ComponentConfig(use=name), "--auto")
-        barred = component.component.not_in_bundles
-        if (
-            component.component.automatic
-            and name not in registry.names(Stage.RANKER)
-            and (barred is None or barred(component.params) is None)
-            and (config.encoder is not None or not component.component.needs_vectors)
-        ):
-            names.append(name)
+    """Retrievers that may enter: with default parameters, in a bundle, and not a ranker's other half."""
+    names = [name for name in registry.names(Stage.RETRIEVER) if _may_enter(registry, config, name)]
     if not names:
         raise ConfigError("--auto: no installed retriever can be chosen; list some under 'scenarios'")
     return names
+
+
+def _may_enter(registry: Registry, config: Config, name: str) -> bool:
+    try:
+        chosen = registry.choose(Stage.RETRIEVER, ComponentConfig(use=name), "--auto")
+    except ConfigError:
+        # It has parameters without a default: only people know what to say there.
+        return False
+    component = chosen.component
+    barred = component.not_in_bundles
+    return (
+        component.automatic
+        and name not in registry.names(Stage.RANKER)
+        and (barred is None or barred(chosen.params) is None)
+        and (config.encoder is not None or not component.needs_vectors)
+    )
 
 
 def _fit_each(resolved: ResolvedConfig, data: Dataset, context: FitContext) -> Fitted:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recserve.bundles.bundle import OrderEntry
 from recserve.bundles.embedding_cache import VectorCache, encode_all
+from recserve.bundles.manifest import OrderEntry
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import DataError

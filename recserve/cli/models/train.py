@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from recserve.cli.accounting import show_account, training_account
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, warn
+from recserve.cli.data.accounting import show_account, training_account
 from recserve.cli.models.written_config import writable_config, write_config
 
 if TYPE_CHECKING:
@@ -64,8 +63,7 @@ def train_command(
             update={"train": state.config.train.model_copy(update={"seed": seed})}
         )
         resolved = state.registry.resolve(changed)
-    from recserve.data.entities import now_ms
-    from recserve.training.promotion import keep_measurement
+    from recserve.training.recording import record_training
     from recserve.training.trainer import Trainer
 
     started = time.perf_counter()
@@ -73,36 +71,27 @@ def train_command(
         trainer = Trainer(
             state.home, resolved, state.registry, state.repository, progress, automatic=automatic
         )
+        deletions = state.store.pulse().deletions
         tables = state.store.snapshot()
         result = trainer.run(tables, evaluated=evaluated)
         progress.finish()
     bundle = result.bundle
-    summary = {
-        "metrics": dict(result.metrics),
-        "seconds": dict(result.seconds),
-        # Servers follow the catalogue from here on; see recserve.serving.state.live_catalogue.
-        "catalogue_version": tables.version,
-    }
-    state.store.record_bundle(bundle.id, now_ms(), summary)
+    record_training(state.home, state.config, state.store, tables, result, deletions)
+    if result.chosen is not None and written is not None:
+        # Whoever loads the bundle needs the configuration that it was trained with.
+        write_config(written, result.chosen)
     if promoted:
         state.store.set_current(bundle.id)
-    keep_measurement(state.home, state.config, result)
-    reports = state.home / "reports"
-    reports.mkdir(exist_ok=True)
-    (reports / f"{bundle.id}.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
     data = bundle.manifest.data
     state_of = "current" if promoted else "trained, but not current"
     out.print(
         f"bundle [bold]{bundle.id}[/] is {state_of}: {data.events:,} events of {data.users:,} users on "
         f"{data.items:,} items, {time.perf_counter() - started:.0f} s",
-        highlight=False,
         soft_wrap=True,
     )
     show_account("training data", "count", training_account(result.coverage))
     for line in str(result.coverage).splitlines():
         warn(line)
-    if result.chosen is not None and written is not None:
-        write_config(written, result.chosen)
     for name, rows in result.summaries.items():
         out.print(_summary_table(name, rows))
     if result.report is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from recserve.bundles.bundle import OrderEntry
+from recserve.bundles.manifest import OrderEntry
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int32Array
 from recserve.data.batches import Retrieved
 from recserve.evaluation.bootstrap import Interval, mean_intervals

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recserve.bundles.bundle import OrderEntry
+from recserve.bundles.manifest import OrderEntry
 from recserve.plugin.resolved import ResolvedPipeline
 from recserve.training.selection.orders import BELOW, FUSED, LEARNT, METRIC, RANKED
 
