@@ -3,7 +3,8 @@
 The order of windows keeps every stage honest: retrievers learn from an earlier window, the ranker learns to
 combine them on the next window's positives among what they propose, the whole is evaluated on the newest
 window, and only then is everything fitted once more on all data, with the decisions that needed validation
-(epochs, blend weights) taken over.
+(epochs, blend weights, the order of candidates) taken over. Where times say nothing of the order of events,
+items held out of each user stand in for the later windows.
 """
 
 from __future__ import annotations
@@ -150,7 +151,9 @@ class Trainer:
         previous = {} if windows is None else windows.facts
         with self._timed("write"):
             bundle = self._write(fitted, data, fingerprint, previous, metrics)
-        return TrainingResult(bundle, dict(self._seconds), metrics, covered, report, self._summaries(windows))
+        return TrainingResult(
+            bundle, dict(self._seconds), metrics, covered, report, self._summaries(windows), self._chosen
+        )
 
     def _summaries(self, windows: Fitted | None) -> Mapping[str, Sequence[SummaryRow]]:
         if windows is None:
