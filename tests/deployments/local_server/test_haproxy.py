@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from recserve.serving.request import CALL_HEADER
 from recserve_deployments.local_server import haproxy, ports
 from recserve_deployments.local_server.environment import PROXY_FLAG
 from recserve_deployments.local_server.haproxy_config import (
@@ -31,7 +32,6 @@ from recserve_deployments.local_server.haproxy_config import become as become_ha
 
 from recserve.config import ServerConfig
 from recserve.errors import RuntimeEnvironmentError
-from recserve.serving.request import CALL_HEADER
 from tests.deployments.conftest import free_port
 
 WAIT_SECONDS = 30
