@@ -19,7 +19,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from recserve.serving.request import CALL_HEADER
 from recserve_deployments.local_server import haproxy, ports
 from recserve_deployments.local_server.environment import PROXY_FLAG
 from recserve_deployments.local_server.haproxy_config import (
@@ -32,6 +31,7 @@ from recserve_deployments.local_server.haproxy_config import become as become_ha
 
 from recserve.config import ServerConfig
 from recserve.errors import RuntimeEnvironmentError
+from recserve.serving.requests.request import CALL_HEADER
 from tests.deployments.conftest import free_port
 
 WAIT_SECONDS = 30
