@@ -15,7 +15,7 @@ from recserve.api.routes import pages
 from recserve.api.routes import table as paths
 from recserve.api.routes.plain import PlainRoutes
 from recserve.api.settings import ApiSettings
-from recserve.auth import Keyring
+from recserve.auth.keyring import Keyring
 
 _DESCRIPTION = """
 Recommendations that follow what users do: post events, and the very next answer counts them.

@@ -13,7 +13,7 @@ from itsdangerous.encoding import base64_encode
 from itsdangerous.signer import SigningAlgorithm
 
 from recserve.errors import InvalidRequestError
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.store import Moment, key_of
 
 MAX_SHOWN = 2_000

@@ -17,16 +17,9 @@ from starlette.types import Scope as Connection
 
 from recserve.api.middleware.errors import envelope
 from recserve.api.middleware.metrics import Metrics
-from recserve.auth import (
-    ANONYMOUS,
-    CALLER,
-    NOBODY,
-    Caller,
-    ForbiddenError,
-    Keyring,
-    RateLimitedError,
-    UnauthorizedError,
-)
+from recserve.auth.caller import ANONYMOUS, CALLER, NOBODY, Caller
+from recserve.auth.errors import ForbiddenError, RateLimitedError, UnauthorizedError
+from recserve.auth.keyring import Keyring
 from recserve.errors import NotReadyError, RecserveError
 from recserve.store import Scope
 
@@ -196,7 +189,7 @@ class ResponseHeaders:
                 status = message["status"]
                 there = message.get("headers", ())
                 names = {name for name, _ in there}
-                added = [one for one in extra if one[0] not in names]
+                added = [header for header in extra if header[0] not in names]
                 message = {**message, "headers": [*there, *added]}
             await send(message)
 
