@@ -19,6 +19,14 @@ from recserve.errors import DataError, InvalidRequestError
 from recserve.store.ingest.columns import id_column
 from recserve.store.ingest.columns.cells import CellError, id_cell, json_cell, parse_json, python_cells
 from recserve.store.ingest.columns.header import UNNAMED, distinct_names
+from recserve.store.ingest.files.sources import (
+    Objects,
+    open_file,
+    open_parquet,
+    open_table,
+    parquet_batches,
+    read_objects,
+)
 from recserve.store.ingest.formats import (
     ItemLayout,
     Reading,
@@ -28,14 +36,6 @@ from recserve.store.ingest.formats import (
     text_rows,
 )
 from recserve.store.ingest.problems import FileReport, Findings, RowProblem, columns_hint, conclude, quoted
-from recserve.store.ingest.sources import (
-    Objects,
-    open_file,
-    open_parquet,
-    open_table,
-    parquet_batches,
-    read_objects,
-)
 from recserve.store.sql.queries.rows import dump_json
 
 ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})

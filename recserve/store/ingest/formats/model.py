@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any, Generic, TypeVar
 
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.problems import RowProblem
 
 Row = dict[str, Any]

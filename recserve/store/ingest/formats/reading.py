@@ -10,11 +10,11 @@ from typing import Generic
 from recserve.config import nearest
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.errors import DataError
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.files.encodings import UTF8, check_encoding, detect_encoding
 from recserve.store.ingest.files.opening import content_path
+from recserve.store.ingest.files.sources import Form, Kind, open_file, open_source, open_table
 from recserve.store.ingest.formats.model import Columns, Format, Sources
-from recserve.store.ingest.sources import Form, Kind, open_file, open_source, open_table
 
 _DETECT_BYTES = 64 << 20
 _DETECT_JSON_BYTES = 1 << 20  # JSON is UTF-8, with few exceptions
@@ -52,12 +52,12 @@ class Reading:
     @property
     def time_column(self) -> str | None:
         """The column of times, if it is said."""
-        return next((one for one in self.times if one != "none" and "%" not in one), None)
+        return next((given for given in self.times if given != "none" and "%" not in given), None)
 
     @property
     def time_format(self) -> str | None:
         """The strptime format of times, if it is said."""
-        return next((one for one in self.times if "%" in one), None)
+        return next((given for given in self.times if "%" in given), None)
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,17 @@ def recognise(
     """
     encoding = check_encoding(reading.encoding) if reading.encoding else _encoding(path)
     candidates = _candidates(reading, formats)
-    named = next((one for one in candidates if one.has_name(content_path(path).name)), None)
-    if named is None and reading.format and candidates and all(one.headerless for one in candidates):
+    named = next((candidate for candidate in candidates if candidate.has_name(content_path(path).name)), None)
+    if (
+        named is None
+        and reading.format
+        and candidates
+        and all(candidate.headerless for candidate in candidates)
+    ):
         named = candidates[0]
     dialect = named.dialect if named else Dialect(header=reading.header or None)
     kind, header, delimiter, sheets = _header(path, Form(encoding, dialect))
-    found = named or next((one for one in candidates if one.has_header(header)), None)
+    found = named or next((candidate for candidate in candidates if candidate.has_header(header)), None)
     if found is not None and not reading.format and _is_plain(header, found, keys):
         found = None
     if found is None and reading.format and candidates:
@@ -154,7 +159,7 @@ def chosen_columns(
 def _candidates(reading: Reading, formats: Sequence[Format[Columns]]) -> list[Format[Columns]]:
     if reading.header:
         return []
-    return [one for one in formats if reading.format in (None, one.name)]
+    return [candidate for candidate in formats if reading.format in (None, candidate.name)]
 
 
 def _is_plain(header: Sequence[str], found: Format[Columns], keys: Sequence[str]) -> bool:
@@ -184,8 +189,8 @@ def _header(path: Path, form: Form) -> tuple[Kind, list[str], str | None, list[s
 
 
 def _is_another(path: Path, candidates: Sequence[Format[Columns]], header: list[str]) -> DataError:
-    titles = " or ".join(dict.fromkeys(one.title for one in candidates))
-    needed = " or ".join(", ".join(one.header) for one in candidates if one.header)
+    titles = " or ".join(dict.fromkeys(candidate.title for candidate in candidates))
+    needed = " or ".join(", ".join(candidate.header) for candidate in candidates if candidate.header)
     expected = f"; it needs {needed}" if needed else ""
     return DataError(f"{path} does not look like {titles}{expected}; it has {', '.join(header[:12])}")
 
