@@ -47,8 +47,30 @@ class DataEntry(BaseModel):
     until: int
 
 
+class OrderEntry(BaseModel):
+    """Order of a scenario's candidates that a training run chose on held-out data.
+
+    It holds for requests that go by a history alone. What has a text or an anchor is answered as configured.
+
+    Attributes:
+        weights: Fusion weight of each retriever; empty as configured.
+        ranked: Whether the ranker orders them; otherwise fusion does.
+        facts: What the choice rests on, for people.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    weights: dict[str, float] = {}
+    ranked: bool = True
+    facts: dict[str, Any] = {}
+
+
 class Manifest(BaseModel):
-    """Contents of ``manifest.json``; holds no time of day and no host, so that it is reproducible."""
+    """Contents of ``manifest.json``; holds no time of day and no host, so that it is reproducible.
+
+    Attributes:
+        orders: What training chose, by scenario.
+        left_out: Configured components that were not trained, by key, and why.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     format_version: int = FORMAT_VERSION
@@ -60,11 +82,16 @@ class Manifest(BaseModel):
     encoder_fingerprint: str | None
     components: dict[str, ComponentEntry]
     metrics: dict[str, Any]
+    orders: dict[str, OrderEntry] = {}
+    left_out: dict[str, str] = {}
     files: dict[str, FileEntry]
 
     def canonical(self) -> bytes:
         """The bytes of ``manifest.json``."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1, ensure_ascii=False)
+        # What older bundles know nothing of is written only where it says something.
+        empty = {name for name in ("orders", "left_out") if not getattr(self, name)}
+        plain = self.model_dump(mode="json", exclude=empty)
+        text = json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False)
         return text.encode() + b"\n"
 
     def bundle_id(self) -> str:
