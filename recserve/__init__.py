@@ -5,9 +5,9 @@ The names re-exported here are the public contract: plugins need nothing else.
 
 from recserve.config import nearest
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int16Array, Int32Array, Int64Array
-from recserve.data.attributes import AttributeColumn
 from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrieved
 from recserve.data.catalogue import Catalogue
+from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
 from recserve.data.vocabulary import Vocabulary

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from recserve.bundles.bundle import BundleRepository
+from recserve.bundles.repository import BundleRepository
 from recserve.config import Config, parse_config
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve.plugin.registry import Registry

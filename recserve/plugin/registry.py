@@ -150,10 +150,10 @@ class Registry:
             f"{plugin.error}"
             for plugin in broken
         )
-        raise ConfigError(
-            f"{where}: unknown {stage.value} {name!r}{nearest(name, self.names(stage))}{also}",
-            field=where,
-        )
+        hint = nearest(name, self.names(stage)) or "; none is installed (pip install 'recserve[standard]')"
+        if stage is Stage.ENCODER:
+            hint += "; `encoder: null` does without"
+        raise ConfigError(f"{where}: unknown {stage.value} {name!r}{hint}{also}", field=where)
 
     def choose(self, stage: Stage, config: ComponentConfig, where: str) -> Resolved:
         """Resolve one configured component.

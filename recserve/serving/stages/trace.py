@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from recserve.data.entities import now_ms
-from recserve.serving.guard.failures import log_failure
+from recserve.serving.guard.degradation import Degradation
 
 
-class Trace:
+class Trace(Degradation):
     """Record of one batch: when it began, what each stage cost, and what it lost on the way.
 
     Attributes:
         now: When the batch began, milliseconds since the epoch.
-        degraded: Names such as ``ranking`` or ``retriever:mf``, in the order of the losses.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.now = now_ms()
-        self.degraded: list[str] = []
         self._started = time.perf_counter()
         self._timings: dict[str, float] = {}
 
@@ -41,15 +40,6 @@ class Trace:
             yield
         finally:
             self._timings[name] = _elapsed(began)
-
-    def lost(self, name: str, error: Exception) -> None:
-        """Note that the batch goes on without a stage."""
-        log_failure(name, error)
-        self.left_out([name])
-
-    def left_out(self, names: Iterable[str]) -> None:
-        """Note components that a stage did without."""
-        self.degraded.extend(names)
 
     def timings(self) -> dict[str, float]:
         """Milliseconds of each stage, and ``total``."""

@@ -17,7 +17,7 @@ from recserve.data.entities import now_ms as present
 from recserve.errors import DataError
 from recserve.store.ingest.columns import id_column, name_column, number_column, time_column
 from recserve.store.ingest.columns.plain import FloatColumn
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.files.delimited import Block
 from recserve.store.ingest.formats import (
     EVENT_COLUMNS,
     EventLayout,
@@ -159,8 +159,8 @@ def _repeats(ids: list[str]) -> list[tuple[int, int]]:
         return []
     seen: dict[str, int] = {}
     found = []
-    for row, one in enumerate(ids):
-        number = seen[one] = seen.get(one, -1) + 1
+    for row, event_id in enumerate(ids):
+        number = seen[event_id] = seen.get(event_id, -1) + 1
         if number:
             found.append((row, number))
     return found

@@ -26,6 +26,14 @@ from recserve.store.ingest.columns.cells import (
     python_cells,
 )
 from recserve.store.ingest.columns.header import UNNAMED, distinct_names
+from recserve.store.ingest.files.sources import (
+    Objects,
+    open_file,
+    open_parquet,
+    open_table,
+    parquet_batches,
+    read_objects,
+)
 from recserve.store.ingest.formats import (
     ItemLayout,
     Reading,
@@ -35,14 +43,6 @@ from recserve.store.ingest.formats import (
     text_rows,
 )
 from recserve.store.ingest.problems import FileReport, Findings, RowProblem, columns_hint, conclude, quoted
-from recserve.store.ingest.sources import (
-    Objects,
-    open_file,
-    open_parquet,
-    open_table,
-    parquet_batches,
-    read_objects,
-)
 from recserve.store.sql.queries.rows import dump_json
 
 ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})

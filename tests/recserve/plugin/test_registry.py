@@ -135,6 +135,14 @@ def test_missing_plugin_is_one_line() -> None:
         Registry.discover(only={"populr"})
 
 
+def test_a_stage_without_plugins_says_how_to_get_one_or_do_without() -> None:
+    registry = Registry.discover(only={"popular"})
+    with pytest.raises(ConfigError, match=r"unknown ranker 'blend'; none is installed \(pip install"):
+        registry.get(Stage.RANKER, "blend", "scenarios.home.ranker.use")
+    with pytest.raises(ConfigError, match=r"unknown encoder 'bert'; none .*; `encoder: null` does without"):
+        registry.get(Stage.ENCODER, "bert", "encoder.use")
+
+
 def test_two_plugins_of_one_object_may_not_share_a_name_in_a_stage() -> None:
     class Plugin:
         @hookimpl

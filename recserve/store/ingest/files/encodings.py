@@ -151,4 +151,4 @@ def _pairs(text: bytes, encoding: str) -> list[tuple[int, int]]:
     """First two bytes of each non-ASCII character, zeros for what the encoding does not have."""
     decoded = (char for char in text.decode(encoding, "replace") if char > "\x7f")
     encoded = (char.encode(encoding, "replace") if char != "\ufffd" else b"" for char in decoded)
-    return [(one[0], one[1]) if len(one) >= 2 else (0, 0) for one in encoded]
+    return [(character[0], character[1]) if len(character) >= 2 else (0, 0) for character in encoded]

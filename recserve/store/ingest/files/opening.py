@@ -63,7 +63,7 @@ def _member(file: io.BufferedReader, name: str) -> io.BufferedReader:
     if _WORKBOOK in names:
         file.seek(0)
         return file
-    wanted = [one for one in names if not one.endswith("/") and not one.startswith("__MACOSX/")]
+    wanted = [name for name in names if not name.endswith("/") and not name.startswith("__MACOSX/")]
     if len(wanted) != 1:
         raise DataError(f"{name} is an archive of {len(wanted)} files; unpack it and name the file to read")
     try:

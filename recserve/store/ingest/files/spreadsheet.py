@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from recserve.errors import DataError
 from recserve.store.ingest.columns.header import distinct_names
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.files.delimited import Block
 from recserve.store.ingest.problems import RowProblem
 
 _BLOCK_ROWS = 50_000

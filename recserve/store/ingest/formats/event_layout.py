@@ -18,7 +18,8 @@ from recserve.config import nearest
 from recserve.data.entities import EventType
 from recserve.errors import DataError
 from recserve.store.ingest.columns.plain import is_binary, plain
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.files.delimited import Block
+from recserve.store.ingest.files.sources import Form, Source, open_source
 from recserve.store.ingest.formats.known import EVENT_FORMATS
 from recserve.store.ingest.formats.model import AMBIGUOUS_COMMA, EventColumns
 from recserve.store.ingest.formats.reading import (
@@ -29,7 +30,6 @@ from recserve.store.ingest.formats.reading import (
     recognise,
     shown_sources,
 )
-from recserve.store.ingest.sources import Form, Source, open_source
 
 EVENT_COLUMNS = ("event_id", "user_id", "item_id", "event", "value", "rating", "timestamp")
 
@@ -148,7 +148,7 @@ def _plain(header: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The canonical columns of a plain file, some of which may be spelled otherwise."""
     found: dict[str, tuple[str, ...]] = {name: (name,) for name in EVENT_COLUMNS if name in header}
     for name, spellings in _SPELLINGS.items():
-        others = [one for one in header if plain_spelling(one) in spellings]
+        others = [name for name in header if plain_spelling(name) in spellings]
         if name not in found and len(others) == 1:
             found[name] = (others[0],)
     return found

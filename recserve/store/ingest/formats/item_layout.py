@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.files.delimited import Block
+from recserve.store.ingest.files.sources import Form
 from recserve.store.ingest.formats.known import ITEM_FORMATS, USER_FORMATS
 from recserve.store.ingest.formats.model import AMBIGUOUS_COMMA, Format, ItemColumns, Row, Rows
 from recserve.store.ingest.formats.reading import (
@@ -23,7 +24,6 @@ from recserve.store.ingest.formats.reading import (
     shown_sources,
 )
 from recserve.store.ingest.problems import RowProblem
-from recserve.store.ingest.sources import Form
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)([.,][0-9]+)?")
 _HEAD_OBJECTS = 1000  # each object says itself what it has; this is to recognise the format
@@ -86,7 +86,7 @@ class ItemLayout:
         """The name of each column of a Parquet file; of several for one name the first gets it."""
         ours: dict[str, str] = {}
         for name, theirs in self.columns.sources.items():
-            found = next((one for one in theirs if one in header), None)
+            found = next((spelling for spelling in theirs if spelling in header), None)
             if found is not None:
                 ours[found] = name
         return [ours.get(name, name) for name in header]
@@ -142,7 +142,7 @@ class _Renamed:
             yield Block(columns, block.lines, block.problems)
 
     def _column(self, columns: Mapping[str, pa.Array], name: str) -> pa.Array:
-        found = [columns[one] for one in self._sources.get(name, (name,)) if one in columns]
+        found = [columns[source] for source in self._sources.get(name, (name,)) if source in columns]
         return pc.coalesce(*found) if len(found) > 1 else found[0]
 
 

@@ -11,11 +11,10 @@ from typing import Generic
 from recserve.config import nearest
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.errors import DataError
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.files.encodings import UTF8, check_encoding, detect_encoding
 from recserve.store.ingest.files.opening import content_path
-from recserve.store.ingest.formats.model import Columns, Format, Sources
-from recserve.store.ingest.sources import (
+from recserve.store.ingest.files.sources import (
     Form,
     Kind,
     object_keys,
@@ -24,6 +23,7 @@ from recserve.store.ingest.sources import (
     open_table,
     read_objects,
 )
+from recserve.store.ingest.formats.model import Columns, Format, Sources
 
 _DETECT_BYTES = 64 << 20
 _DETECT_JSON_BYTES = 1 << 20  # JSON is UTF-8, with few exceptions
@@ -61,12 +61,12 @@ class Reading:
     @property
     def time_column(self) -> str | None:
         """The column of times, if it is said."""
-        return next((one for one in self.times if one != "none" and "%" not in one), None)
+        return next((given for given in self.times if given != "none" and "%" not in given), None)
 
     @property
     def time_format(self) -> str | None:
         """The strptime format of times, if it is said."""
-        return next((one for one in self.times if "%" in one), None)
+        return next((given for given in self.times if "%" in given), None)
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,19 @@ def recognise(
     """
     encoding = check_encoding(reading.encoding) if reading.encoding else _encoding(path)
     candidates = _candidates(reading, formats)
-    named = next((one for one in candidates if one.has_name(content_path(path).name)), None)
-    if named is None and reading.format and candidates and all(one.headerless for one in candidates):
+    named = next((candidate for candidate in candidates if candidate.has_name(content_path(path).name)), None)
+    if (
+        named is None
+        and reading.format
+        and candidates
+        and all(candidate.headerless for candidate in candidates)
+    ):
         named = candidates[0]
     dialect = named.dialect if named else Dialect(header=reading.header or None)
     kind, header, delimiter, sheets = _header(path, Form(encoding, dialect), keys_of)
     if reading.header and kind != "csv":
         raise DataError(f"--header is for delimited files without names of columns; {path} has names")
-    found = named or next((one for one in candidates if one.has_header(header)), None)
+    found = named or next((candidate for candidate in candidates if candidate.has_header(header)), None)
     if found is not None and not reading.format and _is_plain(header, found, keys):
         found = None
     if found is None and reading.format and candidates:
@@ -170,7 +175,7 @@ def chosen_columns(
 def _candidates(reading: Reading, formats: Sequence[Format[Columns]]) -> list[Format[Columns]]:
     if reading.header:
         return []
-    return [one for one in formats if reading.format in (None, one.name)]
+    return [candidate for candidate in formats if reading.format in (None, candidate.name)]
 
 
 def _is_plain(header: Sequence[str], found: Format[Columns], keys: Sequence[str]) -> bool:
@@ -202,8 +207,8 @@ def _header(path: Path, form: Form, keys_of: int | None) -> tuple[Kind, list[str
 
 
 def _is_another(path: Path, candidates: Sequence[Format[Columns]], header: list[str]) -> DataError:
-    titles = " or ".join(dict.fromkeys(one.title for one in candidates))
-    needed = " or ".join(", ".join(one.header) for one in candidates if one.header)
+    titles = " or ".join(dict.fromkeys(candidate.title for candidate in candidates))
+    needed = " or ".join(", ".join(candidate.header) for candidate in candidates if candidate.header)
     expected = f"; it needs {needed}" if needed else ""
     return DataError(f"{path} does not look like {titles}{expected}; it has {', '.join(header[:12])}")
 

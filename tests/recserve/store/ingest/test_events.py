@@ -471,5 +471,5 @@ def test_blocks_join_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     whole = read(path)
     assert [problem.line for problem in whole[1]] == [102, 303]
     for size in (1, 10, 64, 1000):
-        monkeypatch.setattr("recserve.store.ingest.delimited._BLOCK_BYTES", size)
+        monkeypatch.setattr("recserve.store.ingest.files.delimited._BLOCK_BYTES", size)
         assert read(path) == whole
