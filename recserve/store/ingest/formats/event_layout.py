@@ -278,11 +278,11 @@ def _unordered_times(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
 
 
 def _texts(column: pa.Array) -> list[str | None]:
-    """Any column as text; what no id can be is refused where ids are read."""
+    """Any column as text; null for what no id can be, which is refused where ids are read."""
     try:
         return list(column.cast(pa.string()).to_pylist())
     except pa.ArrowException:
-        return [str(cell) for cell in column]
+        return [str(cell) if is_binary(column.type) else None for cell in column]
 
 
 def _moment(key: str) -> int:
