@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 
 import recserve
 from recserve.api import openapi
@@ -15,6 +13,7 @@ from recserve.api.middleware import errors, security
 from recserve.api.middleware.metrics import Metrics
 from recserve.api.routes import pages
 from recserve.api.routes import table as paths
+from recserve.api.routes.plain import PlainRoutes
 from recserve.api.settings import ApiSettings
 from recserve.auth.keyring import Keyring
 
@@ -56,16 +55,17 @@ def create_app(
     )
     app.state.backend = backend
     app.state.metrics = metrics = metrics or Metrics()
-    documented = paths.add_routes(app, settings)
+    plain = paths.add_routes(app, settings)
     pages.install(app)
+    app.add_middleware(PlainRoutes, routes=plain)
     security.install_guard(app, keyring)
     errors.install(app)
     security.install_edge(app, metrics, settings.cors_origins)
-    app.openapi = lambda: _document_once(app, documented, settings)  # type: ignore[method-assign] # FastAPI's documented way
+    app.openapi = lambda: _document_once(app, settings)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 
-def _document_once(app: FastAPI, routes: Sequence[APIRoute], settings: ApiSettings) -> dict[str, Any]:
+def _document_once(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
     if app.openapi_schema is None:
-        app.openapi_schema = openapi.document(app, routes, settings)
+        app.openapi_schema = openapi.document(app, settings)
     return app.openapi_schema

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from recserve.api.middleware.security import is_public
@@ -151,7 +150,7 @@ def request_body(*bodies: type[models.Body], examples: Mapping[str, Any]) -> dic
     }
 
 
-def document(app: FastAPI, routes: Sequence[APIRoute], settings: ApiSettings) -> dict[str, Any]:
+def document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
     """Build the whole document."""
     built = get_openapi(
         title=app.title,
@@ -159,7 +158,7 @@ def document(app: FastAPI, routes: Sequence[APIRoute], settings: ApiSettings) ->
         openapi_version=VERSION,
         summary=app.summary,
         description=app.description,
-        routes=routes,
+        routes=app.routes,
         tags=app.openapi_tags,
         license_info=app.license_info,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,6 +108,20 @@ class BundleRepository:
         self.local.mkdir(parents=True, exist_ok=True)
         fetch(self._remote, bundle_id, self.local, Bundle.open)
         return Bundle.open(directory)
+
+    def remove(self, bundle_id: str) -> None:
+        """Remove a bundle, here and remotely; whoever has its files open keeps them.
+
+        The manifest goes first: a half-removed bundle is none.
+        """
+        directory = self.local / bundle_id
+        if directory.exists():
+            (directory / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(directory)
+        if self._remote is not None and bundle_id in self._remote_ids():
+            if self._remote.get_file_info(f"{bundle_id}/{MANIFEST}").type == fs.FileType.File:
+                self._remote.delete_file(f"{bundle_id}/{MANIFEST}")
+            self._remote.delete_dir(bundle_id)
 
     def _remote_ids(self) -> set[str]:
         if self._remote is None:

@@ -11,7 +11,7 @@ import typer
 from recserve.cli import cluster, demo, keys, recommend, serve
 from recserve.cli.common import err, executable
 from recserve.cli.data import import_command, store
-from recserve.cli.models import evaluate, inspect, promote, train, tune
+from recserve.cli.models import evaluate, inspect, promote, retrain, train, tune
 from recserve.cli.new import plugin
 from recserve.errors import RecserveError
 
@@ -39,6 +39,7 @@ for group in (
     tune,
     evaluate,
     promote,
+    retrain,
     serve,
     cluster,
     recommend,

@@ -20,7 +20,7 @@ from recserve.config.scenarios import (
     RetrieverConfig,
 )
 from recserve.config.server import ServerConfig, StageConfig
-from recserve.config.training import PromotionConfig, TrainConfig, TuneConfig
+from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
 
 __all__ = [
     "DEFAULT_SCENARIO",
@@ -31,6 +31,7 @@ __all__ = [
     "ExploreConfig",
     "PipelineConfig",
     "PromotionConfig",
+    "RetrainConfig",
     "RetrieverConfig",
     "ServerConfig",
     "StageConfig",

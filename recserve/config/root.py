@@ -18,7 +18,7 @@ from recserve.config.scenarios import (
 )
 from recserve.config.server import ServerConfig
 from recserve.config.strict import Strict
-from recserve.config.training import PromotionConfig, TrainConfig, TuneConfig
+from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 
 
@@ -49,6 +49,7 @@ class Config(Strict):
     train: TrainConfig = TrainConfig()
     tune: TuneConfig = TuneConfig()
     promotion: PromotionConfig = PromotionConfig()
+    retrain: RetrainConfig = RetrainConfig()
     server: ServerConfig = ServerConfig()
 
     @model_validator(mode="after")
@@ -73,7 +74,9 @@ class Config(Strict):
         return self.model_dump(
             mode="json",
             exclude={
-                **dict.fromkeys(("store", "bundles", "server", "cold_start", "tune", "promotion"), True),
+                **dict.fromkeys(
+                    ("store", "bundles", "server", "cold_start", "tune", "promotion", "retrain"), True
+                ),
                 "scenarios": {"__all__": {"seen", "seen_half_life_days", "explore"}},
             },
         )

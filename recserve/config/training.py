@@ -59,3 +59,20 @@ class PromotionConfig(Strict):
         le=1,
         description="A bundle whose nDCG@10 is lower than the current one's by more than this is refused.",
     )
+
+
+class RetrainConfig(Strict):
+    """When ``recserve retrain`` trains, and what it keeps."""
+
+    min_events: int = Field(1000, ge=1, description="Fewer new events than this are no reason to train.")
+    keep: int = Field(
+        5,
+        ge=1,
+        description="Newest bundles that stay; the current one and the one before it always do.",
+    )
+    every_hours: float | None = Field(
+        None,
+        gt=0,
+        description="A server of this machine retrains in the background this often; null leaves it to cron "
+        "or a job of the cluster.",
+    )

@@ -109,12 +109,12 @@ class Guard:
     def _welcome(self, connection: Connection) -> Caller:
         """Who asks for what anybody may ask; some are told more."""
         try:
-            return self._checked(connection, "read")
+            return self._checked(connection, presented_key(connection["headers"]), "read")
         except RecserveError:
             return NOBODY
 
-    def _checked(self, connection: Connection, needed: Scope) -> Caller:
-        caller = self._keyring.admit(presented_key(connection["headers"]), needed)
+    def _checked(self, connection: Connection, presented: str | None, needed: Scope) -> Caller:
+        caller = self._keyring.admit(presented, needed)
         if caller.actor == ANONYMOUS:
             _check_host(connection["headers"])
         return caller
@@ -122,14 +122,14 @@ class Guard:
     async def _admit(self, connection: Connection, needed: Scope) -> Caller:
         presented = presented_key(connection["headers"])
         try:
-            return self._checked(connection, needed)
+            return self._checked(connection, presented, needed)
         except (UnauthorizedError, NotReadyError) as error:
             if presented is None and isinstance(error, UnauthorizedError):
                 raise
             # The key may be newer than what is known here. All refused keys take this way, whatever is
             # wrong with them, so the time that it takes tells nothing.
             await self._keyring.look()
-            return self._checked(connection, needed)
+            return self._checked(connection, presented, needed)
 
 
 def _check_host(headers: Iterable[tuple[bytes, bytes]]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 from typing import Any
 
+from recserve.store.ingest.columns.cells import CellError
 from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Row, renamed, split
+from recserve.store.ingest.problems import quoted
 
 _NOT_STORED = frozenset(
     (
@@ -25,8 +27,10 @@ def _product(row: Row) -> Row:
     made["categories"] = [html.unescape(category) for category in dict.fromkeys(categories)]
     price = row.get("price")
     if isinstance(price, str):
-        digits = price.removeprefix("$").replace(",", "")
-        made["price"] = float(digits) if digits.replace(".", "", 1).isdigit() else None
+        digits = price.strip().removeprefix("$").replace(",", "")
+        number = digits.isascii() and digits.replace(".", "", 1).isdigit()
+        reason = f"{quoted(price)} is left out: not a price"
+        made["price"] = float(digits) if number else CellError(reason, "left out, as it is not a price")
     return made
 
 
