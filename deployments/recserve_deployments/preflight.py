@@ -12,7 +12,8 @@ import platform
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from typing import Any
 import psutil
 
 from recserve.bundles.repository import BundleRepository
-from recserve.config import Config, parse_config
+from recserve.config import Config, from_environment, parse_config
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve.plugin.registry import Registry
 from recserve.store import open_store, parse_url
-from recserve_deployments.local_server.environment import SERVE_FLAGS
+from recserve_deployments.local_server.environment import PROXY_FLAG, PROXY_NAME, SERVE_FLAGS
 from recserve_deployments.local_server.ports import is_loopback
 
 EXAMINATION_SECONDS = 120.0
@@ -57,6 +58,7 @@ class NodeReport:
         python: Its Python version.
         versions: Versions of recserve and of the installed plugins, by distribution.
         flags: Serve's flags as Ray's workers there see them.
+        proxy: What Serve runs there as HAProxy, empty for Ray's own.
         sees_home: Whether the home folder of the examining node is there too.
         store_ms: How long the store took to answer, None where it was not asked or did not.
         store_problem: Why it did not, empty if it did.
@@ -73,6 +75,7 @@ class NodeReport:
     python: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
+    proxy: str = ""
     sees_home: bool = False
     store_ms: float | None = None
     store_problem: str = ""
@@ -95,6 +98,7 @@ def examine(asked: Examination) -> NodeReport:
         python=platform.python_version(),
         versions=_versions(),
         flags={name: os.environ.get(name, "") for name in SERVE_FLAGS},
+        proxy=os.environ.get(PROXY_FLAG, ""),
         sees_home=Path(asked.probe).exists(),
         store_ms=store_ms,
         store_problem=store_problem,
@@ -147,34 +151,66 @@ def check_cluster(home: Path, config: Config, report: Callable[[str], None]) -> 
         RuntimeEnvironmentError: The home cannot be written to.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = {node["NodeManagerAddress"]: node for node in ray.nodes() if node["Alive"]}
     report(f"examining {len(nodes)} node{'s' if len(nodes) > 1 else ''}")
-    probe = home / f".preflight-{uuid.uuid4().hex}"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-    except OSError as error:
-        raise RuntimeEnvironmentError(f"{home} cannot be written to: {error.strerror}") from None
-    asked = Examination(str(home), config.model_dump(mode="json"), str(probe))
-    try:
+    with _probe(home) as probe:
+        asked = Examination(str(home), config.model_dump(mode="json"), str(probe))
         examiner = ray.remote(num_cpus=0)(_Examiner)
         actors = {
-            node["NodeManagerAddress"]: examiner.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote()
-            for node in nodes
+            address: examiner.options(scheduling_strategy=_only_on(node)).remote()
+            for address, node in nodes.items()
         }
-        gpus = {node["NodeManagerAddress"]: node["Resources"].get("GPU", 0.0) for node in nodes}
         began = {address: actor.examine.remote(asked) for address, actor in actors.items()}
         end = time.monotonic() + EXAMINATION_SECONDS
         return [
-            replace(_collect(actors[address], reference, end), address=address, gpus=gpus[address])
+            replace(
+                _collect(actors[address], reference, end),
+                address=address,
+                gpus=nodes[address]["Resources"].get("GPU", 0.0),
+            )
             for address, reference in began.items()
         ]
+
+
+def blind_nodes(folder: Path) -> list[str]:
+    """Addresses of the living nodes that do not see a folder of this machine.
+
+    Raises:
+        RuntimeEnvironmentError: The folder cannot be written to, or a node does not answer.
+    """
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    with _probe(folder) as probe:
+        look = ray.remote(num_cpus=0)(os.path.exists)
+        asked = [look.options(scheduling_strategy=_only_on(node)).remote(str(probe)) for node in nodes]
+        try:
+            seen = ray.get(asked, timeout=EXAMINATION_SECONDS)
+        except ray.exceptions.RayError as error:
+            raise RuntimeEnvironmentError(f"a node of the cluster does not answer: {error}") from None
+    return [node["NodeManagerAddress"] for node, sees in zip(nodes, seen, strict=True) if not sees]
+
+
+@contextmanager
+def _probe(folder: Path) -> Iterator[Path]:
+    """A file that is in a folder for a while."""
+    probe = folder / f".preflight-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    except OSError as error:
+        raise RuntimeEnvironmentError(f"{folder} cannot be written to: {error.strerror}") from None
+    try:
+        yield probe
     finally:
         probe.unlink(missing_ok=True)
+
+
+def _only_on(node: Mapping[str, Any]) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
 
 
 class _Examiner:
@@ -247,6 +283,12 @@ def problems(nodes: Sequence[NodeReport], config: Config, host: str, home: Path)
         wrong = [f"{name}={value}" for name, value in SERVE_FLAGS.items() if node.flags.get(name) != value]
         if wrong and len(nodes) > 1:
             found.append(f"node {node.address}: start Ray there with {' '.join(wrong)} in its environment")
+        if Path(node.proxy).name != PROXY_NAME and len(nodes) > 1:
+            found.append(
+                f"node {node.address}: HAProxy does not repeat what a lost host leaves unanswered, and "
+                "shows its pages to anyone; start Ray there with "
+                f"{PROXY_FLAG}=$(command -v {PROXY_NAME}) in its environment"
+            )
     found += _different("Python", [(node.address, node.python) for node in fine])
     for name in sorted({name for node in fine for name in node.versions}):
         found += _different(name, [(node.address, node.versions.get(name, "not installed")) for node in fine])
@@ -266,6 +308,9 @@ def traps(config: Config, host: str, home: Path, nodes: int, *, shared: bool) ->
         home: The home folder.
         nodes: How many nodes there are.
         shared: Whether all of them see one home folder.
+
+    Raises:
+        ConfigError: The store's URL is none, or a setting names an environment variable that is not set.
     """
     found = []
     if _store_file(config, home) is not None:
@@ -273,7 +318,7 @@ def traps(config: Config, host: str, home: Path, nodes: int, *, shared: bool) ->
             f"store.url: SQLite is a file of one machine, and the cluster has {nodes} nodes; "
             "set store.url to a PostgreSQL database, postgresql://user@host/database"
         )
-    place = config.bundles or f"{home}/bundles"
+    place = from_environment(config.bundles, "bundles") if config.bundles else f"{home}/bundles"
     if ("://" not in place or place.startswith("file:")) and not shared:
         found.append(
             f"bundles: {place} is a folder of one machine, and the cluster has {nodes} nodes; "

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from recserve.bundles.bundle import Bundle
 from recserve.bundles.manifest import Manifest
 from recserve.config import Config, parse_config
+from recserve.config.strict import Strict
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, RecserveError
 from recserve.evaluation import Interval, Split, evaluate, paired_difference
@@ -41,7 +42,7 @@ class GateError(RecserveError):
     status = 409
 
 
-class Measurement(BaseModel):
+class Measurement(Strict):
     """Measurement on the test window, user by user, in an order that names nobody.
 
     Attributes:
@@ -51,8 +52,6 @@ class Measurement(BaseModel):
         queries_per_user: Bound of queries of a user.
         values: nDCG@10 of each test user.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str
     test_window: float

@@ -49,11 +49,15 @@ class FileOptions:
             if not (ours and separator and theirs):
                 raise ConfigError(f"--map {assignment!r} must look like user_id=COLUMN")
             columns[ours] = (*columns.get(ours, ()), theirs)
+        header = tuple(name.strip() for name in self.header.split(",")) if self.header else ()
+        twice = next((name for name in header if name and header.count(name) > 1), None)
+        if twice is not None:
+            raise ConfigError(f"--header names {twice!r} twice")
         event, events = self._events(config)
         return Reading(
             format=self.format,
             encoding=self.encoding,
-            header=tuple(name.strip() for name in self.header.split(",")) if self.header else (),
+            header=header,
             columns=columns,
             event=event,
             events=events,

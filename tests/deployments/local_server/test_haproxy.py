@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,19 +20,22 @@ from pathlib import Path
 import httpx
 import pytest
 from recserve_deployments.local_server import haproxy, ports
+from recserve_deployments.local_server.environment import PROXY_FLAG
 from recserve_deployments.local_server.haproxy_config import (
     ProxySettings,
     UnknownConfigurationError,
     corrected,
     edits,
 )
+from recserve_deployments.local_server.haproxy_config import become as become_haproxy
 
 from recserve.config import ServerConfig
 from recserve.errors import RuntimeEnvironmentError
+from recserve.serving.requests.request import CALL_HEADER
 from tests.deployments.conftest import free_port
 
 WAIT_SECONDS = 30
-SETTINGS = ProxySettings(18_000, "127.0.0.1:18000", "/answers", "x-call", 10, 100, 50)
+SETTINGS = ProxySettings("/answers", "x-call", 10, 18_000, "127.0.0.1:18000", 100, 50)
 
 
 class Replica(BaseHTTPRequestHandler):
@@ -146,7 +151,7 @@ def test_the_installed_ray_suits(tmp_path: Path, config: ServerConfig) -> None:
     assert "\n" not in refused.value.message
 
 
-@pytest.mark.parametrize("number", range(len(edits(SETTINGS))))
+@pytest.mark.parametrize("number", [number for number, edit in enumerate(edits(SETTINGS)) if edit.least])
 def test_a_line_that_is_gone_is_missed(tmp_path: Path, number: int) -> None:
     text = haproxy.generated(tmp_path, SETTINGS.port).read_text()
     edit = edits(SETTINGS)[number]
@@ -170,6 +175,27 @@ def test_only_the_api_is_moved_and_nothing_else_is_open(tmp_path: Path) -> None:
     assert " mode 600 level admin" in text
     assert "mode 666" not in text
     assert ":514" not in text, "who asks for what is nobody's business"
+
+
+def test_on_a_joined_cluster_pages_are_closed_and_requests_repeated(tmp_path: Path) -> None:
+    port = free_port()
+    file = haproxy.generated(tmp_path, port, host="0.0.0.0")
+    become = f"from {become_haproxy.__module__} import become; become()"
+    command = [sys.executable, "-c", become, "-c", "-f", str(file)]
+    # As on a node, where the variable names the program itself; with -c HAProxy checks the file.
+    environment = {**os.environ, PROXY_FLAG: "/bin/false"}
+    subprocess.run(command, env=environment, check=True, timeout=60)
+    text = file.read_text()
+    found = [line.split()[1] for line in text.splitlines() if line.lstrip().startswith("bind ")]
+    assert sorted(found) == [f"*:{port}", "127.0.0.1:8404", "127.0.0.1:9101"]
+    assert "retry-on conn-failure empty-response" in text
+    assert " inter 500ms tcp-ut 1s check" in text
+    assert f"set-header {CALL_HEADER} " in text
+    assert "sc0_conn_cur" not in text, "all requests may come by one load balancer"
+    file.write_text("global\n")
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("HAProxy's configuration cannot be corrected: pages: 0 lines")
 
 
 def test_silent_connections_of_one_address_lock_nobody_out(url: str, config: ServerConfig) -> None:

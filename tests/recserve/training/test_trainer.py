@@ -133,12 +133,14 @@ def test_recommend_and_similar_from_the_command_line(trained_home: Path) -> None
         command("recommend", "nobody", "-q", "trains", "--home", trained_home, "--json", "--n", "5")
     )
     assert {item["attributes"]["topic"] for item in text["items"]} == {"trains"}
+    nobody = json.loads(command("recommend", "-q", "trains", "--home", trained_home, "--json", "--n", "5"))
+    assert {item["attributes"]["topic"] for item in nobody["items"]} == {"trains"}
     similar = json.loads(command("similar", "item-0", "--home", trained_home, "--json", "--n", "5"))
     assert "item-0" not in [item["item_id"] for item in similar["items"]]
     assert similar["items"][0]["attributes"]["topic"] == "space"
     with pytest.raises(RecserveError, match="unknown item 'nothing'"):
         command("similar", "nothing", "--home", trained_home)
-    with pytest.raises(RecserveError, match="unknown scenario 'hom'"):
+    with pytest.raises(RecserveError, match="unknown scenario 'hom'; did you mean 'home'"):
         command("recommend", "u", "--scenario", "hom", "--home", trained_home)
 
 

@@ -107,6 +107,10 @@ class DelimitedFile:
             text = "\x00"
         if "\x00" in text:
             raise DataError(f"{self._name} is not a CSV file: its first line is not {self._encoding} text")
+        if "\r" in text.rstrip("\r\n"):
+            raise DataError(
+                f"{self._name} ends its lines with CR alone, as old Macs did; save it with LF or CRLF"
+            )
         self.delimiter = self._dialect.delimiter or max(_DELIMITERS, key=text.count)
         self._parsed = _UNIT if self.delimiter == "::" else self.delimiter
         # Between tabs a quote is text (12" vinyl), unless whoever wrote the file quotes names of columns.

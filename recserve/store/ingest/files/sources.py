@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -36,7 +36,6 @@ _SUFFIXES: dict[str, Kind] = {
     ".pq": "parquet",
 }
 _BATCH_ROWS = 100_000
-_HEAD_OBJECTS = 1000
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Source:
     """An open file.
 
     Attributes:
-        header: Names of its columns (of JSON lines: the keys of the first object).
+        header: Names of its columns (of JSON lines: the wanted ones).
         blocks: Its rows.
         sparse: Whether rows may have further columns, as JSON lines may have further keys.
     """
@@ -74,6 +73,8 @@ def open_file(path: Path, encoding: str = UTF8) -> Iterator[tuple[BinaryIO, Kind
     Raises:
         DataError: It cannot be opened, or reading it fails.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is a pipe or a device, but a file is read several times; write it to a file")
     try:
         with path.open("rb") as file:
             content = unpacked(file, str(path))
@@ -114,8 +115,8 @@ def open_source(path: Path, wanted: Collection[str], form: Form) -> Iterator[Sou
             columns = [name for name in header if name in wanted]
             yield Source(header, _parquet_blocks(parquet, columns, path))
         else:
-            keys, objects = _first_keys(read_objects(file, str(path)), str(path))
-            yield Source(keys, _object_blocks(objects, str(path), sorted(wanted)), sparse=True)
+            names = sorted(wanted)
+            yield Source(names, _object_blocks(read_objects(file, str(path)), str(path), names), sparse=True)
 
 
 Objects = Iterator[tuple[int, "dict[str, Any] | RowProblem"]]
@@ -131,12 +132,14 @@ def read_objects(file: BinaryIO, name: str) -> Objects:
     Raises:
         DataError: The file begins like a JSON array, but is not valid JSON.
     """
+    begun = False
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
-        if number == 1 and line.lstrip().startswith(b"["):
+        if not begun and line.lstrip().startswith(b"["):
             yield from _array(line + file.read(), name)
             return
+        begun = True
         try:
             value = _parsed(line)
         except ValueError as error:
@@ -171,22 +174,28 @@ def _parsed(line: bytes) -> Any:
         if not line.lstrip().startswith(b"{'"):
             raise
     try:
-        return ast.literal_eval(line.decode().strip())
-    except (SyntaxError, MemoryError, RecursionError):
+        value = ast.literal_eval(line.decode().strip())
+    except (SyntaxError, TypeError, MemoryError, RecursionError):
         raise ValueError("neither JSON nor a Python dictionary") from None
+    return {str(key): cell for key, cell in value.items()} if isinstance(value, dict) else value
 
 
-def _first_keys(objects: Objects, name: str) -> tuple[list[str], Objects]:
-    """Keys of the first objects, and all objects from the start.
+def object_keys(objects: Objects, name: str) -> list[str]:
+    """The keys that any of the objects has, in the order in which they come first.
 
     Raises:
-        DataError: None of the first rows is an object.
+        DataError: None of the rows is an object.
     """
-    head = list(islice(objects, _HEAD_OBJECTS))
-    found = [value for _, value in head if isinstance(value, dict)]
-    if not found:
-        raise DataError(f"{name} holds no usable row: {head[0][1]}" if head else f"{name} is empty")
-    return list(dict.fromkeys(key for value in found for key in value)), chain(head, objects)
+    keys: dict[str, None] = {}
+    usable, first = False, None
+    for _, value in objects:
+        first = first or value
+        if isinstance(value, dict):
+            usable = True
+            keys.update(dict.fromkeys(value))
+    if not usable:
+        raise DataError(f"{name} is empty" if first is None else f"{name} holds no usable row: {first}")
+    return list(keys)
 
 
 def open_parquet(file: BinaryIO, path: Path) -> pq.ParquetFile:

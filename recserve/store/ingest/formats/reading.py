@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Generic
 
@@ -13,7 +14,15 @@ from recserve.errors import DataError
 from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.files.encodings import UTF8, check_encoding, detect_encoding
 from recserve.store.ingest.files.opening import content_path
-from recserve.store.ingest.files.sources import Form, Kind, open_file, open_source, open_table
+from recserve.store.ingest.files.sources import (
+    Form,
+    Kind,
+    object_keys,
+    open_file,
+    open_parquet,
+    open_table,
+    read_objects,
+)
 from recserve.store.ingest.formats.model import Columns, Format, Sources
 
 _DETECT_BYTES = 64 << 20
@@ -80,7 +89,11 @@ class Recognised(Generic[Columns]):
 
 
 def recognise(
-    path: Path, reading: Reading, formats: Sequence[Format[Columns]], keys: Sequence[str]
+    path: Path,
+    reading: Reading,
+    formats: Sequence[Format[Columns]],
+    keys: Sequence[str],
+    keys_of: int | None = None,
 ) -> Recognised[Columns]:
     """Tell encoding, header and format of a file.
 
@@ -89,6 +102,7 @@ def recognise(
         reading: What is said of it.
         formats: The formats it may have.
         keys: Canonical columns by which a file is a plain one.
+        keys_of: How many JSON objects are asked for their keys; None for all.
 
     Raises:
         DataError: It cannot be read, or is not what was said of it.
@@ -104,7 +118,9 @@ def recognise(
     ):
         named = candidates[0]
     dialect = named.dialect if named else Dialect(header=reading.header or None)
-    kind, header, delimiter, sheets = _header(path, Form(encoding, dialect))
+    kind, header, delimiter, sheets = _header(path, Form(encoding, dialect), keys_of)
+    if reading.header and kind != "csv":
+        raise DataError(f"--header is for delimited files without names of columns; {path} has names")
     found = named or next((candidate for candidate in candidates if candidate.has_header(header)), None)
     if found is not None and not reading.format and _is_plain(header, found, keys):
         found = None
@@ -176,7 +192,7 @@ def _encoding(path: Path) -> str:
         return detect_encoding(file, _DETECT_BYTES if kind == "csv" else _DETECT_JSON_BYTES)
 
 
-def _header(path: Path, form: Form) -> tuple[Kind, list[str], str | None, list[str]]:
+def _header(path: Path, form: Form, keys_of: int | None) -> tuple[Kind, list[str], str | None, list[str]]:
     with open_file(path, form.encoding) as (file, kind):
         if kind == "xlsx":
             sheet = open_table(file, kind, path, form, ())
@@ -184,8 +200,10 @@ def _header(path: Path, form: Form) -> tuple[Kind, list[str], str | None, list[s
         if kind == "csv":
             table = open_table(file, kind, path, form, ())
             return kind, table.header, getattr(table, "delimiter", None), []
-    with open_source(path, (), form) as source:
-        return kind, source.header, None, []
+        if kind == "parquet":
+            return kind, list(open_parquet(file, path).schema_arrow.names), None, []
+        # A key may come late: what is not in the header is not read.
+        return kind, object_keys(islice(read_objects(file, str(path)), keys_of), str(path)), None, []
 
 
 def _is_another(path: Path, candidates: Sequence[Format[Columns]], header: list[str]) -> DataError:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import sys
 import zipfile
 from collections.abc import Callable
@@ -80,6 +81,43 @@ def test_archives_of_several_files_are_refused(home: Path, tmp_path: Path) -> No
         imported(home, "--events", path)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "reason"),
+    [
+        (("local", 6), 1, "is encrypted, password required"),
+        (("local", 8), 9, "compression method is not supported"),
+    ],
+)
+def test_archives_that_cannot_be_unpacked_are_refused(
+    home: Path, tmp_path: Path, place: tuple[str, int], value: int, reason: str
+) -> None:
+    archive = bytearray(zipped(EVENTS.encode()))
+    _, offset = place
+    archive[offset] = value  # flags or method of the file's header, and of the directory's entry
+    archive[archive.find(b"PK\x01\x02") + offset + 2] = value
+    with pytest.raises(DataError, match=rf"cannot read .*{reason}.*unpack it"):
+        imported(home, "--events", write(tmp_path, "e.zip", bytes(archive)))
+
+
+def test_zstandard_of_several_threads_begins_with_a_frame_to_skip(home: Path, tmp_path: Path) -> None:
+    skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
+    path = write(tmp_path, "e.csv.zst", skippable + zstandard(EVENTS.encode()))
+    assert imported(home, "--events", path).values() == ROWS
+
+
+def test_pipes_are_refused_at_once(home: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "events.csv")  # nobody writes: opening it would wait for ever
+    with pytest.raises(DataError, match=r"events\.csv is a pipe or a device"):
+        imported(home, "--events", tmp_path / "events.csv")
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_line_ends_of_old_macs_are_named(home: Path, tmp_path: Path, quote: str) -> None:
+    text = EVENTS.replace("\n", "\r").replace("user_id", f"{quote}user_id{quote}")
+    with pytest.raises(DataError, match=r"ends its lines with CR alone"):
+        imported(home, "--events", write(tmp_path, "e.csv", text))
+
+
 CHINESE = [
     ("p1", "华为手机 Mate 60 旗舰智能手机"),
     ("p2", "小米空气净化器，家用除甲醛"),
@@ -102,6 +140,7 @@ CAPITALS = [("p1", "ÄRZTE"), ("p2", "ÅNGSTRÖM"), ("p3", "Äpfel und Ähren")]
         ("utf-8-sig", CHINESE, None),
         ("utf-16", CHINESE, "read as utf-16"),
         ("utf-16-le", EUROPEAN, "read as utf-16-le"),
+        ("utf-32", CHINESE, "read as utf-32"),
         ("utf-16-be", EUROPEAN, "read as utf-16-be"),
         ("gbk", CHINESE, "read as gb18030"),
         ("gb18030", [*CHINESE, ("p5", "㐂𠀀 生僻字")], "read as gb18030"),
@@ -184,6 +223,39 @@ def test_json_arrays_and_lines(home: Path, tmp_path: Path) -> None:
     assert imported(tmp_path / "other", "--events", path, "--allow-bad", "0.5").values() == ROWS
 
 
+def test_a_number_with_a_comma_and_three_digits_is_not_guessed_at(home: Path, tmp_path: Path) -> None:
+    header = "user_id\titem_id\tevent\tvalue\ttimestamp\n"
+    rows = "u\ta\tplay\t1,234\t1600000000\nu\tb\tplay\t0,125\t1600000000\n"
+    events = write(tmp_path, "e.tsv", header + rows)
+    items = write(tmp_path, "i.tsv", "item_id\tsold\tweight\na\t1,234\t1,234\nb\t12\t1,5\n")
+    done = imported(home, "--events", events, "--items", items, "--allow-bad", "0.5")
+    assert done.values() == [("u", "b", 0.125)]
+    assert "value '1,234 (1.234 or 1234?)' is not a number" in done.said
+    assert done.items == {"a": {"sold": "1,234", "weight": 1.234}, "b": {"sold": "12", "weight": 1.5}}
+
+
+def test_keys_that_come_late_in_a_file_are_read(home: Path, tmp_path: Path) -> None:
+    row: dict[str, object] = {"user_id": "u", "item_id": "i", "timestamp": 1600000000}
+    rows = [*[row] * 1500, {**row, "event": "rating", "value": 4}, {**row, "event": "play", "secs": 7}]
+    path = write(tmp_path, "e.jsonl", "\n".join(map(json.dumps, rows)))
+    done = imported(home, "--events", path, "--map", "rating=secs")
+    assert done.types == {"view": 1500, "rating": 1, "play": 1}
+    assert [event["value"] for event in done.events if event["event"] != "view"] == [7.0, 4.0]
+
+
+def test_an_array_after_blank_lines(home: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, "e.json", '\n\n[{"user_id": "u", "item_id": "i", "timestamp": 1600000000}]')
+    assert imported(home, "--events", path).values() == [("u", "i", None)]
+
+
+def test_odd_dictionaries_of_python_cost_their_own_row(home: Path, tmp_path: Path) -> None:
+    lines = ["{'item_id': 'a', 1: 'x', 'set': {1}}", "{'item_id': 'b', []: 1}", "{'item_id': 'c'}"]
+    done = imported(home, "--items", write(tmp_path, "i.jsonl", "\n".join(lines)), "--allow-bad", "0.5")
+    assert done.items == {"a": {"1": "x"}, "c": {}}
+    assert "i.jsonl:2: not valid JSON: neither JSON nor a Python dictionary" in done.said
+    assert "set: left out, as JSON has no set" in done.said
+
+
 def workbook(path: Path, rows: list[list[object]], *further: str) -> Path:
     book = openpyxl.Workbook()
     sheet = book.active
@@ -218,6 +290,32 @@ def test_excel(home: Path, tmp_path: Path) -> None:
     assert "the first sheet, 'Data', is read; the other 1 are not" in done.said
     assert "events.xlsx:5: item_id is empty" in done.said
     assert "events.xlsx:6: 5 columns instead of 4" in done.said
+
+
+def rewritten(path: Path, change: Callable[[bytes], bytes]) -> Path:
+    """The workbook with another text of its first sheet."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, change(content) if name.endswith("sheet1.xml") else content)
+    return path
+
+
+@pytest.mark.parametrize("size", [b"A1", b"A1:D2", b"A1:B9"])
+def test_rows_beyond_the_size_that_a_workbook_gives_itself(home: Path, tmp_path: Path, size: bytes) -> None:
+    rows = [["user_id", "item_id", "rating", "timestamp"], *(["u", n, 3, 1600000000] for n in range(5))]
+    path = rewritten(
+        workbook(tmp_path / "e.xlsx", rows),
+        lambda sheet: sheet.replace(b'<dimension ref="A1:D6"', b'<dimension ref="' + size + b'"'),
+    )
+    assert len(imported(home, "--events", path).events) == 5
+
+
+def test_a_damaged_sheet_is_refused(home: Path, tmp_path: Path) -> None:
+    path = rewritten(workbook(tmp_path / "i.xlsx", [["item_id"], ["a"]]), lambda sheet: sheet[:-30])
+    with pytest.raises(DataError, match=r"i\.xlsx is not a complete Excel workbook"):
+        imported(home, "--items", path)
 
 
 def test_excel_without_its_extra(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

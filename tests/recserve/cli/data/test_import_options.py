@@ -121,6 +121,8 @@ def test_a_column_beside_a_format(home: Path, tmp_path: Path) -> None:
         (("--map", "user_id=usr"), "no file has a column 'usr' that could be user_id"),
         (("--event", "plya"), "unknown event type 'plya'; did you mean 'play'"),
         (("--time", "whenever"), "has no column 'whenever'"),
+        (("--header", "user_id,item_id,item_id"), "--header names 'item_id' twice"),
+        *((("--encoding", name), f"unknown encoding {name!r}") for name in ("undefined", "idna", "hex")),
     ],
 )
 def test_mistakes(home: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -129,6 +131,12 @@ def test_mistakes(home: Path, tmp_path: Path, arguments: tuple[str, ...], messag
         imported(home, "--events", events, *arguments)
     assert message in refusal.value.message
     assert "\n" not in refusal.value.message
+
+
+def test_a_header_is_for_files_that_have_none(home: Path, tmp_path: Path) -> None:
+    events = write(tmp_path, "e.jsonl", '{"user_id": "u", "item_id": "a", "timestamp": 1600000000}')
+    with pytest.raises(DataError, match=r"--header is for delimited files .*e\.jsonl has names"):
+        imported(home, "--events", events, "--header", "user_id,item_id,timestamp")
 
 
 def test_a_missing_column_says_how_to_name_it(home: Path, tmp_path: Path) -> None:

@@ -423,7 +423,8 @@ _cell = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\x00"), min
 def as_id(text: str) -> str:
     """Without blanks and a point behind a whole number, in form C; empty if it is no id."""
     inner = unicodedata.normalize("NFC", re.sub(r"^(0|-?[1-9][0-9]*)\.0+$", r"\1", text.strip()))
-    return "" if inner in ("nan", "NaN") else inner
+    words = ("nan", "NaN", "NaT", "null", "NULL", "None", "<NA>", "#N/A", "\\N")
+    return "" if inner in words or re.fullmatch(r"-?[0-9](\.[0-9]+)?[eE]\+[0-9]+", inner) else inner
 
 
 @settings(max_examples=60, deadline=None)

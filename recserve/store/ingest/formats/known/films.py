@@ -23,7 +23,7 @@ def _genres(row: Row) -> Row:
 
 def _flags(row: Row) -> Row:
     flags = {name: row.pop(name) for name in _GENRES_OF_100K}
-    return {**row, "genres": [name for name, flag in flags.items() if flag == 1 and name != "unknown"]}
+    return {**row, "genres": [name for name, flag in flags.items() if str(flag) == "1" and name != "unknown"]}
 
 
 def _anime(row: Row) -> Row:

@@ -27,7 +27,7 @@ def _distinct(*attributes: str) -> Callable[[Rows, str], Rows]:
         for line, row in rows:
             if isinstance(row, RowProblem):
                 yield line, row
-            elif row["item_id"] not in known:
+            elif row["item_id"] is None or row["item_id"] not in known:
                 known.add(row["item_id"])
                 yield line, {name: row[name] for name in ("item_id", *attributes)}
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 from typing import Any
 
+from recserve.store.ingest.columns.cells import CellError
 from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Row, renamed, split
+from recserve.store.ingest.problems import quoted
 
 _NOT_STORED = frozenset(
     (
@@ -25,9 +27,16 @@ def _product(row: Row) -> Row:
     made["categories"] = [html.unescape(category) for category in dict.fromkeys(categories)]
     price = row.get("price")
     if isinstance(price, str):
-        digits = price.removeprefix("$").replace(",", "")
-        made["price"] = float(digits) if digits.replace(".", "", 1).isdigit() else None
+        made["price"] = _price(price.strip())
     return made
+
+
+def _price(text: str) -> float | CellError | None:
+    """A price in dollars; of some products there is a range instead, or what a page had in its place."""
+    digits = text.removeprefix("$").replace(",", "")
+    if digits.isascii() and digits.replace(".", "", 1).isdigit():
+        return float(digits)
+    return CellError(f"{quoted(text)} is left out: not a price", "left out, not a price") if text else None
 
 
 def _flat(value: Any) -> Any:
