@@ -36,7 +36,7 @@ def train_command(
             "--auto/--no-auto",
             help="Choose retrievers, ranker and weights by what they are worth on held-out events, and write "
             "them to the configuration.",
-            show_default="--auto where there is no configuration file",
+            show_default="--auto for the first bundle without a configuration file",
         ),
     ] = None,
     overwrite: Annotated[
@@ -55,7 +55,8 @@ def train_command(
     resolved = state.resolved
     written = None
     if automatic is None:
-        automatic = state.config_file is None
+        # A server that runs with the defaults must find them in the next bundle.
+        automatic = state.config_file is None and not state.store.bundle_history()
     if automatic:
         written = writable_config(state, overwrite=overwrite)
     if seed is not None:
