@@ -95,8 +95,8 @@ def _closeness(histories: Histories, newest: Int64Array, others: Int64Array, n_i
 
 def _moments(positive: Dataset, histories: Histories, places: Int64Array) -> Float64Array:
     """When others liked the items at some places, on average, in ranks of 0 to 1; NaN if nobody else did."""
-    _, ranks = np.unique(positive.timestamps, return_inverse=True)
-    ranks = ranks / max(int(ranks[-1]), 1)
+    _, order = np.unique(positive.timestamps, return_inverse=True)
+    ranks = order / max(int(order[-1]), 1)
     sums = np.bincount(positive.items, ranks, minlength=positive.n_items)
     counts = np.bincount(positive.items, minlength=positive.n_items)
     items = histories.items[places]
