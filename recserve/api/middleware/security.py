@@ -74,8 +74,11 @@ def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 def _path(connection: Connection) -> str:
     """The path that the router sees: without the prefix that a proxy was given for the whole server."""
     path: str = connection["path"]
-    root: str = connection.get("root_path", "").rstrip("/")
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+    root: str = connection.get("root_path", "")
+    if not root:
+        return path
+    root = root.rstrip("/")
+    return path[len(root) :] if path.startswith(f"{root}/") else path
 
 
 class Guard:
