@@ -14,7 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from recserve.config import ServerConfig
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
-from recserve.errors import RecserveError, StageError
+from recserve.errors import RecserveError, StageDownError, StageError, StageLateError
 from recserve.serving.local import stage_seconds
 from recserve.serving.stages.retrieval import RetrievalResult
 
@@ -53,7 +53,7 @@ class StageHandle:
             RecserveError: What the stage itself raised.
         """
         if self._reviving is not None:
-            raise StageError(f"{self._name} does not answer")
+            raise StageDownError(f"{self._name} does not answer")
         end = time.monotonic() + self._deadline
         try:
             answer = await self._attempt(method, arguments, end)
@@ -65,7 +65,7 @@ class StageHandle:
             self._late += 1
             if self._late >= _LATE_IN_A_ROW:
                 self._mark_down()
-            raise StageError(f"{self._name} took longer than {self._deadline:g} s") from None
+            raise StageLateError(f"{self._name} took longer than {self._deadline:g} s") from None
         self._late = 0
         return answer
 
@@ -74,7 +74,7 @@ class StageHandle:
             return await self._attempt(method, arguments, end)
         except (RayActorError, TimeoutError):
             self._mark_down()
-            raise StageError(f"{self._name}: its replica died and no other one answers") from None
+            raise StageDownError(f"{self._name}: its replica died and no other one answers") from None
 
     async def _attempt(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
         response = getattr(self._handle, method).remote(*arguments)

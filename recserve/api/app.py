@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,11 +12,11 @@ import recserve
 from recserve.api import openapi
 from recserve.api.backends.protocol import Backend
 from recserve.api.middleware import errors, security
-from recserve.api.middleware.metrics import Metrics
 from recserve.api.routes import pages
 from recserve.api.routes import table as paths
 from recserve.api.settings import ApiSettings
 from recserve.auth import Keyring
+from recserve.telemetry.metrics import Metrics, render
 
 _DESCRIPTION = """
 Recommendations that follow what users do: post events, and the very next answer counts them.
@@ -33,6 +33,7 @@ def create_app(
     settings: ApiSettings | None = None,
     keyring: Keyring | None = None,
     metrics: Metrics | None = None,
+    scrape: Callable[[], Awaitable[bytes]] | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -41,7 +42,8 @@ def create_app(
             every route answers 503.
         settings: Settings; the defaults if None.
         keyring: The API keys; None lets every call in.
-        metrics: What ``/v1/metrics`` shows; the application counts in it.
+        metrics: Where the application counts.
+        scrape: Gathers what ``/v1/metrics`` shows; None where ``metrics`` is all there is.
     """
     settings = settings or ApiSettings()
     app = FastAPI(
@@ -56,6 +58,7 @@ def create_app(
     )
     app.state.backend = backend
     app.state.metrics = metrics = metrics or Metrics()
+    app.state.scrape = scrape or _scrape_of(metrics)
     documented = paths.add_routes(app, settings)
     pages.install(app)
     security.install_guard(app, keyring)
@@ -63,6 +66,13 @@ def create_app(
     security.install_edge(app, metrics, settings.cors_origins)
     app.openapi = lambda: _document_once(app, documented, settings)  # type: ignore[method-assign] # FastAPI's documented way
     return app
+
+
+def _scrape_of(metrics: Metrics) -> Callable[[], Awaitable[bytes]]:
+    async def scrape() -> bytes:
+        return render([metrics.snapshot()])
+
+    return scrape
 
 
 def _document_once(app: FastAPI, routes: Sequence[APIRoute], settings: ApiSettings) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.serving_state import ServingState, ServingStates
 from recserve.serving.state.trials import TrialRecorder
 from recserve.serving.state.user_cache import UserState
+from recserve.telemetry.metrics import Metrics
 
 
 class Pipeline:
@@ -56,6 +57,7 @@ class Pipeline:
         cache: Answers that are given again; None keeps none. Pipelines of one process may share it.
         calls: How plugin code of this process is called.
         rng: Where exploration's draws come from.
+        metrics: Where the steps of batches are counted.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class Pipeline:
         cache: ResultCache | None = None,
         calls: PluginCalls | None = None,
         rng: np.random.Generator | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.client = client
         self.reader = reader
         self.cache = cache or ResultCache()
         self.rng = rng or np.random.default_rng()
         self._calls = calls or GuardedCalls()
+        self._metrics = metrics
         self._states = ServingStates(build, reader.live, self._calls)
         self._preparer = Preparer(self._calls)
         self.items = ItemEncoder(self._states, reader.live, reader.store, client, self._calls)
@@ -113,7 +117,7 @@ class Pipeline:
             When that was, and for each request its error, its cached answer, or what :meth:`compute` goes
             on with.
         """
-        trace, forgotten = Trace(), self.cache.forgotten
+        trace, forgotten = Trace(self._metrics), self.cache.forgotten
         checked = [self._check(request) for request in requests]
         scenarios = [
             (request.user_id, scenario)
@@ -180,7 +184,7 @@ class Pipeline:
                 scenario=scenario,
                 items=cached.items,
                 bundle=context.bundle,
-                degraded=(),
+                degraded={},
                 timings=snapshot.trace.timings(),
                 left_out=cached.left_out,
             )
@@ -239,7 +243,7 @@ class Pipeline:
         first, newest = pending[0], pending[-1]
         trace = first.snapshot.trace.resumed()
         if first.snapshot.reading.store_unavailable:
-            trace.left_out(["store"])
+            trace.left_out({"store": "store"})
         scenario = context.scenarios[first.scenario]
         requests = [waiting.request for waiting in pending]
         given = requests[0].items is not None
@@ -357,6 +361,6 @@ def _another(result: Result) -> Result:
     return result.again() if isinstance(result, Recommendation) else result
 
 
-def _degraded(trace: Trace, text: str | None) -> tuple[str, ...]:
+def _degraded(trace: Trace, text: str | None) -> Mapping[str, str]:
     """What the answer to one request of a batch had to do without: without text it needed no encoder."""
-    return tuple(name for name in trace.degraded if text or name != "encoding")
+    return {name: cause for name, cause in trace.degraded.items() if text or name != "encoding"}

@@ -126,6 +126,7 @@ class Recommendation:
         timings: Milliseconds a stage took for the batch, and ``total``.
         left_out: Of :attr:`Request.items`, those that may not be returned: unknown, hidden, deleted,
             expired or filtered out.
+        causes: Why each of :attr:`degraded` was lost, in one word.
     """
 
     recommendation_id: str
@@ -141,14 +142,16 @@ class Recommendation:
         scenario: str,
         items: tuple[RecommendedItem, ...],
         bundle: str,
-        degraded: tuple[str, ...],
+        degraded: Mapping[str, str],
         timings: Mapping[str, float],
         left_out: tuple[str, ...] = (),
     ) -> Recommendation:
-        """A recommendation with an id of its own."""
-        return cls(new_id(), scenario, items, bundle, degraded, timings, left_out)
+        """A recommendation with an id of its own; ``degraded`` is what was lost, and why."""
+        parts, causes = tuple(degraded), tuple(degraded.values())
+        return cls(new_id(), scenario, items, bundle, parts, timings, left_out, causes)
 
     left_out: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
     def again(self) -> Self:
         """The same answer to somebody else who asked the same, or asked twice."""

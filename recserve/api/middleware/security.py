@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from recserve.api.middleware.errors import envelope
-from recserve.api.middleware.metrics import Metrics
 from recserve.auth import (
     ANONYMOUS,
     CALLER,
@@ -29,6 +28,8 @@ from recserve.auth import (
 )
 from recserve.errors import NotReadyError, RecserveError
 from recserve.store import Scope
+from recserve.telemetry.instruments import REQUEST_SECONDS, REQUESTS
+from recserve.telemetry.metrics import Metrics
 
 _PUBLIC = frozenset({"/", "/docs", "/openapi.json"})
 _PUBLIC_UNDER = ("/v1/health/", "/static/", "/docs/static/")
@@ -203,7 +204,9 @@ class ResponseHeaders:
         try:
             await self._app(scope, receive, watched)
         finally:
-            self._metrics.answered(self._route(scope), status, time.perf_counter() - started)
+            route = self._route(scope)
+            self._metrics.count(REQUESTS, route, str(status))
+            self._metrics.observe(REQUEST_SECONDS, time.perf_counter() - started, route)
 
     def _route(self, scope: Connection) -> str:
         """A name out of a small set: ids in paths would make a time series each."""
