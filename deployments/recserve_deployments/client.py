@@ -17,6 +17,7 @@ from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError, StageDownError, StageError, StageLateError
 from recserve.serving.local import stage_seconds
 from recserve.serving.stages.retrieval import RetrievalResult
+from recserve.telemetry.requests import current
 
 logger = logging.getLogger(__name__)
 
@@ -159,17 +160,21 @@ class ServeStageClient:
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
         """See :class:`recserve.serving.stage_client.StageClient`."""
-        result: RetrievalResult = await self._retrieval.call("retrieve", bundle, scenario, queries, n)
+        result: RetrievalResult = await self._retrieval.call(
+            "retrieve", bundle, scenario, queries, n, current()
+        )
         return result
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
         """See :class:`recserve.serving.stage_client.StageClient`."""
-        scores: FloatArray = await self._ranking.call("rank", bundle, scenario, queries, candidates)
+        scores: FloatArray = await self._ranking.call(
+            "rank", bundle, scenario, queries, candidates, current()
+        )
         return scores
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         """See :class:`recserve.serving.stage_client.StageClient`."""
         if self._encoding is None:
             raise StageError("no text encoder is configured")
-        vectors: FloatArray = await self._encoding.call("encode", bundle, list(texts))
+        vectors: FloatArray = await self._encoding.call("encode", bundle, list(texts), current())
         return vectors

@@ -32,7 +32,7 @@ from recserve_deployments.client import ServeStageClient
 from recserve_deployments.replica.access import open_keyring
 from recserve_deployments.replica.backend import GraphBackend
 from recserve_deployments.replica.bundle_watcher import BundleHost
-from recserve_deployments.replica.metrics import Scraper, origin_of, watch_caches, watch_replica
+from recserve_deployments.replica.metrics import Scraper, begin_telemetry, watch_caches, watch_replica
 from recserve_deployments.replica.spec import ReplicaSpec
 from recserve_deployments.replica.warmup import WARM_TEXT, settle
 
@@ -67,7 +67,7 @@ class Ingress:
         ranking: DeploymentHandle[Any] | None = None,
     ) -> None:
         self._opened = await asyncio.to_thread(spec.open)
-        self.metrics = Metrics(origin_of(spec.role))
+        self.metrics = Metrics(begin_telemetry(spec.role, self._opened.config.server))
         server = self._opened.config.server
         self._client: ServeStageClient | None = None
         # These outlive each bundle: users' states do not depend on it.

@@ -27,8 +27,10 @@ from recserve.serving.stages.ranking import RankingStage
 from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
 from recserve.telemetry.instruments import BATCH_SIZE, CALL_FAILURES, CALL_SECONDS
 from recserve.telemetry.metrics import Metrics, Snapshot
+from recserve.telemetry.requests import NO_REQUEST, RequestContext, enter
+from recserve.telemetry.tracing import span
 from recserve_deployments.replica.bundle_watcher import BundleHost
-from recserve_deployments.replica.metrics import origin_of, watch_caches, watch_replica
+from recserve_deployments.replica.metrics import begin_telemetry, watch_caches, watch_replica
 from recserve_deployments.replica.spec import Opened, ReplicaSpec
 from recserve_deployments.replica.warmup import WARM_TEXT, warm_candidates, warm_queries
 
@@ -63,7 +65,7 @@ class StageReplica(Generic[P]):
             RecserveError: A plugin or every bundle is broken.
         """
         self.opened = await asyncio.to_thread(spec.open)
-        self.metrics = Metrics(origin_of(spec.role))
+        self.metrics = Metrics(begin_telemetry(spec.role, self.opened.config.server))
         self.pool = WorkerPool() if threads is None else WorkerPool(threads)
         self.bundles = BundleHost(
             self.opened.repository,
@@ -80,11 +82,19 @@ class StageReplica(Generic[P]):
         raise TypeError(f"{type(self).__name__} does not say what to load")
 
     @contextmanager
-    def counted(self, call: str, size: int) -> Iterator[None]:
-        """Count a call of the stage: its seconds, the size of its batch, and why it failed if it did."""
+    def observed(self, call: str, size: int, requests: RequestContext) -> Iterator[None]:
+        """Count a call of the stage and record its span.
+
+        Args:
+            call: Its name.
+            size: Of its batch.
+            requests: Whom it is for, for the log as well.
+        """
         began = time.perf_counter()
+        enter(requests)  # each call is a task of its own
         try:
-            yield
+            with span(call, size=size):
+                yield
         except Exception as error:
             self.metrics.count(CALL_FAILURES, call, cause_of(error))
             raise
@@ -177,9 +187,11 @@ class Retrieval(StageReplica[RetrievalStage]):
                 logger.warning("warming up scenario %s: without %s", scenario, ", ".join(result.degraded))
         return stage
 
-    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+    async def retrieve(
+        self, bundle: str, scenario: str, queries: Queries, n: int, requests: RequestContext = NO_REQUEST
+    ) -> RetrievalResult:
         """See :meth:`recserve.serving.stages.retrieval.RetrievalStage.retrieve`."""
-        with self.counted("retrieve", len(queries)):
+        with self.observed("retrieve", len(queries), requests):
             stage = await self.bundles.get(bundle)
             seconds = stage_seconds(self.opened.config.server)
             return await self.call(f"retrieval@{scenario}", seconds, stage.retrieve, scenario, queries, n)
@@ -213,9 +225,16 @@ class Ranking(StageReplica[RankingStage]):
                 log_failure(call.lane, scores)
         return stage
 
-    async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
+    async def rank(
+        self,
+        bundle: str,
+        scenario: str,
+        queries: Queries,
+        candidates: Candidates,
+        requests: RequestContext = NO_REQUEST,
+    ) -> FloatArray:
         """See :meth:`recserve.serving.stages.ranking.RankingStage.score`."""
-        with self.counted("rank", len(queries)):
+        with self.observed("rank", len(queries), requests):
             stage = await self.bundles.get(bundle)
             seconds = self.opened.config.server.ranking.deadline_ms / 1000
             return await self.call(f"ranking@{scenario}", seconds, stage.score, scenario, queries, candidates)
@@ -242,9 +261,11 @@ class Encoding(StageReplica[Bundle]):
         """The bundle itself: only its encoder's fingerprint matters here."""
         return bundle
 
-    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
+    async def encode(
+        self, bundle: str, texts: Sequence[str], requests: RequestContext = NO_REQUEST
+    ) -> FloatArray:
         """See :meth:`recserve.serving.stages.encoding.LiveEncoder.encode`."""
-        with self.counted("encode", len(texts)):
+        with self.observed("encode", len(texts), requests):
             opened = await self.bundles.get(bundle)
             seconds = self.opened.config.server.encoding.deadline_ms / 1000
             return await self.call("encoding", seconds, self._encoder.encode, opened, texts)

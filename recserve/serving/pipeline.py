@@ -45,6 +45,8 @@ from recserve.serving.state.serving_state import ServingState, ServingStates
 from recserve.serving.state.trials import TrialRecorder
 from recserve.serving.state.user_cache import UserState
 from recserve.telemetry.metrics import Metrics
+from recserve.telemetry.requests import enter, together
+from recserve.telemetry.tracing import span
 
 
 class Pipeline:
@@ -117,6 +119,7 @@ class Pipeline:
             When that was, and for each request its error, its cached answer, or what :meth:`compute` goes
             on with.
         """
+        enter(together(request.origin for request in requests))
         trace, forgotten = Trace(self._metrics), self.cache.forgotten
         checked = [self._check(request) for request in requests]
         scenarios = [
@@ -124,7 +127,7 @@ class Pipeline:
             for request, scenario in zip(requests, checked, strict=True)
             if isinstance(scenario, str)
         ]
-        with trace.stage("history"):
+        with span("store", users=len(scenarios)), trace.stage("history"):
             reading = await self._read(scenarios)
         current = await self._states.current()
         snapshot = Snapshot(reading, current.view, forgotten, trace)
@@ -219,8 +222,10 @@ class Pipeline:
         self, group: StageGroup, current: ServingState
     ) -> Mapping[PendingRequest, Result]:
         """The results of a group; where the whole fails, each request gets a result of its own."""
+        enter(together(waiting.request.origin for same in group.duplicates for waiting in same))
         try:
-            results = await self._answer(group.distinct, current)
+            with span("batch", queries=len(group.duplicates)):
+                results = await self._answer(group.distinct, current)
         except Exception as error:
             log_failure("pipeline", error)
             if len(group.duplicates) == 1:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, Literal, Self
 
+from recserve.telemetry.requests import RequestContext, current
+
 CALL_HEADER = "x-recserve-call"
 """HTTP header with the name that our proxy gives to each call; a repeated call has the same one."""
 
@@ -55,6 +57,7 @@ class Request:
         seen: Instead of the scenario's policy for items of the user's history.
         rules: Name of a reranker -> parameters that replace its configured ones for this request.
         offset: Items that earlier pages showed; ranks go on from there. They are part of ``exclude``.
+        origin: The HTTP request, for logs and traces.
     """
 
     user_id: str | None = None
@@ -71,6 +74,7 @@ class Request:
     seen: Literal["exclude", "decay", "allow"] | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
     offset: int = 0
+    origin: RequestContext = field(default_factory=current, compare=False, repr=False)
 
     @property
     def identity(self) -> tuple[Hashable, ...]:
@@ -84,8 +88,8 @@ class Request:
         return (*plain, *(json.dumps(value) if value else None for value in objects))
 
 
-NOT_IN_IDENTITY = frozenset({"user_id", "scenario"})
-"""Fields beside a request's identity: who asks, and the scenario's name before defaults apply."""
+NOT_IN_IDENTITY = frozenset({"user_id", "scenario", "origin"})
+"""Fields beside a request's identity: who asks and by which call, and the scenario before defaults apply."""
 
 _COUNTED = [counted for counted in fields(Request) if counted.name not in NOT_IN_IDENTITY]
 _PLAIN = attrgetter(*(counted.name for counted in _COUNTED if counted.default_factory is not dict))

@@ -15,7 +15,7 @@ from recserve.serving.batch import Asked
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.request import Recommendation, Request
-from recserve.telemetry.instruments import OBSERVATIONS_DROPPED, QUEUE_LENGTH
+from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST, OBSERVATIONS_DROPPED, QUEUE_LENGTH
 from recserve.telemetry.metrics import Metrics
 from recserve_deployments.batching import RequestBatcher
 from recserve_deployments.client import StageHandle
@@ -56,6 +56,10 @@ class GraphBackend(StoredBackend):
         self._answers = RequestBatcher(
             opened.config.server, lambda: bundles.current.part, self._given, metrics
         )
+        for scenario in opened.config.scenarios:
+            # From zero on, so that a rate sees the first one.
+            metrics.count(EXPOSURES, scenario, by=0)
+            metrics.count(EXPOSURES_LOST, scenario, by=0)
         metrics.watch(QUEUE_LENGTH, lambda: {(): len(self._answers)})
         metrics.watch(OBSERVATIONS_DROPPED, lambda: {(): self._observers.dropped})
         self._plugins: Sequence[PluginInfo] | None = None

@@ -17,6 +17,9 @@ import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from recserve.auth import mask_keys
+from recserve.config import ServerConfig
+from recserve.errors import ConfigError
 from recserve.plugin.resolved import ReplicaRole
 from recserve.serving.guard.workers import WorkerPool
 from recserve.telemetry.instruments import (
@@ -24,11 +27,14 @@ from recserve.telemetry.instruments import (
     BUNDLE_INFO,
     BUNDLE_SERVED,
     CACHE_LOOKUPS,
+    ORIGIN_LABELS,
     SCRAPE_MISSING,
     SCRAPE_SECONDS,
     THREAD_CALLS,
 )
+from recserve.telemetry.logs import chosen_format, write_json
 from recserve.telemetry.metrics import Labels, Metrics, Origin, Series, Snapshot, render
+from recserve.telemetry.tracing import record_with
 from recserve_deployments.replica.bundle_watcher import BundleHost
 
 logger = logging.getLogger(__name__)
@@ -37,11 +43,32 @@ SCRAPE_DEADLINE = 2.0
 """Seconds that replicas have to answer a scrape; Prometheus itself waits for 10 by default."""
 
 
-def origin_of(role: ReplicaRole) -> Origin:
-    """Which replica this process is."""
+def begin_telemetry(role: ReplicaRole, server: ServerConfig) -> Origin:
+    """Set this replica's logs and traces up; returns which replica it is.
+
+    Raises:
+        ConfigError: Packages that tracing needs are missing.
+    """
     stage = ReplicaRole.INGRESS if role is ReplicaRole.WHOLE else role
     replica = serve.get_replica_context().replica_id.unique_id
-    return Origin(stage.value, replica, ray.util.get_node_ip_address())
+    origin = Origin(stage.value, replica, ray.util.get_node_ip_address())
+    if chosen_format(server.log_format) == "json":
+        facts = dict(zip(ORIGIN_LABELS, origin.labels, strict=True))
+        write_json(logging.getLogger("ray.serve").handlers, mask_keys, **facts)
+    if server.tracing:
+        _record_spans(origin)
+    return origin
+
+
+def _record_spans(origin: Origin) -> None:
+    try:
+        from recserve.telemetry.otel import OtelRecorder
+    except ImportError as error:
+        raise ConfigError(
+            f"server.tracing needs packages that are missing ({error}): pip install 'recserve[otel]'",
+            field="server.tracing",
+        ) from None
+    record_with(OtelRecorder(*origin.labels))
 
 
 class Cache(Protocol):

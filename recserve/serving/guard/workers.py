@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -45,11 +46,16 @@ class WorkerCall(Generic[T_co]):
 
 @dataclass(eq=False)
 class _Task:
-    """A call on its way through the pool."""
+    """A call on its way through the pool.
+
+    Attributes:
+        context: Context variables of whoever asked, so that log lines know the requests.
+    """
 
     lane: _Lane
     call: Callable[..., Any]
     arguments: tuple[Any, ...]
+    context: Context = field(default_factory=copy_context)
     future: Future[Any] = field(default_factory=Future)
     started: bool = False
     finished: bool = False
@@ -233,7 +239,7 @@ class WorkerPool:
     def _execute(self, task: _Task) -> None:
         result, error = None, None
         try:
-            result = task.call(*task.arguments)
+            result = task.context.run(task.call, *task.arguments)
         except BaseException as raised:  # a plugin may raise anything: SystemExit, a Rust panic
             error = as_stage_error(raised)
         self._finish(task)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from recserve.data.entities import now_ms
 from recserve.serving.guard.failures import cause_of, log_failure
 from recserve.telemetry.instruments import STEP_SECONDS
 from recserve.telemetry.metrics import Metrics
+from recserve.telemetry.tracing import span
 
 
 class Trace:
@@ -44,7 +45,8 @@ class Trace:
         """Time a stage, also one that ends in an error."""
         began = time.perf_counter()
         try:
-            yield
+            with span(name) if name != "history" else nullcontext():
+                yield
         finally:
             seconds = time.perf_counter() - began
             self._timings[name] = _milliseconds(seconds)
