@@ -119,7 +119,7 @@ class Pipeline:
             When that was, and for each request its error, its cached answer, or what :meth:`compute` goes
             on with.
         """
-        enter(together(request.origin for request in requests))
+        enter(together([request.origin for request in requests]))
         trace, forgotten = Trace(self._metrics), self.cache.forgotten
         checked = [self._check(request) for request in requests]
         scenarios = [
@@ -127,7 +127,7 @@ class Pipeline:
             for request, scenario in zip(requests, checked, strict=True)
             if isinstance(scenario, str)
         ]
-        with span("store", users=len(scenarios)), trace.stage("history"):
+        with trace.stage("history", span_name="store"):
             reading = await self._read(scenarios)
         current = await self._states.current()
         snapshot = Snapshot(reading, current.view, forgotten, trace)
@@ -222,7 +222,7 @@ class Pipeline:
         self, group: StageGroup, current: ServingState
     ) -> Mapping[PendingRequest, Result]:
         """The results of a group; where the whole fails, each request gets a result of its own."""
-        enter(together(waiting.request.origin for same in group.duplicates for waiting in same))
+        enter(together([waiting.request.origin for same in group.duplicates for waiting in same]))
         try:
             with span("batch", queries=len(group.duplicates)):
                 results = await self._answer(group.distinct, current)

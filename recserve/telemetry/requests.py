@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 REQUEST_ID = b"x-request-id"
 TRACEPARENT = b"traceparent"
@@ -17,8 +17,7 @@ _NUMBERS = itertools.count()
 _PROCESS = secrets.token_hex(8)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(NamedTuple):
     """The requests that some work is done for.
 
     Attributes:
@@ -49,11 +48,11 @@ leave = _CURRENT.reset
 """Have it work for whom it worked before."""
 
 
-def together(contexts: Iterable[RequestContext]) -> RequestContext:
+def together(contexts: Sequence[RequestContext]) -> RequestContext:
     """The context of work that is done for several requests at once."""
-    distinct = list(dict.fromkeys(contexts))
-    if len(distinct) == 1:
-        return distinct[0]
+    if len(contexts) == 1:
+        return contexts[0]
+    distinct = dict.fromkeys(contexts)
     return RequestContext(
         tuple(id_ for context in distinct for id_ in context.request_ids),
         tuple(parent for context in distinct for parent in context.traceparents),

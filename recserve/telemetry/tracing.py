@@ -30,32 +30,30 @@ class SpanRecorder(Protocol):
         ...
 
 
-class _Process:
-    """What this process records spans with."""
-
-    recorder: SpanRecorder | None = None
-
+_recorder: SpanRecorder | None = None
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 def record_with(recorder: SpanRecorder) -> None:
     """Record spans in this process from now on."""
-    _Process.recorder = recorder
+    global _recorder
+    _recorder = recorder
 
 
 def disable() -> None:
     """Send what is recorded, and record nothing from now on; blocks."""
-    if _Process.recorder is not None:
-        _Process.recorder.close()
-        _Process.recorder = None
+    global _recorder
+    if _recorder is not None:
+        _recorder.close()
+        _recorder = None
 
 
 def recorder() -> SpanRecorder | None:
     """What records spans in this process; None if nobody does."""
-    return _Process.recorder
+    return _recorder
 
 
 def span(name: str, **attributes: str | int) -> AbstractContextManager[None]:
     """A span around some work, if spans are recorded."""
-    return _NOTHING if _Process.recorder is None else _Process.recorder.span(name, **attributes)
+    return _NOTHING if _recorder is None else _recorder.span(name, **attributes)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from recserve.data.entities import now_ms
 from recserve.serving.guard.failures import cause_of, log_failure
 from recserve.telemetry.instruments import STEP_SECONDS
 from recserve.telemetry.metrics import Metrics
-from recserve.telemetry.tracing import span
+from recserve.telemetry.tracing import recorder, span
 
 
 class Trace:
@@ -41,12 +41,20 @@ class Trace:
         return other
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage, also one that ends in an error."""
+    def stage(self, name: str, span_name: str | None = None) -> Iterator[None]:
+        """Time a stage, also one that ends in an error.
+
+        Args:
+            name: As timings and metrics call it.
+            span_name: As traces call it; None for the same name.
+        """
         began = time.perf_counter()
         try:
-            with span(name) if name != "history" else nullcontext():
+            if recorder() is None:
                 yield
+            else:
+                with span(span_name or name):
+                    yield
         finally:
             seconds = time.perf_counter() - began
             self._timings[name] = _milliseconds(seconds)

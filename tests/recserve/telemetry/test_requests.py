@@ -35,7 +35,8 @@ def test_a_batch_is_for_each_of_its_requests_once() -> None:
     one = RequestContext(("a",), ("00-1-2-01",))
     two = RequestContext(("b",))
     assert together([one, two, one]) == RequestContext(("a", "b"), ("00-1-2-01",))
-    assert together([one, one]) is one
+    assert together([one, one]) == one
+    assert together([one]) is one
     assert together([]) == NO_REQUEST
     assert pickle.loads(pickle.dumps(one)) == one
 
