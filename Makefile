@@ -7,7 +7,7 @@ DIST   ?= dist
 # Strict: a reference or link that leads nowhere is an error. The variable silences an announcement of another major version.
 SITE   := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-.PHONY: demo test lint types contracts format bench chaos evil freshness ingest scale encoding quality docs structure walkthrough release clean
+.PHONY: demo test lint types contracts format bench chaos cluster-test evil freshness ingest scale encoding quality docs structure walkthrough release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
@@ -49,6 +49,11 @@ bench: $(VENV)/.installed
 chaos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.chaos
 	$(BIN)/python -m benchmarks.chaos --postgres
+
+# Hosts of network namespaces, so it needs root; every fault is a few minutes.
+cluster-test: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/deployments/cluster -s
+	$(BIN)/python -m benchmarks.cluster
 
 evil: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.evil

@@ -43,7 +43,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import SAMPLE, machine, write_json
-from recserve.plugin.builtins import FieldsParams, FieldsText
+from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
 from recserve.training.fitting import catalogue_of
 
 PEER = "sentence-transformers"

@@ -44,7 +44,9 @@ import recserve
 from benchmarks.common import machine, write_json
 from benchmarks.scale_replica import CONFIG, QUERIES
 from benchmarks.scale_served import DEPLOYMENTS, Served, attributes, serve
-from recserve.bundles.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
+from recserve.bundles.bundle import Bundle
+from recserve.bundles.manifest import ComponentEntry, DataEntry
+from recserve.bundles.repository import BundleRepository
 from recserve.config import parse_config
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset

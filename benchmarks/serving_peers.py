@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from recserve.bundles.bundle import Bundle, BundleRepository, open_newest
+from recserve.bundles.bundle import Bundle
+from recserve.bundles.repository import BundleRepository, open_newest
 from recserve.config import Config, load_config
 from recserve.data.batches import Candidates, Queries, Ragged
 from recserve.data.entities import Event, now_ms

@@ -68,6 +68,7 @@ class Traffic:
             has failed.
         run: Part of every id, so that two runs do not share ids.
         with_items: Whether items are written too.
+        key: API key, if the server wants one.
         calls: Every request with its outcome.
         acknowledged: ``event_id`` -> (user, item, event) of every acknowledged event.
         sent: Ids of all events that were sent at least once.
@@ -85,6 +86,7 @@ class Traffic:
     connections: int
     run: str
     with_items: bool
+    key: str = ""
     calls: list[Call] = field(default_factory=list)
     acknowledged: dict[str, Fact] = field(default_factory=dict)
     sent: set[str] = field(default_factory=set)
@@ -115,7 +117,8 @@ class Traffic:
 
     def _client(self) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=self.connections, max_keepalive_connections=self.connections)
-        return httpx.AsyncClient(base_url=self.url, limits=limits, trust_env=False)
+        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
+        return httpx.AsyncClient(base_url=self.url, limits=limits, headers=headers, trust_env=False)
 
     async def _read_for_ever(self, client: httpx.AsyncClient, rate: float) -> None:
         chooser = random.Random(1)

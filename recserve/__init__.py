@@ -5,9 +5,9 @@ The names re-exported here are the public contract: plugins need nothing else.
 
 from recserve.config import nearest
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int16Array, Int32Array, Int64Array
-from recserve.data.attributes import AttributeColumn
 from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrieved
 from recserve.data.catalogue import Catalogue
+from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
 from recserve.data.vocabulary import Vocabulary
@@ -43,8 +43,9 @@ from recserve.plugin.protocols import (
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
 from recserve.plugin.toolkit.inverted_file import InvertedFileIndex
 from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
-from recserve.plugin.toolkit.model_selection import climb, hold_out_newest
+from recserve.plugin.toolkit.model_selection import Validation, climb, hold_out, mean_ndcg, narrow
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
+from recserve.plugin.toolkit.time_order import time_order_matters
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
 
@@ -96,16 +97,19 @@ __all__ = [
     "Tables",
     "Trainable",
     "User",
+    "Validation",
     "VectorIndex",
     "Vocabulary",
     "__version__",
     "best_contributors",
     "climb",
-    "hold_out_newest",
+    "hold_out",
     "hookimpl",
     "in_parts",
     "mask_columns",
     "mask_scores",
+    "mean_ndcg",
+    "narrow",
     "ndcg",
     "ndcg_of",
     "nearest",
@@ -114,5 +118,6 @@ __all__ = [
     "sample_queries",
     "search",
     "taste_vectors",
+    "time_order_matters",
     "top_k",
 ]

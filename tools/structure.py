@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("recserve", "deployments/recserve_deployments", "plugins/*/src/*")
 MOST_ENTRIES = 9
 """Entries of a folder that a reader takes in at a glance."""
+_NO_CHOICE = {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
 
 
 def packages() -> list[Path]:
@@ -78,13 +79,16 @@ def cycles(graph: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def entries() -> Counter[str]:
-    """Modules and folders in each folder, ``__init__.py`` and data files left out."""
+    """What a reader chooses between in each folder.
+
+    ``__init__.py``, ``__main__.py`` and ``py.typed`` hold nothing that is looked for, and a template beside
+    the module of the same name counts with it.
+    """
     counts: Counter[str] = Counter()
     for package in packages():
         for folder in [package, *(path for path in package.rglob("*") if path.is_dir())]:
-            inside = [path for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__")]
-            named = [path for path in inside if path.suffix == ".py" or path.is_dir()]
-            if named:
+            named = {path.stem for path in folder.iterdir() if path.name not in _NO_CHOICE}
+            if named and folder.name != "__pycache__":
                 counts[str(folder.relative_to(ROOT))] = len(named)
     return counts
 

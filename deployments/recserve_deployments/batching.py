@@ -19,9 +19,9 @@ from typing import Any, Generic, TypeVar
 
 from recserve.config import ServerConfig
 from recserve.errors import NotReadyError, OverloadedError, RecserveError
-from recserve.serving.batch import Asked, Outcome, PendingRequest, Result
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.batch import Asked, Outcome, PendingRequest, Result
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.telemetry.instruments import BATCH_SIZE, QUEUE_SECONDS
 from recserve.telemetry.metrics import Metrics
 

@@ -1,4 +1,4 @@
-"""Stage client over Serve handles: deadlines, one retry, and a circuit breaker."""
+"""Stage client over Serve handles: deadlines, retries, and a circuit breaker."""
 
 from __future__ import annotations
 
@@ -25,10 +25,17 @@ _LATE_IN_A_ROW = 3
 _PING_SECONDS = 5.0
 _SLACK_SECONDS = 0.5
 
+# A call that is not answered after this long is made again: its replica's host may be away without a word.
+# Stages that are merely slow must not get twice the load, so this is for a share of all calls and a burst.
+_PATIENCE_SECONDS = 0.4
+_REPEATED_SHARE = 0.1
+_REPEATED_BURST = 10.0
+
 
 class StageHandle:
-    """One stage behind a Serve handle, with a deadline, one retry, and a breaker.
+    """One stage behind a Serve handle, with a deadline, retries, and a breaker.
 
+    A call that waits for longer than usual is made again, and the first answer counts; all calls are reads.
     After a replica died without another one taking over, or after three late answers in a row, the stage
     counts as down: calls fail at once, so that requests degrade instead of waiting, until the stage answers a
     ping again.
@@ -44,6 +51,8 @@ class StageHandle:
         self._handle = handle
         self._deadline = deadline
         self._late = 0
+        self._spare = _REPEATED_BURST
+        self._attempts: set[asyncio.Task[Any]] = set()
         self._reviving: asyncio.Task[None] | None = None
 
     async def call(self, method: str, *arguments: Any) -> Any:
@@ -57,9 +66,9 @@ class StageHandle:
             raise StageDownError(f"{self._name} does not answer")
         end = time.monotonic() + self._deadline
         try:
-            answer = await self._attempt(method, arguments, end)
+            answer = await self._first_answer(method, arguments, end)
         except RayActorError:
-            # The replica died under the call. All calls are reads, so another one may answer instead.
+            # The replica died under the call; another one may answer instead.
             logger.warning("a replica of %s died, trying another one", self._name)
             answer = await self._retry(method, arguments, end)
         except TimeoutError:
@@ -72,10 +81,41 @@ class StageHandle:
 
     async def _retry(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
         try:
-            return await self._attempt(method, arguments, end)
+            return await self._first_answer(method, arguments, end)
         except (RayActorError, TimeoutError):
             self._mark_down()
             raise StageDownError(f"{self._name}: its replica died and no other one answers") from None
+
+    async def _first_answer(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
+        """The first answer of several attempts: another one is made whenever none has come for a while."""
+        self._spare = min(self._spare + _REPEATED_SHARE, _REPEATED_BURST)
+        waiting = {self._start(method, arguments, end)}
+        while True:
+            done, waiting = await asyncio.wait(
+                waiting, timeout=_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            answered = [attempt for attempt in done if not isinstance(attempt.exception(), RayActorError)]
+            if answered or (done and not waiting):
+                return (answered or list(done))[0].result()
+            if not done and self._spare >= 1.0:
+                self._spare -= 1.0
+                waiting.add(self._start(method, arguments, end))
+
+    def _start(self, method: str, arguments: tuple[Any, ...], end: float) -> asyncio.Task[Any]:
+        """An attempt that goes on until its deadline, even after another one has answered.
+
+        Serve sends calls to the replica with the fewest unanswered ones: as long as they are not cancelled,
+        they keep others from a host that is away.
+        """
+        attempt = asyncio.get_running_loop().create_task(self._attempt(method, arguments, end))
+        self._attempts.add(attempt)
+        attempt.add_done_callback(self._ended)
+        return attempt
+
+    def _ended(self, attempt: asyncio.Task[Any]) -> None:
+        self._attempts.discard(attempt)
+        if not attempt.cancelled():
+            attempt.exception()  # nobody else need have asked
 
     async def _attempt(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
         response = getattr(self._handle, method).remote(*arguments)
@@ -106,9 +146,7 @@ class StageHandle:
     async def alive(self, timeout: float) -> bool:
         """Whether a replica answers within ``timeout`` seconds."""
         try:
-            response = self._handle.ping.remote()
-            async with asyncio.timeout(timeout):
-                return bool(await response)
+            return bool(await self._first_answer("ping", (), time.monotonic() + timeout))
         except Exception:  # whatever it is, the stage does not answer
             return False
 

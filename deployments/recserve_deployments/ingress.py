@@ -22,7 +22,7 @@ from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.loader import Loader, follow_catalogue
 from recserve.serving.local import LocalClient, reader_of
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.request import Request, SessionEvent
+from recserve.serving.requests.request import Request, SessionEvent
 from recserve.serving.stages.encoding import LiveEncoder
 from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.user_cache import UserCache

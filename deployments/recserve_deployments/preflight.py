@@ -19,12 +19,12 @@ from typing import Any
 
 import psutil
 
-from recserve.bundles.bundle import BundleRepository
+from recserve.bundles.repository import BundleRepository
 from recserve.config import Config, parse_config
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve.plugin.registry import Registry
 from recserve.store import open_store, parse_url
-from recserve_deployments.local_server.environment import SERVE_FLAGS
+from recserve_deployments.local_server.environment import PROXY_FLAG, PROXY_NAME, SERVE_FLAGS
 from recserve_deployments.local_server.ports import is_loopback
 
 EXAMINATION_SECONDS = 120.0
@@ -57,6 +57,7 @@ class NodeReport:
         python: Its Python version.
         versions: Versions of recserve and of the installed plugins, by distribution.
         flags: Serve's flags as Ray's workers there see them.
+        proxy: What Serve runs there as HAProxy, empty for Ray's own.
         sees_home: Whether the home folder of the examining node is there too.
         store_ms: How long the store took to answer, None where it was not asked or did not.
         store_problem: Why it did not, empty if it did.
@@ -73,6 +74,7 @@ class NodeReport:
     python: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
+    proxy: str = ""
     sees_home: bool = False
     store_ms: float | None = None
     store_problem: str = ""
@@ -95,6 +97,7 @@ def examine(asked: Examination) -> NodeReport:
         python=platform.python_version(),
         versions=_versions(),
         flags={name: os.environ.get(name, "") for name in SERVE_FLAGS},
+        proxy=os.environ.get(PROXY_FLAG, ""),
         sees_home=Path(asked.probe).exists(),
         store_ms=store_ms,
         store_problem=store_problem,
@@ -247,6 +250,12 @@ def problems(nodes: Sequence[NodeReport], config: Config, host: str, home: Path)
         wrong = [f"{name}={value}" for name, value in SERVE_FLAGS.items() if node.flags.get(name) != value]
         if wrong and len(nodes) > 1:
             found.append(f"node {node.address}: start Ray there with {' '.join(wrong)} in its environment")
+        if Path(node.proxy).name != PROXY_NAME and len(nodes) > 1:
+            found.append(
+                f"node {node.address}: HAProxy does not repeat what a lost host leaves unanswered, and "
+                "shows its pages to anyone; start Ray there with "
+                f"{PROXY_FLAG}=$(command -v {PROXY_NAME}) in its environment"
+            )
     found += _different("Python", [(node.address, node.python) for node in fine])
     for name in sorted({name for node in fine for name in node.versions}):
         found += _different(name, [(node.address, node.versions.get(name, "not installed")) for node in fine])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 
 import recserve
 from recserve.api import openapi
@@ -14,8 +13,9 @@ from recserve.api.backends.protocol import Backend
 from recserve.api.middleware import errors, security
 from recserve.api.routes import pages
 from recserve.api.routes import table as paths
+from recserve.api.routes.plain import PlainRoutes
 from recserve.api.settings import ApiSettings
-from recserve.auth import Keyring
+from recserve.auth.keyring import Keyring
 from recserve.telemetry.metrics import Metrics, render
 
 _DESCRIPTION = """
@@ -59,12 +59,13 @@ def create_app(
     app.state.backend = backend
     app.state.metrics = metrics = metrics or Metrics()
     app.state.scrape = scrape or _scrape_of(metrics)
-    documented = paths.add_routes(app, settings)
+    plain = paths.add_routes(app, settings)
     pages.install(app)
+    app.add_middleware(PlainRoutes, routes=plain)
     security.install_guard(app, keyring)
     errors.install(app)
     security.install_edge(app, metrics, settings.cors_origins)
-    app.openapi = lambda: _document_once(app, documented, settings)  # type: ignore[method-assign] # FastAPI's documented way
+    app.openapi = lambda: _document_once(app, settings)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 
@@ -75,7 +76,7 @@ def _scrape_of(metrics: Metrics) -> Callable[[], Awaitable[bytes]]:
     return scrape
 
 
-def _document_once(app: FastAPI, routes: Sequence[APIRoute], settings: ApiSettings) -> dict[str, Any]:
+def _document_once(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
     if app.openapi_schema is None:
-        app.openapi_schema = openapi.document(app, routes, settings)
+        app.openapi_schema = openapi.document(app, settings)
     return app.openapi_schema

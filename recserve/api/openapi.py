@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from recserve.api.middleware.security import is_public
@@ -101,14 +100,14 @@ def responses(
         public: The route needs no API key.
     """
     statuses = {*also, 500, 503, *(_BODY_MISTAKES if body else ()), *(() if public else _REFUSALS)}
-    mistakes: dict[int | str, dict[str, Any]] = {one: _mistake(one) for one in sorted(statuses)}
+    mistakes: dict[int | str, dict[str, Any]] = {status: _mistake(status) for status in sorted(statuses)}
     return {200: {"model": answer, "description": description}, **mistakes}
 
 
 def text_responses(description: str, *also: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that answers plain text; see :func:`responses`."""
     mistakes: dict[int | str, dict[str, Any]] = {
-        one: _mistake(one) for one in sorted({*also, 500, 503, *_REFUSALS})
+        status: _mistake(status) for status in sorted({*also, 500, 503, *_REFUSALS})
     }
     content = {"text/plain": {"schema": {"type": "string"}}}
     return {200: {"description": description, "content": content}, **mistakes}
@@ -151,7 +150,7 @@ def request_body(*bodies: type[models.Body], examples: Mapping[str, Any]) -> dic
     }
 
 
-def document(app: FastAPI, routes: Sequence[APIRoute], settings: ApiSettings) -> dict[str, Any]:
+def document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
     """Build the whole document."""
     built = get_openapi(
         title=app.title,
@@ -159,7 +158,7 @@ def document(app: FastAPI, routes: Sequence[APIRoute], settings: ApiSettings) ->
         openapi_version=VERSION,
         summary=app.summary,
         description=app.description,
-        routes=routes,
+        routes=app.routes,
         tags=app.openapi_tags,
         license_info=app.license_info,
     )
@@ -189,7 +188,7 @@ def _body_schemas() -> dict[str, Any]:
 def _downgrade(node: Any) -> Any:
     """JSON Schema as OpenAPI 3.1 has it -> the dialect of 3.0."""
     if isinstance(node, list):
-        return [_downgrade(one) for one in node]
+        return [_downgrade(entry) for entry in node]
     if not isinstance(node, dict):
         return node
     out: dict[str, Any] = {}
@@ -209,7 +208,7 @@ def _downgrade(node: Any) -> Any:
             out[key] = _downgrade(value)
     alternatives = out.get("anyOf")
     if alternatives is not None and {"type": "null"} in alternatives:
-        _make_nullable(out, [one for one in alternatives if one != {"type": "null"}])
+        _make_nullable(out, [alternative for alternative in alternatives if alternative != {"type": "null"}])
     return out
 
 

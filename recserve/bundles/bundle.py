@@ -14,12 +14,6 @@ items only; nothing in it belongs to a user.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import shutil
-import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
@@ -29,84 +23,26 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from recserve.bundles.remote import fetch
-from recserve.config import from_environment
+from recserve.bundles.manifest import (
+    ALLOWED_SUFFIXES,
+    FORMAT_VERSION,
+    ITEMS,
+    MANIFEST,
+    VECTORS,
+    FileEntry,
+    Manifest,
+)
 from recserve.data.catalogue import Catalogue
-from recserve.data.files import sha256_of, sync
-from recserve.data.memory import give_back
-from recserve.data.strings import PackedTexts, ReadOnlySequence, Texts
+from recserve.data.columns.strings import PackedTexts, ReadOnlySequence, Texts
+from recserve.data.system.files import sha256_of
+from recserve.data.system.memory import give_back
 from recserve.data.vocabulary import COMPACT_FROM, Vocabulary
 from recserve.errors import BundleError
 
-logger = logging.getLogger(__name__)
-
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-ITEMS = "items.parquet"
-VECTORS = "item_vectors.npy"
-ALLOWED_SUFFIXES = frozenset({".safetensors", ".npy", ".parquet", ".json"})
 # Rows of the items file that are read at a time.
 _PART = 16_384
-
-
-class FileEntry(BaseModel):
-    """Size in bytes and sha256 (hexadecimal) of one file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    sha256: str
-    size: int
-
-
-class ComponentEntry(BaseModel):
-    """A trained component: where it came from and what its fit reported."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    plugin: str
-    distribution: str
-    version: str
-    params: dict[str, Any]
-    facts: dict[str, Any]
-    saved: bool
-
-
-class DataEntry(BaseModel):
-    """Facts about the training data of a bundle."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    fingerprint: str
-    users: int
-    items: int
-    events: int
-    until: int
-
-
-class Manifest(BaseModel):
-    """Contents of ``manifest.json``; holds no time of day and no host, so that it is reproducible."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    format_version: int = FORMAT_VERSION
-    recserve_version: str
-    config: dict[str, Any]
-    config_hash: str
-    seed: int
-    data: DataEntry
-    encoder_fingerprint: str | None
-    components: dict[str, ComponentEntry]
-    metrics: dict[str, Any]
-    files: dict[str, FileEntry]
-
-    def canonical(self) -> bytes:
-        """The bytes of ``manifest.json``."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1, ensure_ascii=False)
-        return text.encode() + b"\n"
-
-    def bundle_id(self) -> str:
-        """``<date of the newest event>-<12 hex digits of the manifest's sha256>``."""
-        day = np.datetime64(self.data.until, "ms").astype("datetime64[D]")
-        return f"{str(day).replace('-', '')}-{hashlib.sha256(self.canonical()).hexdigest()[:12]}"
 
 
 class Bundle:
@@ -246,205 +182,3 @@ def _verify(directory: Path, name: str, entry: FileEntry) -> None:
         )
     if sha256_of(path) != entry.sha256:
         raise BundleError(f"bundle {directory.name}: file {name} was altered (sha256 differs)")
-
-
-class BundleWriter:
-    """Writer of a new bundle: collects its files in a scratch folder beside the final place.
-
-    Use as a context manager; without :meth:`finish` nothing is left behind.
-    """
-
-    def __init__(self, parent: Path) -> None:
-        parent.mkdir(parents=True, exist_ok=True)
-        self._parent = parent
-        self.directory = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
-
-    def __enter__(self) -> BundleWriter:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def write_catalogue(self, catalogue: Catalogue) -> None:
-        """Write ``items.parquet`` and, if there are vectors, ``item_vectors.npy``."""
-        table = pa.table(
-            {
-                "item_id": pa.array(catalogue.ids.ids, pa.string()),
-                "attributes": pa.array(catalogue.attributes_json, pa.string()),
-            }
-        )
-        pq.write_table(table, self.directory / ITEMS, compression="zstd")
-        if catalogue.vectors is not None:
-            np.save(
-                self.directory / VECTORS,
-                np.ascontiguousarray(catalogue.vectors, dtype=np.float32),
-                allow_pickle=False,
-            )
-
-    def component_directory(self, key: str) -> Path:
-        """Make and return the empty folder of a component."""
-        path = self.directory / "components" / key
-        path.mkdir(parents=True)
-        return path
-
-    def finish(self, **fields: Any) -> Bundle:
-        """Hash every file, write the manifest and move the bundle to its final name at once.
-
-        Args:
-            **fields: Every field of :class:`Manifest` but ``files``.
-
-        Returns:
-            The bundle; an equal one that already exists is returned as it is.
-
-        Raises:
-            BundleError: A component wrote a file of a kind that is not allowed.
-        """
-        files = {}
-        for path in sorted(self.directory.rglob("*")):
-            if path.is_dir():
-                continue
-            name = path.relative_to(self.directory).as_posix()
-            if path.suffix not in ALLOWED_SUFFIXES:
-                raise BundleError(
-                    f"{name}: components may only save {', '.join(sorted(ALLOWED_SUFFIXES))} files"
-                )
-            files[name] = FileEntry(sha256=sha256_of(path), size=path.stat().st_size)
-        # The round trip through JSON makes what is hashed now equal to what is read back later.
-        plain = json.loads(Manifest(files=files, **fields).canonical())
-        manifest = Manifest.model_validate(plain)
-        (self.directory / MANIFEST).write_bytes(manifest.canonical())
-        for path in self.directory.rglob("*"):
-            if path.is_file():
-                sync(path)
-        final = self._parent / manifest.bundle_id()
-        try:
-            self.directory.chmod(0o755)
-            self.directory.rename(final)
-        except OSError:
-            return Bundle.open(final)
-        sync(self._parent)
-        return Bundle(final, manifest)
-
-
-class BundleRepository:
-    """Repository of bundles: a local folder, or any pyarrow filesystem with a local copy.
-
-    Args:
-        home: The home folder; remote bundles are copied to ``<home>/bundles``.
-        location: None for ``<home>/bundles``, a path, or a URI such as ``s3://bucket/prefix`` or
-            ``file:///mnt/shared/bundles``.
-
-    Raises:
-        BundleError: The URI names a filesystem that cannot be opened.
-    """
-
-    def __init__(self, home: Path, location: str | None = None) -> None:
-        self.local = home / "bundles"
-        self._remote: fs.SubTreeFileSystem | None = None
-        if location is None:
-            return
-        shown, location = location, from_environment(location, "bundles")
-        if "://" not in location:
-            self.local = Path(location)
-            return
-        try:
-            filesystem, path = fs.FileSystem.from_uri(location)
-            filesystem.create_dir(path, recursive=True)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise BundleError(f"bundles = {shown!r} cannot be opened: {error}") from None
-        self._remote = fs.SubTreeFileSystem(path, filesystem)
-
-    def check(self) -> None:
-        """Make sure that bundles can be written, read and removed here.
-
-        Raises:
-            OSError: They cannot.
-        """
-        name = f".check-{uuid.uuid4().hex}"
-        filesystem = self._remote
-        if filesystem is None:
-            self.local.mkdir(parents=True, exist_ok=True)
-            filesystem = fs.SubTreeFileSystem(str(self.local), fs.LocalFileSystem())
-        with filesystem.open_output_stream(name) as out:
-            out.write(b"recserve")
-        with filesystem.open_input_stream(name) as file:
-            if file.read() != b"recserve":
-                raise OSError(f"what is written to {name} is not what is read")
-        filesystem.delete_file(name)
-
-    def ids(self) -> list[str]:
-        """Ids of all complete bundles, sorted."""
-        names = {path.parent.name for path in self.local.glob(f"*/{MANIFEST}")}
-        return sorted(name for name in names | self._remote_ids() if not name.startswith("."))
-
-    def writer(self) -> BundleWriter:
-        """Start a new bundle."""
-        return BundleWriter(self.local)
-
-    def publish(self, bundle: Bundle) -> None:
-        """Copy a local bundle to the remote location, the manifest last."""
-        if self._remote is None:
-            return
-        for name in [*bundle.manifest.files, MANIFEST]:
-            target = f"{bundle.id}/{name}"
-            self._remote.create_dir(target.rpartition("/")[0], recursive=True)
-            with self._remote.open_output_stream(target) as out:
-                out.write((bundle.directory / name).read_bytes())
-
-    def open(self, bundle_id: str) -> Bundle:
-        """Open and verify a bundle, fetching it first if it is only remote or the local copy is damaged.
-
-        Raises:
-            BundleError: There is none, or a file of it is damaged and cannot be fetched again.
-        """
-        if Path(bundle_id).name != bundle_id or bundle_id.startswith("."):
-            raise BundleError(f"{bundle_id!r} is not a bundle id")
-        directory = self.local / bundle_id
-        if directory.exists():
-            try:
-                return Bundle.open(directory)
-            except BundleError as error:
-                if self._remote is None or bundle_id not in self._remote_ids():
-                    raise
-                logger.warning("%s; fetching it again", error)
-        if self._remote is None or bundle_id not in self._remote_ids():
-            known = ", ".join(self.ids()) or "none; run `recserve train`"
-            raise BundleError(f"no bundle {bundle_id!r} (known: {known})")
-        self.local.mkdir(parents=True, exist_ok=True)
-        fetch(self._remote, bundle_id, self.local, Bundle.open)
-        return Bundle.open(directory)
-
-    def _remote_ids(self) -> set[str]:
-        if self._remote is None:
-            return set()
-        try:
-            found = self._remote.get_file_info(fs.FileSelector("", recursive=False))
-        except OSError as error:
-            reason = " ".join(str(error).split())
-            raise BundleError(f"bundles in object storage cannot be listed: {reason}") from None
-        return {info.base_name for info in found if info.type == fs.FileType.Directory}
-
-
-def open_newest(repository: BundleRepository, candidates: Sequence[str]) -> Bundle:
-    """The first intact bundle of a list; damaged ones are reported and stepped over.
-
-    Args:
-        repository: Where bundles live.
-        candidates: Ids, the wanted one first, then the ones that were current before.
-
-    Raises:
-        BundleError: The list is empty, or no bundle in it is intact (the first problem is named).
-    """
-    if not candidates:
-        raise BundleError("nothing has been trained yet; run `recserve train`")
-    problems: list[BundleError] = []
-    for bundle_id in candidates:
-        try:
-            bundle = repository.open(bundle_id)
-        except BundleError as error:
-            problems.append(error)
-            continue
-        for problem in problems:
-            logger.error("%s; going on with the earlier bundle %s", problem, bundle_id)
-        return bundle
-    raise problems[0]

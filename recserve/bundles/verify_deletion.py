@@ -17,8 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recserve.bundles.bundle import ITEMS, MANIFEST, Bundle, BundleRepository
+from recserve.bundles.bundle import Bundle
 from recserve.bundles.embedding_cache import CACHE_SUFFIX, keys_of
+from recserve.bundles.manifest import ITEMS, MANIFEST
+from recserve.bundles.repository import BundleRepository
 from recserve.errors import BundleError, NotFoundError
 from recserve.store import Deletion, Store, key_of
 
@@ -101,7 +103,7 @@ def verify_deletion(
             field="receipt_id",
         )
     later = store.deletions(deletion.number)
-    merged = [one.user_key for one in later if one.part_of == deletion.number]
+    merged = [part.user_key for part in later if part.part_of == deletion.number]
     user_keys = frozenset([deletion.user_key, *merged])
     bundle_ids = repository.ids()
     checks = []

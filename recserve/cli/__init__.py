@@ -8,9 +8,11 @@ import sys
 
 import typer
 
-from recserve.cli import cluster, data, demo, keys, new, recommend, serve, store
+from recserve.cli import cluster, demo, keys, recommend, serve
 from recserve.cli.common import err, executable
-from recserve.cli.models import evaluate, inspect, promote, train, tune
+from recserve.cli.data import import_command, store
+from recserve.cli.models import evaluate, inspect, promote, retrain, train, tune
+from recserve.cli.new import plugin
 from recserve.errors import RecserveError
 
 app = typer.Typer(
@@ -32,17 +34,18 @@ def _main(
 
 
 for group in (
-    data,
+    import_command,
     train,
     tune,
     evaluate,
     promote,
+    retrain,
     serve,
     cluster,
     recommend,
     inspect,
     keys,
-    new,
+    plugin,
     store,
     demo,
 ):
@@ -59,7 +62,7 @@ def main() -> None:
         message = error.message
         if "`recserve " in message and (typed := executable()) != "recserve":
             message += f" (type {typed} for recserve)"
-        err.print(f"[bold red]error:[/] {_escape(message)}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {_escape(message)}", soft_wrap=True)
         sys.exit(2)
     except BrokenPipeError:
         # The reader (such as `head`) went away. What is still buffered has nowhere to go, and the

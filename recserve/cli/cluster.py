@@ -36,15 +36,13 @@ def check_command(
     chosen = state.config
     if host is not None:
         chosen = chosen.model_copy(update={"server": chosen.server.model_copy(update={"host": host})})
-    nodes, problems = server_control().check(
-        home, chosen, address, lambda line: err.print(line, highlight=False)
-    )
+    nodes, problems = server_control().check(home, chosen, address, lambda line: err.print(line))
     out.print(_table(nodes))
     for problem in problems:
-        err.print(f"[bold red]error:[/] {problem}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {problem}", soft_wrap=True)
     if problems:
         raise typer.Exit(2)
-    out.print(f"{len(nodes)} node{'s' if len(nodes) > 1 else ''}, nothing in the way", highlight=False)
+    out.print(f"{len(nodes)} node{'s' if len(nodes) > 1 else ''}, nothing in the way")
 
 
 def _table(nodes: list[Any]) -> Table:

@@ -20,11 +20,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from recserve.data.files import make_private_folder
+from recserve.data.system.files import make_private_folder
 from recserve.errors import ConfigError
 
 if TYPE_CHECKING:
-    from recserve.bundles.bundle import Bundle, BundleRepository
+    from recserve.bundles.bundle import Bundle
+    from recserve.bundles.repository import BundleRepository
     from recserve.config import Config
     from recserve.plugin.registry import Registry
     from recserve.plugin.resolved import ResolvedConfig
@@ -41,9 +42,9 @@ _FILE_WIDTH = 200
 
 def _console(*, stderr: bool = False) -> Console:
     """A console that obeys NO_COLOR and COLUMNS; what goes into a file or a pipe is not cut to 80 columns."""
-    console = Console(stderr=stderr)
+    console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(stderr=stderr, width=_FILE_WIDTH)
+        console.width = _FILE_WIDTH
     return console
 
 
@@ -134,7 +135,7 @@ class State:
     @cached_property
     def repository(self) -> BundleRepository:
         """Where bundles live."""
-        from recserve.bundles.bundle import BundleRepository
+        from recserve.bundles.repository import BundleRepository
 
         return BundleRepository(self.home, self.config.bundles)
 
@@ -144,7 +145,7 @@ class State:
         Raises:
             BundleError: There is none.
         """
-        from recserve.bundles.bundle import open_newest
+        from recserve.bundles.repository import open_newest
 
         return open_newest(self.repository, self.store.bundle_history())
 
@@ -212,7 +213,7 @@ class ProgressLines:
 
 
 def _say(line: str) -> None:
-    err.print(line, highlight=False, markup=False, soft_wrap=True)
+    err.print(line, markup=False, soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:
@@ -278,4 +279,4 @@ def show_problems(reports: Sequence[FileReport]) -> None:
 
 def warn(text: str) -> None:
     """Say on stderr what somebody should look at."""
-    err.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    err.print(text, style="yellow", markup=False, soft_wrap=True)

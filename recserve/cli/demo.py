@@ -54,7 +54,7 @@ def demo_command(
         told = before["items"][0]
         event = {"user_id": user, "item_id": told["item_id"], "event": "rating", "value": 5}
         answer = _post(client, "/v1/events", event)
-        out.print(f"  -> {answer}\n", highlight=False)
+        out.print(f"  -> {answer}\n")
         after = _recommend(client, user)
         _show(after, "Recommended after that event", before)
     out.print(
@@ -62,14 +62,13 @@ def demo_command(
         f"[bold]API[/]   http://127.0.0.1:{chosen}/docs\n"
         f"[bold]Stop[/]  {executable()} stop --home {shlex.quote(str(home))}\n"
         f"done in {time.perf_counter() - started:.0f} s",
-        highlight=False,
         soft_wrap=True,
     )
 
 
 def _recserve(*arguments: str) -> None:
     """Run one command of our own, shown as a user would type it."""
-    out.print(f"\n[bold]$ {executable()} {shlex.join(arguments)}[/]", highlight=False, soft_wrap=True)
+    out.print(f"\n[bold]$ {executable()} {shlex.join(arguments)}[/]", soft_wrap=True)
     done = subprocess.run([sys.executable, "-m", "recserve", *arguments], check=False)
     if done.returncode:
         raise RuntimeEnvironmentError(f"`recserve {shlex.join(arguments)}` failed; see above")
@@ -93,7 +92,6 @@ def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, An
     shown = json.dumps(body, ensure_ascii=False)
     out.print(
         f"[bold]$ curl -s {client.base_url}{path} -H 'content-type: application/json' -d '{shown}'[/]",
-        highlight=False,
         soft_wrap=True,
     )
     answer = client.post(path, json=body)
@@ -114,7 +112,7 @@ def _show_history(client: httpx.Client, user: str) -> None:
     for event in liked:
         item = client.get(f"/v1/items/{event['item_id']}").json()
         titles.append(f"{item['title']} ({event['value']:g})")
-    out.print(f"\nUser {user} has {len(events)} events, among them: {'; '.join(titles)}\n", highlight=False)
+    out.print(f"\nUser {user} has {len(events)} events, among them: {'; '.join(titles)}\n")
 
 
 def _show(answer: dict[str, Any], title: str, before: dict[str, Any] | None = None) -> None:
@@ -137,4 +135,4 @@ def _show(answer: dict[str, Any], title: str, before: dict[str, Any] | None = No
     out.print(table)
     stages = ", ".join(f"{stage} {spent:.1f}" for stage, spent in answer["timings"].items())
     lost = f"; degraded: {', '.join(answer['degraded'])}" if answer["degraded"] else ""
-    out.print(f"bundle {answer['bundle']}; ms: {stages}{lost}\n", highlight=False, soft_wrap=True)
+    out.print(f"bundle {answer['bundle']}; ms: {stages}{lost}\n", soft_wrap=True)

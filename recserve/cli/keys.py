@@ -52,7 +52,8 @@ def create_command(
     config: ConfigOption = None,
 ) -> None:
     """Make an API key and print it, once. From the first key on, every call of the API needs one."""
-    from recserve.auth import SCOPES, create_key
+    from recserve.auth.caller import SCOPES
+    from recserve.auth.keys import create_key
     from recserve.data.entities import now_ms
 
     state = State(home, config)
@@ -64,10 +65,10 @@ def create_command(
         store.add_key(stored)
         detail: dict[str, Any] = {"name": name, "scopes": scopes}
         record(store, "key.create", stored.key_id, detail if rate is None else {**detail, "rate": rate}, now)
-    err.print(f"key [bold]{stored.key_id}[/] ({', '.join(scopes)}); it is shown this once:", highlight=False)
-    out.print(key, highlight=False, soft_wrap=True)
+    err.print(f"key [bold]{stored.key_id}[/] ({', '.join(scopes)}); it is shown this once:")
+    out.print(key, soft_wrap=True)
     if first:
-        err.print("this is the first key: from now on every call of the API needs one", highlight=False)
+        err.print("this is the first key: from now on every call of the API needs one")
 
 
 def list_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None) -> None:
@@ -104,10 +105,10 @@ def revoke_command(
             # What was given may be a whole key by mistake, so it is not repeated.
             raise NotFoundError("no key has this id; `recserve keys list` shows them")
         if before.revoked_at is not None:
-            out.print(f"key {key_id} was revoked on {_moment(before.revoked_at)}", highlight=False)
+            out.print(f"key {key_id} was revoked on {_moment(before.revoked_at)}")
             return
         record(store, "key.revoke", key_id, {"name": before.name}, now)
-    out.print(f"revoked key {key_id}", highlight=False)
+    out.print(f"revoked key {key_id}")
 
 
 def audit_command(

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out
 from recserve.errors import InvalidRequestError, RecserveError
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.request import Recommendation, Request
 
 if TYPE_CHECKING:
     from recserve.serving.pipeline import Pipeline

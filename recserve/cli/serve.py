@@ -67,7 +67,7 @@ def serve_command(
         with _progress() as report:
             server_state = runtime.join(home, wanted, address, report)
         _announce(server_state, bundle.id, started)
-        out.print("take it off the cluster with `recserve stop`", highlight=False)
+        out.print("take it off the cluster with `recserve stop`")
         return
     server_state = runtime.start(home, wanted, follow=not detach)
     try:
@@ -76,13 +76,13 @@ def serve_command(
         _announce(server_state, bundle.id, started)
         if detach:
             return
-        out.print("Ctrl-C stops it", highlight=False)
+        out.print("Ctrl-C stops it")
         runtime.follow(server_state)
         raise RuntimeEnvironmentError(f"the server ended; see {server_state.log}")
     except KeyboardInterrupt:
-        err.print("stopping ...", highlight=False)
+        err.print("stopping ...")
         runtime.stop(home)
-        out.print("stopped", highlight=False)
+        out.print("stopped")
 
 
 def _announce(state: Any, bundle: str, started: float) -> None:
@@ -90,20 +90,17 @@ def _announce(state: Any, bundle: str, started: float) -> None:
     out.print(
         f"serving bundle [bold]{bundle}[/] at [bold]{state.url}[/] (API: {state.url}/docs), "
         f"ready after {seconds:.0f} s",
-        highlight=False,
         soft_wrap=True,
     )
     if state.host not in state.url:
-        out.print(
-            f"other machines reach it at port {state.port} of this machine, with an API key", highlight=False
-        )
+        out.print(f"other machines reach it at port {state.port} of this machine, with an API key")
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """Shows what the server is busy with: one changing line on a terminal, a line each elsewhere."""
     if not err.is_terminal:
-        yield lambda line: err.print(line, highlight=False, soft_wrap=True)
+        yield lambda line: err.print(line, soft_wrap=True)
         return
     with err.status("starting") as display:
         yield display.update
@@ -114,9 +111,9 @@ def stop_command(home: HomeOption = DEFAULT_HOME) -> None:
     require_home(home)
     stopped = server_control().stop(home)
     if stopped is None:
-        out.print(f"no server of {home} is running", highlight=False)
+        out.print(f"no server of {home} is running")
     else:
-        out.print(f"stopped the server at {stopped.url}", highlight=False)
+        out.print(f"stopped the server at {stopped.url}")
 
 
 def status_command(
@@ -127,11 +124,11 @@ def status_command(
     require_home(home)
     found = server_control().status(home)
     if found is None:
-        out.print(f"no server of {home} is running", highlight=False)
+        out.print(f"no server of {home} is running")
         raise typer.Exit(1)
     state = found.state
     if not found.alive:
-        out.print(f"the server at {state.url} died; see {state.log}", highlight=False, soft_wrap=True)
+        out.print(f"the server at {state.url} died; see {state.log}", soft_wrap=True)
         raise typer.Exit(1)
     _print_summary(found)
     table = Table("deployment", "status", "running", "other replicas", "message")
@@ -170,4 +167,4 @@ def _print_summary(found: Any) -> None:
     owner = f"own cluster, process {state.pid}" if state.owned else "joined cluster"
     lines.append(f"Ray at {state.address} ({owner}); logs: {state.ray_logs or state.log or os.devnull}")
     for line in lines:
-        out.print(line, highlight=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)

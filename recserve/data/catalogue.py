@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from recserve.data.arrays import FloatArray, Int32Array
-from recserve.data.attributes import AttributeColumn, ColumnBuilder
+from recserve.data.columns.attributes import AttributeColumn, ColumnBuilder
 from recserve.data.entities import Item
-from recserve.data.memory import give_back
+from recserve.data.system.memory import give_back
 from recserve.data.vocabulary import COMPACT_FROM, Vocabulary
 
 PARSED_ITEMS = 50_000

@@ -43,7 +43,7 @@ def unknown_items(events: pa.Table, known: Callable[[list[str]], Collection[str]
         events: Canonical events (see :class:`recserve.Tables`).
         known: Says which of some items are in the catalogue.
     """
-    counted = pc.value_counts(events["item_id"].combine_chunks())
+    counted = pc.value_counts(events["item_id"])
     ids = counted.field("values").to_pylist()
     there = known(ids)
     counts = dict(zip(ids, counted.field("counts").to_pylist(), strict=True))
@@ -92,24 +92,26 @@ def coverage(tables: Tables, event_types: Mapping[str, EventType]) -> Coverage:
     events, item_ids = tables.events, tables.items["item_id"]
     catalogue = set(item_ids.to_pylist())
     unknown = unknown_items(events, lambda ids: catalogue.intersection(ids))
-    here = events.filter(pc.is_in(events["item_id"], value_set=item_ids.combine_chunks()))
-    configured = pc.is_in(here["event"], value_set=pa.array(list(event_types), pa.string()))
-    others = pc.value_counts(here.filter(pc.invert(configured))["event"].combine_chunks())
-    learnt = here.filter(configured)
+    # Masks and single columns: a filtered table would copy every id.
+    known = pc.is_in(events["item_id"], value_set=item_ids.combine_chunks())
+    configured = pc.is_in(events["event"], value_set=pa.array(list(event_types), pa.string()))
+    others = pc.value_counts(events["event"].filter(pc.and_not(known, configured)))
+    learnt = pc.and_(known, configured)
+    kinds = events["event"].filter(learnt)
     off_scale, examples = {}, {}
-    values = learnt["value"].to_numpy()
+    values = events["value"].filter(learnt).to_numpy()
     for name, kind in event_types.items():
         if kind.value_range is not None:
-            odd = kind.off_scale(values) & pc.equal(learnt["event"], name).to_numpy()
+            odd = kind.off_scale(values) & pc.equal(kinds, name).to_numpy()
             if odd.any():
                 off_scale[name], examples[name] = int(odd.sum()), float(values[np.flatnonzero(odd)[0]])
     return Coverage(
         events=len(events),
-        learnt=len(learnt),
+        learnt=len(kinds),
         unknown=unknown,
-        unconfigured={one["values"]: one["counts"] for one in others.to_pylist()},
+        unconfigured={counted["values"]: counted["counts"] for counted in others.to_pylist()},
         off_scale=off_scale,
         example_off_scale=examples,
         items=len(catalogue),
-        idle_items=len(catalogue) - len(learnt["item_id"].unique()),
+        idle_items=len(catalogue) - len(events["item_id"].filter(learnt).unique()),
     )

@@ -75,34 +75,32 @@ class Dataset:
             DataError: No event is left.
         """
         codes = {name: code for code, name in enumerate(event_types)}
-        users = pc.dictionary_encode(events["user_id"].combine_chunks())
-        items = pc.dictionary_encode(events["item_id"].combine_chunks())
-        types = pc.dictionary_encode(events["event"].combine_chunks())
-        item_rows = catalogue.ids.rows(items.dictionary.to_pylist())[_indices(items)]
-        type_rows = np.array([codes.get(name, -1) for name in types.dictionary.to_pylist()], np.int16)
-        type_codes = type_rows[_indices(types)] if len(type_rows) else np.empty(0, np.int16)
-        keep = (item_rows >= 0) & (type_codes >= 0)
+        names, user_codes = _encoded(events["user_id"])
+        item_ids, item_codes = _encoded(events["item_id"])
+        types, type_codes = _encoded(events["event"])
+        item_rows = catalogue.ids.rows(item_ids)[item_codes]
+        type_rows = np.array([codes.get(name, -1) for name in types], np.int16)[type_codes]
+        keep = (item_rows >= 0) & (type_rows >= 0)
         if not keep.any():
             raise DataError(
                 "no event to learn from: none refers to a known item with a configured event type"
             )
         # Rows of users in the order of their ids: independent of the order of storage.
-        names = users.dictionary.to_pylist()
         by_name = np.argsort(np.array(names, dtype=object), kind="stable")
         rank = np.empty(len(names), dtype=np.int32)
         rank[by_name] = np.arange(len(names), dtype=np.int32)
-        user_rows = rank[_indices(users)]
+        user_rows = rank[user_codes]
 
         values = events["value"].to_numpy(zero_copy_only=False).astype(np.float64)
         weights = np.zeros(len(values), dtype=np.float32)
         for name, code in codes.items():
-            chosen = type_codes == code
+            chosen = type_rows == code
             if chosen.any():
                 weights[chosen] = event_types[name].confidence(values[chosen])
         timestamps = events["timestamp"].to_numpy(zero_copy_only=False).astype(np.int64)
 
         tie = _scramble(user_rows, item_rows)
-        order = np.lexsort((weights, type_codes, item_rows, user_rows, tie, timestamps), axis=0)
+        order = np.lexsort((weights, type_rows, item_rows, user_rows, tie, timestamps), axis=0)
         order = order[keep[order]]
         used, dense = np.unique(user_rows[order], return_inverse=True)
         return cls(
@@ -110,7 +108,7 @@ class Dataset:
             user_ids=Vocabulary(names[by_name[row]] for row in used),
             users=dense.astype(np.int32),
             items=item_rows[order].astype(np.int32),
-            events=type_codes[order].astype(np.int16),
+            events=type_rows[order].astype(np.int16),
             weights=weights[order],
             timestamps=timestamps[order],
             event_types=tuple(event_types),
@@ -220,8 +218,16 @@ class Dataset:
         return digest.hexdigest()
 
 
-def _indices(encoded: pa.DictionaryArray) -> Int64Array:
-    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
+def _encoded(column: pa.ChunkedArray) -> tuple[list[str], Int32Array]:
+    """Distinct texts of a column, and its entries as int32 codes into them, shape (N,).
+
+    Chunk by chunk: an Arrow array of strings holds 2 GiB, which the ids of 60 million events exceed.
+    """
+    encoded = pc.dictionary_encode(column).unify_dictionaries()
+    if not encoded.num_chunks:
+        return [], np.empty(0, np.int32)
+    codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks])
+    return encoded.chunk(0).dictionary.to_pylist(), codes
 
 
 def _scramble(users: Int32Array, items: Int32Array) -> NDArray[np.uint64]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from recserve.data.arrays import Int32Array, Int64Array
-from recserve.data.strings import PART, Amended, Texts
+from recserve.data.columns.strings import PART, Amended, Texts
 
 COMPACT_FROM = 100_000
 """Vocabularies of fewer ids are a dict."""

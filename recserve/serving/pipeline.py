@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from recserve.config import nearest
-from recserve.data.batches import Queries
 from recserve.data.catalogue import Catalogue
-from recserve.errors import InvalidRequestError, NotFoundError, RecserveError
-from recserve.serving.batch import (
+from recserve.errors import NotFoundError, RecserveError
+from recserve.serving.guard.calls import GuardedCalls, PluginCalls
+from recserve.serving.guard.failures import log_failure
+from recserve.serving.requests.batch import (
     Asked,
     Outcome,
     PendingRequest,
@@ -26,19 +26,17 @@ from recserve.serving.batch import (
     given_candidates,
     share_stages,
 )
-from recserve.serving.guard.calls import GuardedCalls, PluginCall, PluginCalls
-from recserve.serving.guard.failures import log_failure
-from recserve.serving.guard.results import check_sentences
-from recserve.serving.item_encoding import ItemEncoder
-from recserve.serving.preparation import Preparer
-from recserve.serving.queries import BuiltQueries, build_queries
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.checking import check_request
+from recserve.serving.requests.preparation import Preparer
+from recserve.serving.requests.queries import build_queries
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stage_client import StageClient
 from recserve.serving.stages.explanations import Page
 from recserve.serving.stages.run import Exploration, Seen, StageBatch, run_stages
 from recserve.serving.stages.trace import Trace
 from recserve.serving.state.history_reader import Reading, ServingStore, StoreReader
+from recserve.serving.state.item_encoding import ItemEncoder
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.serving_state import ServingState, ServingStates
@@ -121,7 +119,7 @@ class Pipeline:
         """
         enter(together([request.origin for request in requests]))
         trace, forgotten = Trace(self._metrics), self.cache.forgotten
-        checked = [self._check(request) for request in requests]
+        checked = [check_request(request, self.context) for request in requests]
         scenarios = [
             (request.user_id, scenario)
             for request, scenario in zip(requests, checked, strict=True)
@@ -137,28 +135,6 @@ class Pipeline:
             else self._look_up(request, scenario, current, snapshot)
             for request, scenario in zip(requests, checked, strict=True)
         ]
-
-    def _check(self, request: Request) -> str | RecserveError:
-        """The name of a request's scenario, or what is wrong with the request; runs no plugin code."""
-        context = self.context
-        scenario = request.scenario or context.default_scenario
-        if scenario not in context.scenarios:
-            hint = nearest(scenario, context.scenarios)
-            return NotFoundError(f"unknown scenario {scenario!r}{hint}", field="scenario")
-        filters = context.filter_arguments[scenario]
-        for name in request.filter:
-            if name not in filters:
-                return InvalidRequestError(
-                    f"scenario {scenario!r} has no filter {name!r}{nearest(name, filters)}",
-                    field=f"filter.{name}",
-                )
-        for event in request.session:
-            if event.event not in context.event_types:
-                return InvalidRequestError(
-                    f"unknown event type {event.event!r} (known: {', '.join(context.event_types)})",
-                    field="session.event",
-                )
-        return scenario
 
     async def _read(self, asked: Sequence[tuple[str | None, str]]) -> Reading:
         """States of all users at once, and the catalogue as it is now.
@@ -265,7 +241,7 @@ class Pipeline:
             now=trace.now,
             seen=seen,
         )
-        queries = await self._encode(built, context, trace)
+        queries = await built.encoded(self.client, context.bundle, trace)
         prepared = [waiting.prepared for waiting in pending if waiting.prepared is not None]
         served = view.bars.served(trace.now)
         allowed = [wishes.mask.within(served) for wishes in prepared]
@@ -295,7 +271,8 @@ class Pipeline:
 
         with trace.stage("explaining"):
             page = Page.of(requests, built, staged.page, context.catalogue)
-            items = page.answers(await self._explain(page, first.scenario, context, trace))
+            explainer = context.explainers[first.scenario]
+            items = page.answers(await page.sentences(explainer, self._calls, first.scenario, trace))
         timings = trace.timings()
         results: list[Result] = []
         for index, waiting in enumerate(pending):
@@ -306,7 +283,7 @@ class Pipeline:
                 scenario=waiting.scenario,
                 items=items[index],
                 bundle=context.bundle,
-                degraded=_degraded(trace, built.base.texts[index]),
+                degraded=trace.of_answer(built.base.texts[index]),
                 timings=timings,
                 left_out=left_out[index],
             )
@@ -323,33 +300,6 @@ class Pipeline:
             self.reader.users.advance(pending.request.user_id, pending.state, state)
         return state
 
-    async def _encode(self, built: BuiltQueries, context: ScenarioContext, trace: Trace) -> Queries:
-        """The queries with vectors of free text; no hop when there is none."""
-        texts = [text for text in built.base.texts if text]
-        if not texts:
-            return built.queries()
-        try:
-            with trace.stage("encoding"):
-                return built.queries(await self.client.encode(context.bundle, texts))
-        except RecserveError as error:
-            trace.lost("encoding", error)
-            return built.queries()
-
-    async def _explain(
-        self, page: Page, scenario: str, context: ScenarioContext, trace: Trace
-    ) -> Sequence[str]:
-        """A sentence for each reason; none where explaining failed, and then items go out without."""
-        reasons = page.reasons(context.catalogue)
-        if not reasons:
-            return ()
-        explain = context.explainers[scenario].explain
-        try:
-            sentences = await self._calls.run(PluginCall.EXPLAINER, scenario, explain, reasons)
-            return check_sentences(sentences, len(reasons))
-        except RecserveError as error:
-            trace.lost("explaining", error)
-            return ()
-
     def forget(self, user_key: bytes) -> None:
         """Forget a user who was deleted, given as the digest of the id; other processes follow the store."""
         self.reader.users.forget(user_key)
@@ -364,8 +314,3 @@ def _final(outcome: Outcome) -> Result:
 def _another(result: Result) -> Result:
     """The same result for another request that asked the same."""
     return result.again() if isinstance(result, Recommendation) else result
-
-
-def _degraded(trace: Trace, text: str | None) -> Mapping[str, str]:
-    """What the answer to one request of a batch had to do without: without text it needed no encoder."""
-    return {name: cause for name, cause in trace.degraded.items() if text or name != "encoding"}

@@ -23,7 +23,6 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-import recserve
 from recserve.telemetry.requests import RequestContext, current, enter, leave
 from recserve.telemetry.tracing import Answered
 
@@ -49,7 +48,7 @@ class OtelRecorder:
         resource = Resource.create({name: value for name, value in facts.items() if _unset(named.get(name))})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=True)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self._tracer = self._provider.get_tracer(_NAME, recserve.__version__)
+        self._tracer = self._provider.get_tracer(_NAME)
 
     @contextmanager
     def request(self, traceparent: bytes | None) -> Iterator[Answered]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from recserve.bundles.bundle import ALLOWED_SUFFIXES
+from recserve.bundles.manifest import ALLOWED_SUFFIXES
 from recserve.config import ComponentConfig
 from recserve.data.arrays import BoolArray
 from recserve.data.batches import Candidates, Queries, Retrieved
@@ -64,18 +64,18 @@ def check_persistence(
     chosen = Registry.discover().choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
     again = chosen.build(data.catalogue)
     again.fit(data, FitContext(seed=3, event_types=data.event_types, threads=1))
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        built.save(Path(one))
-        again.save(Path(two))
-        files = sorted(path.relative_to(one) for path in Path(one).rglob("*") if path.is_file())
-        others = sorted(path.relative_to(two) for path in Path(two).rglob("*") if path.is_file())
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+        built.save(Path(first))
+        again.save(Path(second))
+        files = sorted(path.relative_to(first) for path in Path(first).rglob("*") if path.is_file())
+        others = sorted(path.relative_to(second) for path in Path(second).rglob("*") if path.is_file())
         assert files == others, "two equal fits saved different files"
         for file in files:
             assert file.suffix in ALLOWED_SUFFIXES, f"{file} is of a kind that bundles refuse"
-            same = (Path(one) / file).read_bytes() == (Path(two) / file).read_bytes()
+            same = (Path(first) / file).read_bytes() == (Path(second) / file).read_bytes()
             assert same, f"two equal fits saved different bytes in {file}"
         fresh = chosen.build(data.catalogue)
-        fresh.load(Path(one))
+        fresh.load(Path(first))
         queries = example_queries(data)
         if stage is Stage.RETRIEVER:
             _assert_equal(built.retrieve(queries, 10), fresh.retrieve(queries, 10))  # type: ignore[attr-defined]  # a retriever by its stage
@@ -332,6 +332,6 @@ def _assert_same_list(found: dict[int, float], expected: dict[int, float], messa
             assert abs(score - there) <= tolerance, f"{message}: item {item} has scores {score} and {there}"
 
 
-def _assert_equal(one: Retrieved, other: Retrieved) -> None:
-    for index in range(len(one.items)):
-        _assert_same_list(_row(other, index), _row(one, index), "equal calls give different answers")
+def _assert_equal(first: Retrieved, other: Retrieved) -> None:
+    for index in range(len(first.items)):
+        _assert_same_list(_row(other, index), _row(first, index), "equal calls give different answers")

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from recserve.bundles.bundle import Bundle, Manifest
+from recserve.bundles.bundle import Bundle
+from recserve.bundles.manifest import Manifest
 from recserve.config import Config, parse_config
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, RecserveError
@@ -95,10 +96,11 @@ class Verdict:
             )
 
     def __str__(self) -> str:
-        one = self.difference
+        difference = self.difference
         return (
             f"nDCG@10 {self.candidate:.4f} against {self.current:.4f} of the current bundle, a difference of "
-            f"{one.mean:+.4f} ({one.low:+.4f} to {one.high:+.4f}, {self.users} users, {self.how})"
+            f"{difference.mean:+.4f} "
+            f"({difference.low:+.4f} to {difference.high:+.4f}, {self.users} users, {self.how})"
         )
 
 

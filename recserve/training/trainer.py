@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 
 import recserve
-from recserve.bundles.bundle import Bundle, BundleRepository, ComponentEntry, DataEntry
+from recserve.bundles.bundle import Bundle
+from recserve.bundles.manifest import ComponentEntry, DataEntry
+from recserve.bundles.repository import BundleRepository
 from recserve.data.arrays import Float64Array
 from recserve.data.coverage import Coverage, coverage
 from recserve.data.dataset import Dataset, Tables

@@ -73,6 +73,50 @@ def test_a_call_is_tried_again_once_on_another_replica() -> None:
     run(main())
 
 
+def test_a_call_that_gets_no_answer_is_made_again_and_the_first_answer_counts() -> None:
+    async def main() -> None:
+        called, handle = stage([late, late, fine], [late, fine], deadline=20)
+        assert await called.call("work") == "answer"
+        assert handle.work.calls == 3
+        assert await called.alive(20)
+        assert handle.ping.calls == 2
+
+    run(main())
+
+
+def test_a_repeated_call_outlives_the_death_of_a_replica() -> None:
+    async def main() -> None:
+        answer = asyncio.Event()
+
+        async def dies_later() -> str:
+            await asyncio.sleep(0.6)
+            answer.set()
+            raise ActorDiedError
+
+        async def answers_then() -> str:
+            await answer.wait()
+            return "answer"
+
+        called, handle = stage([dies_later, answers_then], [fine], deadline=20)
+        assert await called.call("work") == "answer"
+        assert handle.work.calls == 2
+
+    run(main())
+
+
+def test_a_slow_stage_gets_few_calls_more_than_it_was_asked_for() -> None:
+    async def slow() -> str:
+        await asyncio.sleep(0.6)
+        return "answer"
+
+    async def main() -> None:
+        called, handle = stage([slow], [fine], deadline=20)
+        assert await asyncio.gather(*(called.call("work") for _ in range(100))) == ["answer"] * 100
+        assert 100 < handle.work.calls <= 120
+
+    run(main())
+
+
 @pytest.mark.parametrize("second", [died, late])
 def test_while_no_replica_takes_over_calls_fail_at_once_until_a_ping_is_answered(second: Behaviour) -> None:
     async def main() -> None:

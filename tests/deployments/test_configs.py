@@ -17,7 +17,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.serve.schema import ServeDeploySchema
 from recserve_deployments.app import AppArgs
 from recserve_deployments.ingress import Ingress
-from recserve_deployments.local_server.environment import SERVE_FLAGS
+from recserve_deployments.local_server.environment import PROXY_FLAG, PROXY_NAME, SERVE_FLAGS
 from recserve_deployments.stages import Encoding, Ranking, Retrieval
 
 from recserve.config import parse_config
@@ -147,6 +147,7 @@ def test_nodes_get_the_wheels_and_the_same_flags_as_a_local_server(
     assert "RAY_AUTH_MODE=token" in lines
     for name, value in SERVE_FLAGS.items():
         assert f"{name}={value}" in lines
+    assert f"{PROXY_FLAG}={tmp_path}/recserve/venv/bin/{PROXY_NAME}" in lines
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         assert all(command.startswith(". ~/recserve/environment.sh;") for command in cluster[key])
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 from recserve_deployments.app import AppArgs
-from recserve_deployments.local_server.environment import SERVE_FLAGS
+from recserve_deployments.local_server.environment import PROXY_FLAG, PROXY_NAME, SERVE_FLAGS
 
 from recserve.config import parse_config
 from tests.deployments.test_configs import unknown_keys
@@ -128,6 +128,7 @@ def test_the_image_has_the_flags_of_a_local_server_and_does_not_run_as_root() ->
     text = (ROOT / "docker" / "Dockerfile").read_text()
     for name, value in SERVE_FLAGS.items():
         assert f"{name}={value}" in text
+    assert f"{PROXY_FLAG}=/usr/local/bin/{PROXY_NAME}" in text
     assert "USER recserve" in text
     assert text.index("USER recserve") > text.index("useradd --uid 1000")
 

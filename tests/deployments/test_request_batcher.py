@@ -15,7 +15,7 @@ from recserve.config import ServerConfig
 from recserve.data.batches import Queries
 from recserve.errors import NotFoundError, OverloadedError, RecserveError
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.serving.stages.retrieval import RetrievalResult
 from recserve.serving.state.result_cache import ResultCache
 from recserve.store import Store, key_of, open_store

@@ -244,7 +244,7 @@ def test_a_new_bundle_is_swapped_in_under_load(server: Server) -> None:
 
 
 def test_a_damaged_bundle_is_refused_by_name_and_the_current_one_goes_on(server: Server) -> None:
-    from recserve.bundles.bundle import MANIFEST, VECTORS, Manifest
+    from recserve.bundles.manifest import MANIFEST, VECTORS, Manifest
     from recserve.store import open_store
 
     current = server.get("/v1/health/ready")["bundle"]

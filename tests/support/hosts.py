@@ -6,6 +6,7 @@ the disk is the machine's. It is what a cluster without a shared file system loo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,8 +15,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-BRIDGE = "rctest0"
-NETWORK = "10.78.0"
+_BED = int(os.environ.get("RECSERVE_TEST_BED", "0"))
+"""Test runs at the same time on one machine need a number each, up to 99."""
+
+BRIDGE = f"rcbridge{_BED}"
+NETWORK = f"10.{100 + _BED}.0"
 OUTSIDE = f"{NETWORK}.254"
 """Address of the machine itself as the hosts see it."""
 
@@ -72,17 +76,17 @@ class Hosts:
 
     def start(self, number: int) -> None:
         """Make a host, or make it anew after it was killed."""
-        name = f"rctest{number}"
+        name = _name(number)
         _ip("netns", "add", name)
-        _ip("link", "add", f"rcv{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
-        _ip("link", "set", f"rcv{number}", "master", BRIDGE, "up")
+        _ip("link", "add", _cable(number), "type", "veth", "peer", "name", "eth0", "netns", name)
+        _ip("link", "set", _cable(number), "master", BRIDGE, "up")
         _ip("-n", name, "addr", "add", f"{self.address(number)}/24", "dev", "eth0")
         _ip("-n", name, "link", "set", "eth0", "up")
         _ip("-n", name, "link", "set", "lo", "up")
         ready = self._folder / f"host{number}"
         ready.unlink(missing_ok=True)
         mounts = "; ".join(f"mkdir -p {path}; mount -t tmpfs -o mode=1777 tmpfs {path}" for path in _PRIVATE)
-        kept = [(f"/run/rctest{number}/{index}", path) for index, path in enumerate(self._visible)]
+        kept = [(f"/run/{_name(number)}/{index}", path) for index, path in enumerate(self._visible)]
         before = "".join(f"mkdir -p {stash}; mount --bind {path} {stash}; " for stash, path in kept)
         after = "".join(f"; mkdir -p {path}; mount --bind {stash} {path}" for stash, path in kept)
         mounts = before + mounts + after
@@ -138,36 +142,48 @@ class Hosts:
 
     def cut(self, number: int) -> None:
         """Pull a host's cable out."""
-        _ip("link", "set", f"rcv{number}", "down")
+        _ip("link", "set", _cable(number), "down")
 
     def mend(self, number: int) -> None:
         """Put a host's cable back."""
-        _ip("link", "set", f"rcv{number}", "up")
+        _ip("link", "set", _cable(number), "up")
+
+    @staticmethod
+    def processes(number: int) -> list[int]:
+        """Ids of a host's processes, which are the same on the machine itself."""
+        command = ["ip", "netns", "pids", _name(number)]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        return [int(process) for process in found.stdout.split()]
 
     def kill(self, number: int) -> None:
         """End everything on a host at once, and the host with it."""
-        name = f"rctest{number}"
         for _ in range(5):
-            found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
-            if not found.stdout.split():
+            running = self.processes(number)
+            for process in running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            if not running:
                 break
-            for process in found.stdout.split():
-                try:
-                    os.kill(int(process), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
             time.sleep(0.1)
         self._holders.pop(number).wait(timeout=10)
-        _ip("netns", "del", name, check=False)
-        _ip("link", "del", f"rcv{number}", check=False)
+        _ip("netns", "del", _name(number), check=False)
+        _ip("link", "del", _cable(number), check=False)
 
     def _remove_leftovers(self) -> None:
         listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
         for line in listed.splitlines():
             name = line.split()[0] if line.split() else ""
-            if name.startswith("rctest"):
+            if name.startswith(_name("")):
                 _ip("netns", "del", name, check=False)
         _ip("link", "del", BRIDGE, check=False)
+
+
+def _name(number: int | str) -> str:
+    return f"rchost{_BED}-{number}"
+
+
+def _cable(number: int) -> str:
+    return f"rccable{_BED}-{number}"
 
 
 def _ip(*arguments: str, check: bool = True) -> None:

@@ -22,11 +22,12 @@ from recserve import (
 from recserve.config import Config, PipelineConfig, RetrieverConfig
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError
-from recserve.plugin.builtins import FieldsParams, FieldsText, TemplateExplainer
+from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
+from recserve.plugin.builtins.wording import TemplateExplainer
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 from recserve.serving.guard.calls import PluginCalls
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.serving.scenario import Scenario, ScenarioContext
 from recserve.serving.stages.ranking import RankingStage
 from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage

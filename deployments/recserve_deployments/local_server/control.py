@@ -18,7 +18,7 @@ import psutil
 
 from recserve.config import Config
 from recserve.data.entities import now_ms
-from recserve.data.files import make_private_folder
+from recserve.data.system.files import make_private_folder
 from recserve.errors import RuntimeEnvironmentError
 from recserve.store import open_store
 from recserve_deployments.local_server import environment, ports

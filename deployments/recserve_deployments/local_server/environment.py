@@ -37,6 +37,12 @@ SERVE_FLAGS = {
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 2**20),
 }
 
+PROXY_FLAG = "RAY_SERVE_HAPROXY_BINARY_PATH"
+"""Names the program that Serve runs as HAProxy."""
+
+PROXY_NAME = "recserve-haproxy"
+"""That of nodes of a cluster that is joined; an owned server has a script of its own."""
+
 
 def run_directory(home: Path, parents: Sequence[Path] = RUN_PARENTS) -> Path:
     """Make the private folder of a home's sockets, Ray sessions and the script that stands in for HAProxy.
@@ -160,7 +166,7 @@ def server_environment(
     return {
         **client_environment(home),
         **ports.environment(),
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_script(directory, host, server)),
+        PROXY_FLAG: str(write_script(directory, host, server)),
         "RAY_SERVE_HAPROXY_MAXCONN": str(most_connections(server)),
         # Every wait for a client or a replica has an end; Serve's own limit of a request comes first.
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
@@ -172,10 +178,6 @@ def server_environment(
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy / "state"),
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-        # A request whose replica dies is sent to another one. All of ours can be repeated: see CALL_HEADER.
-        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-        # A second lies between two attempts, and the only ingress replica takes some seconds to come back.
-        "RAY_SERVE_HAPROXY_RETRIES": "10",
         # Ray runs workers, which are our replicas, at niceness 15: any other program would starve them.
         "RAY_worker_niceness": "0",
         # A log line a request, read back by Python, is a third of what a small server can do.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from recserve.config import ServerConfig
 from recserve.errors import RuntimeEnvironmentError
-from recserve.serving.request import CALL_HEADER
+from recserve.serving.requests.request import CALL_HEADER
 from recserve_deployments.local_server import haproxy_config
 from recserve_deployments.local_server.haproxy_config import ProxySettings, write_answers
 from recserve_deployments.local_server.ports import LOOPBACK, binds

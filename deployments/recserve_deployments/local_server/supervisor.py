@@ -22,11 +22,12 @@ from typing import Any
 
 import psutil
 
-from recserve.auth import mask_keys, mask_keys_in_logs
+from recserve.auth.masking import mask_keys, mask_keys_in_logs
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve.telemetry.logs import chosen_format, write_json
 from recserve_deployments.local_server.haproxy import check_script
 from recserve_deployments.local_server.ports import LOOPBACK
+from recserve_deployments.local_server.schedule import RetrainingSchedule
 from recserve_deployments.local_server.state_file import Order, remove_state, write_state
 
 logger = logging.getLogger("recserve.supervisor")
@@ -72,11 +73,14 @@ class Supervisor:
                 logger.exception("cannot start")
                 return self._fail(_told(error))
             self._starting = False
+            schedule = RetrainingSchedule(self._home, self._config)
             while not self._stop.wait(1.0):
+                schedule.tick()
                 if self._parent is not None and os.getppid() != self._parent:
                     logger.info("the command that started this server is gone")
                     break
             self._tell(phase="stopping", detail="")
+            schedule.stop()
             self._shut_down()
         remove_state(self._home, self._state.server_id)
         return 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from recserve.auth import Keyring, mask_keys_in_logs
+from recserve.auth.keyring import Keyring
+from recserve.auth.masking import mask_keys_in_logs
 from recserve_deployments.local_server import ports
 from recserve_deployments.replica.spec import Opened
 

@@ -11,10 +11,10 @@ from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
 from recserve.plugin.registry import PluginInfo, Registry
-from recserve.serving.batch import Asked
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.batch import Asked
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST, OBSERVATIONS_DROPPED, QUEUE_LENGTH
 from recserve.telemetry.metrics import Metrics
 from recserve_deployments.batching import RequestBatcher

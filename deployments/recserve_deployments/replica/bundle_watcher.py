@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from recserve.bundles.bundle import Bundle, BundleRepository, open_newest
+from recserve.bundles.bundle import Bundle
+from recserve.bundles.repository import BundleRepository, open_newest
 from recserve.errors import NotReadyError, RecserveError
 from recserve_deployments.replica.warmup import settle
 

@@ -17,7 +17,7 @@ import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from recserve.auth import mask_keys
+from recserve.auth.masking import mask_keys
 from recserve.config import ServerConfig
 from recserve.errors import ConfigError
 from recserve.plugin.resolved import ReplicaRole

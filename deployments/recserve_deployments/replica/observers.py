@@ -11,7 +11,7 @@ from typing import Any
 
 from recserve.data.entities import Event
 from recserve.plugin.registry import Registry
-from recserve.serving.request import Recommendation
+from recserve.serving.requests.request import Recommendation
 
 logger = logging.getLogger(__name__)
 

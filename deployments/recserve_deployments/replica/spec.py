@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recserve.bundles.bundle import BundleRepository
+from recserve.bundles.repository import BundleRepository
 from recserve.config import Config, parse_config
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole, ResolvedConfig

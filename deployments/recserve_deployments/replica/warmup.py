@@ -16,7 +16,7 @@ import numpy as np
 from recserve.data.batches import Candidates, Histories, Queries
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import now_ms
-from recserve.data.memory import give_back
+from recserve.data.system.memory import give_back
 
 WARM_TEXT = "warm up"
 _EVENTS = 3

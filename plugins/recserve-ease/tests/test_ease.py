@@ -222,7 +222,7 @@ def test_the_regularization_is_chosen_and_taken_over() -> None:
 
 
 def test_held_out_are_the_newest_events_of_each_user() -> None:
-    rows = [(user, (user * 3 + step) % 50, 1.0) for step in range(10) for user in range(40)]
+    rows = [(user, (user * 3 - step) % 50, 1.0) for step in range(10) for user in range(40)]
     training, known, wanted = selection.held_out(dataset(rows, 60), 1.0, 0) or (None, None, None)
     assert training is not None
     assert known is not None
@@ -231,8 +231,8 @@ def test_held_out_are_the_newest_events_of_each_user() -> None:
     whole = dataset(rows, 60)
     popular = np.sort(np.argsort(-whole.item_counts, kind="stable")[: selection.MAX_ITEMS])
     for user in range(40):
-        assert popular[wanted[[user]].indices].tolist() == [(user * 3 + 9) % 50]
-        assert (user * 3 + 9) % 50 not in popular[known[[user]].indices].tolist()
+        assert popular[wanted[[user]].indices].tolist() == [(user * 3 - 9) % 50]
+        assert (user * 3 - 9) % 50 not in popular[known[[user]].indices].tolist()
 
 
 def test_validation_ranks_what_is_not_known_yet() -> None:

@@ -27,7 +27,7 @@ from recserve import (
     Queries,
     Ragged,
 )
-from recserve.bundles.bundle import BundleRepository
+from recserve.bundles.repository import BundleRepository
 from recserve.bundles.verify_deletion import verify_deletion
 from recserve.cli import app
 from recserve.store import open_store

@@ -10,7 +10,7 @@ from recserve.api.backends.store_backed import StoredBackend
 from recserve.errors import StageError
 from recserve.plugin.registry import PluginInfo
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.store import Store
 
 logger = logging.getLogger(__name__)

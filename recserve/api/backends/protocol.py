@@ -9,7 +9,7 @@ from typing import Protocol
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.store import DeletionReceipt, ItemPatch, Moment, UserPatch
 
 

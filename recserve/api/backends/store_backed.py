@@ -13,9 +13,9 @@ from recserve.api.backends.store_threads import StoreThreads
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User, now_ms
 from recserve.errors import NotReadyError, OutcomeUnknownError, RecserveError, StoreError
-from recserve.serving.batch import Asked
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.batch import Asked
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.store import (
     AuditEntry,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
@@ -59,9 +59,11 @@ async def read_body(request: Request, limit: int) -> bytes:
         UnsupportedMediaTypeError: Not declared as JSON, or compressed.
         BodyTooLargeError: Longer than ``limit``.
     """
-    if not _is_plain_json(request.scope["headers"]):
+    raw = dict(request.scope["headers"])
+    # What nearly every body is, so that nothing else need be looked up.
+    if raw.get(b"content-type") != b"application/json" or b"content-encoding" in raw:
         _check_headers(request.headers)
-    if _declared_length(request.headers) > limit and "expect" in request.headers:
+    if b"expect" in raw and _declared_length(request.headers) > limit:
         raise _too_large(limit)  # the client waits for our word before it sends anything
     chunks: list[bytes] = []
     size = 0
@@ -82,17 +84,6 @@ async def read_body(request: Request, limit: int) -> bytes:
 def _declared_length(headers: Mapping[str, str]) -> int:
     length = headers.get("content-length", "")
     return int(length) if length.isdecimal() and len(length) < 19 else 0
-
-
-def _is_plain_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether the body is what nearly every body is, so that nothing else need be looked up."""
-    plain = False
-    for name, value in headers:
-        if name == b"content-type":
-            plain = value == b"application/json"
-        elif name == b"content-encoding":
-            return False
-    return plain
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

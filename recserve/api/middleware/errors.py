@@ -215,7 +215,7 @@ async def _on_parameter_error(request: Request, error: Exception) -> Response:
     """A path or query parameter that FastAPI refused."""
     assert isinstance(error, RequestValidationError)
     # The first part of a location is only "query" or "path".
-    errors = [{**one, "loc": one["loc"][1:]} for one in error.errors()]
+    errors = [{**problem, "loc": problem["loc"][1:]} for problem in error.errors()]
     return answer_error(request, invalid(errors, ()))
 
 

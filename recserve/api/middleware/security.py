@@ -16,16 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from recserve.api.middleware.errors import envelope
-from recserve.auth import (
-    ANONYMOUS,
-    CALLER,
-    NOBODY,
-    Caller,
-    ForbiddenError,
-    Keyring,
-    RateLimitedError,
-    UnauthorizedError,
-)
+from recserve.auth.caller import ANONYMOUS, CALLER, NOBODY, Caller
+from recserve.auth.errors import ForbiddenError, RateLimitedError, UnauthorizedError
+from recserve.auth.keyring import Keyring
 from recserve.errors import NotReadyError, RecserveError
 from recserve.store import Scope
 from recserve.telemetry.instruments import REQUEST_SECONDS, REQUESTS
@@ -126,12 +119,12 @@ class Guard:
     def _welcome(self, connection: Connection) -> Caller:
         """Who asks for what anybody may ask; some are told more."""
         try:
-            return self._checked(connection, "read")
+            return self._checked(connection, presented_key(connection["headers"]), "read")
         except RecserveError:
             return NOBODY
 
-    def _checked(self, connection: Connection, needed: Scope) -> Caller:
-        caller = self._keyring.admit(presented_key(connection["headers"]), needed)
+    def _checked(self, connection: Connection, presented: str | None, needed: Scope) -> Caller:
+        caller = self._keyring.admit(presented, needed)
         if caller.actor == ANONYMOUS:
             _check_host(connection["headers"])
         return caller
@@ -139,14 +132,14 @@ class Guard:
     async def _admit(self, connection: Connection, needed: Scope) -> Caller:
         presented = presented_key(connection["headers"])
         try:
-            return self._checked(connection, needed)
+            return self._checked(connection, presented, needed)
         except (UnauthorizedError, NotReadyError) as error:
             if presented is None and isinstance(error, UnauthorizedError):
                 raise
             # The key may be newer than what is known here. All refused keys take this way, whatever is
             # wrong with them, so the time that it takes tells nothing.
             await self._keyring.look()
-            return self._checked(connection, needed)
+            return self._checked(connection, presented, needed)
 
 
 def _check_host(headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -210,7 +203,7 @@ class ResponseHeaders:
                 status = message["status"]
                 there = message.get("headers", ())
                 names = {name for name, _ in there}
-                added = [one for one in extra if one[0] not in names]
+                added = [header for header in extra if header[0] not in names]
                 message = {**message, "headers": [*there, *added]}
             await send(message)
 

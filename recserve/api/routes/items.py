@@ -12,7 +12,7 @@ from recserve.api.routes.recommendations import ItemId, Limit, ListCursor, backe
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.write_request import ItemIdsBody, ItemPatchesBody, ItemsBody
 from recserve.api.settings import ApiSettings
-from recserve.auth import caller_of
+from recserve.auth.caller import caller_of
 from recserve.data.entities import Item
 from recserve.errors import NotFoundError
 from recserve.store import ItemPatch

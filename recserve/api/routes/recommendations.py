@@ -31,11 +31,11 @@ from recserve.api.schemas.recommend_request import (
 )
 from recserve.api.schemas.write_request import EventBatchBody, EventBody
 from recserve.api.settings import ApiSettings
-from recserve.auth import caller_of
+from recserve.auth.caller import caller_of
 from recserve.data.entities import MAX_ID, Event, now_ms
 from recserve.errors import ConflictError, NotReadyError
-from recserve.serving.request import CALL_HEADER, Recommendation
-from recserve.serving.request import Request as Wanted
+from recserve.serving.requests.request import CALL_HEADER, Recommendation
+from recserve.serving.requests.request import Request as Wanted
 from recserve.telemetry.instruments import DEGRADED, EVENTS_ACCEPTED, EVENTS_STORED
 
 SAMPLE_USERS = 20

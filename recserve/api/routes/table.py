@@ -11,12 +11,11 @@ from fastapi.routing import APIRoute
 from starlette.convertors import CONVERTOR_TYPES, StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
-from starlette.types import Receive, Scope, Send
 
 from recserve.api import openapi
 from recserve.api.middleware.metrics import metrics
 from recserve.api.routes.items import ItemRoutes
+from recserve.api.routes.plain import refuse_others
 from recserve.api.routes.recommendations import Routes
 from recserve.api.routes.users import UserRoutes, refuse_parts
 from recserve.api.schemas import about
@@ -24,8 +23,6 @@ from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas import write_request as writes
 from recserve.api.settings import ApiSettings
-from recserve.config import nearest
-from recserve.errors import InvalidRequestError
 
 TAGS = [
     {"name": "recommendations", "description": "Ask for items."},
@@ -42,48 +39,11 @@ class _AnyIdConvertor(StringConvertor):
     regex = r"[\s\S]+"
 
 
-class _PlainRoute(Route):
-    """Route of a handler that takes the request alone, and would wait longer for FastAPI than it takes."""
-
-    def __init__(self, path: str, handler: Callable[[Request], Awaitable[Response]], method: str) -> None:
-        super().__init__(path, self._serve, methods=[method])
-        self.methods = {method}  # without HEAD, as FastAPI's
-        self.app = self._serve
-        self._handler = handler
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        if scope["query_string"]:
-            _refuse_others(request, ())
-        response = await self._handler(request)
-        await response(scope, receive, send)
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Also say which route it is, as FastAPI's do."""
-        match, inner = super().matches(scope)
-        if match is not Match.NONE:
-            inner["route"] = self
-        return match, inner
-
-
-def _refuse_others(request: Request, known: Collection[str]) -> None:
-    """Refuse query parameters that a route does not have: a misspelt one must not be passed over.
-
-    Raises:
-        InvalidRequestError: There is one.
-    """
-    for name in request.query_params:
-        if name not in known:
-            shown = name[:80]
-            hint = nearest(shown, known) or " (there are none)"
-            raise InvalidRequestError(f"unknown query parameter {shown!r}{hint}", field=shown)
-
-
 def _only(known: Collection[str]) -> Any:
-    """:func:`_refuse_others` as a dependency of FastAPI's."""
+    """:func:`recserve.api.routes.plain.refuse_others` as a dependency of FastAPI's."""
 
     def check(request: Request) -> None:
-        _refuse_others(request, known)
+        refuse_others(request, known)
 
     return Depends(check)
 
@@ -92,8 +52,8 @@ class _Adder:
     """Adds routes under one tag.
 
     Args:
-        app: Serves them.
-        documented: Gets what the OpenAPI document says of them.
+        app: Serves and documents them.
+        plain: Gets those whose handlers take the request alone.
         tag: Name of the tag.
         first: Looks at a request before its parameters are read.
     """
@@ -101,13 +61,13 @@ class _Adder:
     def __init__(
         self,
         app: FastAPI,
-        documented: list[APIRoute],
+        plain: list[APIRoute],
         tag: str,
         first: Callable[[Request], None] | None = None,
     ) -> None:
         self._first = [] if first is None else [Depends(first)]
         self._app = app
-        self._documented = documented
+        self._plain = plain
         self._tag = tag
 
     def __call__(
@@ -149,11 +109,9 @@ class _Adder:
             dependencies=[*self._first, _only(names - in_path)],
             openapi_extra=openapi.request_body(*bodies, examples=_named(examples)) if bodies else None,
         )
-        self._documented.append(route)
-        if names:
-            self._app.router.routes.append(route)
-            return
-        self._app.router.routes.append(_PlainRoute(path, handler, method))
+        self._app.router.routes.append(route)
+        if not names:
+            self._plain.append(route)
 
 
 def _named(examples: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,17 +119,17 @@ def _named(examples: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def add_routes(app: FastAPI, settings: ApiSettings) -> list[APIRoute]:
-    """Add all routes; returns them as the OpenAPI document shows them."""
+    """Add all routes; returns those whose handlers take the request alone."""
     if "anyid" not in CONVERTOR_TYPES:
         register_url_convertor("anyid", _AnyIdConvertor())
     routes = Routes(settings)
-    documented: list[APIRoute] = []
-    _add_recommendations(_Adder(app, documented, "recommendations"), routes)
-    _add_events(_Adder(app, documented, "events"), routes)
-    _add_items(_Adder(app, documented, "items"), ItemRoutes(settings))
-    _add_users(_Adder(app, documented, "users", refuse_parts), UserRoutes(settings))
-    _add_server(_Adder(app, documented, "server"), routes)
-    return documented
+    plain: list[APIRoute] = []
+    _add_recommendations(_Adder(app, plain, "recommendations"), routes)
+    _add_events(_Adder(app, plain, "events"), routes)
+    _add_items(_Adder(app, plain, "items"), ItemRoutes(settings))
+    _add_users(_Adder(app, plain, "users", refuse_parts), UserRoutes(settings))
+    _add_server(_Adder(app, plain, "server"), routes)
+    return plain
 
 
 def _add_recommendations(add: _Adder, routes: Routes) -> None:

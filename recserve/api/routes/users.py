@@ -14,7 +14,7 @@ from recserve.api.routes.recommendations import Limit, ListCursor, UserId, backe
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.write_request import MergeBody, UserPatchesBody, UsersBody
 from recserve.api.settings import ApiSettings
-from recserve.auth import caller_of
+from recserve.auth.caller import caller_of
 from recserve.data.entities import User
 from recserve.errors import InvalidRequestError, NotFoundError
 from recserve.store import UserPatch

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, TypeAdapter
 
 from recserve.api.backends.protocol import Readiness
-from recserve.api.schemas.responses import Answer
+from recserve.api.schemas.responses import Answer, filled
 from recserve.api.settings import ApiSettings
 from recserve.plugin.protocols import Component
 from recserve.plugin.registry import PluginInfo
@@ -87,53 +87,28 @@ def without_places(readiness: Readiness) -> Readiness:
 
 def ready_answer(readiness: Readiness) -> dict[str, Any]:
     """See :class:`ReadyAnswer`."""
-    return {
-        "ready": readiness.ready,
-        "bundle": readiness.bundle,
-        "store": readiness.store,
-        "stages": readiness.stages,
-        "details": readiness.details,
-    }
+    return filled(ReadyAnswer, readiness)
 
 
 def about_answer(settings: ApiSettings, version: str, sample_users: list[str]) -> dict[str, Any]:
     """See :class:`AboutAnswer`."""
-    return {
-        "version": version,
-        "scenarios": settings.scenarios,
-        "default_scenario": settings.default_scenario,
-        "events": {
-            name: {"weight": kind.weight, "value_range": kind.value_range}
-            for name, kind in settings.event_types.items()
-        },
-        "sample_users": sample_users,
-    }
+    events = {name: filled(EventTypeAnswer, kind) for name, kind in settings.event_types.items()}
+    return filled(AboutAnswer, settings, version=version, events=events, sample_users=sample_users)
 
 
 def plugin_answer(plugin: PluginInfo) -> dict[str, Any]:
     """See :class:`PluginAnswer`."""
-    return {
-        "name": plugin.name,
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "error": plugin.error,
-        "components": [
-            _component(stage.value, component)
-            for stage, components in plugin.components.items()
-            for component in components
-        ],
-    }
+    components = [
+        _component(stage.value, component)
+        for stage, found in plugin.components.items()
+        for component in found
+    ]
+    return filled(PluginAnswer, plugin, components=components)
 
 
 def _component(stage: str, component: Component) -> dict[str, Any]:
     argument = None
     if component.argument is not None:
         argument = TypeAdapter(component.argument).json_schema()
-    return {
-        "stage": stage,
-        "name": component.name,
-        "summary": component.summary,
-        "needs_vectors": component.needs_vectors,
-        "parameters": component.params.model_json_schema(),
-        "argument": argument,
-    }
+    parameters = component.params.model_json_schema()
+    return filled(ComponentAnswer, component, stage=stage, parameters=parameters, argument=argument)

@@ -13,7 +13,7 @@ from recserve.api.pagination import MAX_CURSOR
 from recserve.api.settings import ApiSettings
 from recserve.data.entities import DAY_MS, LAST_MS, MAX_ID, SECONDS_BELOW
 from recserve.errors import InvalidRequestError
-from recserve.serving.request import Request, SessionEvent
+from recserve.serving.requests.request import Request, SessionEvent
 
 MAX_LIST = 10_000
 MAX_QUERY = 100_000

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from recserve.api.backends.protocol import HistoryEntry
 from recserve.data.entities import Item, User
-from recserve.serving.request import Recommendation
+from recserve.serving.requests.request import Recommendation
 from recserve.store import DeletionReceipt
 
 
@@ -238,7 +238,7 @@ def dumps(content: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -248,36 +248,24 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def filled(answer: type[Answer], source: object, **others: Any) -> dict[str, Any]:
+    """The fields of an answer: attributes of ``source`` with the same name, but for ``others``."""
+    return {name: others[name] if name in others else getattr(source, name) for name in answer.model_fields}
+
+
 def page_answer(answer: Recommendation, cursor: str | None) -> dict[str, Any]:
     """See :class:`PageAnswer`."""
-    return {**_fields(answer), "cursor": cursor}
+    return filled(PageAnswer, answer, cursor=cursor)
 
 
 def rank_answer(answer: Recommendation) -> dict[str, Any]:
     """See :class:`RankAnswer`."""
-    return {**_fields(answer), "left_out": answer.left_out}
-
-
-def _fields(answer: Recommendation) -> dict[str, Any]:
-    return {
-        "recommendation_id": answer.recommendation_id,
-        "scenario": answer.scenario,
-        "items": answer.items,
-        "bundle": answer.bundle,
-        "degraded": answer.degraded,
-        "timings": answer.timings,
-    }
+    return filled(RankAnswer, answer)
 
 
 def item_answer(item: Item) -> dict[str, Any]:
     """See :class:`ItemAnswer`."""
-    return {
-        "item_id": item.item_id,
-        "title": item.title,
-        "attributes": item.attributes,
-        "hidden": item.hidden,
-        "expires_at": item.expires_at,
-    }
+    return filled(ItemAnswer, item)
 
 
 def changed_answer(ids: set[str], unknown: Sequence[str]) -> dict[str, Any]:
@@ -288,37 +276,16 @@ def changed_answer(ids: set[str], unknown: Sequence[str]) -> dict[str, Any]:
 
 def user_answer(user: User) -> dict[str, Any]:
     """See :class:`UserAnswer`."""
-    return {"user_id": user.user_id, "attributes": user.attributes}
+    return filled(UserAnswer, user)
 
 
 def receipt_answer(receipt: DeletionReceipt) -> dict[str, Any]:
     """See :class:`ReceiptAnswer`."""
-    return {
-        "receipt_id": receipt.receipt_id,
-        "deleted_at": receipt.deleted_at,
-        "deleted": {
-            "events": receipt.events,
-            "exposures": receipt.exposures,
-            "profiles": receipt.profiles,
-        },
-        "verify": f"Run: recserve deletions verify {receipt.receipt_id}",
-    }
+    verify = f"Run: recserve deletions verify {receipt.receipt_id}"
+    return filled(ReceiptAnswer, receipt, deleted=filled(DeletedRowsAnswer, receipt), verify=verify)
 
 
 def history_answer(user_id: str, newest_first: Sequence[HistoryEntry], cursor: str | None) -> dict[str, Any]:
     """See :class:`HistoryAnswer`."""
-    return {
-        "user_id": user_id,
-        "events": [
-            {
-                "item_id": entry.event.item_id,
-                "title": entry.title,
-                "event": entry.event.event,
-                "timestamp": entry.event.timestamp,
-                "value": entry.event.value,
-                "event_id": entry.event.event_id,
-            }
-            for entry in newest_first
-        ],
-        "cursor": cursor,
-    }
+    events = [filled(HistoryEvent, entry.event, title=entry.title) for entry in newest_first]
+    return {"user_id": user_id, "events": events, "cursor": cursor}

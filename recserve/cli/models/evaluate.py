@@ -140,26 +140,25 @@ def evaluate_command(
     show_findings(findings)
     if report is not None:
         evaluation.write_report(report, findings)
-        out.print(f"Report: {report / 'report.html'}", highlight=False, soft_wrap=True)
+        out.print(f"Report: {report / 'report.html'}", soft_wrap=True)
 
 
 def show_findings(findings: Findings) -> None:
     """What belongs below the table: the pipeline over its best part, its stages, doubtful leak checks."""
     gain = findings.over_best_part
     if gain is not None:
-        one = gain.interval
-        verdict = "significant" if one.excludes_zero else "not significant"
+        interval = gain.interval
+        verdict = "significant" if interval.excludes_zero else "not significant"
         out.print(
-            f"pipeline over {gain.second}, the best of the others, {gain.metric}: {one.mean:+.4f} "
-            f"({one.low:+.4f} to {one.high:+.4f}), {verdict}",
-            highlight=False,
+            f"pipeline over {gain.second}, the best of the others, {gain.metric}: {interval.mean:+.4f} "
+            f"({interval.low:+.4f} to {interval.high:+.4f}), {verdict}",
         )
     for report in findings.reports:
         if report.stages:
-            out.print(f"{report.model} by stage: {_by_stage(report, findings.metric)}", highlight=False)
+            out.print(f"{report.model} by stage: {_by_stage(report, findings.metric)}")
     for check in findings.all_checks:
         if not check.passed:
-            err.print(f"leak check: {check.detail}", style="yellow", highlight=False, markup=False)
+            err.print(f"leak check: {check.detail}", style="yellow", markup=False)
 
 
 def _by_stage(report: Report, metric: str) -> str:
@@ -250,13 +249,13 @@ def choose_models(
                 f"--model: unknown model {name!r}{nearest(name, [*known, PIPELINE])}", field="--model"
             )
         params = _configured(pipeline, name)
-        one = registry.choose(Stage.RETRIEVER, ComponentConfig(use=name, params=params), "--model")
-        if one.component.needs_vectors and resolved.encoder is None:
+        component = registry.choose(Stage.RETRIEVER, ComponentConfig(use=name, params=params), "--model")
+        if component.component.needs_vectors and resolved.encoder is None:
             raise ConfigError(
                 f"--model: {name!r} needs text vectors, but 'encoder' is null in the configuration",
                 field="--model",
             )
-        models.append(Model(name, one, one.component.needs_vectors, optional=name not in names))
+        models.append(Model(name, component, component.component.needs_vectors, optional=name not in names))
     return models
 
 
@@ -303,7 +302,7 @@ class Bench:
             except DataError as error:
                 if not model.optional:
                     raise
-                err.print(f"{model.name} is left out: {error.message}", style="yellow", highlight=False)
+                err.print(f"{model.name} is left out: {error.message}", style="yellow")
         return reports
 
     def measure(self, model: Model, split: Split, ks: Sequence[int], attribute: str | None = None) -> Report:

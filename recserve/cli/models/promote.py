@@ -49,7 +49,7 @@ def promote_command(
             )
         current = store.current_bundle()
         if current == candidate.id:
-            out.print(f"bundle {candidate.id} is current already", highlight=False)
+            out.print(f"bundle {candidate.id} is current already")
             return
         detail: dict[str, Any] = {"before": current, "forced": force}
         if current is not None and not force:
@@ -66,10 +66,10 @@ def promote_command(
             except Exception:
                 record(store, "bundle.refuse", candidate.id, detail)
                 raise
-            out.print(str(verdict), highlight=False, soft_wrap=True)
+            out.print(str(verdict), soft_wrap=True)
         store.set_current(candidate.id)
         record(store, "bundle.promote", candidate.id, detail)
-    out.print(f"bundle [bold]{candidate.id}[/] is current", highlight=False, soft_wrap=True)
+    out.print(f"bundle [bold]{candidate.id}[/] is current", soft_wrap=True)
 
 
 def _trained_last(store: Store) -> str:
@@ -94,9 +94,7 @@ def rollback_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = Non
         state.repository.open(earlier)
         store.set_current(earlier)
         record(store, "bundle.rollback", earlier, {"before": current})
-    out.print(
-        f"bundle [bold]{earlier}[/] is current again, instead of {current}", highlight=False, soft_wrap=True
-    )
+    out.print(f"bundle [bold]{earlier}[/] is current again, instead of {current}", soft_wrap=True)
 
 
 def _compare(state: State, store: Store, current: str, candidate: Bundle) -> Verdict:

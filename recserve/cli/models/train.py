@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -10,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from recserve.cli.accounting import show_account, training_account
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, warn
+from recserve.cli.data.accounting import show_account, training_account
 
 
 def register(app: typer.Typer) -> None:
@@ -42,36 +41,25 @@ def train_command(
             update={"train": state.config.train.model_copy(update={"seed": seed})}
         )
         resolved = state.registry.resolve(changed)
-    from recserve.data.entities import now_ms
-    from recserve.training.promotion import keep_measurement
+    from recserve.training.recording import record_training
     from recserve.training.trainer import Trainer
 
     started = time.perf_counter()
     with progress_display() as progress:
         trainer = Trainer(state.home, resolved, state.registry, state.repository, progress)
+        deletions = state.store.pulse().deletions
         tables = state.store.snapshot()
         result = trainer.run(tables, evaluated=evaluated)
         progress.finish()
     bundle = result.bundle
-    summary = {
-        "metrics": dict(result.metrics),
-        "seconds": dict(result.seconds),
-        # Servers follow the catalogue from here on; see recserve.serving.state.live_catalogue.
-        "catalogue_version": tables.version,
-    }
-    state.store.record_bundle(bundle.id, now_ms(), summary)
+    record_training(state.home, state.config, state.store, tables, result, deletions)
     if promoted:
         state.store.set_current(bundle.id)
-    keep_measurement(state.home, state.config, result)
-    reports = state.home / "reports"
-    reports.mkdir(exist_ok=True)
-    (reports / f"{bundle.id}.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
     data = bundle.manifest.data
     state_of = "current" if promoted else "trained, but not current"
     out.print(
         f"bundle [bold]{bundle.id}[/] is {state_of}: {data.events:,} events of {data.users:,} users on "
         f"{data.items:,} items, {time.perf_counter() - started:.0f} s",
-        highlight=False,
         soft_wrap=True,
     )
     show_account("training data", "count", training_account(result.coverage))

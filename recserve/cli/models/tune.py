@@ -127,16 +127,12 @@ def tune_command(
     except KeyboardInterrupt:
         options = {"--storage": storage, "--config": config, "--home": home}
         given = "".join(f" {name} {value}" for name, value in options.items() if value is not None)
-        err.print(
-            f"interrupted; go on with: recserve tune {target} --resume{given}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        err.print(f"interrupted; go on with: recserve tune {target} --resume{given}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     study.write(result)
     _summary(result)
-    out.print(f"configuration: {folder.directory / BEST}", highlight=False, soft_wrap=True)
-    out.print(f"report: {folder.directory / REPORT}", highlight=False, soft_wrap=True)
+    out.print(f"configuration: {folder.directory / BEST}", soft_wrap=True)
+    out.print(f"report: {folder.directory / REPORT}", soft_wrap=True)
 
 
 def _summary(result: Result) -> None:
@@ -152,10 +148,10 @@ def _summary(result: Result) -> None:
                 name, f"{comparison.default:.4f}", f"{comparison.best:.4f}", f"{difference.mean:+.4f}", bounds
             )
     out.print(table)
-    out.print(verdict(result), highlight=False, soft_wrap=True)
+    out.print(verdict(result), soft_wrap=True)
     missing = result.study.trials - sum(record.state != "running" for record in result.trials)
     if missing > 0:
-        out.print(f"time was up with {missing} trials to go; --resume goes on", highlight=False)
+        out.print(f"time was up with {missing} trials to go; --resume goes on")
 
 
 class _Interruptions:
@@ -207,7 +203,7 @@ class _TrialDisplay:
     def placed(self, place: Place) -> None:
         """Say where trials run."""
         trials = "1 trial" if place.concurrent == 1 else f"{place.concurrent} trials"
-        err.print(f"{self._wanted} trials on {place.description}, {trials} at a time", highlight=False)
+        err.print(f"{self._wanted} trials on {place.description}, {trials} at a time")
 
     def update(self, record: TrialRecord) -> None:
         """Show one trial's progress."""
@@ -216,11 +212,10 @@ class _TrialDisplay:
         if self._live is not None:
             self._live.update(self._table())
         elif record.state != "running" and (before is None or before.state != record.state):
-            ended = sum(one.state != "running" for one in self._records.values())
+            ended = sum(known.state != "running" for known in self._records.values())
             err.print(
                 f"{ended} of {self._wanted}: trial {record.number} {record.state}{_figure(record)}: "
                 f"{_listed(record.values)}",
-                highlight=False,
                 markup=False,
                 soft_wrap=True,
             )
@@ -232,11 +227,17 @@ class _TrialDisplay:
         title = f"{done} of {self._wanted} trials" + ("" if best is None else f", best {best.score:.4f}")
         table = Table("trial", "state", "nDCG@10", "own validation", "values", title=title)
         for number in sorted(self._records)[-_SHOWN:]:
-            one = self._records[number]
-            own = f"{one.validations[-1][1]:.4f} at {one.validations[-1][0]}" if one.validations else ""
+            record = self._records[number]
+            own = (
+                f"{record.validations[-1][1]:.4f} at {record.validations[-1][0]}"
+                if record.validations
+                else ""
+            )
             style = "bold" if best is not None and number == best.number else None
-            score = "" if one.score is None else f"{one.score:.4f}"
-            table.add_row(str(number), one.state.value, score, own, escape(_listed(one.values)), style=style)
+            score = "" if record.score is None else f"{record.score:.4f}"
+            table.add_row(
+                str(number), record.state.value, score, own, escape(_listed(record.values)), style=style
+            )
         return table
 
 

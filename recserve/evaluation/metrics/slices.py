@@ -162,16 +162,16 @@ def restricted(answers: Ragged, keep: BoolArray) -> Ragged:
     return Ragged(offsets, answers.values[keep])
 
 
-def _answers(split: Split, one: Slice, batch: int) -> Iterator[tuple[slice, Ragged]]:
+def _answers(split: Split, wanted: Slice, batch: int) -> Iterator[tuple[slice, Ragged]]:
     """The answers that belong to a slice, batch by batch."""
     for start in range(0, len(split), batch):
         chosen = slice(start, min(start + batch, len(split)))
         answers = split.answers(chosen)
-        if one.items is not None:
-            keep = one.items[answers.values]
+        if wanted.items is not None:
+            keep = wanted.items[answers.values]
         else:
-            assert one.queries is not None
-            keep = np.repeat(one.queries[chosen], np.diff(answers.offsets))
+            assert wanted.queries is not None
+            keep = np.repeat(wanted.queries[chosen], np.diff(answers.offsets))
         yield chosen, restricted(answers, keep)
 
 

@@ -10,8 +10,12 @@ import numpy as np
 from recserve.data.batches import Candidates
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import Item, Reason
-from recserve.serving.queries import BuiltQueries
-from recserve.serving.request import RecommendedItem, Request
+from recserve.plugin.protocols import Explainer
+from recserve.serving.guard.calls import PluginCall, PluginCalls
+from recserve.serving.guard.results import check_sentences
+from recserve.serving.requests.queries import BuiltQueries
+from recserve.serving.requests.request import RecommendedItem, Request
+from recserve.serving.stages.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Page:
         requests: The requests.
         built: Their queries.
         ranked: Their candidates, the items to return first.
+        catalogue: Where the items are from.
         rows: Rows to return for each request, best first.
         items: The items of all rows.
         sources: Retrievers behind each item, in the shape of ``rows``.
@@ -30,6 +35,7 @@ class Page:
     requests: Sequence[Request]
     built: BuiltQueries
     ranked: Candidates
+    catalogue: Catalogue
     rows: Sequence[Sequence[int]]
     items: Mapping[int, Item]
     sources: Sequence[Sequence[tuple[str, ...]]]
@@ -44,9 +50,22 @@ class Page:
             for items, request in zip(ranked.items, requests, strict=True)
         ]
         items = {row: catalogue.item(row) for chosen in rows for row in chosen}
-        return cls(requests, built, ranked, rows, items, _sources(ranked, [len(chosen) for chosen in rows]))
+        sources = _sources(ranked, [len(chosen) for chosen in rows])
+        return cls(requests, built, ranked, catalogue, rows, items, sources)
 
-    def reasons(self, catalogue: Catalogue) -> list[Reason]:
+    async def sentences(
+        self, explainer: Explainer, calls: PluginCalls, scenario: str, trace: Trace
+    ) -> Sequence[str]:
+        """A sentence for each of :meth:`reasons`; none where explaining failed."""
+        reasons = self.reasons()
+        if not reasons:
+            return ()
+        with trace.without("explaining"):
+            sentences = await calls.run(PluginCall.EXPLAINER, scenario, explainer.explain, reasons)
+            return check_sentences(sentences, len(reasons))
+        return ()
+
+    def reasons(self) -> list[Reason]:
         """Why each item was chosen, for the requests that want to know."""
         reasons: list[Reason] = []
         names = self.built.event_names
@@ -62,7 +81,7 @@ class Page:
                     Reason(
                         item=self.items[row],
                         sources=self.sources[index][position],
-                        evidence=catalogue.item(evidence) if evidence >= 0 else None,
+                        evidence=self.catalogue.item(evidence) if evidence >= 0 else None,
                         evidence_event=names[events[evidence]] if evidence in events else None,
                         query_text=request.query,
                         interests=self.built.interests[index],

@@ -14,7 +14,6 @@ import numpy as np
 from recserve.config import ExploreConfig, PipelineConfig
 from recserve.data.arrays import BoolArray, Int64Array
 from recserve.data.batches import Candidates, Queries
-from recserve.errors import RecserveError
 from recserve.plugin.protocols import Reranker, Retriever
 from recserve.serving.guard.calls import PluginCall, PluginCalls
 from recserve.serving.guard.results import check_retrieved
@@ -105,7 +104,7 @@ class StageResult:
 
 
 async def run_stages(batch: StageBatch, client: StageClient, calls: PluginCalls, trace: Trace) -> StageResult:
-    """Run a batch through the stages; one that fails is noted in ``trace`` and done without."""
+    """Run a batch through the stages, see :mod:`recserve.serving.guard.degradation` for one that fails."""
     if batch.given is None:
         found = await _retrieve(batch, client, trace)
         filled = await _top_up(batch, found, calls, trace)
@@ -118,14 +117,12 @@ async def run_stages(batch: StageBatch, client: StageClient, calls: PluginCalls,
 
 
 async def _retrieve(batch: StageBatch, client: StageClient, trace: Trace) -> Candidates:
-    try:
+    with trace.without(LOST):
         with trace.stage("retrieval"):
             result = await client.retrieve(batch.bundle, batch.name, batch.queries, batch.n)
         trace.left_out(result.degraded)
-    except RecserveError as error:
-        trace.lost(LOST, error)
-        return Candidates.empty(len(batch.queries))
-    return _only_served(batch, result.candidates)
+        return _only_served(batch, result.candidates)
+    return Candidates.empty(len(batch.queries))
 
 
 def _only_served(batch: StageBatch, candidates: Candidates) -> Candidates:
@@ -150,26 +147,22 @@ async def _top_up(batch: StageBatch, candidates: Candidates, calls: PluginCalls,
     allowed = tuple(None if mask is None else mask[:known] for mask in batch.allowed)
     queries = batch.queries.with_allowed(allowed)
     k = wanted + candidates.items.shape[1]
-    try:
+    with trace.without("fallback"):
         more = await calls.run(PluginCall.FALLBACK, batch.name, batch.fallback.retrieve, queries, k)
         more = check_retrieved(more, len(queries), k, known)
-    except RecserveError as error:
-        trace.lost("fallback", error)
-        return candidates
-    return top_up(candidates, more, batch.config.fallback.use, wanted)
+        return top_up(candidates, more, batch.config.fallback.use, wanted)
+    return candidates
 
 
 async def _rank(batch: StageBatch, candidates: Candidates, client: StageClient, trace: Trace) -> Candidates:
     ranker = batch.config.ranker
     if ranker is None or candidates.items.size == 0 or LOST in trace.degraded:
         return candidates
-    try:
+    with trace.without("ranking"):
         with trace.stage("ranking"):
             scores = await client.rank(batch.bundle, batch.name, batch.queries, candidates)
         return rank_order(scores, candidates)
-    except RecserveError as error:
-        trace.lost("ranking", error)
-        return candidates
+    return candidates
 
 
 def _decay(batch: StageBatch, ranked: Candidates) -> Candidates:
@@ -197,12 +190,10 @@ async def _rerank(batch: StageBatch, ranked: Candidates, calls: PluginCalls, tra
     with trace.stage("reranking"):
         for name, reranker in batch.rerankers:
             lane = f"{name}@{batch.name}"
-            try:
+            with trace.without(f"reranker:{name}"):
                 page = await calls.run(
                     PluginCall.RERANKER, lane, rerank, reranker, batch.queries, page, batch.n
                 )
-            except RecserveError as error:
-                trace.lost(f"reranker:{name}", error)
     return page if page is ranked else page.first(batch.n)
 
 

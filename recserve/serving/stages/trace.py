@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from recserve.data.entities import now_ms
-from recserve.serving.guard.failures import cause_of, log_failure
+from recserve.serving.guard.degradation import Degradation
 from recserve.telemetry.instruments import STEP_SECONDS
 from recserve.telemetry.metrics import Metrics
 from recserve.telemetry.tracing import recorder, span
 
 
-class Trace:
+class Trace(Degradation):
     """Record of one batch: when it began, what each stage cost, and what it lost on the way.
 
     Args:
@@ -22,12 +22,11 @@ class Trace:
 
     Attributes:
         now: When the batch began, milliseconds since the epoch.
-        degraded: Names such as ``ranking`` or ``retriever:mf`` and why, in the order of the losses.
     """
 
     def __init__(self, metrics: Metrics | None = None) -> None:
+        super().__init__()
         self.now = now_ms()
-        self.degraded: dict[str, str] = {}
         self._started = time.perf_counter()
         self._timings: dict[str, float] = {}
         self._metrics = metrics
@@ -60,15 +59,6 @@ class Trace:
             self._timings[name] = _milliseconds(seconds)
             if self._metrics is not None:
                 self._metrics.observe(STEP_SECONDS, seconds, name)
-
-    def lost(self, name: str, error: Exception) -> None:
-        """Note that the batch goes on without a stage."""
-        log_failure(name, error)
-        self.left_out({name: cause_of(error)})
-
-    def left_out(self, causes: Mapping[str, str]) -> None:
-        """Note components that a stage did without, and why."""
-        self.degraded.update(causes)
 
     def timings(self) -> dict[str, float]:
         """Milliseconds of each stage, and ``total``."""

@@ -23,11 +23,11 @@ from typing import Protocol
 import numpy as np
 
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array, Int64Array
-from recserve.data.attributes import AttributeColumn
 from recserve.data.batches import Queries
 from recserve.data.catalogue import Catalogue
+from recserve.data.columns.attributes import AttributeColumn
+from recserve.data.columns.strings import Amended
 from recserve.data.entities import Item
-from recserve.data.strings import Amended
 from recserve.data.vocabulary import ExtendedVocabulary
 from recserve.errors import StoreError
 from recserve.store import ItemState

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from recserve.data.entities import User
-from recserve.serving.request import Recommendation, RecommendedItem, Request
+from recserve.serving.requests.request import Recommendation, RecommendedItem, Request
 from recserve.serving.scenario import Scenario, ttl_of
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.store import History, key_of
@@ -36,7 +36,7 @@ class CachedResult:
 
     Attributes:
         items: Best first.
-        left_out: See :attr:`recserve.serving.request.Recommendation.left_out`.
+        left_out: See :attr:`recserve.serving.requests.request.Recommendation.left_out`.
         until: When it is to be made anew, milliseconds since the epoch.
     """
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from recserve.data.arrays import Int64Array
 from recserve.data.entities import Event, EventType
-from recserve.serving.request import Recommendation
+from recserve.serving.requests.request import Recommendation
 from recserve.serving.state.live_catalogue import CatalogueFollower
 
 

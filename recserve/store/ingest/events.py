@@ -17,7 +17,7 @@ from recserve.data.entities import now_ms as present
 from recserve.errors import DataError
 from recserve.store.ingest.columns import id_column, name_column, number_column, time_column
 from recserve.store.ingest.columns.plain import FloatColumn
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.files.delimited import Block
 from recserve.store.ingest.formats import (
     EVENT_COLUMNS,
     EventLayout,
@@ -159,8 +159,8 @@ def _repeats(ids: list[str]) -> list[tuple[int, int]]:
         return []
     seen: dict[str, int] = {}
     found = []
-    for row, one in enumerate(ids):
-        number = seen[one] = seen.get(one, -1) + 1
+    for row, event_id in enumerate(ids):
+        number = seen[event_id] = seen.get(event_id, -1) + 1
         if number:
             found.append((row, number))
     return found
@@ -217,7 +217,7 @@ def _values(value: pa.Array, rating: pa.Array, findings: Findings) -> FloatColum
     findings.reject(
         both,
         "value and rating differ",
-        lambda row: f"value {values[row]:g} and rating {ratings[row]:g} differ; give one of them",
+        lambda row: f"value {_shown(values[row])} and rating {_shown(ratings[row])} differ; give one of them",
     )
     return np.where(np.isnan(values), ratings, values)
 
@@ -251,4 +251,9 @@ def _refuse_off_scale(
         f"set events.{name}.value_range in recserve.yaml"
     )
     short = f"value is off the scale of {name!r} ({low:g} to {high:g})"
-    findings.reject(odd, short, lambda row: f"value {values[row]:g} {scale}")
+    findings.reject(odd, short, lambda row: f"value {_shown(values[row])} {scale}")
+
+
+def _shown(value: float) -> str:
+    """All digits of a value: 5.0000001 is not 5."""
+    return repr(float(value)).removesuffix(".0")

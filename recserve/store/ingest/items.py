@@ -17,8 +17,23 @@ import pyarrow.parquet as pq
 from recserve.data.arrays import Int64Array
 from recserve.errors import DataError, InvalidRequestError
 from recserve.store.ingest.columns import id_column
-from recserve.store.ingest.columns.cells import CellError, id_cell, json_cell, parse_json, python_cells
+from recserve.store.ingest.columns.cells import (
+    CellError,
+    id_cell,
+    json_cell,
+    list_cell,
+    parse_json,
+    python_cells,
+)
 from recserve.store.ingest.columns.header import UNNAMED, distinct_names
+from recserve.store.ingest.files.sources import (
+    Objects,
+    open_file,
+    open_parquet,
+    open_table,
+    parquet_batches,
+    read_objects,
+)
 from recserve.store.ingest.formats import (
     ItemLayout,
     Reading,
@@ -28,14 +43,6 @@ from recserve.store.ingest.formats import (
     text_rows,
 )
 from recserve.store.ingest.problems import FileReport, Findings, RowProblem, columns_hint, conclude, quoted
-from recserve.store.ingest.sources import (
-    Objects,
-    open_file,
-    open_parquet,
-    open_table,
-    parquet_batches,
-    read_objects,
-)
 from recserve.store.sql.queries.rows import dump_json
 
 ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
@@ -43,7 +50,7 @@ ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
 LIST_COLUMNS = frozenset(
     {"genres", "categories", "tags", "keywords", "topics", "labels", "actors", "authors"}
 )
-"""Columns whose text is a list separated by ``|``."""
+"""Columns whose text is a list, separated by ``|`` or as JSON or Python write it."""
 
 TEXT_COLUMNS = frozenset({"title", "name", "text", "description", "summary", "caption"})
 """Columns that stay text even where all cells look like numbers."""
@@ -183,7 +190,7 @@ def _check_named(name: str, value: Any) -> None:
 
 def _attribute(name: str, value: Any) -> Any:
     if isinstance(value, str) and name in LIST_COLUMNS:
-        return [part.strip() for part in value.split("|") if part.strip()]
+        return list_cell(value)
     return value
 
 

@@ -121,7 +121,7 @@ def import_tables(
     for rows, done in _rows(with_event_ids(tables.events), _EVENT_FIELDS):
         added = store.import_events([Event(*fields) for fields in rows])
         new += added.stored
-        refused.update(one.code for one in added.refused)
+        refused.update(refusal.code for refusal in added.refused)
         progress(len(tables.items) + done, total)
     return ImportSummary(items, len(tables.events), new, refused)
 

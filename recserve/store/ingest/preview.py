@@ -53,8 +53,8 @@ class Preview:
             users=pc.count_distinct(events["user_id"]).as_py(),
             items=len(tables.items),
             events={
-                one["values"]: one["counts"]
-                for one in sorted(types, key=lambda one: (-one["counts"], one["values"]))
+                counted["values"]: counted["counts"]
+                for counted in sorted(types, key=lambda counted: (-counted["counts"], counted["values"]))
             },
             outside=unknown_items(events, known).events,
             first=span["min"],

@@ -189,5 +189,5 @@ def quoted(value: object, limit: int = 60) -> str:
 
 def columns_hint(name: str, header: list[str]) -> str:
     """For a column that is missing: the nearest name there is, and which there are."""
-    shown = [one if len(one) <= 40 else f"{one[:39]}…" for one in header[:12]]
+    shown = [name if len(name) <= 40 else f"{name[:39]}…" for name in header[:12]]
     return nearest(name, shown).replace("(known:", "(it has:")

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-from recserve.data.files import make_private_file, make_private_folder
+from recserve.data.system.files import make_private_file, make_private_folder
 from recserve.errors import ConfigError, StoreError
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Tables of the SQL store, the same on every engine.
+"""Schema of the SQL store: the columns of every table, the same on every engine.
 
 External ids are text of any length, but a B-tree entry of PostgreSQL holds about 2,700 bytes. So ids
 are never indexed themselves: what must be unique is indexed by a 128-bit digest of the id (``*_key``)

@@ -11,17 +11,17 @@ from recserve.data.dataset import Tables
 from recserve.store.records import Counts, Pulse
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
+from recserve.store.sql.migrations.schema_version import prepare
+from recserve.store.sql.parts.api_keys import AccessPart
+from recserve.store.sql.parts.bundles import BundlePart
+from recserve.store.sql.parts.events import EventPart
+from recserve.store.sql.parts.exposures import BackgroundPart
+from recserve.store.sql.parts.histories import PeoplePart
+from recserve.store.sql.parts.items import ItemPart
+from recserve.store.sql.parts.users import UserPart
 from recserve.store.sql.queries.counters import read_pulse
 from recserve.store.sql.queries.history import read_tables
 from recserve.store.sql.schema import events, items
-from recserve.store.sql.tables.api_keys import AccessPart
-from recserve.store.sql.tables.bundles import BundlePart
-from recserve.store.sql.tables.events import EventPart
-from recserve.store.sql.tables.exposures import BackgroundPart
-from recserve.store.sql.tables.histories import PeoplePart
-from recserve.store.sql.tables.items import ItemPart
-from recserve.store.sql.tables.users import UserPart
-from recserve.store.sql.versions import prepare
 
 
 class SqlStore(EventPart, PeoplePart, ItemPart, UserPart, BundlePart, BackgroundPart, AccessPart):

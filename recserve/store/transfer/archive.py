@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import BigInteger, Boolean, Double, LargeBinary, Table
 from sqlalchemy.types import TypeEngine
 
-from recserve.data.files import sha256_of, sync
+from recserve.data.system.files import sha256_of, sync
 from recserve.errors import DataError
 from recserve.store.sql.schema import SCHEMA_VERSION
 

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Table, func, select
 
 from recserve.store.protocol import Store
 from recserve.store.sql.database import Database
+from recserve.store.sql.parts.events import settled_event
 from recserve.store.sql.queries.history import EVENT_CHANGES, read_batches
 from recserve.store.sql.queries.numbering import last_number
 from recserve.store.sql.schema import events, meta, metadata
-from recserve.store.sql.tables.events import settled_event
 from recserve.store.transfer.archive import (
     BATCH_ROWS,
     ExportManifest,

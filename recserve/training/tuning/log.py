@@ -161,7 +161,7 @@ class StudyFolder:
                 found.append(TrialRecord.model_validate_json(path.read_bytes()))
             except ValidationError:
                 continue
-        return sorted(found, key=lambda one: one.number)
+        return sorted(found, key=lambda trial: trial.number)
 
     def write_trial(self, record: TrialRecord) -> None:
         """Write one trial, replacing what was known of it."""
@@ -181,7 +181,7 @@ class StudyFolder:
 
     def write_tables(self, records: Sequence[TrialRecord]) -> None:
         """Write all trials as ``trials.json`` and ``trials.csv``."""
-        listed = [one.model_dump(mode="json", exclude={"point"}) for one in records]
+        listed = [trial.model_dump(mode="json", exclude={"point"}) for trial in records]
         write_atomically(self.directory / "trials.json", (json.dumps(listed, indent=1) + "\n").encode())
         names = list(records[0].values) if records else []
         scratch = self.directory / ".trials.csv"
@@ -189,10 +189,10 @@ class StudyFolder:
             writer = csv.writer(file)
             figures = ["number", "state", "score", "low", "high", "fit_seconds", "evaluate_seconds"]
             writer.writerow([*figures, *names, "error"])
-            for one in listed:
-                values: Mapping[str, Any] = one["values"]
+            for trial in listed:
+                values: Mapping[str, Any] = trial["values"]
                 chosen = ["" if values.get(name) is None else values[name] for name in names]
-                writer.writerow([*(one[key] for key in figures), *chosen, one["error"]])
+                writer.writerow([*(trial[key] for key in figures), *chosen, trial["error"]])
         scratch.replace(self.directory / "trials.csv")
 
 

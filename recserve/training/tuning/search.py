@@ -57,8 +57,8 @@ def run_search(
     Raises:
         RecserveError: The configured values themselves cannot be fitted.
     """
-    records = [_again(one) for one in folder.trials()]
-    left = trials - sum(one.state is not TrialState.RUNNING for one in records)
+    records = [_again(record) for record in folder.trials()]
+    left = trials - sum(record.state is not TrialState.RUNNING for record in records)
     if left <= 0:
         return
     # Optuna says what it does on stderr, trial by trial.
@@ -161,16 +161,16 @@ class _Search(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
 
     def __init__(self, work: Work, records: Sequence[TrialRecord]) -> None:
         self._target_space = work.target.space
-        ended = [one for one in records if one.state is not TrialState.RUNNING]
-        begun = [one for one in records if one.state is TrialState.RUNNING]
-        self._numbers = [one.number for one in begun]
-        self._next_number = max((one.number for one in records), default=-1) + 1
-        points = [one.point for one in begun]
+        ended = [record for record in records if record.state is not TrialState.RUNNING]
+        begun = [record for record in records if record.state is TrialState.RUNNING]
+        self._numbers = [record.number for record in begun]
+        self._next_number = max((record.number for record in records), default=-1) + 1
+        points = [record.point for record in begun]
         if not records:
             points = [self._target_space.point(self._target_space.defaults)]
         storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(storage=storage, study_name="recserve", direction="maximize")
-        study.add_trials([_frozen(self._target_space, one) for one in ended])
+        study.add_trials([_frozen(self._target_space, record) for record in ended])
         super().__init__(
             space=self._target_space.suggest,
             metric=METRIC,

@@ -112,24 +112,24 @@ class Space:
 
     def suggest(self, trial: BaseTrial) -> None:
         """Let a trial choose all values."""
-        for one in self.dimensions:
-            one.suggest(trial)
+        for dimension in self.dimensions:
+            dimension.suggest(trial)
 
     def values(self, point: Point) -> dict[str, Any]:
         """Parameter values at a point."""
-        return {one.name: one.value(point) for one in self.dimensions}
+        return {dimension.name: dimension.value(point) for dimension in self.dimensions}
 
     def point(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The point with these parameter values."""
         found: dict[str, Any] = {}
-        for one in self.dimensions:
-            found |= one.point(values[one.name])
+        for dimension in self.dimensions:
+            found |= dimension.point(values[dimension.name])
         return found
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The configured values."""
-        return {one.name: one.default for one in self.dimensions}
+        return {dimension.name: dimension.default for dimension in self.dimensions}
 
 
 def dimensions_of(params: BaseModel, prefix: str = "") -> list[Dimension]:
@@ -141,4 +141,4 @@ def dimensions_of(params: BaseModel, prefix: str = "") -> list[Dimension]:
     """
     fields = type(params).model_fields.items()
     found = [Dimension.of(prefix + name, field, getattr(params, name)) for name, field in fields]
-    return [one for one in found if one is not None]
+    return [dimension for dimension in found if dimension is not None]

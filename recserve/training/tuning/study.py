@@ -84,7 +84,7 @@ class Study:
         study = StudyRecord(
             target=self._target.name,
             scenario=self._target.scenario,
-            parameters=[one.name for one in self._target.space.dimensions],
+            parameters=[dimension.name for dimension in self._target.space.dimensions],
             seed=config.train.seed,
             trials=trials or (config.tune.trials if known is None else known.trials),
             data=data.fingerprint(),
@@ -160,7 +160,7 @@ class Study:
         validation = Comparison(
             challenger.score or 0.0,
             default.score or 0.0,
-            _difference(*(self._folder.per_user(f"{one.number:04d}") for one in (challenger, default))),
+            _difference(*(self._folder.per_user(f"{trial.number:04d}") for trial in (challenger, default))),
             self._windows.validation.n_users,
         )
         return Result(self._study, trials, best, challenger, validation, test)
@@ -211,7 +211,7 @@ def _split(data: Dataset, config: Config) -> Windows:
 
 
 def _check_same(known: StudyRecord, wanted: StudyRecord, directory: Path) -> None:
-    """A resumed study must ask the same question, or its scores cannot be compared.
+    """A resumed study must ask the same question, or its scores cannot be comparison.
 
     Raises:
         ConfigError: Names what changed.
@@ -238,11 +238,11 @@ def _best(trials: Sequence[TrialRecord]) -> tuple[TrialRecord, TrialRecord, Tria
     Raises:
         RecserveError: Trial 0 is not complete.
     """
-    complete = [one for one in trials if one.state is TrialState.COMPLETE]
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     if not complete or complete[0].number != 0:
         raise RecserveError("time was up before the configured values were scored; go on with --resume")
-    ranked = sorted(complete, key=lambda one: (-(one.score or 0.0), one.number))
-    others = [one for one in ranked if one.number != 0]
+    ranked = sorted(complete, key=lambda trial: (-(trial.score or 0.0), trial.number))
+    others = [trial for trial in ranked if trial.number != 0]
     return ranked[0], (others or ranked)[0], complete[0]
 
 
@@ -251,15 +251,15 @@ def _difference(first: Any, second: Any) -> Interval:
 
 
 def _facts(result: Result) -> dict[str, Any]:
-    def plain(one: Comparison | None) -> dict[str, Any] | None:
-        if one is None:
+    def plain(comparison: Comparison | None) -> dict[str, Any] | None:
+        if comparison is None:
             return None
-        difference = one.difference
+        difference = comparison.difference
         return {
-            "challenger": one.best,
-            "default": one.default,
+            "challenger": comparison.best,
+            "default": comparison.default,
             "difference": {"mean": difference.mean, "ci95": [difference.low, difference.high]},
-            "users": one.users,
+            "users": comparison.users,
         }
 
     return {

@@ -54,9 +54,9 @@ class Target:
         plain = plain_config(config)
         for name, pipeline in plain["scenarios"].items():
             _write_fallback(pipeline, config.scenarios[name], {key.partition(".")[0] for key in values}, self)
-            for one in _components(pipeline):
-                prefix = f"{one['use']}." if self.whole else ""
-                if not self.whole and one["use"] != self.name:
+            for component in _components(pipeline):
+                prefix = f"{component['use']}." if self.whole else ""
+                if not self.whole and component["use"] != self.name:
                     continue
                 params = {
                     key.removeprefix(prefix): value
@@ -64,7 +64,7 @@ class Target:
                     if key.startswith(prefix) and (not self.whole or "." in key)
                 }
                 if params:
-                    one["params"] = {**one.get("params", {}), **params}
+                    component["params"] = {**component.get("params", {}), **params}
             if self.whole and name == self.scenario:
                 _configure_pipeline(pipeline, values)
         return parse_config(plain, "tuned configuration")
@@ -77,8 +77,8 @@ class Target:
         """
         if not self.whole:
             resolved = registry.resolve(config)
-            one = _as_retriever(registry, resolved.scenarios.values(), self.name)
-            built, _ = fit_component(one, data, context)
+            component = _as_retriever(registry, resolved.scenarios.values(), self.name)
+            built, _ = fit_component(component, data, context)
             return RetrieverRecommender(built)
         # Other scenarios would be fitted for nothing.
         alone = config.model_copy(update={"scenarios": {self.scenario: config.scenarios[self.scenario]}})
@@ -92,7 +92,8 @@ def plain_config(config: Config) -> dict[str, Any]:
     plain = config.model_dump(mode="json", exclude_unset=True)
     if "scenarios" not in plain:
         plain["scenarios"] = {
-            name: one.model_dump(mode="json", exclude_unset=True) for name, one in config.scenarios.items()
+            name: pipeline.model_dump(mode="json", exclude_unset=True)
+            for name, pipeline in config.scenarios.items()
         }
     return plain
 
@@ -126,18 +127,18 @@ def choose_target(
     pipeline = resolved.scenarios[scenario]
     if name == PIPELINE:
         dimensions = _pipeline_dimensions(pipeline)
-        encoded = any(one.component.needs_vectors for one in pipeline.components())
+        encoded = any(component.component.needs_vectors for component in pipeline.components())
     else:
-        one = _as_retriever(registry, resolved.scenarios.values(), name)
-        dimensions = dimensions_of(one.params)
-        encoded = one.component.needs_vectors
-    known = [one.name for one in dimensions]
+        component = _as_retriever(registry, resolved.scenarios.values(), name)
+        dimensions = dimensions_of(component.params)
+        encoded = component.component.needs_vectors
+    known = [dimension.name for dimension in dimensions]
     for wanted in only:
         if wanted not in known:
             raise ConfigError(
                 f"--param: {name!r} has no searched parameter {wanted!r}{nearest(wanted, known)}"
             )
-    chosen = tuple(one for one in dimensions if not only or one.name in only)
+    chosen = tuple(dimension for dimension in dimensions if not only or dimension.name in only)
     if not chosen:
         raise ConfigError(f"{name!r} has no parameter with a search range: there is nothing to tune")
     return Target(name, scenario, Space(chosen), encoded)
@@ -148,8 +149,8 @@ def _as_retriever(registry: Registry, pipelines: Any, name: str) -> Resolved:
     used: dict[str, Resolved] = {}
     for pipeline in pipelines:
         ranker = () if pipeline.ranker is None else (pipeline.ranker,)
-        for one in (*pipeline.retrievers, *ranker, pipeline.fallback):
-            used.setdefault(one.name, one)
+        for component in (*pipeline.retrievers, *ranker, pipeline.fallback):
+            used.setdefault(component.name, component)
     if name not in used:
         raise ConfigError(
             f"no scenario of the configuration uses a retriever or ranker {name!r}"
@@ -157,16 +158,16 @@ def _as_retriever(registry: Registry, pipelines: Any, name: str) -> Resolved:
         )
     if name not in registry.names(Stage.RETRIEVER):
         raise ConfigError(f"{name!r} cannot rank the catalogue by itself; tune {PIPELINE!r} instead")
-    one = used[name]
-    params = one.params.model_dump(mode="json", exclude_unset=True)
-    return registry.choose(Stage.RETRIEVER, ComponentConfig(use=name, params=params), one.where)
+    component = used[name]
+    params = component.params.model_dump(mode="json", exclude_unset=True)
+    return registry.choose(Stage.RETRIEVER, ComponentConfig(use=name, params=params), component.where)
 
 
 def _pipeline_dimensions(pipeline: ResolvedPipeline) -> list[Dimension]:
     ranker = () if pipeline.ranker is None else (pipeline.ranker,)
     found: dict[str, Dimension] = {}
-    for one in (*pipeline.retrievers, *ranker):
-        for dimension in dimensions_of(one.params, f"{one.name}."):
+    for component in (*pipeline.retrievers, *ranker):
+        for dimension in dimensions_of(component.params, f"{component.name}."):
             found.setdefault(dimension.name, dimension)
     config = pipeline.config
     if pipeline.ranker is not None:
@@ -184,9 +185,9 @@ def _configure_pipeline(pipeline: dict[str, Any], values: Mapping[str, Any]) -> 
     """Set what belongs to the pipeline itself rather than to a component."""
     if "budget" in values:
         pipeline["budget"] = values["budget"]
-    for one in pipeline["retrievers"]:
-        if f"weight {one['use']}" in values:
-            one["weight"] = values[f"weight {one['use']}"]
+    for retriever in pipeline["retrievers"]:
+        if f"weight {retriever['use']}" in values:
+            retriever["weight"] = values[f"weight {retriever['use']}"]
 
 
 def _write_fallback(
@@ -198,7 +199,11 @@ def _write_fallback(
     """
     name = config.fallback.use
     tuned = name in searched if target.whole else name == target.name
-    if tuned and "fallback" not in pipeline and name not in {one["use"] for one in pipeline["retrievers"]}:
+    if (
+        tuned
+        and "fallback" not in pipeline
+        and name not in {retriever["use"] for retriever in pipeline["retrievers"]}
+    ):
         pipeline["fallback"] = {"use": name}
 
 

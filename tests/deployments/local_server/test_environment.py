@@ -24,7 +24,7 @@ from recserve_deployments.local_server.state_file import (
     write_state,
 )
 
-from recserve.auth import create_key
+from recserve.auth.keys import create_key
 from recserve.config import Config
 from recserve.errors import RuntimeEnvironmentError
 from recserve.store import open_store

@@ -7,6 +7,7 @@ import re
 import resource
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from recserve.serving.request import CALL_HEADER
 from recserve_deployments.local_server import haproxy, ports
 from recserve_deployments.local_server.haproxy_config import (
     ProxySettings,
@@ -24,13 +26,14 @@ from recserve_deployments.local_server.haproxy_config import (
     corrected,
     edits,
 )
+from recserve_deployments.local_server.haproxy_config import become as become_haproxy
 
 from recserve.config import ServerConfig
 from recserve.errors import RuntimeEnvironmentError
 from tests.deployments.conftest import free_port
 
 WAIT_SECONDS = 30
-SETTINGS = ProxySettings(18_000, "127.0.0.1:18000", "/answers", "x-call", 10, 100, 50)
+SETTINGS = ProxySettings("/answers", "x-call", 10, 18_000, "127.0.0.1:18000", 100, 50)
 
 
 class Replica(BaseHTTPRequestHandler):
@@ -170,6 +173,23 @@ def test_only_the_api_is_moved_and_nothing_else_is_open(tmp_path: Path) -> None:
     assert " mode 600 level admin" in text
     assert "mode 666" not in text
     assert ":514" not in text, "who asks for what is nobody's business"
+
+
+def test_on_a_joined_cluster_pages_are_closed_and_requests_repeated(tmp_path: Path) -> None:
+    file = haproxy.generated(tmp_path, free_port())
+    become = f"from {become_haproxy.__module__} import become; become()"
+    command = [sys.executable, "-c", become, "-c", "-f", str(file)]
+    subprocess.run(command, check=True, timeout=60)  # -c: HAProxy says whether it accepts the file
+    text = file.read_text()
+    found = [line.split()[1] for line in text.splitlines() if line.lstrip().startswith("bind ")]
+    assert [bind.startswith("127.0.0.1:") for bind in found] == [True] * 3
+    assert "retry-on conn-failure empty-response" in text
+    assert f"set-header {CALL_HEADER} " in text
+    assert "sc0_conn_cur" not in text, "all requests may come by one load balancer"
+    file.write_text("global\n")
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("HAProxy's configuration cannot be corrected: pages: 0 lines")
 
 
 def test_silent_connections_of_one_address_lock_nobody_out(url: str, config: ServerConfig) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from recserve_deployments.replica.bundle_watcher import BundleHost
 
-from recserve.bundles.bundle import ITEMS, MANIFEST, Bundle, BundleRepository, Manifest
+from recserve.bundles.bundle import Bundle
+from recserve.bundles.manifest import ITEMS, MANIFEST, Manifest
+from recserve.bundles.repository import BundleRepository
 from recserve.errors import BundleError
 
 

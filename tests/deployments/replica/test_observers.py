@@ -12,7 +12,7 @@ from recserve_deployments.replica.observers import Observers, observing_plugins
 
 from recserve import Event, hookimpl
 from recserve.plugin.registry import Registry
-from recserve.serving.request import Recommendation, RecommendedItem
+from recserve.serving.requests.request import Recommendation, RecommendedItem
 
 ANSWER = Recommendation(
     "id-1", "home", (RecommendedItem("i1", 1.0, 1, ("mf",), None, {"title": "T"}),), "b", (), {"total": 1.0}

@@ -27,12 +27,13 @@ from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.data.entities import DEFAULT_EVENT_TYPES
 from recserve.errors import StageError
-from recserve.plugin.builtins import FieldsParams, FieldsText, TemplateExplainer
+from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
+from recserve.plugin.builtins.wording import TemplateExplainer
 from recserve.plugin.protocols import Retriever
 from recserve.plugin.registry import Registry
-from recserve.serving.batch import GIVEN
 from recserve.serving.local import local_pipeline
 from recserve.serving.pipeline import Pipeline
+from recserve.serving.requests.batch import GIVEN
 from recserve.serving.scenario import RequestRules, Scenario, ScenarioContext
 from recserve.serving.stages.ranking import RankingStage
 from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from recserve.api import create_app
-from recserve.auth import Keyring, create_key
+from recserve.auth.keyring import Keyring
+from recserve.auth.keys import create_key
 
 pytestmark = pytest.mark.browser
 

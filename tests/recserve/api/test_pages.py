@@ -16,7 +16,7 @@ from itsdangerous import URLSafeSerializer
 
 from recserve.api.pagination import MAX_CURSOR, MAX_SHOWN, MAX_URL_CURSOR, Cursors
 from recserve.errors import InvalidRequestError
-from recserve.serving.request import Recommendation, RecommendedItem, Request, SessionEvent
+from recserve.serving.requests.request import Recommendation, RecommendedItem, Request, SessionEvent
 
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40)
 CURSORS = Cursors("a secret")

@@ -17,11 +17,13 @@ import pytest
 from recserve.api import ApiSettings, create_app
 from recserve.api.backends.protocol import Readiness
 from recserve.api.middleware.security import is_public, presented_key, scope_needed
-from recserve.auth import Keyring, create_key, mask_keys
+from recserve.auth.keyring import Keyring
+from recserve.auth.keys import create_key
+from recserve.auth.masking import mask_keys
+from recserve.auth.user_tokens import make_user_token
 from recserve.config import parse_config
 from recserve.errors import ConfigError
 from recserve.store import Scope, Store, key_of
-from recserve.user_tokens import make_user_token
 
 ORIGIN = "https://shop.example"
 VIEW = {"user_id": "ada", "item_id": "1", "event": "view"}

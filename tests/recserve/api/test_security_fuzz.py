@@ -17,7 +17,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from recserve.api import create_app
-from recserve.auth import Keyring, create_key
+from recserve.auth.keyring import Keyring
+from recserve.auth.keys import create_key
 from recserve.store import ApiKey, Pulse
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recserve.serving.request import Request
+from recserve.serving.requests.request import Request
 from recserve.telemetry.otel import OtelRecorder
 from recserve.telemetry.requests import RequestContext, current, enter, leave
 from recserve.telemetry.tracing import disable, record_with, recorder

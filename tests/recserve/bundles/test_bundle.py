@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from pyarrow import fs
 
 from recserve import BundleError, Catalogue, Item
-from recserve.bundles.bundle import Bundle, BundleRepository, BundleWriter, DataEntry, open_newest
+from recserve.bundles.bundle import Bundle
+from recserve.bundles.manifest import DataEntry
 from recserve.bundles.remote import fetch
-from recserve.data.strings import Texts
+from recserve.bundles.repository import BundleRepository, open_newest
+from recserve.bundles.writer import BundleWriter
+from recserve.data.columns.strings import Texts
 from recserve.data.vocabulary import COMPACT_FROM
 
 

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from recserve.bundles.bundle import Bundle, BundleRepository, DataEntry
+from recserve.bundles.bundle import Bundle
 from recserve.bundles.embedding_cache import VectorCache, text_keys
+from recserve.bundles.manifest import DataEntry
+from recserve.bundles.repository import BundleRepository
 from recserve.bundles.verify_deletion import BundleCheck, verify_deletion
 from recserve.data.catalogue import Catalogue
 from recserve.errors import NotFoundError

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recserve.auth import Keyring, parse_key
+from recserve.auth.keyring import Keyring
+from recserve.auth.keys import parse_key
 from recserve.store import open_store
 
 

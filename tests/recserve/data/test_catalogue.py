@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recserve import Catalogue
-from recserve.data.strings import PackedTexts
+from recserve.data.columns.strings import PackedTexts
 
 
 class Counted(list[str]):

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recserve import Catalogue, DataError, Dataset, EventType, Item
+from recserve import Catalogue, DataError, Dataset, EventType, Item, Tables
+from recserve.data.coverage import coverage
 
 TYPES = {"view": EventType(weight=1.0), "hide": EventType(weight=-1.0)}
 ROWS = [
@@ -74,3 +75,26 @@ def test_nothing_to_learn_from_is_refused(catalogue: Catalogue) -> None:
         Dataset.from_tables(catalogue, table([("u", "unknown", "view", None, 1)]), TYPES)
     with pytest.raises(DataError, match="no event to learn from"):
         Dataset.from_tables(catalogue, table(ROWS).slice(0, 0), TYPES)
+
+
+def test_ids_of_more_than_an_arrow_array_holds_are_no_limit(catalogue: Catalogue) -> None:
+    # The chunks share their buffers, so 2.2 GB of text take 20 MB here.
+    names = pa.array([f"{n:0>1000}" for n in range(20_000)])
+    rows = len(names) * 110
+    places = np.arange(rows)
+    events = pa.table(
+        {
+            "event_id": pa.nulls(rows, pa.string()),
+            "user_id": pa.chunked_array([names] * 110),
+            "item_id": pa.array(["a", "b"]).take(pa.array(places % 2)),
+            "event": pa.array(["view"]).take(pa.array(places % 1)),
+            "value": pa.nulls(rows, pa.float64()),
+            "timestamp": pa.array(places),
+        }
+    )
+    assert events["user_id"].nbytes > 2**31
+    data = Dataset.from_tables(catalogue, events, TYPES)
+    assert (len(data), data.n_users) == (rows, 20_000)
+    assert data.user_ids.ids[int(data.users[-1])] == f"{19_999:0>1000}"
+    covered = coverage(Tables(pa.table({"item_id": ["a", "b", "c"]}), events), TYPES)
+    assert (covered.learnt, covered.idle_items) == (rows, 1)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from recserve import Vocabulary
 from recserve.data import vocabulary
-from recserve.data.strings import Texts
+from recserve.data.columns.strings import Texts
 from recserve.data.vocabulary import DictIndex, ExtendedVocabulary, HashIndex
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)

@@ -24,7 +24,7 @@ from recserve import (
 )
 from recserve.data.arrays import Int32Array
 from recserve.errors import StoreError
-from recserve.serving.request import Recommendation, Request, SessionEvent
+from recserve.serving.requests.request import Recommendation, Request, SessionEvent
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.state.user_cache import UNKNOWN_USER
 from recserve.store import Changes, ItemPatch, Position, Store, open_store, parse_url

@@ -16,7 +16,7 @@ from recserve import Candidates, Queries, Retrieved
 from recserve.config import ServerConfig
 from recserve.errors import RecserveError
 from recserve.serving.guard.calls import GuardedCalls
-from recserve.serving.request import Recommendation, Request
+from recserve.serving.requests.request import Recommendation, Request
 from recserve.store import Store, open_store
 from tests.support.pipelines import Counted, Lab, Nearest, Odd, ids
 

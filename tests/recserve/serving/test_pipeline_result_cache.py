@@ -12,7 +12,7 @@ import pytest
 
 from recserve import Event, Item, User
 from recserve.config import ExploreConfig
-from recserve.serving.request import Recommendation, Request, SessionEvent
+from recserve.serving.requests.request import Recommendation, Request, SessionEvent
 from recserve.serving.state.result_cache import ResultCache
 from recserve.store import ItemPatch, Store, open_store
 from tests.support.pipelines import Lab, ids, view

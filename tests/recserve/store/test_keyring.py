@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from recserve.auth import Keyring, UnauthorizedError, create_key
+from recserve.auth.errors import UnauthorizedError
+from recserve.auth.keyring import Keyring
+from recserve.auth.keys import create_key
 from recserve.store import Store
 
 

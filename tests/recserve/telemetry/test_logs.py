@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recserve.auth import mask_keys
+from recserve.auth.masking import mask_keys
 from recserve.errors import ConfigError
 from recserve.telemetry.logs import VARIABLE, chosen_format, write_json
 from recserve.telemetry.requests import RequestContext, enter, leave

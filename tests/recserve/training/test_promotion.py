@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from recserve.bundles.bundle import BundleRepository
+from recserve.bundles.repository import BundleRepository
 from recserve.cli import app
 from recserve.config import load_config
 from recserve.errors import BundleError, ConfigError, NotFoundError

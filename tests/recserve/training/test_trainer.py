@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from recserve.bundles.bundle import Bundle, BundleRepository
+from recserve.bundles.bundle import Bundle
+from recserve.bundles.repository import BundleRepository
 from recserve.cli import app
 from recserve.config import load_config, parse_config
 from recserve.errors import BundleError, DataError, RecserveError

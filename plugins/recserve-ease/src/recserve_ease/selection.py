@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.sparse import csr_array
 
-from recserve import Dataset, climb, hold_out_newest, ndcg_of
+from recserve import Dataset, climb, hold_out, ndcg_of
 from recserve_ease.closed_form import ease_weights
 
 REGULARIZATIONS = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
@@ -50,7 +50,7 @@ def choose_regularization(
 
 
 def held_out(data: Dataset, power: float, seed: int) -> tuple[csr_array, csr_array, csr_array] | None:
-    """Hold out the newest items of some users.
+    """Hold out items of some users, see :func:`recserve.hold_out`.
 
     Returns:
         What all users keep, and what the tested users keep and are asked for; CSR over the most popular
@@ -59,12 +59,12 @@ def held_out(data: Dataset, power: float, seed: int) -> tuple[csr_array, csr_arr
     positive = data.positive()
     popular = np.sort(np.argsort(-positive.item_counts, kind="stable")[:MAX_ITEMS])
     positive = positive.where(np.isin(positive.items, popular))
-    parts = hold_out_newest(positive, seed)
+    parts = hold_out(positive, seed)
     if parts is None:
         return None
-    training = positive.where(~parts.late).matrix()[:, popular]
+    training = positive.where(~parts.chosen).matrix()[:, popular]
     training.data **= np.float32(power)
-    wanted = positive.where(parts.late).matrix()[parts.users][:, popular]
+    wanted = positive.where(parts.chosen).matrix()[parts.users][:, popular]
     return csr_array(training), csr_array(training[parts.users]), csr_array(wanted)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Dataset, FloatArray, Histories, climb, hold_out_newest, ndcg_of
+from recserve import Dataset, FloatArray, Histories, climb, hold_out, ndcg_of
 from recserve_mf.model import Model
 from recserve_mf.solver.fold_in import FoldIn
 
@@ -47,17 +47,17 @@ class Validation:
 
     @classmethod
     def of(cls, data: Dataset, seed: int) -> Validation | None:
-        """Hold out the newest positive events of some users; None when there are too few users."""
+        """Hold out positive events of some users; None when there are too few users."""
         positive = data.positive()
-        parts = hold_out_newest(positive, seed)
+        parts = hold_out(positive, seed)
         if parts is None:
             return None
         users = parts.users
-        training = positive.where(~parts.late)
+        training = positive.where(~parts.chosen)
         return cls(
             training,
             training.histories.select(users),
-            positive.where(parts.late).histories.select(users),
+            positive.where(parts.chosen).histories.select(users),
             Steps.of(positive.histories.select(users), parts.kept[users]),
         )
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from recserve import Catalogue, Component, hookimpl
+from recserve_rules.filters.available import AvailableFilter
 from recserve_rules.parameters import (
     AvailableParams,
     BoostParams,
@@ -27,42 +28,18 @@ from recserve_rules.parameters import (
     WhereArgument,
     WhereParams,
 )
+from recserve_rules.rerankers.calibration import CalibratedReranker
+from recserve_rules.rerankers.caps import CapsReranker
+from recserve_rules.rerankers.diversity import DppReranker, MmrReranker
+from recserve_rules.rerankers.pinned import PinnedReranker, PinnedRetriever
+
+# Conditions need a parser, which is imported where somebody uses them.
 
 
 def _where(params: WhereParams, catalogue: Catalogue) -> Any:
     from recserve_rules.filters.where import WhereFilter
 
     return WhereFilter(params, catalogue)
-
-
-def _available(params: AvailableParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.filters.available import AvailableFilter
-
-    return AvailableFilter(params, catalogue)
-
-
-def _mmr(params: MmrParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.rerankers.diversity import MmrReranker
-
-    return MmrReranker(params, catalogue)
-
-
-def _dpp(params: DppParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.rerankers.diversity import DppReranker
-
-    return DppReranker(params, catalogue)
-
-
-def _calibrated(params: CalibratedParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.rerankers.calibration import CalibratedReranker
-
-    return CalibratedReranker(params, catalogue)
-
-
-def _caps(params: CapsParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.rerankers.caps import CapsReranker
-
-    return CapsReranker(params, catalogue)
 
 
 def _boost(params: BoostParams, catalogue: Catalogue) -> Any:
@@ -77,18 +54,6 @@ def _fresh(params: FreshParams, catalogue: Catalogue) -> Any:
     return FreshReranker(params, catalogue)
 
 
-def _pinned(params: PinnedParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.rerankers.pinned import PinnedReranker
-
-    return PinnedReranker(params, catalogue)
-
-
-def _pinned_retriever(params: PinnedParams, catalogue: Catalogue) -> Any:
-    from recserve_rules.rerankers.pinned import PinnedRetriever
-
-    return PinnedRetriever(params, catalogue)
-
-
 def _rule(name: str, factory: Any, params: type[BaseModel], summary: str, **more: Any) -> Component:
     # Rules learn nothing, so each scenario may have its own, and a changed one needs no training.
     return Component(name, factory, params, summary=summary, stateless=True, **more)
@@ -98,7 +63,7 @@ def _rule(name: str, factory: Any, params: type[BaseModel], summary: str, **more
 def register_retrievers() -> Sequence[Component]:
     """Proposes what is pinned."""
     return [
-        _rule("pinned", _pinned_retriever, PinnedParams, "Proposes the items of the reranker 'pinned'."),
+        _rule("pinned", PinnedRetriever, PinnedParams, "Proposes the items of the reranker 'pinned'."),
     ]
 
 
@@ -108,7 +73,7 @@ def register_filters() -> Sequence[Component]:
     condition = "Items whose attributes meet a condition, standing or per request."
     return [
         _rule("where", _where, WhereParams, condition, argument=WhereArgument),
-        _rule("available", _available, AvailableParams, "Items within their availability window, now."),
+        _rule("available", AvailableFilter, AvailableParams, "Items within their availability window, now."),
     ]
 
 
@@ -118,13 +83,18 @@ def register_rerankers() -> Sequence[Component]:
     mmr = "Diversity by maximal marginal relevance (Carbonell & Goldstein 1998)."
     dpp = "Diversity by a determinantal point process (Chen et al. 2018)."
     return [
-        _rule("mmr", _mmr, MmrParams, mmr, needs_vectors=True),
-        _rule("dpp", _dpp, DppParams, dpp, needs_vectors=True),
-        _rule("calibrated", _calibrated, CalibratedParams, "The user's own mix of categories (Steck 2018)."),
-        _rule("caps", _caps, CapsParams, "At most so many items of one brand, genre ... a page."),
+        _rule("mmr", MmrReranker, MmrParams, mmr, needs_vectors=True),
+        _rule("dpp", DppReranker, DppParams, dpp, needs_vectors=True),
+        _rule(
+            "calibrated",
+            CalibratedReranker,
+            CalibratedParams,
+            "The user's own mix of categories (Steck 2018).",
+        ),
+        _rule("caps", CapsReranker, CapsParams, "At most so many items of one brand, genre ... a page."),
         _rule("boost", _boost, BoostParams, "Items that meet a condition move up or down."),
         _rule("fresh", _fresh, FreshParams, "New items count for more."),
-        _rule("pinned", _pinned, PinnedParams, "Certain items in certain places."),
+        _rule("pinned", PinnedReranker, PinnedParams, "Certain items in certain places."),
     ]
 
 

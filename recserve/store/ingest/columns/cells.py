@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -103,6 +104,19 @@ def scalar_cell(value: Any, name: str) -> str | None:
     return None if isinstance(value, float) and math.isnan(value) else repr(value)
 
 
+def list_cell(text: str) -> list[str]:
+    """Text as a list: JSON's or Python's, as pandas writes lists; else what stands between vertical bars."""
+    if text.startswith("[") and text.endswith("]"):
+        for parse in (parse_json, ast.literal_eval):
+            try:
+                parts = parse(text)
+            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+                continue
+            if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
+                return [part.strip() for part in parts if part.strip()]
+    return [part.strip() for part in text.split("|") if part.strip()]
+
+
 def python_cells(column: pa.Array) -> list[Any]:
     """Cells of an Arrow column as Python objects; those that Python cannot hold are a :class:`CellError`.
 
@@ -116,8 +130,8 @@ def python_cells(column: pa.Array) -> list[Any]:
     if is_binary(column.type):
         return _text_or_bytes(column)
     try:
-        return list(column.to_pylist())
-    except (pa.ArrowException, ValueError, OverflowError):
+        return list(column.to_pylist(maps_as_pydicts="strict"))
+    except (pa.ArrowException, LookupError, ValueError, OverflowError):
         return [_python_cell(cell) for cell in column]
 
 
@@ -184,8 +198,8 @@ def _text_or_bytes(column: pa.Array) -> list[Any]:
 
 def _python_cell(cell: pa.Scalar) -> Any:
     try:
-        return cell.as_py()
-    except (pa.ArrowException, ValueError, OverflowError):
+        return cell.as_py(maps_as_pydicts="strict")
+    except (pa.ArrowException, LookupError, ValueError, OverflowError):
         return _unsayable(cell.type, f"such {cell.type}")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from recserve.errors import DataError
 from recserve.store.ingest.problems import quoted
 
-UNNAMED = re.compile(r"|Unnamed: [0-9]+")
+UNNAMED = re.compile(r"|Unnamed: [0-9]+|__index_level_[0-9]+__")
 """Names of columns that have none: spreadsheets leave empty ones behind, and pandas writes its index so."""
 
 

@@ -23,7 +23,10 @@ from recserve.store.ingest.problems import Findings, quoted
 
 # A leading zero is part of an id, so 007.0 is none that a number has become.
 _WHOLE = r"^(0|-?[1-9][0-9]*)\.0+$"
-_NO_VALUE = pa.array(["nan", "NaN"])
+# Excel and pandas write long numbers so, and leave out their last digits.
+_SHORTENED = r"^-?[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
+_NO_VALUE = pa.array(["nan", "NaN", "NaT", "null", "NULL", "None", "<NA>", "#N/A", "\\N"])
+"""How pandas, SQL, spreadsheets and Hive write that there is no value."""
 
 
 def id_column(column: pa.Array, name: str, findings: Findings, required: bool = True) -> pa.Array:
@@ -137,6 +140,11 @@ def _reject(text: pa.Array, name: str, findings: Findings, required: bool) -> No
         mask(pc.is_in(text, _NO_VALUE)),
         f"{name} is empty",
         lambda row: f"{name} is empty: {text[row].as_py()!r} stands for no value",
+    )
+    findings.reject(
+        mask(pc.match_substring_regex(text, _SHORTENED).fill_null(False)),
+        f"{name} is a shortened number",
+        lambda row: f"{name} {text[row].as_py()!r} is a number without its last digits; write ids as text",
     )
     nul = pc.match_substring(text, "\x00").fill_null(False)
     findings.reject(mask(nul), f"{name} holds a NUL character")

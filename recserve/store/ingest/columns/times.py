@@ -32,6 +32,9 @@ _COARSER = (
     ((29_221, 73_050), "a spreadsheet's day number", "format the column as a date and save it again"),
     # 1990 to 2039, days since 1970.
     ((7_305, 25_567), "a number of days", "multiply it by 86,400"),
+    ((190_001, 210_012), "a year and a month", "write a date, such as 2020-01-01"),
+    # 1970 to 2099.
+    ((2_440_587, 2_488_070), "a Julian day number", "subtract 2,440,587.5 and multiply by 86,400"),
 )
 
 _TIMES = "seconds or milliseconds since 1970, or ISO 8601"

@@ -17,7 +17,8 @@ _BOM = codecs.BOM_UTF8
 _UNDEFINED_1252 = (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d")
 
 # A lone surrogate becomes a byte that UTF-8 never has, so that only its own row is refused.
-codecs.register_error("recserve.invalid", lambda error: ("\udcff", getattr(error, "end", 0)))
+_INVALID = "recserve.invalid"
+codecs.register_error(_INVALID, lambda error: ("\udcff", getattr(error, "end", 0)))
 
 
 def check_encoding(name: str) -> str:
@@ -28,7 +29,8 @@ def check_encoding(name: str) -> str:
     """
     try:
         "a".encode(name)
-    except LookupError:
+        codecs.getincrementaldecoder(name)(_INVALID).decode(b"", final=True)
+    except (LookupError, ValueError):  # idna and a few others are no encodings of files
         raise DataError(
             f"unknown encoding {name!r}; use a name such as utf-8, windows-1252, gb18030, big5 or shift_jis"
         ) from None
@@ -43,7 +45,7 @@ def detect_encoding(file: BinaryIO, limit: int) -> str:
     Windows-1252, or Latin-1 where it holds bytes that Windows-1252 lacks.
     """
     start = file.read(_CHUNK_BYTES)
-    wide = _utf16(start)
+    wide = _wide(start)
     if wide:
         return wide
     lines = list(_foreign_lines(start + file.readline(), file, limit))
@@ -80,7 +82,7 @@ class _Recoded(io.RawIOBase):
 
     def __init__(self, file: io.BufferedReader, encoding: str) -> None:
         self._file = file
-        self._decoder = codecs.getincrementaldecoder(encoding)("recserve.invalid")
+        self._decoder = codecs.getincrementaldecoder(encoding)(_INVALID)
         self._waiting = b""
 
     def readable(self) -> bool:
@@ -98,7 +100,10 @@ class _Recoded(io.RawIOBase):
         return len(part)
 
 
-def _utf16(start: bytes) -> str | None:
+def _wide(start: bytes) -> str | None:
+    """UTF-32 or UTF-16, by a byte order mark or by where the zeros are."""
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     head = start[:4096]
@@ -146,4 +151,4 @@ def _pairs(text: bytes, encoding: str) -> list[tuple[int, int]]:
     """First two bytes of each non-ASCII character, zeros for what the encoding does not have."""
     decoded = (char for char in text.decode(encoding, "replace") if char > "\x7f")
     encoded = (char.encode(encoding, "replace") if char != "\ufffd" else b"" for char in decoded)
-    return [(one[0], one[1]) if len(one) >= 2 else (0, 0) for one in encoded]
+    return [(character[0], character[1]) if len(character) >= 2 else (0, 0) for character in encoded]

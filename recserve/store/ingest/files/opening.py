@@ -37,7 +37,7 @@ def unpacked(file: io.BufferedReader, name: str) -> io.BufferedReader:
     start = file.peek(6)
     if start.startswith(b"\x1f\x8b"):
         return _buffered(gzip.GzipFile(fileobj=file))
-    if start.startswith(b"\x28\xb5\x2f\xfd"):
+    if start.startswith(b"\x28\xb5\x2f\xfd") or start[1:4] == b"\x2a\x4d\x18":
         return _buffered(pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"))
     if start.startswith(b"BZh"):
         return _buffered(bz2.BZ2File(file))
@@ -63,10 +63,13 @@ def _member(file: io.BufferedReader, name: str) -> io.BufferedReader:
     if _WORKBOOK in names:
         file.seek(0)
         return file
-    wanted = [one for one in names if not one.endswith("/") and not one.startswith("__MACOSX/")]
+    wanted = [name for name in names if not name.endswith("/") and not name.startswith("__MACOSX/")]
     if len(wanted) != 1:
         raise DataError(f"{name} is an archive of {len(wanted)} files; unpack it and name the file to read")
-    return _buffered(archive.open(wanted[0]))
+    try:
+        return _buffered(archive.open(wanted[0]))
+    except RuntimeError as error:  # encrypted, or compressed in a way that Python lacks
+        raise DataError(f"cannot read {name}: {error}; unpack it and name the file to read") from None
 
 
 def _buffered(stream: object) -> io.BufferedReader:

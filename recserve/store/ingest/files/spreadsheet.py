@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator
 from datetime import date, datetime, time
 from itertools import islice
 from typing import Any, BinaryIO
+from xml.etree.ElementTree import ParseError
 
 import numpy as np
 import pyarrow as pa
 
 from recserve.errors import DataError
 from recserve.store.ingest.columns.header import distinct_names
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.files.delimited import Block
 from recserve.store.ingest.problems import RowProblem
 
 _BLOCK_ROWS = 50_000
@@ -37,10 +38,12 @@ class Spreadsheet:
             raise DataError(f"{name}: Excel files need an extra: pip install 'recserve[xlsx]'") from None
         try:
             sheets = load_workbook(file, read_only=True, data_only=True).worksheets
-        except (KeyError, ValueError, OSError) as error:
-            raise DataError(f"{name} is not a complete Excel workbook: {error}") from None
+        except (ParseError, LookupError, ValueError, OSError) as error:
+            raise _is_damaged(name, error) from None
         self.sheets: list[str] = [sheet.title for sheet in sheets]
-        self._rows = _filled_rows(sheets[0].iter_rows(values_only=True)) if sheets else iter(())
+        for sheet in sheets[:1]:
+            sheet.reset_dimensions()  # some programs write a size that is wrong; what is beyond it was lost
+        self._rows = _filled_rows(sheets[0].iter_rows(values_only=True), name) if sheets else iter(())
         first = next(self._rows, None)
         if first is None:
             raise DataError(f"{name} is empty")
@@ -65,8 +68,20 @@ class Spreadsheet:
             yield Block(columns, np.array([line for line, _ in fit], dtype=np.int64), problems)
 
 
-def _filled_rows(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    return ((number, cells) for number, cells in enumerate(rows, start=1) if _width(cells))
+def _filled_rows(rows: Iterator[tuple[Any, ...]], name: str) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Number and cells of each row that is not empty.
+
+    Raises:
+        DataError: The sheet is damaged.
+    """
+    try:
+        yield from ((number, cells) for number, cells in enumerate(rows, start=1) if _width(cells))
+    except (ParseError, LookupError, ValueError) as error:
+        raise _is_damaged(name, error) from None
+
+
+def _is_damaged(name: str, error: Exception) -> DataError:
+    return DataError(f"{name} is not a complete Excel workbook: {error}")
 
 
 def _width(cells: tuple[Any, ...]) -> int:

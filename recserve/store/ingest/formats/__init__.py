@@ -18,7 +18,9 @@ from recserve.store.ingest.formats.item_layout import (
 from recserve.store.ingest.formats.known import EVENT_FORMATS, ITEM_FORMATS
 from recserve.store.ingest.formats.reading import Reading, check_format
 
-FORMAT_NAMES = tuple(dict.fromkeys([one.name for one in EVENT_FORMATS] + [one.name for one in ITEM_FORMATS]))
+FORMAT_NAMES = tuple(
+    dict.fromkeys([*(known.name for known in EVENT_FORMATS), *(known.name for known in ITEM_FORMATS)])
+)
 
 __all__ = [
     "EVENT_COLUMNS",

@@ -17,9 +17,11 @@ import pyarrow.compute as pc
 from recserve.config import nearest
 from recserve.data.entities import EventType
 from recserve.errors import DataError
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.columns.plain import is_binary, plain
+from recserve.store.ingest.files.delimited import Block
+from recserve.store.ingest.files.sources import Form, Source, open_source
 from recserve.store.ingest.formats.known import EVENT_FORMATS
-from recserve.store.ingest.formats.model import EventColumns
+from recserve.store.ingest.formats.model import AMBIGUOUS_COMMA, EventColumns
 from recserve.store.ingest.formats.reading import (
     Reading,
     chosen_columns,
@@ -28,7 +30,6 @@ from recserve.store.ingest.formats.reading import (
     recognise,
     shown_sources,
 )
-from recserve.store.ingest.sources import Form, Source, open_source
 
 EVENT_COLUMNS = ("event_id", "user_id", "item_id", "event", "value", "rating", "timestamp")
 
@@ -125,13 +126,9 @@ def canonical_block(block: Block, layout: EventLayout) -> Block:
     """The same rows under canonical names, values and types as the store has them."""
     columns = layout.columns
     made = {
-        ours: pc.coalesce(*found) if len(found) > 1 else found[0]
+        ours: _joined(found)
         for ours, theirs in columns.sources.items()
-        if (
-            found := [
-                _plain_array(block.columns[name], len(theirs)) for name in theirs if name in block.columns
-            ]
-        )
+        if (found := [block.columns[name] for name in theirs if name in block.columns])
     }
     for name in ("value", "rating"):
         if name in made and (columns.scale or columns.unrated or columns.decimal_comma):
@@ -151,7 +148,7 @@ def _plain(header: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The canonical columns of a plain file, some of which may be spelled otherwise."""
     found: dict[str, tuple[str, ...]] = {name: (name,) for name in EVENT_COLUMNS if name in header}
     for name, spellings in _SPELLINGS.items():
-        others = [one for one in header if plain_spelling(one) in spellings]
+        others = [name for name in header if plain_spelling(name) in spellings]
         if name not in found and len(others) == 1:
             found[name] = (others[0],)
     return found
@@ -181,25 +178,47 @@ def _notes(columns: EventColumns, event_types: Mapping[str, EventType]) -> list[
     return notes
 
 
-def _plain_array(column: pa.Array, alternatives: int) -> pa.Array:
-    """A column that can stand beside others: empty strings are null, types are equal."""
-    if alternatives == 1:
-        return column
-    text = column.cast(pa.string())
-    return pc.if_else(pc.equal(text, ""), None, text)
+def _joined(columns: Sequence[pa.Array]) -> pa.Array:
+    """One column of several, of which the first that is not empty counts.
+
+    A column that is neither text nor numbers stays alone: it is refused, by its type, where it is read.
+    """
+    if len(columns) == 1:
+        return columns[0]
+    found = [plain(column) for column in columns]
+    odd = next((column for column in found if not _has_text(column.type)), None)
+    if odd is not None:
+        return odd
+    kind = pa.large_binary() if any(is_binary(column.type) for column in found) else pa.string()
+    return pc.coalesce(*(_filled(column).cast(kind) for column in found))
+
+
+def _has_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return bool(numbers or types.is_string(kind) or is_binary(kind))
+
+
+def _filled(column: pa.Array) -> pa.Array:
+    """Text or bytes, null where a cell is empty."""
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    text = column if is_binary(column.type) else column.cast(pa.string())
+    return pc.if_else(pc.equal(pc.binary_length(text), 0), None, text)
 
 
 def _mapped(column: pa.Array, function: Callable[[str], str | None]) -> pa.Array:
-    """The column with a function applied to the text of each distinct cell; lists stay as they are."""
-    if pa.types.is_nested(column.type):
+    """The column with a function applied to the text of each distinct cell; lists and times stay."""
+    column = plain(column)
+    if pa.types.is_nested(column.type) or pa.types.is_temporal(column.type):
         return column
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    encoded = column.dictionary_encode()
     values = [None if cell is None else function(_as_text(cell)) for cell in encoded.dictionary.to_pylist()]
     return pa.array(values, pa.string()).take(encoded.indices)
 
 
 def _as_text(cell: Any) -> str:
-    return cell.isoformat() if hasattr(cell, "isoformat") else str(cell)
+    return cell.decode("utf-8", "backslashreplace") if isinstance(cell, bytes) else str(cell)
 
 
 def _value_reader(layout: EventLayout) -> Callable[[str], str | None]:
@@ -209,6 +228,8 @@ def _value_reader(layout: EventLayout) -> Callable[[str], str | None]:
 
     def read(cell: str) -> str | None:
         if columns.decimal_comma and _DECIMAL_COMMA.fullmatch(cell):
+            if AMBIGUOUS_COMMA.fullmatch(cell):
+                return f"{cell} ({cell.replace(',', '.')} or {cell.replace(',', '')}?)"
             cell = cell.replace(",", ".")
         try:
             number = float(cell)
@@ -251,13 +272,17 @@ def _unordered_times(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
     Times in the order of a file would put whole users behind others: such files are sorted by user.
     """
     empty = pa.nulls(rows, pa.string())
-    pairs = zip(
-        columns.get("user_id", empty).cast(pa.string()).to_pylist(),
-        columns.get("item_id", empty).cast(pa.string()).to_pylist(),
-        strict=True,
-    )
-    moments = [_moment(f"{user}\x00{item}") for user, item in pairs]
+    texts = [_texts(columns.get(name, empty)) for name in ("user_id", "item_id")]
+    moments = [_moment(f"{user}\x00{item}") for user, item in zip(*texts, strict=True)]
     return pa.array(moments, pa.int64()).cast(pa.timestamp("ms"))
+
+
+def _texts(column: pa.Array) -> list[str | None]:
+    """Any column as text; null for what no id can be, which is refused where ids are read."""
+    try:
+        return list(column.cast(pa.string()).to_pylist())
+    except pa.ArrowException:
+        return [str(cell) if is_binary(column.type) else None for cell in column]
 
 
 def _moment(key: str) -> int:

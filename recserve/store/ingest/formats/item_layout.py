@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recserve.store.ingest.delimited import Block
+from recserve.store.ingest.files.delimited import Block
+from recserve.store.ingest.files.sources import Form
 from recserve.store.ingest.formats.known import ITEM_FORMATS, USER_FORMATS
-from recserve.store.ingest.formats.model import Format, ItemColumns, Row, Rows
+from recserve.store.ingest.formats.model import AMBIGUOUS_COMMA, Format, ItemColumns, Row, Rows
 from recserve.store.ingest.formats.reading import (
     Reading,
     chosen_columns,
@@ -23,9 +24,9 @@ from recserve.store.ingest.formats.reading import (
     shown_sources,
 )
 from recserve.store.ingest.problems import RowProblem
-from recserve.store.ingest.sources import Form
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)([.,][0-9]+)?")
+_HEAD_OBJECTS = 1000  # each object says itself what it has; this is to recognise the format
 
 
 class Table(Protocol):
@@ -85,7 +86,7 @@ class ItemLayout:
         """The name of each column of a Parquet file; of several for one name the first gets it."""
         ours: dict[str, str] = {}
         for name, theirs in self.columns.sources.items():
-            found = next((one for one in theirs if one in header), None)
+            found = next((spelling for spelling in theirs if spelling in header), None)
             if found is not None:
                 ours[found] = name
         return [ours.get(name, name) for name in header]
@@ -104,7 +105,8 @@ class ItemLayout:
 
     def cells(self, cells: list[str | None]) -> list[str | None]:
         """A column of text, with decimal points where all of it is numbers with decimal commas."""
-        if not self.columns.decimal_comma or not any(cell is not None and "," in cell for cell in cells):
+        commas = [cell for cell in cells if cell is not None and "," in cell]
+        if not self.columns.decimal_comma or all(map(AMBIGUOUS_COMMA.fullmatch, commas)):
             return cells
         if not all(cell is None or _NUMBER.fullmatch(cell) for cell in cells):
             return cells
@@ -140,7 +142,7 @@ class _Renamed:
             yield Block(columns, block.lines, block.problems)
 
     def _column(self, columns: Mapping[str, pa.Array], name: str) -> pa.Array:
-        found = [columns[one] for one in self._sources.get(name, (name,)) if one in columns]
+        found = [columns[source] for source in self._sources.get(name, (name,)) if source in columns]
         return pc.coalesce(*found) if len(found) > 1 else found[0]
 
 
@@ -164,7 +166,7 @@ def recognise_users(path: Path, reading: Reading) -> ItemLayout:
 
 def _recognise(path: Path, reading: Reading, formats: Sequence[Format[ItemColumns]], what: str) -> ItemLayout:
     key = f"{what}_id"
-    known = recognise(path, reading, formats, (key,))
+    known = recognise(path, reading, formats, (key,), _HEAD_OBJECTS)
     header = known.header
     columns = known.format.columns_of(header) if known.format else ItemColumns(_plain(header, what))
     sources = columns_there(columns.sources, header) | chosen_columns(reading, header, None)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any, Generic, TypeVar
 
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.problems import RowProblem
+
+AMBIGUOUS_COMMA = re.compile(r"\s*[+-]?[1-9][0-9]{0,2},[0-9]{3}\s*")
+"""1,234 may be a little more than one, or more than a thousand."""
 
 Row = dict[str, Any]
 Rows = Iterator[tuple[int, "Row | RowProblem"]]

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Generic
 
 from recserve.config import nearest
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.errors import DataError
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.files.encodings import UTF8, check_encoding, detect_encoding
 from recserve.store.ingest.files.opening import content_path
+from recserve.store.ingest.files.sources import (
+    Form,
+    Kind,
+    object_keys,
+    open_file,
+    open_parquet,
+    open_table,
+    read_objects,
+)
 from recserve.store.ingest.formats.model import Columns, Format, Sources
-from recserve.store.ingest.sources import Form, Kind, open_file, open_source, open_table
 
 _DETECT_BYTES = 64 << 20
 _DETECT_JSON_BYTES = 1 << 20  # JSON is UTF-8, with few exceptions
@@ -52,12 +61,12 @@ class Reading:
     @property
     def time_column(self) -> str | None:
         """The column of times, if it is said."""
-        return next((one for one in self.times if one != "none" and "%" not in one), None)
+        return next((given for given in self.times if given != "none" and "%" not in given), None)
 
     @property
     def time_format(self) -> str | None:
         """The strptime format of times, if it is said."""
-        return next((one for one in self.times if "%" in one), None)
+        return next((given for given in self.times if "%" in given), None)
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,11 @@ class Recognised(Generic[Columns]):
 
 
 def recognise(
-    path: Path, reading: Reading, formats: Sequence[Format[Columns]], keys: Sequence[str]
+    path: Path,
+    reading: Reading,
+    formats: Sequence[Format[Columns]],
+    keys: Sequence[str],
+    keys_of: int | None = None,
 ) -> Recognised[Columns]:
     """Tell encoding, header and format of a file.
 
@@ -89,18 +102,26 @@ def recognise(
         reading: What is said of it.
         formats: The formats it may have.
         keys: Canonical columns by which a file is a plain one.
+        keys_of: How many JSON objects are asked for their keys; None for all.
 
     Raises:
         DataError: It cannot be read, or is not what was said of it.
     """
     encoding = check_encoding(reading.encoding) if reading.encoding else _encoding(path)
     candidates = _candidates(reading, formats)
-    named = next((one for one in candidates if one.has_name(content_path(path).name)), None)
-    if named is None and reading.format and candidates and all(one.headerless for one in candidates):
+    named = next((candidate for candidate in candidates if candidate.has_name(content_path(path).name)), None)
+    if (
+        named is None
+        and reading.format
+        and candidates
+        and all(candidate.headerless for candidate in candidates)
+    ):
         named = candidates[0]
     dialect = named.dialect if named else Dialect(header=reading.header or None)
-    kind, header, delimiter, sheets = _header(path, Form(encoding, dialect))
-    found = named or next((one for one in candidates if one.has_header(header)), None)
+    kind, header, delimiter, sheets = _header(path, Form(encoding, dialect), keys_of)
+    if reading.header and kind != "csv":
+        raise DataError(f"--header is for delimited files without names of columns; {path} has names")
+    found = named or next((candidate for candidate in candidates if candidate.has_header(header)), None)
     if found is not None and not reading.format and _is_plain(header, found, keys):
         found = None
     if found is None and reading.format and candidates:
@@ -154,7 +175,7 @@ def chosen_columns(
 def _candidates(reading: Reading, formats: Sequence[Format[Columns]]) -> list[Format[Columns]]:
     if reading.header:
         return []
-    return [one for one in formats if reading.format in (None, one.name)]
+    return [candidate for candidate in formats if reading.format in (None, candidate.name)]
 
 
 def _is_plain(header: Sequence[str], found: Format[Columns], keys: Sequence[str]) -> bool:
@@ -171,7 +192,7 @@ def _encoding(path: Path) -> str:
         return detect_encoding(file, _DETECT_BYTES if kind == "csv" else _DETECT_JSON_BYTES)
 
 
-def _header(path: Path, form: Form) -> tuple[Kind, list[str], str | None, list[str]]:
+def _header(path: Path, form: Form, keys_of: int | None) -> tuple[Kind, list[str], str | None, list[str]]:
     with open_file(path, form.encoding) as (file, kind):
         if kind == "xlsx":
             sheet = open_table(file, kind, path, form, ())
@@ -179,13 +200,15 @@ def _header(path: Path, form: Form) -> tuple[Kind, list[str], str | None, list[s
         if kind == "csv":
             table = open_table(file, kind, path, form, ())
             return kind, table.header, getattr(table, "delimiter", None), []
-    with open_source(path, (), form) as source:
-        return kind, source.header, None, []
+        if kind == "parquet":
+            return kind, list(open_parquet(file, path).schema_arrow.names), None, []
+        # A key may come late: what is not in the header is not read.
+        return kind, object_keys(islice(read_objects(file, str(path)), keys_of), str(path)), None, []
 
 
 def _is_another(path: Path, candidates: Sequence[Format[Columns]], header: list[str]) -> DataError:
-    titles = " or ".join(dict.fromkeys(one.title for one in candidates))
-    needed = " or ".join(", ".join(one.header) for one in candidates if one.header)
+    titles = " or ".join(dict.fromkeys(candidate.title for candidate in candidates))
+    needed = " or ".join(", ".join(candidate.header) for candidate in candidates if candidate.header)
     expected = f"; it needs {needed}" if needed else ""
     return DataError(f"{path} does not look like {titles}{expected}; it has {', '.join(header[:12])}")
 

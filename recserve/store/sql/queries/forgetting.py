@@ -38,11 +38,13 @@ def forget(connection: Connection, user_id: str, receipt_id: str) -> tuple[Delet
     keys.update(merged_into(connection, next(iter(keys))))
     ids = {key: _ids(connection, key, hashed) for key, hashed in keys.items()}
     named = sorted({user_id}.union(*ids.values()))
-    shown = (connection.execute(delete(exposures).where(own(exposures, one))).rowcount for one in named)
+    shown = (
+        connection.execute(delete(exposures).where(own(exposures, spelling))).rowcount for spelling in named
+    )
     row = {
         "last_event": connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one(),
         "deleted_at": _store_now(connection),
-        "events": sum(remove_events(connection, own(events, one)) for one in named),
+        "events": sum(remove_events(connection, own(events, spelling)) for spelling in named),
         "exposures": sum(shown),
         "profiles": connection.execute(delete(users).where(users.c.user_key.in_(keys))).rowcount,
     }
@@ -147,7 +149,7 @@ def _ids(connection: Connection, key: bytes, hashed: int) -> set[str]:
         select(exposures.c.user_id).where(exposures.c.user_hash == hashed),
         select(users.c.user_id).where(users.c.user_key == key),
     )
-    return {one for one in connection.execute(query).scalars() if schema.key_of(one) == key}
+    return {user_id for user_id in connection.execute(query).scalars() if schema.key_of(user_id) == key}
 
 
 def _store_now(connection: Connection) -> int:

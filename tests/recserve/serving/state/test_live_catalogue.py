@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recserve import Catalogue, Item, Vocabulary
-from recserve.data.strings import Texts
+from recserve.data.columns.strings import Texts
 from recserve.errors import StoreError
 from recserve.serving.state.live_catalogue import CatalogueFollower, LiveCatalogue
 from recserve.store import ItemPatch, ItemVectors, Store, open_store

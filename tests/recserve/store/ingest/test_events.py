@@ -423,7 +423,8 @@ _cell = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\x00"), min
 def as_id(text: str) -> str:
     """Without blanks and a point behind a whole number, in form C; empty if it is no id."""
     inner = unicodedata.normalize("NFC", re.sub(r"^(0|-?[1-9][0-9]*)\.0+$", r"\1", text.strip()))
-    return "" if inner in ("nan", "NaN") else inner
+    words = ("nan", "NaN", "NaT", "null", "NULL", "None", "<NA>", "#N/A", "\\N")
+    return "" if inner in words or re.fullmatch(r"-?[0-9](\.[0-9]+)?[eE]\+[0-9]+", inner) else inner
 
 
 @settings(max_examples=60, deadline=None)
@@ -470,5 +471,5 @@ def test_blocks_join_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     whole = read(path)
     assert [problem.line for problem in whole[1]] == [102, 303]
     for size in (1, 10, 64, 1000):
-        monkeypatch.setattr("recserve.store.ingest.delimited._BLOCK_BYTES", size)
+        monkeypatch.setattr("recserve.store.ingest.files.delimited._BLOCK_BYTES", size)
         assert read(path) == whole

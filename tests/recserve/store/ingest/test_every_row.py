@@ -29,6 +29,7 @@ from recserve.store.ingest import (
     read_items,
     with_bare_items,
 )
+from recserve.store.ingest.formats import Reading, recognise_events
 
 NAMES = ["user_id", "item_id", "event", "value", "rating", "timestamp", "event_id", "title", "genres", ""]
 GOOD = {"user_id": "u", "item_id": "i", "timestamp": "1600000000", "event": "view"}
@@ -155,7 +156,7 @@ _COLUMNS = st.one_of(
     *(
         _array(pa.timestamp(unit, zone), st.integers(-_FAR, _FAR) | st.just(1_600_000_000))
         for unit in ("s", "ms", "us", "ns")
-        for zone in (None, "UTC")
+        for zone in (None, "UTC", "Mars/Phobos")
     ),
     _array(pa.duration("s"), st.integers(0, 2**40)),
     _array(pa.list_(pa.float64()), st.lists(_FLOAT, max_size=3)),
@@ -195,6 +196,34 @@ def test_any_arrow_type(
             attributes = [table[name] for name in table.column_names if name != "item_id"]
             assert taken + notes == sum(map(filled, attributes))
     check_stored(store, items and items[0], events and events[0])
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    columns=st.dictionaries(
+        st.sampled_from(
+            ["user_id", "parent_asin", "asin", "rating", "timestamp", "feedback_type", "item_id"]
+        ),
+        _COLUMNS,
+    ),
+    form=st.sampled_from(["amazon", "gorse"]),
+    timeless=st.booleans(),
+)
+def test_any_arrow_type_under_a_format(
+    tmp_path_factory: pytest.TempPathFactory, columns: dict[str, pa.Array], form: str, timeless: bool
+) -> None:
+    good: dict[str, Any] = {"user_id": ["u"] * 3, "timestamp": [1_600_000_000] * 3}
+    if form == "amazon":
+        good |= {"parent_asin": ["a", None, ""], "asin": ["x", "y", "z"], "rating": [1, 2, 3]}
+    else:
+        good |= {"item_id": ["i", "j", "k"], "feedback_type": ["read", "star", "like"]}
+    path = tmp_path_factory.mktemp("formats") / "file.parquet"
+    pq.write_table(pa.table(good | columns), path)
+    reading = Reading(format=form, times=("none",) if timeless else ())
+    found = attempt(lambda: read_events(path, DEFAULT_EVENT_TYPES, layout=recognise_events(path, reading)))
+    if found is not None:
+        check(found[1], found[0])
+        assert found[1].rows == 3
 
 
 def filled(column: pa.ChunkedArray) -> int:

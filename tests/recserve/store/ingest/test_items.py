@@ -303,3 +303,34 @@ def test_importing_keeps_given_ids_and_empty_values(tmp_path: Path) -> None:
         first, second = store.histories(["u"], 9)["u"]
     assert first == Event("u", "i", "view", 5, None, "e1")
     assert second.event_id
+
+
+def test_maps_are_objects_and_the_index_of_pandas_is_no_attribute(tmp_path: Path) -> None:
+    kind = pa.map_(pa.string(), pa.int64())
+    table = pa.table(
+        {
+            "item_id": ["a", "b"],
+            "sizes": pa.array([[("s", 1), ("m", 2)], [("s", 1), ("s", 2)]], kind),
+            "__index_level_0__": [7, 9],
+        }
+    )
+    pq.write_table(table, tmp_path / "items.parquet")
+    found, problems = read(tmp_path / "items.parquet")
+    assert found == {"a": {"sizes": {"s": 1, "m": 2}}, "b": {}}
+    kinds = sorted(problem.kind for problem in problems)
+    assert kinds[:2] == ["__index_level_0__: a column without a name"] * 2
+    assert kinds[2].startswith("sizes: left out, as JSON has no such map<string, int64")
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("\"['Action', 'Sci-Fi']\"", ["Action", "Sci-Fi"]),
+        ('"[""A"", ""B|C""]"', ["A", "B|C"]),
+        ("[]", []),
+        ("[live] | 'x'", ["[live]", "'x'"]),
+        ("[live]", ["[live]"]),
+    ],
+)
+def test_lists_as_pandas_and_json_write_them(tmp_path: Path, cell: str, expected: list[str]) -> None:
+    assert read(write(tmp_path, f"item_id,genres\na,{cell}\n"))[0] == {"a": {"genres": expected}}

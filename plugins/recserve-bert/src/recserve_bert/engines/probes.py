@@ -58,7 +58,7 @@ def judge(vectors: NDArray[np.float32], full: NDArray[np.float32]) -> Verdict:
         full: Of the full model, shape (n, d).
     """
     cosines = np.nan_to_num((vectors * full).sum(axis=1), nan=-1.0)
-    shared = [len(set(one) & set(two)) for one, two in zip(_near(vectors), _near(full), strict=True)]
+    shared = [len(set(ours) & set(theirs)) for ours, theirs in zip(_near(vectors), _near(full), strict=True)]
     overlap = float(np.mean(shared)) / min(_NEIGHBOURS, max(len(full) - 1, 1))
     return Verdict(float(cosines.min()), float(cosines.mean()), overlap)
 

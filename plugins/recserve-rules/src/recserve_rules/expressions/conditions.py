@@ -162,8 +162,8 @@ class _Evaluation:
                     "can be compared",
                     name.position,
                 )
-        one, other = (column.of_items(column.numbers) for column in columns)
-        return Truth.of(_COMPARE[sign](one, other), ~np.isnan(one) & ~np.isnan(other))
+        first, second = (column.of_items(column.numbers) for column in columns)
+        return Truth.of(_COMPARE[sign](first, second), ~np.isnan(first) & ~np.isnan(second))
 
     def _compare_value(self, name: Name, sign: Operator, literal: Value) -> Truth:
         column = self._column(name)

@@ -7,6 +7,8 @@ from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumn
 
 _MODULES = (films, music, shops, reviews, books, frameworks)
 
-EVENT_FORMATS: tuple[Format[EventColumns], ...] = tuple(one for module in _MODULES for one in module.EVENTS)
-ITEM_FORMATS: tuple[Format[ItemColumns], ...] = tuple(one for module in _MODULES for one in module.ITEMS)
+EVENT_FORMATS: tuple[Format[EventColumns], ...] = tuple(
+    known for module in _MODULES for known in module.EVENTS
+)
+ITEM_FORMATS: tuple[Format[ItemColumns], ...] = tuple(known for module in _MODULES for known in module.ITEMS)
 USER_FORMATS: tuple[Format[ItemColumns], ...] = (*films.USERS, *frameworks.USERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Row, renamed
 
 _DIALECT = Dialect(escape="\\")

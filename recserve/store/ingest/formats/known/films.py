@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Row, renamed, split
 
 _NO_GENRES = "(no genres listed)"
@@ -18,12 +18,12 @@ _AS_NAMED = EventColumns({name: (name,) for name in _RATINGS})
 
 
 def _genres(row: Row) -> Row:
-    return {**row, "genres": [one for one in split(row.get("genres"), "|") if one != _NO_GENRES]}
+    return {**row, "genres": [genre for genre in split(row.get("genres"), "|") if genre != _NO_GENRES]}
 
 
 def _flags(row: Row) -> Row:
     flags = {name: row.pop(name) for name in _GENRES_OF_100K}
-    return {**row, "genres": [name for name, flag in flags.items() if flag == 1 and name != "unknown"]}
+    return {**row, "genres": [name for name, flag in flags.items() if str(flag) == "1" and name != "unknown"]}
 
 
 def _anime(row: Row) -> Row:

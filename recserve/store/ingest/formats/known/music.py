@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Rows, renamed
 from recserve.store.ingest.problems import RowProblem
 
@@ -27,7 +27,7 @@ def _distinct(*attributes: str) -> Callable[[Rows, str], Rows]:
         for line, row in rows:
             if isinstance(row, RowProblem):
                 yield line, row
-            elif row["item_id"] not in known:
+            elif row["item_id"] is None or row["item_id"] not in known:
                 known.add(row["item_id"])
                 yield line, {name: row[name] for name in ("item_id", *attributes)}
 

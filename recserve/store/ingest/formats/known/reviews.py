@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.columns.cells import CellError
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Row, renamed, split
+from recserve.store.ingest.problems import quoted
 
 _NOT_STORED = frozenset(
     (
@@ -22,24 +24,26 @@ def _product(row: Row) -> Row:
     made = {name: _text(value) for name, value in row.items()}
     categories = split(_flat(row.get("categories") or row.get("category")), "|")
     made.pop("category", None)
-    made["categories"] = [html.unescape(one) for one in dict.fromkeys(categories)]
+    made["categories"] = [html.unescape(category) for category in dict.fromkeys(categories)]
     price = row.get("price")
     if isinstance(price, str):
-        digits = price.removeprefix("$").replace(",", "")
-        made["price"] = float(digits) if digits.replace(".", "", 1).isdigit() else None
+        digits = price.strip().removeprefix("$").replace(",", "")
+        number = digits.isascii() and digits.replace(".", "", 1).isdigit()
+        reason = f"{quoted(price)} is left out: not a price"
+        made["price"] = float(digits) if number else CellError(reason, "left out, as it is not a price")
     return made
 
 
 def _flat(value: Any) -> Any:
     """Paths of categories (a list of lists) as one list."""
-    if isinstance(value, list) and any(isinstance(one, list) for one in value):
+    if isinstance(value, list) and any(isinstance(entry, list) for entry in value):
         return [name for path in value for name in (path if isinstance(path, list) else [path])]
     return value
 
 
 def _text(value: Any) -> Any:
     if isinstance(value, list):
-        return [html.unescape(one) for one in value if isinstance(one, str) and one.strip()]
+        return [html.unescape(text) for text in value if isinstance(text, str) and text.strip()]
     return html.unescape(value) if isinstance(value, str) else value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recserve.store.ingest.delimited import Dialect
+from recserve.store.ingest.files.delimited import Dialect
 from recserve.store.ingest.formats.model import EventColumns, Format, ItemColumns, Rows, renamed
 from recserve.store.ingest.problems import RowProblem
 

@@ -57,7 +57,7 @@ def test_the_same_id_in_every_type(column: pa.Array) -> None:
 
 
 def test_other_texts_stay_as_they_are() -> None:
-    texts = ["007", "007.0", "1e3", "1.5", "v1.0", "None", "Nan", "-3", "0x1F", "a b", "+4"]
+    texts = ["007", "007.0", "1e3", "1.5", "v1.0", "none", "Nan", "NA", "12E10", "-3", "0x1F", "a b", "+4"]
     found, report = ids(pa.array(texts))
     assert found == texts
     assert not report.counts
@@ -83,6 +83,12 @@ def test_what_is_changed_is_counted_and_said() -> None:
         (pa.array(["a", "  "]), "user_id is empty"),
         (pa.array(["a", "nan"]), "user_id is empty: 'nan' stands for no value"),
         (pa.array(["a", "NaN"]), "user_id is empty: 'NaN' stands for no value"),
+        *(
+            (pa.array(["a", word]), f"user_id is empty: {word!r} stands for no value")
+            for word in ("null", "NULL", "None", "<NA>", "NaT", "#N/A", "\\N")
+        ),
+        (pa.array(["a", "1.23457E+15"]), "user_id '1.23457E+15' is a number without its last digits"),
+        (pa.array(["a", "1e+16"]), "user_id '1e+16' is a number without its last digits"),
         (pa.array(["a", "x" * 10_001]), "user_id 'xxx"),
         (pa.array(["a", "x\x00"]), "user_id holds a NUL character"),
         (pa.array([1.0, float("nan")]), "user_id is empty"),

@@ -41,6 +41,8 @@ def times(column: pa.Array) -> tuple[list[int], FileReport]:
         (43831, "looks like a spreadsheet's day number: format the column as a date"),
         (43831.5, "looks like a spreadsheet's day number"),
         (18262, "looks like a number of days: multiply it by 86,400"),
+        (202001, "looks like a year and a month: write a date"),
+        (2458849.5, "looks like a Julian day number: subtract 2,440,587.5"),
         (1_600_000_000_000_000, "looks like microseconds: divide by 1,000"),
         (1_600_000_000_000_000_000, "looks like nanoseconds: divide by 1,000,000"),
         (1e30, "is not a time: use seconds or milliseconds since 1970, or ISO 8601"),

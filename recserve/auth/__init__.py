@@ -1,0 +1,1 @@
+"""Authentication: API keys, user tokens, and who is behind a request."""

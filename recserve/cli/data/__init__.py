@@ -1,0 +1,1 @@
+"""Commands that bring data into the store, and those that look after it."""

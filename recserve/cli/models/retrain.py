@@ -1,0 +1,49 @@
+"""``recserve retrain``: training on a schedule, behind the gate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, record
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("retrain")(retrain_command)
+
+
+def retrain_command(
+    force: Annotated[bool, typer.Option("--force", help="Train even if nothing is new.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    config: ConfigOption = None,
+) -> None:
+    """Train again if enough is new, and make the result current if it is not worse.
+
+    For cron, a job of a cluster, or `retrain.every_hours` of a server. It says why it did what it did, keeps
+    the last `retrain.keep` bundles, and ends with an error where the gate refuses.
+    """
+    from recserve.training.retraining import Retraining
+
+    state = State(home, config)
+    with state.store as store, progress_display() as progress:
+        done = Retraining(state.home, state.resolved, state.registry, state.repository, store, progress).run(
+            force=force
+        )
+        progress.finish()
+        action = {"promoted": "bundle.promote", "refused": "bundle.refuse"}.get(done.outcome)
+        if action is not None and done.bundle_id is not None:
+            record(store, action, done.bundle_id, {"before": done.before, "reason": done.reason})
+        if done.removed:
+            record(store, "bundle.remove", ",".join(done.removed), {"keep": state.config.retrain.keep})
+    if done.removed:
+        out.print(
+            f"removed {len(done.removed)} old bundles: {', '.join(done.removed)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if done.outcome == "refused" and done.verdict is not None:
+        done.verdict.check(state.config.promotion.margin)
+    what = done.outcome if done.bundle_id is None else f"{done.outcome} bundle {done.bundle_id}"
+    out.print(f"{what}: {done.reason}", highlight=False, soft_wrap=True)

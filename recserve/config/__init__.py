@@ -1,0 +1,48 @@
+"""Configuration: pydantic models that refuse what they do not know.
+
+A file (``recserve.yaml`` in the home folder, or ``--config``) is layered over the defaults here.
+Whether the named components exist and accept their parameters is checked by
+:func:`recserve.plugin.registry.Registry.resolve`, before anything trains or starts.
+"""
+
+from __future__ import annotations
+
+from recserve.config.loading import from_environment, load_config, parse_config
+from recserve.config.mistakes import describe_validation_error, keys_at, location, nearest
+from recserve.config.root import Config, StoreConfig
+from recserve.config.scenarios import (
+    DEFAULT_SCENARIO,
+    ColdStartConfig,
+    ComponentConfig,
+    EncoderConfig,
+    ExploreConfig,
+    PipelineConfig,
+    RetrieverConfig,
+)
+from recserve.config.server import ServerConfig, StageConfig
+from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
+
+__all__ = [
+    "DEFAULT_SCENARIO",
+    "ColdStartConfig",
+    "ComponentConfig",
+    "Config",
+    "EncoderConfig",
+    "ExploreConfig",
+    "PipelineConfig",
+    "PromotionConfig",
+    "RetrainConfig",
+    "RetrieverConfig",
+    "ServerConfig",
+    "StageConfig",
+    "StoreConfig",
+    "TrainConfig",
+    "TuneConfig",
+    "describe_validation_error",
+    "from_environment",
+    "keys_at",
+    "load_config",
+    "location",
+    "nearest",
+    "parse_config",
+]

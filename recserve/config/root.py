@@ -1,0 +1,86 @@
+"""The whole configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from recserve.config.scenarios import (
+    DEFAULT_SCENARIO,
+    ColdStartConfig,
+    ComponentConfig,
+    EncoderConfig,
+    PipelineConfig,
+    default_scenarios,
+)
+from recserve.config.server import ServerConfig
+from recserve.config.strict import Strict
+from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
+from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
+
+
+class StoreConfig(Strict):
+    """Where behaviour and catalogue live."""
+
+    url: str | None = Field(
+        None,
+        description="SQLAlchemy URL; default: an SQLite file in the home folder. `${NAME}` is replaced by "
+        "the environment variable of whoever opens it.",
+    )
+
+
+class Config(Strict):
+    """The whole configuration, as in ``recserve.yaml``."""
+
+    store: StoreConfig = StoreConfig()
+    bundles: str | None = Field(
+        None,
+        description="Folder or pyarrow filesystem URI of the bundles; default: <home>/bundles. `${NAME}` is "
+        "replaced by the environment variable of whoever opens it.",
+    )
+    encoder: EncoderConfig | None = EncoderConfig()
+    item_text: ComponentConfig = ComponentConfig(use="fields")
+    events: dict[str, EventType] = Field(default_factory=dict, description="Added to the defaults.")
+    scenarios: dict[str, PipelineConfig] = Field(default_factory=default_scenarios, min_length=1)
+    cold_start: ColdStartConfig = ColdStartConfig()
+    train: TrainConfig = TrainConfig()
+    tune: TuneConfig = TuneConfig()
+    promotion: PromotionConfig = PromotionConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    server: ServerConfig = ServerConfig()
+
+    @model_validator(mode="after")
+    def _scenario_names(self) -> Config:
+        for name in self.scenarios:
+            if not name.replace("-", "_").isidentifier():
+                raise ValueError(f"scenario name {name!r} must consist of letters, digits, - and _")
+        return self
+
+    @property
+    def event_types(self) -> dict[str, EventType]:
+        """All event types in a fixed order: the defaults, then the configured ones."""
+        return {**DEFAULT_EVENT_TYPES, **self.events}
+
+    @property
+    def default_scenario(self) -> str:
+        """``home`` if there is one, else the first."""
+        return DEFAULT_SCENARIO if DEFAULT_SCENARIO in self.scenarios else next(iter(self.scenarios))
+
+    def trained(self) -> dict[str, Any]:
+        """What decides a bundle's content, as plain data; serving and storage settings do not count."""
+        return self.model_dump(
+            mode="json",
+            exclude={
+                **dict.fromkeys(
+                    ("store", "bundles", "server", "cold_start", "tune", "promotion", "retrain"), True
+                ),
+                "scenarios": {"__all__": {"seen", "seen_half_life_days", "explore"}},
+            },
+        )
+
+    def training_hash(self) -> str:
+        """sha256 of :meth:`trained`."""
+        return hashlib.sha256(json.dumps(self.trained(), sort_keys=True).encode()).hexdigest()

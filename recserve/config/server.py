@@ -1,0 +1,119 @@
+"""The server: its limits and deadlines, and the size of each stage of the Serve graph."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from recserve.config.strict import Strict
+
+
+class StageConfig(Strict):
+    """Size and deadline of one stage of the Serve graph."""
+
+    replicas: int = Field(1, ge=1)
+    max_replicas: int | None = Field(None, ge=1, description="Set to autoscale up to this many.")
+    cpus: float = Field(0.1, ge=0, description="CPUs Ray reserves for a replica.")
+    gpus: float = Field(0.0, ge=0, description="GPUs Ray reserves for a replica.")
+    threads: int = Field(1, ge=1, description="Threads of numerical libraries in a replica.")
+    deadline_ms: int = Field(1000, ge=10, description="The stage's answer is dropped if it comes later.")
+
+
+class ServerConfig(Strict):
+    """The HTTP server and its Serve graph."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    topology: Literal["staged", "fused"] = "staged"
+    max_batch: int = Field(64, ge=1, le=1024, description="Requests a micro-batch holds at most.")
+    batches_in_flight: int = Field(2, ge=1, le=64)
+    max_queue: int = Field(
+        256, ge=1, description="Requests that may wait for a place in a batch; further ones get 503 at once."
+    )
+    max_wait_ms: int = Field(
+        1000, ge=10, description="A request that would wait longer for a place in a batch gets 503 at once."
+    )
+    max_connections: int = Field(
+        16_384,
+        ge=16,
+        description="Connections that are accepted; fewer where the limit of open files is lower.",
+    )
+    max_connections_per_address: int | None = Field(
+        None,
+        ge=1,
+        description="Connections from one address; default: a quarter of all. Behind a load balancer, which "
+        "is one address, as many as `max_connections`.",
+    )
+    receive_seconds: int = Field(
+        10, ge=1, le=60, description="A request that has not arrived after this long is answered with 408."
+    )
+    max_body_bytes: int = Field(2_000_000, ge=1_000)
+    max_bulk_bytes: int = Field(
+        20_000_000, ge=1_000, description="Longest body of up to 10,000 events, items or users."
+    )
+    store_deadline_ms: int = Field(
+        1000, ge=10, description="The store's answer is dropped if it comes later; see `degraded`."
+    )
+    filter_deadline_ms: int = Field(
+        2000, ge=10, description="A filter that is later allows nothing; see `degraded`."
+    )
+    reranking_deadline_ms: int = Field(
+        1000, ge=10, description="A reranker that is later is left out; see `degraded`."
+    )
+    explaining_deadline_ms: int = Field(
+        500, ge=10, description="An explainer that is later is left out; see `degraded`."
+    )
+    catalogue_deadline_ms: int = Field(
+        2000,
+        ge=10,
+        description="Filters, rerankers and explainers that take longer to be built on a catalogue with new "
+        "items go on without these.",
+    )
+    history: int = Field(1000, ge=1, le=100_000, description="Newest events of a user that count.")
+    repeats: int = Field(
+        10_000,
+        ge=0,
+        description="Answers in an ingress replica's result cache, reused while neither the history nor the "
+        "catalogue has changed; 0 switches it off.",
+    )
+    repeats_seconds: float = Field(60.0, gt=0, description="How long a cached answer is reused, at most.")
+    reload_seconds: float = Field(2.0, gt=0, description="How often replicas look for a new bundle.")
+    rate_limit: float | None = Field(
+        1000.0,
+        gt=0,
+        description="Requests a second of an API key without a limit of its own, counted by each ingress "
+        "replica for itself; null for no limit.",
+    )
+    keys_max_age_seconds: float = Field(
+        10.0,
+        ge=2,
+        description="How long API keys stay good while the store cannot be asked whether they were revoked; "
+        "then calls get 503.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="Log lines as text, or as JSON objects with the ids of requests. The "
+        "environment variable `RECSERVE_LOG_FORMAT` comes before.",
+    )
+    tracing: bool = Field(
+        False,
+        description="Send a span of each stage of each request by OTLP, as the variables `OTEL_*` of each "
+        "node say; needs `recserve[otel]`.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Origins whose pages may call the API from a browser, such as https://shop.example."
+    )
+    ingress: StageConfig = StageConfig(cpus=0.2)
+    retrieval: StageConfig = StageConfig()
+    encoding: StageConfig = StageConfig(deadline_ms=2000)
+    ranking: StageConfig = StageConfig(deadline_ms=2000)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"https?://[^/\s?#*@]+", origin):
+                raise ValueError("write an origin as browsers do: https://shop.example, no path and no *")
+        return origins

@@ -1,0 +1,1 @@
+"""Columns of the items: attributes and texts, kept compactly."""

@@ -1,0 +1,107 @@
+"""Events: appending and reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from recserve.data.entities import Event
+from recserve.errors import ConflictError
+from recserve.store.records import AddedEvents
+from recserve.store.sql import schema
+from recserve.store.sql.database import Database
+from recserve.store.sql.parts.base import Part
+from recserve.store.sql.queries.adding import insert_events, new_event_rows
+from recserve.store.sql.queries.counters import count_change, exclude_people, share_people
+from recserve.store.sql.queries.forgetting import own, remove_events
+from recserve.store.sql.queries.history import read_events
+from recserve.store.sql.queries.rows import Row, check_id
+from recserve.store.sql.schema import events
+
+# Newest events looked at for each user wanted; people do several things in a row.
+_EVENTS_A_USER = 100
+
+
+class EventPart(Part):
+    """:class:`recserve.store.protocol.EventStore` over one database, but for histories."""
+
+    def add_events(self, events: Sequence[Event]) -> int:
+        """See :meth:`EventStore.add_events`."""
+        rows = new_event_rows(events)
+        return self._writer.insert(_insert_all, rows) if rows else 0
+
+    def import_events(self, events: Sequence[Event]) -> AddedEvents:
+        """See :meth:`EventStore.import_events`."""
+        rows = new_event_rows(events)
+        if not rows:
+            return AddedEvents(0)
+        return self._writer.run(lambda connection: insert_events(connection, rows), len(rows))
+
+    def remove_event(self, event_id: str) -> int:
+        """See :meth:`EventStore.remove_event`."""
+        check_id(event_id, "event_id")
+        return self._remove(events.c.event_key == schema.key_of(event_id))
+
+    def remove_events(self, user_id: str, item_id: str) -> int:
+        """See :meth:`EventStore.remove_events`."""
+        check_id(user_id, "user_id")
+        check_id(item_id, "item_id")
+        return self._remove(own(events, user_id) & (events.c.item_id == item_id))
+
+    def _remove(self, which: ColumnElement[bool]) -> int:
+        def work(connection: Connection) -> int:
+            share_people(connection)
+            removed = remove_events(connection, which)
+            if removed:
+                count_change(connection)
+            return removed
+
+        return self._writer.run(work)
+
+    def recent_users(self, limit: int) -> list[str]:
+        """See :meth:`EventStore.recent_users`."""
+        query = select(events.c.user_id).order_by(events.c.seq.desc()).limit(limit * _EVENTS_A_USER)
+        newest = self._database.read(lambda connection: connection.execute(query).scalars().all())
+        return list(dict.fromkeys(newest))[:limit]
+
+    def events_after(self, seq: int, limit: int) -> tuple[pa.Table, int]:
+        """See :meth:`EventStore.events_after`."""
+        until = settled_event(self._database, seq)
+        found = self._database.read(lambda connection: read_events(connection, seq, until, limit))
+        return found, found["seq"][-1].as_py() if len(found) else seq
+
+
+def _insert_all(connection: Connection, rows: Sequence[Row]) -> int:
+    """Insert events, or none of them where one is refused; returns how many were new.
+
+    Raises:
+        ConflictError: The first refusal.
+    """
+    added = insert_events(connection, rows)
+    if added.refused:
+        raise _first(added.refused)
+    return added.stored
+
+
+def settled_event(database: Database, after: int = 0) -> int:
+    """The highest number of an event, once every lower one is visible or was never used.
+
+    Nobody is waited for while there is none above ``after``.
+
+    PostgreSQL hands numbers out before transactions commit, so one of a slower transaction may be
+    missing below it. Every transaction that holds such a number holds the shared lock as well: having
+    had the lock alone for a moment means that they have all ended.
+    """
+    newest = select(func.coalesce(func.max(events.c.seq), 0))
+    highest = int(database.read(lambda connection: connection.execute(newest).scalar_one()))
+    if highest > after:
+        database.read(exclude_people)
+    return highest
+
+
+def _first(refused: Sequence[ConflictError]) -> ConflictError:
+    """The first refusal, which says how many there are."""
+    first, more = refused[0], len(refused) - 1
+    return type(first)(f"{first.message} (and {more} more)" if more else first.message, field=first.field)

@@ -1,0 +1,153 @@
+"""Scheduled retraining: train where enough is new, promote what passes the gate, keep the last bundles."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from recserve.bundles.repository import BundleRepository
+from recserve.errors import BundleError, ConflictError
+from recserve.plugin.registry import Registry
+from recserve.plugin.resolved import ResolvedConfig
+from recserve.store import BundleRecord, Store
+from recserve.training.fitting import Progress, silent
+from recserve.training.promotion import GateError, Verdict, compare
+from recserve.training.recording import record_training
+from recserve.training.trainer import Trainer
+
+Outcome = Literal["promoted", "refused", "nothing to do"]
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """Outcome of a retraining run.
+
+    Attributes:
+        outcome: What was done.
+        reason: Why, for people.
+        bundle_id: The bundle that was trained, None if there was nothing to do.
+        before: The bundle that was current when the run began.
+        verdict: Comparison with that one, None where there was none to compare with.
+        removed: Old bundles that were removed.
+    """
+
+    outcome: Outcome
+    reason: str
+    bundle_id: str | None = None
+    before: str | None = None
+    verdict: Verdict | None = None
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """One retraining run of a home.
+
+    Attributes:
+        home: The home folder.
+        resolved: Its configuration.
+        registry: All components.
+        repository: Where its bundles live.
+        store: Its store.
+        progress: Called with (description, done, total).
+    """
+
+    home: Path
+    resolved: ResolvedConfig
+    registry: Registry
+    repository: BundleRepository
+    store: Store
+    progress: Progress = silent
+
+    def run(self, *, force: bool = False) -> Retrained:
+        """Train if there is reason to, let the gate decide, and remove bundles nobody needs.
+
+        Args:
+            force: Train even if nothing is new.
+
+        Raises:
+            ConflictError: Another retraining of this home is running.
+            DataError: There is nothing to learn from.
+        """
+        with _alone(self.home):
+            reason, due = self.reason()
+            if not due and not force:
+                return Retrained("nothing to do", reason)
+            deletions = self.store.pulse().deletions
+            tables = self.store.snapshot()
+            trainer = Trainer(self.home, self.resolved, self.registry, self.repository, self.progress)
+            result = trainer.run(tables)
+            before = self.store.current_bundle()
+            record_training(self.home, self.resolved.config, self.store, tables, result, deletions)
+            candidate = result.bundle
+            verdict = None
+            if before is not None and before != candidate.id:
+                verdict = compare(
+                    self.home,
+                    self.resolved.config,
+                    self.registry,
+                    self.repository.open(before),
+                    candidate,
+                    lambda: tables,
+                    self.progress,
+                )
+                reason = f"{reason}; {verdict}"
+            outcome: Outcome = "promoted"
+            try:
+                if verdict is not None:
+                    verdict.check(self.resolved.config.promotion.margin)
+                self.store.set_current(candidate.id)
+            except GateError:
+                outcome = "refused"
+            return Retrained(outcome, reason, candidate.id, before, verdict, self._remove_old())
+
+    def reason(self) -> tuple[str, bool]:
+        """What is new since the last training, in words, and whether that is enough to train again."""
+        records = self.store.bundles()
+        if not records:
+            return "nothing has been trained yet", True
+        last = records[0]
+        seen = last.summary.get("events")
+        if seen is None or self._trained_otherwise(last):
+            return "the configuration has changed since the last training", True
+        deleted = self.store.pulse().deletions - int(last.summary.get("deletions", 0))
+        if deleted:
+            return f"{deleted:,} user ids were deleted since bundle {last.bundle_id}", True
+        new = self.store.counts().events - int(seen)
+        least = self.resolved.config.retrain.min_events
+        told = f"{new:,} new events since bundle {last.bundle_id}"
+        return (told, True) if new >= least else (f"{told}, fewer than retrain.min_events = {least:,}", False)
+
+    def _trained_otherwise(self, last: BundleRecord) -> bool:
+        try:
+            manifest = self.repository.open(last.bundle_id).manifest
+        except BundleError:
+            return True
+        config = self.resolved.config
+        return (manifest.config_hash, manifest.seed) != (config.training_hash(), config.train.seed)
+
+    def _remove_old(self) -> tuple[str, ...]:
+        """Remove bundles beyond the newest; never the current one nor the one a rollback returns to."""
+        needed = set(self.store.bundle_history()[:2])
+        records = [record.bundle_id for record in self.store.bundles()]
+        needed.update(records[: self.resolved.config.retrain.keep])
+        present = set(self.repository.ids())
+        removed = tuple(name for name in records if name in present and name not in needed)
+        for name in removed:
+            self.repository.remove(name)
+        return removed
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Held while a home is retrained: a slow run and the next one of a schedule never overlap."""
+    with (home / "retrain.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConflictError(f"another `recserve retrain` of {home} is running") from None
+        yield
