@@ -7,7 +7,7 @@ DIST   ?= dist
 # Strict: a reference or link that leads nowhere is an error. The variable silences an announcement of another major version.
 SITE   := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-.PHONY: demo test lint types contracts format bench chaos cluster-test evil freshness ingest scale encoding quality docs structure walkthrough release clean
+.PHONY: demo test lint types contracts format bench chaos cluster-test evil freshness ingest scale encoding gpu hops quality docs structure walkthrough release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
@@ -70,6 +70,14 @@ scale: $(VENV)/.installed
 # The peer is sentence-transformers: PEER=path/to/a/python that has it.
 encoding: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.encoding --peer-python $(or $(PEER),$(BIN)/python)
+
+# Needs a GPU; `python -m benchmarks.gpu --device cpu --small` shows anywhere that it runs.
+gpu: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.gpu
+
+# Needs root: hosts are network namespaces.
+hops: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.hops
 
 quality: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA))

@@ -9,8 +9,8 @@ each failure counts. Writers send the same event again until it is acknowledged;
 database is read past recserve and must hold every acknowledged event.
 
 A host that is killed loses its power: its cable is out before its processes end, so nothing says goodbye.
-Full strength is when Serve counts every replica as running, their processes are there, and every proxy that
-should answers that all is well.
+Full strength is when Serve counts every replica as running, their processes are there, and the proxies of all
+hosts that have an ingress answer that all is well.
 
 Exit status 1: an acknowledged event is lost or something was answered with 500.
 """
@@ -54,7 +54,6 @@ from tests.support.bed import (
     PORT,
     REPOSITORY,
     ObjectStore,
-    Redis,
     TestBed,
     object_store,
     proxy_program,
@@ -127,7 +126,7 @@ class Strength:
         found = replicas(hosts)
         if any(len(found.get(name, ())) < count for name, count in WANTED.items()):
             return False
-        return all(ready(number) for number in hosts)
+        return all(ready(number) for number in hosts if number == ENTRY or "Ingress" in replicas([number]))
 
     def close(self) -> None:
         """End the program."""
@@ -209,15 +208,20 @@ def cost_of(fault: Fault, calls: Sequence[Call], lost: int) -> Cost:
 
 @dataclass
 class Parts:
-    """A cluster and everything it stands on."""
+    """A cluster that serves, and what it stands on.
+
+    Attributes:
+        bed: The hosts.
+        key: An API key.
+        database, storage: What is stopped by the faults of these names.
+        bundles: Bundles that were not promoted yet.
+    """
 
     bed: TestBed
-    database: Postgres
-    url: str
-    storage: ObjectStore
-    redis: Redis
     key: str
-    bundles: list[str]
+    database: Postgres | None = None
+    storage: ObjectStore | None = None
+    bundles: Sequence[str] = ()
 
 
 class Faults:
@@ -235,6 +239,7 @@ class Faults:
         self._traffic = traffic
         self._say = say
         self._strength = Strength(parts.bed)
+        self._hosts = {1, 2, 3}
         self._ways: dict[str, Callable[[], Awaitable[Fault]]] = {
             **{name.lower(): partial(self._replica, name) for name in WANTED},
             "worker-cut": self._worker_cut,
@@ -257,7 +262,7 @@ class Faults:
 
     async def go(self, names: Sequence[str]) -> None:
         """Run some faults one after the other."""
-        await self._until_strong(Fault("start", time.monotonic(), time.monotonic()), (1, 2, 3))
+        await self._until_strong(Fault("start", time.monotonic(), time.monotonic()))
         for name in names:
             await asyncio.sleep(QUIET_SECONDS)
             fault = await self._ways[name]()
@@ -268,13 +273,13 @@ class Faults:
 
     def _lost(self) -> int:
         acknowledged = dict(self._traffic.acknowledged)
-        rows, _ = read_back(Path(), self._parts.url, self._traffic.run)
+        rows, _ = read_back(Path(), self._bed.database, self._traffic.run)
         stored = dict(rows)
         return sum(stored.get(event_id) != fact for event_id, fact in acknowledged.items())
 
-    async def _until_strong(self, fault: Fault, hosts: Sequence[int]) -> Fault:
+    async def _until_strong(self, fault: Fault) -> Fault:
         while time.monotonic() < fault.mending + STRONG_WITHIN:
-            if await asyncio.to_thread(self._strength.full, hosts):
+            if await asyncio.to_thread(self._strength.full, sorted(self._hosts)):
                 fault.healthy = time.monotonic()
                 break
             await asyncio.sleep(0.3)
@@ -282,10 +287,8 @@ class Faults:
 
     async def _replica(self, deployment: str) -> Fault:
         now = time.monotonic()
-        os.kill((await asyncio.to_thread(replicas, (1, 2, 3)))[deployment][0], signal.SIGKILL)
-        return await self._until_strong(
-            Fault(f"{deployment}: one replica of two killed", now, now), (1, 2, 3)
-        )
+        os.kill((await asyncio.to_thread(replicas, sorted(self._hosts)))[deployment][0], signal.SIGKILL)
+        return await self._until_strong(Fault(f"{deployment}: one replica of two killed", now, now))
 
     async def _worker_cut(self) -> Fault:
         fault = Fault(f"worker cut off for {CUT_SECONDS:g} s", time.monotonic(), 0.0)
@@ -293,33 +296,36 @@ class Faults:
         await asyncio.sleep(CUT_SECONDS)
         self._bed.hosts.mend(LOST)
         fault.mending = time.monotonic()
-        return await self._until_strong(fault, (1, 2, 3))
+        return await self._until_strong(fault)
 
     async def _worker_killed(self) -> Fault:
         now = time.monotonic()
         self._bed.hosts.cut(LOST)
         await asyncio.to_thread(self._bed.hosts.kill, LOST)
-        return await self._until_strong(Fault("worker killed", now, now), (1, 2))
+        self._hosts.remove(LOST)
+        return await self._until_strong(Fault("worker killed", now, now))
 
     async def _worker_back(self) -> Fault:
         fault = Fault("worker replaced", time.monotonic(), 0.0)
         await asyncio.to_thread(self._bed.hosts.start, LOST)
         await asyncio.to_thread(self._bed.start_ray, LOST, 4)
+        self._hosts.add(LOST)
         fault.mending = time.monotonic()
-        return await self._until_strong(fault, (1, 2))
+        return await self._until_strong(fault)
 
     async def _database(self) -> Fault:
+        assert self._parts.database is not None
         fault = Fault("PostgreSQL restarted", time.monotonic(), 0.0)
         await asyncio.to_thread(self._parts.database.stop)
         await asyncio.to_thread(self._parts.database.start)
         fault.mending = time.monotonic()
-        return await self._until_strong(fault, (1, 2, 3))
+        return await self._until_strong(fault)
 
     async def _storage(self) -> Fault:
         fault = Fault(f"object store down for {OUTAGE_SECONDS:g} s", time.monotonic(), 0.0)
         await self._without_storage(OUTAGE_SECONDS)
         fault.mending = time.monotonic()
-        return await self._until_strong(fault, (1, 2, 3))
+        return await self._until_strong(fault)
 
     async def _swap(self) -> Fault:
         """A bundle that no replica has seen is promoted while it cannot be read."""
@@ -334,7 +340,7 @@ class Faults:
             if await asyncio.to_thread(self._answered_by, new):
                 break
             await asyncio.sleep(0.3)
-        return await self._until_strong(fault, (1, 2, 3))
+        return await self._until_strong(fault)
 
     def _answered_by(self, bundle: str) -> bool:
         with contextlib.suppress(httpx.HTTPError):
@@ -343,22 +349,24 @@ class Faults:
                     number, "POST", "/v1/recommend", {"n": 3, "exclude": [str(step)]}, self._parts.key
                 )
                 for step in range(3)
-                for number in (1, 2, 3)
+                for number in sorted(self._hosts)
             ]
             return all(answer["bundle"] == bundle for answer in answers)
         return False
 
     async def _without_storage(self, seconds: float) -> None:
+        assert self._parts.storage is not None
         await asyncio.to_thread(self._parts.storage.stop)
         await asyncio.sleep(seconds)
         await asyncio.to_thread(self._parts.storage.start)
 
     async def _redis(self) -> Fault:
+        assert self._bed.redis is not None
         fault = Fault("Redis restarted", time.monotonic(), 0.0)
-        await asyncio.to_thread(self._parts.redis.stop)
-        await asyncio.to_thread(self._parts.redis.start)
+        await asyncio.to_thread(self._bed.redis.stop)
+        await asyncio.to_thread(self._bed.redis.start)
         fault.mending = time.monotonic()
-        return await self._until_strong(fault, (1, 2, 3))
+        return await self._until_strong(fault)
 
     async def _head(self) -> Fault:
         fault = Fault("head killed, replaced after 10 s", time.monotonic(), 0.0)
@@ -368,7 +376,7 @@ class Faults:
         await asyncio.to_thread(self._bed.hosts.start, HEAD)
         await asyncio.to_thread(self._bed.start_ray, HEAD, 0)
         fault.mending = time.monotonic()
-        return await self._until_strong(fault, (1, 2, 3))
+        return await self._until_strong(fault)
 
 
 @contextmanager
@@ -395,11 +403,11 @@ def cluster() -> Iterator[Parts]:
         trained = bed.recserve(HEAD, "train", "--no-evaluate", "--no-promote", "--seed", "1").stdout
         bundles = re.findall(r"\b\d{8}-[0-9a-f]{12}\b", trained)
         bed.configure(ENTRY, {**CONFIG, **bed.shared})
-        yield Parts(bed, database, database.url, storage, state, key, bundles)
+        yield Parts(bed, key, database, storage, bundles)
 
 
-async def measure(parts: Parts, names: Sequence[str], rate: float) -> Faults:
-    """Load and faults at the same time."""
+async def measure(parts: Parts, names: Sequence[str], rate: float) -> list[Cost]:
+    """Load and faults at the same time; returns what each fault cost."""
     traffic = Traffic(
         url=TestBed.url(ENTRY),
         users=[f"user-{number}" for number in range(80)],
@@ -415,13 +423,14 @@ async def measure(parts: Parts, names: Sequence[str], rate: float) -> Faults:
     breaking = asyncio.create_task(faults.go(names))
     try:
         await asyncio.wait({load, breaking}, return_when=asyncio.FIRST_COMPLETED)
-        breaking.cancel() if load.done() else None
+        if load.done():
+            breaking.cancel()
+            load.result()
         await breaking
     finally:
         traffic.finish()
         await load
-        print(traffic.rejected[:5], traffic.examples)
-    return faults
+    return faults.costs
 
 
 def show(costs: Sequence[Cost], console: Console) -> None:
@@ -466,14 +475,12 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="Write the figures here.")
     options = parser.parse_args()
     with cluster() as parts:
-        faults = asyncio.run(measure(parts, options.faults, options.rate))
+        costs = asyncio.run(measure(parts, options.faults, options.rate))
     console = Console(width=160)
     console.print(f"{machine()}; {options.rate:g} requests a second", highlight=False)
-    show(faults.costs, console)
-    write_json(options.json, {"machine": machine(), "costs": [vars(cost) for cost in faults.costs]})
-    return int(
-        any(cost.lost or any(what.startswith("500") for what in cost.server_errors) for cost in faults.costs)
-    )
+    show(costs, console)
+    write_json(options.json, {"machine": machine(), "costs": [vars(cost) for cost in costs]})
+    return int(any(cost.lost or cost.errors_500 for cost in costs))
 
 
 if __name__ == "__main__":

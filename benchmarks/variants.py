@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from recserve.config import parse_config
-from recserve.training.tuning.targets import plain_config
+from recserve.config import parse_config, plain_config
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 

@@ -50,4 +50,22 @@ def test_a_module_has_tests_by_name_or_by_import(tmp_path: Path) -> None:
     (tmp_path / "test_other.py").write_text("from shop import gathered\nfrom shop.parts import Part\n")
     names = ("shop", "shop.named", "shop.imported", "shop.gathered", "shop.parts", "shop.forgotten")
     files = {name: tmp_path / f"{name.partition('.')[2] or '__init__'}.py" for name in names}
+    for file in files.values():
+        file.write_text("def work():\n    return 1\n")
     assert structure.untested(files, tmp_path.glob("test_*.py")) == ["shop.forgotten"]
+
+
+def test_a_module_that_only_declares_needs_no_tests(tmp_path: Path) -> None:
+    file = tmp_path / "protocol.py"
+    file.write_text(
+        'KEEP = 3\n\n\nclass Store:\n    def read(self) -> int:\n        """Read."""\n        ...\n'
+    )
+    assert structure.untested({"shop.protocol": file}, ()) == []
+
+
+def test_tests_named_after_a_package_test_its_modules() -> None:
+    files = structure.modules()
+    named = {name: files[name] for name in ("recserve.config.loading", "recserve_rules.rerankers.caps")}
+    assert structure.untested(named, ()) == []
+    alone = {"recserve.serving.loader": files["recserve.serving.loader"]}
+    assert structure.untested(alone, ()) == ["recserve.serving.loader"]

@@ -99,9 +99,11 @@ def test_files() -> list[Path]:
 
 
 def untested(files: Mapping[str, Path], tests: Iterable[Path]) -> list[str]:
-    """Modules without tests of their own: no test file has their name, and none imports them.
+    """Modules without tests: none has their name or that of their package, and none imports them.
 
-    Packages, which only gather names, do not count.
+    A test file that is named after a package, such as ``tests/recserve/config/test_config.py``, tests what
+    its modules do together. Modules without a function that does anything hold nothing to test: packages,
+    which only gather names, tables, declarations and protocols.
     """
     imported: set[str] = set()
     named: set[str] = set()
@@ -115,8 +117,39 @@ def untested(files: Mapping[str, Path], tests: Iterable[Path]) -> list[str]:
     return [
         name
         for name, file in files.items()
-        if not file.stem.startswith("__") and name not in imported and file.stem not in named
+        if not file.stem.startswith("__")
+        and name not in imported
+        and file.stem not in named
+        and not _tested_as_package(file)
+        and _does_anything(file)
     ]
+
+
+def _tested_as_package(module: Path) -> bool:
+    """Whether the folder that mirrors a module's package has tests that are named after the package."""
+    folder = module.parent
+    if "plugins" in folder.parts:
+        plugin = next(parent for parent in folder.parents if parent.name == "src").parent
+        inner = folder.relative_to(plugin / "src").parts[1:]
+        tests, name = plugin / "tests", inner[-1] if inner else folder.name.removeprefix("recserve_")
+    else:
+        inner = folder.relative_to(ROOT).parts if folder.is_relative_to(ROOT) else ()
+        tests, name = ROOT / "tests", folder.name
+    return tests.joinpath(*inner, f"test_{name}.py").exists()
+
+
+def _does_anything(module: Path) -> bool:
+    """Whether a module has a function with a body other than its docstring and ``...``."""
+    functions = (
+        node
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    return any(
+        not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        for function in functions
+        for statement in function.body
+    )
 
 
 def lengths(files: Mapping[str, Path], kinds: tuple[type[ast.AST], ...]) -> Counter[str]:

@@ -12,10 +12,11 @@ import ray
 from pydantic import BaseModel, ConfigDict, Field
 from ray.serve import Application, Deployment
 
-from recserve.config import Config, ServerConfig, StageConfig, load_config, parse_config
+from recserve.config import Config, ServerConfig, StageConfig, from_environment, load_config, parse_config
 from recserve.errors import ConfigError
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole
+from recserve.store import parse_url
 from recserve_deployments.ingress import Ingress
 from recserve_deployments.local_server.environment import ANY_ADDRESS
 from recserve_deployments.preflight import traps
@@ -25,6 +26,9 @@ from recserve_deployments.replica.spec import ReplicaSpec
 from recserve_deployments.stages import Encoding, Ranking, Retrieval
 
 CONFIG_NAME = "recserve.yaml"
+
+# Replicas that an upgrade starts before old ones stop; rounded up, so at least one.
+_SURGE_PERCENT = 20
 
 
 class AppArgs(BaseModel):
@@ -77,19 +81,19 @@ def build(args: AppArgs) -> Application:
         return ReplicaSpec(role, args.home, plain, plugins)
 
     queues = 1 + 2 * len(config.scenarios)  # see recserve_deployments.batching
-    ingress = _sized(Ingress, server.ingress, _ingress_calls(server, queues), server.max_batch)
+    ingress = _sized(Ingress, server, server.ingress, _ingress_calls(server, queues), server.max_batch)
     if server.topology == "fused":
         return ingress.bind(spec(ReplicaRole.WHOLE))
     calls = _stage_calls(server, queues)
     batches = server.batches_in_flight
     encoding = None
     if resolved.encoder is not None:
-        encoding = _sized(Encoding, server.encoding, calls, batches).bind(spec(ReplicaRole.ENCODING))
+        encoding = _sized(Encoding, server, server.encoding, calls, batches).bind(spec(ReplicaRole.ENCODING))
     return ingress.bind(
         spec(ReplicaRole.INGRESS),
-        _sized(Retrieval, server.retrieval, calls, batches).bind(spec(ReplicaRole.RETRIEVAL)),
+        _sized(Retrieval, server, server.retrieval, calls, batches).bind(spec(ReplicaRole.RETRIEVAL)),
         encoding,
-        _sized(Ranking, server.ranking, calls, batches).bind(spec(ReplicaRole.RANKING)),
+        _sized(Ranking, server, server.ranking, calls, batches).bind(spec(ReplicaRole.RANKING)),
     )
 
 
@@ -97,7 +101,13 @@ def _refuse_traps(config: Config, home: Path) -> None:
     """Refuse what would work on one node and silently not on the several that the cluster has.
 
     `recserve serve` has examined the nodes already; `serve deploy` comes here first.
+
+    Raises:
+        ConfigError: Names all of it, or a setting whose environment variable is not set.
     """
+    parse_url(config.store.url, home)
+    if config.bundles is not None:
+        from_environment(config.bundles, "bundles")
     if not ray.is_initialized():
         return
     nodes = sum(node["Alive"] for node in ray.nodes())
@@ -129,14 +139,17 @@ def _stage_calls(server: ServerConfig, queues: int) -> int:
     return max(32, 2 * ingresses * server.batches_in_flight * queues)
 
 
-def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int) -> Deployment:
+def _sized(
+    deployment: Deployment, server: ServerConfig, size: StageConfig, ongoing: int, target: int
+) -> Deployment:
     """A deployment of the configured size.
 
     Args:
         deployment: The deployment.
+        server: What all deployments have in common.
         size: Its configuration.
         ongoing: Calls a replica may hold.
-        target: Calls a replica should hold, for autoscaling.
+        target: Calls a replica should hold, for autoscaling, where the configuration says nothing.
     """
     options: dict[str, Any] = {
         "max_ongoing_requests": ongoing,
@@ -145,6 +158,7 @@ def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int)
         "health_check_timeout_s": 30.0,
         "graceful_shutdown_wait_loop_s": 0.2,
         "graceful_shutdown_timeout_s": 10.0,
+        "max_surge_percent": _SURGE_PERCENT if server.surge else 0,
         "ray_actor_options": {
             "num_cpus": size.cpus,
             "num_gpus": size.gpus,
@@ -155,7 +169,9 @@ def _sized(deployment: Deployment, size: StageConfig, ongoing: int, target: int)
         options["autoscaling_config"] = {
             "min_replicas": size.replicas,
             "max_replicas": size.max_replicas,
-            "target_ongoing_requests": target,
+            "target_ongoing_requests": size.target_calls or target,
+            "upscale_delay_s": size.upscale_seconds,
+            "downscale_delay_s": size.downscale_seconds,
         }
     else:
         options["num_replicas"] = size.replicas

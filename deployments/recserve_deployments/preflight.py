@@ -12,7 +12,8 @@ import platform
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import psutil
 
 from recserve.bundles.repository import BundleRepository
-from recserve.config import Config, parse_config
+from recserve.config import Config, from_environment, parse_config
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve.plugin.registry import Registry
 from recserve.store import open_store, parse_url
@@ -150,34 +151,66 @@ def check_cluster(home: Path, config: Config, report: Callable[[str], None]) -> 
         RuntimeEnvironmentError: The home cannot be written to.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = {node["NodeManagerAddress"]: node for node in ray.nodes() if node["Alive"]}
     report(f"examining {len(nodes)} node{'s' if len(nodes) > 1 else ''}")
-    probe = home / f".preflight-{uuid.uuid4().hex}"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-    except OSError as error:
-        raise RuntimeEnvironmentError(f"{home} cannot be written to: {error.strerror}") from None
-    asked = Examination(str(home), config.model_dump(mode="json"), str(probe))
-    try:
+    with _probe(home) as probe:
+        asked = Examination(str(home), config.model_dump(mode="json"), str(probe))
         examiner = ray.remote(num_cpus=0)(_Examiner)
         actors = {
-            node["NodeManagerAddress"]: examiner.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote()
-            for node in nodes
+            address: examiner.options(scheduling_strategy=_only_on(node)).remote()
+            for address, node in nodes.items()
         }
-        gpus = {node["NodeManagerAddress"]: node["Resources"].get("GPU", 0.0) for node in nodes}
         began = {address: actor.examine.remote(asked) for address, actor in actors.items()}
         end = time.monotonic() + EXAMINATION_SECONDS
         return [
-            replace(_collect(actors[address], reference, end), address=address, gpus=gpus[address])
+            replace(
+                _collect(actors[address], reference, end),
+                address=address,
+                gpus=nodes[address]["Resources"].get("GPU", 0.0),
+            )
             for address, reference in began.items()
         ]
+
+
+def blind_nodes(folder: Path) -> list[str]:
+    """Addresses of the living nodes that do not see a folder of this machine.
+
+    Raises:
+        RuntimeEnvironmentError: The folder cannot be written to, or a node does not answer.
+    """
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    with _probe(folder) as probe:
+        look = ray.remote(num_cpus=0)(os.path.exists)
+        asked = [look.options(scheduling_strategy=_only_on(node)).remote(str(probe)) for node in nodes]
+        try:
+            seen = ray.get(asked, timeout=EXAMINATION_SECONDS)
+        except ray.exceptions.RayError as error:
+            raise RuntimeEnvironmentError(f"a node of the cluster does not answer: {error}") from None
+    return [node["NodeManagerAddress"] for node, sees in zip(nodes, seen, strict=True) if not sees]
+
+
+@contextmanager
+def _probe(folder: Path) -> Iterator[Path]:
+    """A file that is in a folder for a while."""
+    probe = folder / f".preflight-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    except OSError as error:
+        raise RuntimeEnvironmentError(f"{folder} cannot be written to: {error.strerror}") from None
+    try:
+        yield probe
     finally:
         probe.unlink(missing_ok=True)
+
+
+def _only_on(node: Mapping[str, Any]) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
 
 
 class _Examiner:
@@ -275,6 +308,9 @@ def traps(config: Config, host: str, home: Path, nodes: int, *, shared: bool) ->
         home: The home folder.
         nodes: How many nodes there are.
         shared: Whether all of them see one home folder.
+
+    Raises:
+        ConfigError: The store's URL is none, or a setting names an environment variable that is not set.
     """
     found = []
     if _store_file(config, home) is not None:
@@ -282,7 +318,7 @@ def traps(config: Config, host: str, home: Path, nodes: int, *, shared: bool) ->
             f"store.url: SQLite is a file of one machine, and the cluster has {nodes} nodes; "
             "set store.url to a PostgreSQL database, postgresql://user@host/database"
         )
-    place = config.bundles or f"{home}/bundles"
+    place = from_environment(config.bundles, "bundles") if config.bundles else f"{home}/bundles"
     if ("://" not in place or place.startswith("file:")) and not shared:
         found.append(
             f"bundles: {place} is a folder of one machine, and the cluster has {nodes} nodes; "

@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+
+from recserve.config.strict import Strict
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -16,18 +17,16 @@ VECTORS = "item_vectors.npy"
 ALLOWED_SUFFIXES = frozenset({".safetensors", ".npy", ".parquet", ".json"})
 
 
-class FileEntry(BaseModel):
+class FileEntry(Strict):
     """Size in bytes and sha256 (hexadecimal) of one file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     sha256: str
     size: int
 
 
-class ComponentEntry(BaseModel):
+class ComponentEntry(Strict):
     """A trained component: where it came from and what its fit reported."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     plugin: str
     distribution: str
     version: str
@@ -36,10 +35,9 @@ class ComponentEntry(BaseModel):
     saved: bool
 
 
-class DataEntry(BaseModel):
+class DataEntry(Strict):
     """Facts about the training data of a bundle."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     fingerprint: str
     users: int
     items: int
@@ -47,10 +45,30 @@ class DataEntry(BaseModel):
     until: int
 
 
-class Manifest(BaseModel):
-    """Contents of ``manifest.json``; holds no time of day and no host, so that it is reproducible."""
+class OrderEntry(Strict):
+    """Order of a scenario's candidates that a training run chose on held-out data.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    It holds for requests that go by a history alone. What has a text or an anchor is answered as configured.
+
+    Attributes:
+        weights: Fusion weight of each retriever; empty as configured.
+        ranked: Whether the ranker orders them; otherwise fusion does.
+        facts: What the choice rests on, for people.
+    """
+
+    weights: dict[str, float] = {}
+    ranked: bool = True
+    facts: dict[str, Any] = {}
+
+
+class Manifest(Strict):
+    """Contents of ``manifest.json``; holds no time of day and no host, so that it is reproducible.
+
+    Attributes:
+        orders: What training chose, by scenario.
+        left_out: Configured components that were not trained, by key, and why.
+    """
+
     format_version: int = FORMAT_VERSION
     recserve_version: str
     config: dict[str, Any]
@@ -60,11 +78,16 @@ class Manifest(BaseModel):
     encoder_fingerprint: str | None
     components: dict[str, ComponentEntry]
     metrics: dict[str, Any]
+    orders: dict[str, OrderEntry] = {}
+    left_out: dict[str, str] = {}
     files: dict[str, FileEntry]
 
     def canonical(self) -> bytes:
         """The bytes of ``manifest.json``."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1, ensure_ascii=False)
+        # What older bundles know nothing of is written only where it says something.
+        empty = {name for name in ("orders", "left_out") if not getattr(self, name)}
+        plain = self.model_dump(mode="json", exclude=empty)
+        text = json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False)
         return text.encode() + b"\n"
 
     def bundle_id(self) -> str:

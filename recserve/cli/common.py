@@ -107,10 +107,13 @@ class State:
         """The configuration: ``--config``, else the home's file, else the defaults."""
         from recserve.config import load_config
 
-        path = self.config_path
-        if path is None and (self.home / CONFIG_NAME).exists():
-            path = self.home / CONFIG_NAME
-        return load_config(path)
+        return load_config(self.config_file)
+
+    @property
+    def config_file(self) -> Path | None:
+        """The file of the configuration: ``--config``, else the home's; None where there is neither."""
+        own = self.home / CONFIG_NAME
+        return own if self.config_path is None and own.exists() else self.config_path
 
     @cached_property
     def registry(self) -> Registry:

@@ -51,7 +51,8 @@ def serve_command(
 ) -> None:
     """Serve recommendations over HTTP until Ctrl-C.
 
-    Starts a Ray cluster of its own, or deploys on the one at --address.
+    Starts a Ray cluster of its own, or deploys on the one at --address. Done again there, it upgrades to the
+    configuration and the code of the moment, and requests are answered all the while.
     """
     state = State(home, config)
     chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}

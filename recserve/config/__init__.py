@@ -7,7 +7,7 @@ Whether the named components exist and accept their parameters is checked by
 
 from __future__ import annotations
 
-from recserve.config.loading import from_environment, load_config, parse_config
+from recserve.config.loading import from_environment, load_config, parse_config, plain_config
 from recserve.config.mistakes import describe_validation_error, keys_at, location, nearest
 from recserve.config.root import Config, StoreConfig
 from recserve.config.scenarios import (
@@ -45,4 +45,5 @@ __all__ = [
     "location",
     "nearest",
     "parse_config",
+    "plain_config",
 ]

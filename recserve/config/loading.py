@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -67,3 +68,14 @@ def from_environment(text: str, field: str) -> str:
         return os.environ[name]
 
     return re.sub(r"\$\{(\w+)\}", value, text)
+
+
+def plain_config(config: Config) -> dict[str, Any]:
+    """A configuration as plain data: what was written, and always the scenarios."""
+    plain = config.model_dump(mode="json", exclude_unset=True)
+    if "scenarios" not in plain:
+        plain["scenarios"] = {
+            name: pipeline.model_dump(mode="json", exclude_unset=True)
+            for name, pipeline in config.scenarios.items()
+        }
+    return plain

@@ -15,6 +15,18 @@ class StageConfig(Strict):
 
     replicas: int = Field(1, ge=1)
     max_replicas: int | None = Field(None, ge=1, description="Set to autoscale up to this many.")
+    target_calls: float | None = Field(
+        None,
+        gt=0,
+        description="Calls under way that autoscaling aims at for a replica; default: `batches_in_flight`, "
+        "and `max_batch` at the ingress.",
+    )
+    upscale_seconds: float = Field(
+        30.0, ge=0, description="How long there must be too many calls before replicas are added."
+    )
+    downscale_seconds: float = Field(
+        600.0, ge=0, description="How long there must be too few calls before replicas are removed."
+    )
     cpus: float = Field(0.1, ge=0, description="CPUs Ray reserves for a replica.")
     gpus: float = Field(0.0, ge=0, description="GPUs Ray reserves for a replica.")
     threads: int = Field(1, ge=1, description="Threads of numerical libraries in a replica.")
@@ -80,6 +92,11 @@ class ServerConfig(Strict):
     )
     repeats_seconds: float = Field(60.0, gt=0, description="How long a cached answer is reused, at most.")
     reload_seconds: float = Field(2.0, gt=0, description="How often replicas look for a new bundle.")
+    surge: bool = Field(
+        True,
+        description="An upgrade on a cluster starts new replicas before it stops old ones, which needs room "
+        "for one more of each stage; without, a stage of a single replica is missing for a while.",
+    )
     rate_limit: float | None = Field(
         1000.0,
         gt=0,

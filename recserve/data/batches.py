@@ -201,6 +201,12 @@ class Queries:
         return len(self.user_ids)
 
     @property
+    def plain(self) -> BoolArray:
+        """Whether each query goes by its history alone, bool, shape (B,): neither text nor anchor."""
+        plain: BoolArray = self.anchors < 0
+        return plain if self.text_vectors is None else plain & ~self.text_vectors.any(axis=1)
+
+    @property
     def barred(self) -> Ragged:
         """Rows that must not be returned: :attr:`excluded`, and the anchor where there is one."""
         old, anchored = self.excluded, self.anchors >= 0

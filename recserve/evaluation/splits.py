@@ -1,6 +1,6 @@
 """Splits for evaluation, and the input and answer of each query.
 
-Three splits, all ranking the whole catalogue without the items that the user has had already:
+Splits, all ranking the whole catalogue without the items that the user has had already:
 
 - ``temporal`` (the headline): one moment splits all data; the model is frozen there. Each later event
   is predicted from everything its user did before it, also after the cut, since the server folds in.
@@ -8,6 +8,8 @@ Three splits, all ranking the whole catalogue without the items that the user ha
   trained on what other users did later (Ji et al. 2023, "A critical study on data leakage in
   recommender system offline evaluation").
 - ``given``: somebody else's training and test events.
+- ``by-user``: some events of each user, the newest or random ones. What training validates on where times say
+  nothing; as leaky as leave-one-out.
 
 Sampled metrics are not offered: they do not keep the order of models (Krichene & Rendle 2020).
 """
@@ -30,6 +32,7 @@ from recserve.errors import DataError
 TEMPORAL = "temporal"
 LEAVE_ONE_OUT = "leave-one-out"
 GIVEN = "given"
+BY_USER = "by-user"
 
 DEFAULT_HISTORY = 1000
 _NOT_BY_TIME = "the training events are not known to be older than the test events"
@@ -47,7 +50,7 @@ class Split:
     cut out batch by batch, so that Q long histories never exist at the same time.
 
     Attributes:
-        name: ``temporal``, ``leave-one-out`` or ``given``.
+        name: ``temporal``, ``leave-one-out``, ``given`` or ``by-user``.
         training: What models are fitted on.
         timeline: All events of each user that may serve as input, oldest first.
         rows: int64, shape (Q,); the user of each query as a row of ``timeline``, -1 for a user
@@ -234,6 +237,68 @@ def leave_one_out(data: Dataset, *, history: int = DEFAULT_HISTORY) -> Split:
         ends=timeline.offsets[rows + 1],
         times=everything.timestamps[targets],
         relevant=Ragged(np.arange(len(rows) + 1, dtype=np.int64), everything.items[targets]),
+        groups=np.arange(len(rows), dtype=np.int64),
+        n_users=len(rows),
+        history=history,
+        note=_LEAKY,
+    )
+
+
+def by_user(
+    data: Dataset,
+    share: float = 0.1,
+    *,
+    newest: bool,
+    users: int | None = None,
+    seed: int = 0,
+    history: int = DEFAULT_HISTORY,
+) -> Split:
+    """Hold out some of each user's liked items, at least one; he is one query with all of them as answers.
+
+    Args:
+        data: All events.
+        share: Of the items that a user has a positive event with.
+        newest: Hold out those that he met last; otherwise random ones.
+        users: At most this many users are tested, drawn at random; None takes all.
+        seed: Of both draws.
+        history: See :attr:`Split.history`.
+
+    Raises:
+        DataError: No user has positive events with two items.
+    """
+    everything = data.histories
+    owners = everything.owners()
+    rng = np.random.default_rng(seed)
+    fresh = np.flatnonzero(
+        (everything.weights > 0) & _first_occurrences(owners, everything.items, data.n_items)
+    )
+    counts = np.bincount(owners[fresh], minlength=data.n_users)
+    rows = np.flatnonzero(counts >= 2)
+    if not len(rows):
+        raise DataError("nothing to test on: no user has a positive event on a second item")
+    if users is not None and len(rows) > users:
+        rows = np.sort(rng.choice(rows, users, replace=False))
+    held = np.zeros(data.n_users, dtype=np.int64)
+    held[rows] = np.maximum(1, (share * counts[rows]).astype(np.int64))
+    if not newest:
+        fresh = fresh[np.lexsort((rng.random(len(fresh)), owners[fresh]))]
+    place = np.arange(len(fresh)) - (np.cumsum(counts) - counts)[owners[fresh]]
+    answers = fresh[place >= (counts - held)[owners[fresh]]]
+
+    # Every event with a held-out item goes, or the input would hold the answer.
+    stride = data.n_items
+    pairs = owners[answers] * stride + everything.items[answers]
+    training = data.where(~np.isin(data.users.astype(np.int64) * stride + data.items, pairs))
+    timeline = training.histories
+    return Split(
+        name=BY_USER,
+        training=training,
+        timeline=timeline,
+        rows=rows,
+        starts=timeline.offsets[rows],
+        ends=timeline.offsets[rows + 1],
+        times=np.full(len(rows), int(data.timestamps[-1]) + 1),
+        relevant=Ragged(np.concatenate([[0], np.cumsum(held[rows])]), everything.items[answers]),
         groups=np.arange(len(rows), dtype=np.int64),
         n_users=len(rows),
         history=history,

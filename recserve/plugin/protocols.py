@@ -324,6 +324,10 @@ class Component:
         params: pydantic model of its parameters: config schema, documentation, search space.
         needs_vectors: The component reads ``catalogue.vectors``; configuration without an encoder is
             then refused.
+        sequential: The component learns from the order of events. Where times say nothing of it, and items
+            have no texts that it reads as well, training leaves it out.
+        automatic: `recserve train --auto` may choose the component. What costs far more than others as data
+            grow is for people to choose.
         argument: For filters: the type of the request's argument (anything pydantic validates).
         summary: One line for ``recserve plugins``.
         stateless: The component learns nothing: its parameters may differ between scenarios, and a server
@@ -337,6 +341,8 @@ class Component:
     factory: Callable[[Any, Catalogue], Any]
     params: type[BaseModel] = NoParams
     needs_vectors: bool = False
+    sequential: bool = False
+    automatic: bool = True
     argument: Any = None
     summary: str = ""
     stateless: bool = False

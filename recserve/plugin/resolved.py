@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NoReturn
 
@@ -121,6 +121,21 @@ class ResolvedPipeline:
     explainer: Resolved
     fallback: Resolved
 
+    def without(self, keys: Collection[str]) -> ResolvedPipeline:
+        """The scenario without some retrievers and rankers; its only retrievers stay."""
+        kept = [place for place, one in enumerate(self.retrievers) if one.key not in keys]
+        kept = kept or list(range(len(self.retrievers)))
+        ranker = None if self.ranker is None or self.ranker.key in keys else self.ranker
+        changes: dict[str, Any] = {"retrievers": tuple(self.config.retrievers[place] for place in kept)}
+        if ranker is None:
+            changes["ranker"] = None
+        return replace(
+            self,
+            config=self.config.model_copy(update=changes),
+            retrievers=tuple(self.retrievers[place] for place in kept),
+            ranker=ranker,
+        )
+
     def components(self) -> Iterator[Resolved]:
         """All components of the scenario."""
         yield from self.retrievers
@@ -149,6 +164,13 @@ class ResolvedConfig:
     item_text: Resolved
     scenarios: Mapping[str, ResolvedPipeline]
     rerankers: Mapping[str, Resolved] = field(default_factory=dict)
+
+    def without(self, keys: Collection[str]) -> ResolvedConfig:
+        """The configuration with scenarios that do without some retrievers and rankers."""
+        if not keys:
+            return self
+        narrowed = {name: pipeline.without(keys) for name, pipeline in self.scenarios.items()}
+        return replace(self, scenarios=narrowed)
 
     def components(self) -> dict[str, Resolved]:
         """Distinct components of all scenarios by key, in a fixed order."""

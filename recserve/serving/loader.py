@@ -8,6 +8,7 @@ comes from the configuration that the server was started with.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -37,7 +38,7 @@ class Loader:
         self, bundle: Bundle, resolved: ResolvedConfig, live: CatalogueFollower | None = None
     ) -> None:
         self.bundle = bundle
-        self.resolved = resolved
+        self.resolved = resolved.without(bundle.manifest.left_out)
         self._live = live
         self._built: dict[str, Any] = {}
         self._later: tuple[Catalogue, dict[str, Any]] | None = None
@@ -90,7 +91,12 @@ class Loader:
         return made[wanted.key]
 
     def _scenarios(self, build: Callable[[ResolvedPipeline], Scenario]) -> dict[str, Scenario]:
-        return {name: build(pipeline) for name, pipeline in self.resolved.scenarios.items()}
+        """Scenarios with the order of candidates that the bundle's training chose."""
+        orders = self.bundle.manifest.orders
+        return {
+            name: replace(build(pipeline), order=orders.get(name))
+            for name, pipeline in self.resolved.scenarios.items()
+        }
 
     def retrieval(self, guard: Guard | None = None) -> RetrievalStage:
         """Retrievers and filters of all scenarios.

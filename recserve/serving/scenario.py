@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from recserve.bundles.manifest import OrderEntry
 from recserve.config import ColdStartConfig, PipelineConfig, describe_validation_error, nearest
 from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, InvalidRequestError, PluginError
@@ -139,6 +140,7 @@ class Scenario:
         filters: Objects by name.
         ranker: The ranker, if any.
         rerankers: With their names, applied in order.
+        order: The order of candidates that training chose; None as configured.
     """
 
     config: PipelineConfig
@@ -146,6 +148,7 @@ class Scenario:
     filters: Mapping[str, Filter]
     ranker: Ranker | None = None
     rerankers: Sequence[tuple[str, Reranker]] = ()
+    order: OrderEntry | None = None
 
 
 def ttl_of(chosen: Filter) -> float | None:

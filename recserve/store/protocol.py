@@ -12,7 +12,6 @@ a value that is not finite) is an :class:`recserve.InvalidRequestError`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import pyarrow as pa
@@ -390,9 +389,4 @@ class Store(EventStore, ItemStore, UserStore, BundleStore, ExposureStore, Access
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *details: object) -> None: ...

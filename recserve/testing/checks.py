@@ -155,13 +155,7 @@ def _check_new_items(retriever: Any, data: Dataset, queries: Queries) -> None:
 def check_ranker(name: str, *, dataset: Dataset | None = None, **params: Any) -> None:
     """A ranker gives finite scores of the right shape that do not depend on the rest of the batch.
 
-    Args:
-        name: Registered name.
-        dataset: Items and events of your own; default: a small made-up domain.
-        **params: Its parameters.
-
-    Raises:
-        AssertionError: What the graph relies on does not hold.
+    Its arguments are those of :func:`check_retriever`.
     """
     data = example_dataset() if dataset is None else dataset
     queries = example_queries(data)
@@ -190,13 +184,7 @@ def check_ranker(name: str, *, dataset: Dataset | None = None, **params: Any) ->
 def check_reranker(name: str, *, dataset: Dataset | None = None, **params: Any) -> None:
     """A reranker chooses existing positions, each at most once, and fills the page if it can.
 
-    Args:
-        name: Registered name.
-        dataset: Items and events of your own; default: a small made-up domain.
-        **params: Its parameters.
-
-    Raises:
-        AssertionError: What the graph relies on does not hold.
+    Its arguments are those of :func:`check_retriever`.
     """
     data = example_dataset() if dataset is None else dataset
     queries = example_queries(data)

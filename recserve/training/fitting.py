@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import Any
 
 from recserve.bundles.embedding_cache import VectorCache, encode_all
-from recserve.data.arrays import FloatArray, Int32Array
-from recserve.data.batches import Candidates, Queries, Ragged, Retrieved
+from recserve.bundles.manifest import OrderEntry
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
-from recserve.errors import DataError, PluginError, StageError
-from recserve.evaluation.metrics.by_stage import Stages
-from recserve.evaluation.splits import Split, temporal
-from recserve.plugin.protocols import (
-    Encoder,
-    FitContext,
-    LearnsFromCandidates,
-    RankingExamples,
-    Retriever,
-    Stage,
-    Trainable,
-)
+from recserve.errors import DataError
+from recserve.evaluation.splits import Split
+from recserve.plugin.protocols import Encoder, FitContext, LearnsFromCandidates, Stage, Trainable
 from recserve.plugin.resolved import Resolved, ResolvedConfig
-from recserve.serving.guard.calls import PluginCall
 from recserve.serving.scenario import Scenario
-from recserve.serving.stages.masks import FilterMasks
-from recserve.serving.stages.ranking import RankingStage
-from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
-from recserve.serving.stages.run import StageBatch, completed, run_stages
-from recserve.serving.stages.trace import Trace
-from recserve.serving.state.live_catalogue import CatalogueView
+from recserve.training.fitted_pipeline import FittedPipeline
+from recserve.training.selection.event_order import validation_split
+from recserve.training.selection.orders import HeldOutQueries, choose_order
+from recserve.training.selection.proposals import ordered, proposals, ranked_across
+from recserve.training.selection.unsuited import has_texts, unsuited_parts
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
-
-T = TypeVar("T")
-
-_BATCH = 256
 
 
 def silent(description: str, done: int, total: int) -> None:
@@ -87,12 +70,18 @@ class Fitted:
         catalogue: The items that they were fitted on.
         objects: Stage objects by component key.
         facts: What each fit reported, by component key.
+        orders: The order of candidates that was chosen, by scenario.
+        left_out: Configured components that were not fitted, by key, and why.
+        seconds: What each fit took, by component key.
     """
 
     resolved: ResolvedConfig
     catalogue: Catalogue
     objects: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    orders: dict[str, OrderEntry] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def scenario(self, name: str) -> Scenario:
         """One scenario with every stage object in place."""
@@ -103,124 +92,13 @@ class Fitted:
             filters={chosen.name: self.objects[chosen.key] for chosen in pipeline.filters},
             ranker=None if pipeline.ranker is None else self.objects.get(pipeline.ranker.key),
             rerankers=[(chosen.name, self.objects[chosen.key]) for chosen in pipeline.rerankers],
+            order=self.orders.get(name),
         )
 
     def recommender(self, scenario: str) -> FittedPipeline:
         """The whole pipeline of a scenario, for evaluation."""
         pipeline = self.resolved.scenarios[scenario]
         return FittedPipeline(self.scenario(scenario), self.objects[pipeline.fallback.key], self.catalogue)
-
-
-class FittedPipeline:
-    """Pipeline of one scenario over fitted components, which runs the very stages that serve.
-
-    Exploration is off, because a data set has no new items, and whatever fails ends the evaluation.
-
-    Args:
-        scenario: With every stage object in place.
-        fallback: Fills short pages.
-        catalogue: What the components were fitted on.
-    """
-
-    def __init__(self, scenario: Scenario, fallback: Retriever, catalogue: Catalogue) -> None:
-        self._scenario = scenario
-        self._fallback = fallback
-        self._view = CatalogueView.of(catalogue)
-        self._masks = FilterMasks({_ONLY: scenario}, len(catalogue))
-        self._retrieval = RetrievalStage({_ONLY: scenario})
-        self._ranking = RankingStage({_ONLY: scenario})
-
-    @property
-    def returns_seen_items(self) -> bool:
-        """Whether items of the history may be recommended again."""
-        return self._scenario.config.seen != "exclude"
-
-    def candidates(self, queries: Queries, n: int = 0) -> Candidates:
-        """What retrieval proposes."""
-        result = self._retrieval.retrieve(_ONLY, queries, n)
-        _Strict().left_out(result.degraded)
-        return result.candidates
-
-    def recommend(self, queries: Queries, k: int) -> Int32Array:
-        """The first k items of each query, int32 (B, k), -1 pads."""
-        return self.stages(queries, k).items
-
-    def stages(self, queries: Queries, k: int) -> Stages:
-        """The same, with what each stage did."""
-        config = self._scenario.config
-        if self.returns_seen_items:
-            queries = replace(queries, excluded=Ragged.of([()] * len(queries)))
-        client = _FittedStages(self._retrieval, self._ranking)
-        batch = StageBatch(
-            name=_ONLY,
-            bundle="",
-            config=config,
-            rerankers=self._scenario.rerankers,
-            fallback=self._fallback,
-            allowed=[self._masks.allowed(_ONLY, {})] * len(queries),
-            view=self._view,
-            served=None,
-            queries=queries,
-            counts=np.full(len(queries), k, dtype=np.int64),
-            seen=[config.seen] * len(queries),
-        )
-        result = completed(run_stages(batch, client, _DirectCalls(), _Strict()))
-        items = result.page.items[:, :k]
-        return Stages(
-            found=client.found,
-            asked={retriever.use: max(retriever.candidates, k) for retriever in config.retrievers},
-            candidates=result.candidates,
-            ranked=result.ranked.items,
-            items=np.pad(items, ((0, 0), (0, k - items.shape[1])), constant_values=-1),
-            budget=max(config.budget, k),
-        )
-
-
-_ONLY = ""
-"""Name of the scenario of a fitted pipeline."""
-
-
-class _FittedStages:
-    """Client of fitted stages in this thread, which remembers what each retriever found."""
-
-    def __init__(self, retrieval: RetrievalStage, ranking: RankingStage) -> None:
-        self._retrieval = retrieval
-        self._ranking = ranking
-        self.found: Mapping[str, Retrieved] = {}
-
-    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
-        """See :class:`recserve.serving.stage_client.StageClient`."""
-        result, self.found = self._retrieval.retrieve_parts(scenario, queries, n)
-        return result
-
-    async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
-        """See :class:`recserve.serving.stage_client.StageClient`."""
-        return self._ranking.score(scenario, queries, candidates)
-
-    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
-        """Never called: the queries of a data set have no texts."""
-        raise StageError("a fitted pipeline encodes no texts")
-
-
-class _DirectCalls:
-    """Calls of plugin code in this thread."""
-
-    async def run(self, kind: PluginCall, name: str, call: Callable[..., T], *arguments: Any) -> T:
-        """See :meth:`recserve.serving.guard.calls.PluginCalls.run`."""
-        return call(*arguments)
-
-
-class _Strict(Trace):
-    """Trace that refuses losses: figures of a pipeline without some component are not its figures."""
-
-    def lost(self, name: str, error: Exception) -> None:
-        """End the evaluation."""
-        raise PluginError(f"{name} failed while it was evaluated: {error}") from error
-
-    def left_out(self, causes: Mapping[str, str]) -> None:
-        """End the evaluation."""
-        if lost := ", ".join(causes):
-            raise PluginError(f"{lost} failed while it was evaluated; see the log")
 
 
 def fit_component(one: Resolved, data: Dataset, context: FitContext) -> tuple[Any, dict[str, Any]]:
@@ -250,7 +128,8 @@ def fit_all(
     resolved: ResolvedConfig,
     data: Dataset,
     context: FitContext,
-    previous: Mapping[str, Mapping[str, Any]] | None = None,
+    previous: Fitted | None = None,
+    done: Fitted | None = None,
 ) -> Fitted:
     """Fit every component of every scenario on ``data``.
 
@@ -258,104 +137,97 @@ def fit_all(
         resolved: The configuration.
         data: Events to learn from; its catalogue has vectors if an encoder is configured.
         context: Seed, progress, device, threads.
-        previous: Facts of an earlier fit by component key.
+        previous: An earlier fit, whose decisions are taken over: facts, orders and what is left out.
+        done: Components that were fitted on the same data before.
     """
-    fitted = Fitted(resolved, data.catalogue)
+    if previous is None:
+        previous = Fitted(resolved, data.catalogue)
+    resolved = resolved.without(previous.left_out)
+    fitted = Fitted(resolved, data.catalogue, orders=previous.orders, left_out=previous.left_out)
     for key, one in resolved.components().items():
         if one.stage is Stage.EXPLAINER:
             continue
-        own = replace(context, previous=None if previous is None else previous.get(key))
+        if done is not None and key in done.objects:
+            fitted.objects[key], fitted.facts[key] = done.objects[key], dict(done.facts[key])
+            fitted.seconds[key] = done.seconds.get(key, 0.0)
+            continue
+        started = time.perf_counter()
+        own = replace(context, previous=previous.facts.get(key))
         fitted.objects[key], fitted.facts[key] = fit_component(one, data, own)
+        fitted.seconds[key] = time.perf_counter() - started
     return fitted
 
 
-def fit_windows(resolved: ResolvedConfig, data: Dataset, context: FitContext) -> Fitted:
-    """Fit retrievers and rankers on the earlier window, then teach the rankers on the next one.
+def fit_windows(
+    resolved: ResolvedConfig, data: Dataset, context: FitContext, done: Fitted | None = None
+) -> Fitted:
+    """Fit retrievers and rankers on the earlier window, and learn on the next one how to order candidates.
+
+    Rankers learn to blend on what retrievers propose for held-out queries, and each scenario's order of
+    candidates is chosen on the same queries: the ranker's only if it is better than any order without it.
+
+    Args:
+        resolved: The configuration.
+        data: Training data.
+        context: Seed, progress, device, threads.
+        done: Components that were fitted on the earlier window of this very data before.
 
     Returns:
-        Components fitted on the earlier window; their facts serve as ``previous`` of a final fit.
+        Components fitted on the earlier window; they serve as ``previous`` of a final fit.
     """
     config = resolved.config.train
+    start = Fitted(resolved, data.catalogue, left_out=unsuited_parts(resolved, data))
+    for key, why in start.left_out.items():
+        logger.info("%s is left out: %s", key, why)
     try:
-        split = temporal(data, config.next_window)
+        split = validation_split(data, config.next_window, seed=config.seed, users=config.ranking_examples)
     except DataError as error:
         logger.warning("too little data for a next window, rankers keep their default blend: %s", error)
-        return fit_all(resolved, data, context)
-    fitted = fit_all(resolved, split.training, context)
+        return fit_all(resolved, data, context, start)
+    fitted = fit_all(resolved, split.training, context, start, done)
     taught: set[str] = set()
-    for name, pipeline in resolved.scenarios.items():
-        ranker = pipeline.ranker
-        if ranker is None or ranker.key in taught:
-            continue
-        taught.add(ranker.key)
-        built = fitted.objects[ranker.key]
-        if isinstance(built, LearnsFromCandidates):
-            context.progress(f"Teaching {ranker.name} on candidates", 0, 1)
-            examples = ranking_examples(
-                fitted.recommender(name), split, config.ranking_examples, context.seed
-            )
-            fitted.facts[ranker.key].update(built.fit_candidates(examples, context))
+    for name in fitted.resolved.scenarios:
+        _learn_order(fitted, name, split, context, taught)
+    for key in _idle_rankers(fitted):
+        fitted.left_out[key] = "its order is not better than one without it"
     return fitted
+
+
+def _learn_order(fitted: Fitted, name: str, split: Split, context: FitContext, taught: set[str]) -> None:
+    """Teach a scenario's ranker, unless another scenario did, and choose the order of its candidates."""
+    config = fitted.resolved.config.train
+    pipeline = fitted.recommender(name)
+    proposed = proposals(pipeline, split, config.ranking_examples, context.seed)
+    held_out = HeldOutQueries(proposed.split, proposed.found, pipeline.weights)
+    chosen, ranker = fitted.resolved.scenarios[name].ranker, pipeline.ranker
+    ranked = None
+    if chosen is not None and ranker is not None:
+        if chosen.key in taught or not isinstance(ranker, LearnsFromCandidates):
+            ranked = held_out.per_user(ordered(ranker, proposed.examples))
+        else:
+            context.progress(f"Teaching {chosen.name} on candidates", 0, 1)
+            ranked = held_out.per_user(ranked_across(ranker, proposed, context))
+            fitted.facts[chosen.key].update(ranker.fit_candidates(proposed.examples, context))
+            taught.add(chosen.key)
+    context.progress(f"Choosing the order of {name}", 0, 1)
+    order = choose_order(held_out, ranked)
+    if order is not None:
+        fitted.orders[name] = order
+
+
+def _idle_rankers(fitted: Fitted) -> set[str]:
+    """Rankers that order nothing: chosen in no scenario, and there are no texts for a request to be about."""
+    if has_texts(fitted.resolved, fitted.catalogue):
+        return set()
+    idle: set[str] = set()
+    used: set[str] = set()
+    for name, pipeline in fitted.resolved.scenarios.items():
+        if pipeline.ranker is not None:
+            order = fitted.orders.get(name)
+            (used if order is None or order.ranked else idle).add(pipeline.ranker.key)
+    return idle - used
 
 
 def fit_pipeline(resolved: ResolvedConfig, data: Dataset, context: FitContext) -> Fitted:
     """Learn on windows of ``data``, then fit everything on all of ``data``."""
-    windows = fit_windows(resolved, data, context)
-    return fit_all(resolved, data, context, previous=windows.facts)
-
-
-def ranking_examples(pipeline: FittedPipeline, split: Split, limit: int, seed: int) -> RankingExamples:
-    """Candidates of the next window's queries, labelled with what the user did from then on.
-
-    Args:
-        pipeline: Retrievers fitted on the split's training part.
-        split: A temporal split; each of its queries precedes one positive event.
-        limit: At most this many queries, sampled without replacement.
-        seed: Of the sample.
-
-    Returns:
-        Examples whose label is 1 for candidates the user had a positive event with at or after the
-        query's time, within the window.
-    """
-    chosen = np.arange(len(split))
-    if len(chosen) > limit:
-        chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-    stride = split.n_items
-    target = split.relevant.values[split.relevant.offsets[:-1]].astype(np.int64)
-    pairs = split.groups * stride + target
-    order = np.argsort(pairs, kind="stable")
-    pairs, happened = pairs[order], split.times[order]
-
-    sample = split.take(chosen)
-    queries = next(batch for _, batch, _ in sample.batches(len(sample)))
-    parts = [pipeline.candidates(batch) for _, batch, _ in sample.batches(_BATCH)]
-    candidates = _stack(parts)
-    wanted = sample.groups[:, None] * stride + candidates.items
-    place = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
-    later = (candidates.items >= 0) & (pairs[place] == wanted) & (happened[place] >= sample.times[:, None])
-    return RankingExamples(queries, candidates, later.astype(np.float32), sample.groups.astype(np.int32))
-
-
-def _stack(parts: list[Candidates]) -> Candidates:
-    """Candidates of consecutive batches as one, padded to the widest."""
-    width = max(part.items.shape[1] for part in parts)
-
-    def pad(arrays: list[Any], fill: float) -> Any:
-        return np.concatenate(
-            [
-                np.pad(
-                    array,
-                    [(0, 0), (0, width - array.shape[1])] + [(0, 0)] * (array.ndim - 2),
-                    constant_values=fill,
-                )
-                for array in arrays
-            ]
-        )
-
-    return Candidates(
-        items=pad([part.items for part in parts], -1),
-        scores=pad([part.scores for part in parts], -np.inf),
-        sources=parts[0].sources,
-        source_scores=pad([part.source_scores for part in parts], np.nan),
-        evidence=pad([part.evidence for part in parts], -1),
-    )
+    return fit_all(resolved, data, context, fit_windows(resolved, data, context))

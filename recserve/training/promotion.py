@@ -16,17 +16,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from recserve.bundles.bundle import Bundle
 from recserve.bundles.manifest import Manifest
 from recserve.config import Config, parse_config
+from recserve.config.strict import Strict
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, RecserveError
-from recserve.evaluation import Interval, Split, evaluate, paired_difference, temporal
+from recserve.evaluation import Interval, Split, evaluate, paired_difference
 from recserve.plugin.protocols import FitContext
 from recserve.plugin.registry import Registry
 from recserve.training.fitting import Progress, catalogue_of, encode_catalogue, fit_pipeline, silent
+from recserve.training.selection.event_order import validation_split
 from recserve.training.trainer import QUERIES_PER_USER, TrainingResult
 
 METRIC = "ndcg@10"
@@ -40,7 +42,7 @@ class GateError(RecserveError):
     status = 409
 
 
-class Measurement(BaseModel):
+class Measurement(Strict):
     """Measurement on the test window, user by user, in an order that names nobody.
 
     Attributes:
@@ -50,8 +52,6 @@ class Measurement(BaseModel):
         queries_per_user: Bound of queries of a user.
         values: nDCG@10 of each test user.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str
     test_window: float
@@ -106,14 +106,14 @@ class Verdict:
 
 def keep_measurement(home: Path, config: Config, result: TrainingResult) -> None:
     """Keep what a training run measured, for later promotions; nothing is kept if it measured nothing."""
-    if result.per_user is None:
+    if result.report is None:
         return
     measured = Measurement(
         data=result.bundle.manifest.data.fingerprint,
         test_window=config.train.test_window,
         history=config.server.history,
         queries_per_user=QUERIES_PER_USER,
-        values=[round(float(value), 6) for value in result.per_user],
+        values=[round(float(value), 6) for value in result.report.per_user[METRIC]],
     )
     path = _measurement_path(home, result.bundle.id)
     path.parent.mkdir(exist_ok=True)
@@ -211,9 +211,10 @@ def _measure(
     resolved = registry.resolve(own)
     catalogue, _ = encode_catalogue(resolved, catalogue_of(tables), home, progress)
     data = Dataset.from_tables(catalogue, tables.events, own.event_types)
-    split = temporal(
+    split = validation_split(
         data,
         config.train.test_window,
+        seed=config.train.seed,
         history=config.server.history,
         queries_per_user=QUERIES_PER_USER,
     )

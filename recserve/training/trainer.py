@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,15 @@ import recserve
 from recserve.bundles.bundle import Bundle
 from recserve.bundles.manifest import ComponentEntry, DataEntry
 from recserve.bundles.repository import BundleRepository
-from recserve.data.arrays import Float64Array
 from recserve.data.coverage import Coverage, coverage
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, DataError
 from recserve.evaluation.report import Report
 from recserve.evaluation.runner import evaluate
-from recserve.evaluation.splits import temporal
 from recserve.plugin.protocols import FitContext, Trainable
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
+from recserve.training.automatic import AutomaticPipeline, choose_pipeline
 from recserve.training.fitting import (
     Fitted,
     Progress,
@@ -40,6 +39,8 @@ from recserve.training.fitting import (
     fit_windows,
     silent,
 )
+from recserve.training.selection.event_order import validation_split
+from recserve.training.selection.summary import SummaryRow, summary
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +58,18 @@ class TrainingResult:
         seconds: What each step took.
         metrics: Mean and interval by metric name; empty where the data allow no evaluation.
         coverage: What was learnt from, and what was not.
-        per_user: float64, shape (U,); nDCG@10 of each test user, None without an evaluation.
+        report: What was measured, None without an evaluation.
+        summaries: What was chosen and why, by scenario.
+        chosen: The pipeline, where it was chosen automatically.
     """
 
     bundle: Bundle
     seconds: Mapping[str, float]
     metrics: Mapping[str, Any]
     coverage: Coverage
-    per_user: Float64Array | None = None
+    report: Report | None = None
+    summaries: Mapping[str, Sequence[SummaryRow]] = field(default_factory=dict)
+    chosen: AutomaticPipeline | None = None
 
 
 class Trainer:
@@ -76,6 +81,7 @@ class Trainer:
         registry: Where versions of plugins are looked up.
         repository: Where the bundle goes.
         progress: Called with (description, done, total).
+        automatic: Choose the scenario's parts from all installed; see :mod:`recserve.training.automatic`.
     """
 
     def __init__(
@@ -85,12 +91,16 @@ class Trainer:
         registry: Registry,
         repository: BundleRepository,
         progress: Progress = silent,
+        *,
+        automatic: bool = False,
     ) -> None:
         self._home = home
         self._resolved = resolved
         self._registry = registry
         self._repository = repository
         self._progress = progress
+        self._automatic = automatic
+        self._chosen: AutomaticPipeline | None = None
         self._seconds: dict[str, float] = {}
 
     def run(self, tables: Tables, *, evaluated: bool = True) -> TrainingResult:
@@ -131,30 +141,47 @@ class Trainer:
         with self._timed("encode"):
             catalogue, fingerprint = encode_catalogue(self._resolved, catalogue, self._home, self._progress)
         data = data.with_catalogue(catalogue)
-        metrics: Mapping[str, Any] = {}
-        previous, per_user = None, None
-        if evaluated:
-            previous, report = self._evaluate(data, context)
-            if report is not None:
-                metrics, per_user = report.to_json()["metrics"], report.per_user["ndcg@10"]
+        windows, report = self._evaluate(data, context) if evaluated else (None, None)
         with self._timed("fit"):
-            if previous is None and any(one.ranker for one in self._resolved.scenarios.values()):
-                # Rankers learn on a later window than retrievers; without any, one fit is all there is.
-                previous = fit_windows(self._resolved, data, context).facts
-            fitted = fit_all(self._resolved, data, context, previous)
+            if windows is None and self._needs_windows():
+                windows = self._fit_windows(data, context)
+            fitted = fit_all(self._resolved, data, context, windows)
+        metrics = {} if report is None else report.to_json()["metrics"]
+        previous = {} if windows is None else windows.facts
         with self._timed("write"):
-            bundle = self._write(fitted, data, fingerprint, previous or {}, metrics)
-        return TrainingResult(bundle, dict(self._seconds), metrics, covered, per_user)
+            bundle = self._write(fitted, data, fingerprint, previous, metrics)
+        return TrainingResult(bundle, dict(self._seconds), metrics, covered, report, self._summaries(windows))
 
-    def _evaluate(
-        self, data: Dataset, context: FitContext
-    ) -> tuple[Mapping[str, Mapping[str, Any]] | None, Report | None]:
-        """Fit on windows before the newest one and measure on it."""
+    def _summaries(self, windows: Fitted | None) -> Mapping[str, Sequence[SummaryRow]]:
+        if windows is None:
+            return {}
+        if self._chosen is not None:
+            return {self._resolved.config.default_scenario: self._chosen.rows}
+        return {
+            name: summary(pipeline, windows.orders.get(name), windows.seconds, windows.left_out)
+            for name, pipeline in self._resolved.scenarios.items()
+        }
+
+    def _needs_windows(self) -> bool:
+        """Rankers learn on a later window than retrievers; without any, one fit is all there is."""
+        return self._automatic or any(one.ranker for one in self._resolved.scenarios.values())
+
+    def _fit_windows(self, data: Dataset, context: FitContext) -> Fitted:
+        """Fit on windows of the data what is configured, or what turns out to be best."""
+        if not self._automatic:
+            return fit_windows(self._resolved, data, context)
+        self._chosen = choose_pipeline(self._registry, self._resolved.config, data, context)
+        self._resolved = self._chosen.resolved
+        return self._chosen.windows
+
+    def _evaluate(self, data: Dataset, context: FitContext) -> tuple[Fitted | None, Report | None]:
+        """Fit on what is older than the newest window and measure on it, or hold out events of each user."""
         config = self._resolved.config
         try:
-            split = temporal(
+            split = validation_split(
                 data,
                 config.train.test_window,
+                seed=config.train.seed,
                 history=config.server.history,
                 queries_per_user=QUERIES_PER_USER,
             )
@@ -162,9 +189,9 @@ class Trainer:
             logger.warning("too little data to evaluate on: %s", error)
             return None, None
         with self._timed("fit on windows"):
-            fitted = fit_windows(self._resolved, split.training, context)
+            fitted = self._fit_windows(split.training, context)
         with self._timed("evaluate"):
-            scenario = config.default_scenario
+            scenario = self._resolved.config.default_scenario
             report = evaluate(
                 fitted.recommender(scenario),
                 split,
@@ -173,7 +200,7 @@ class Trainer:
                 seed=config.train.seed,
                 progress=self._progress,
             )
-        return fitted.facts, report
+        return fitted, report
 
     def _write(
         self,
@@ -189,7 +216,7 @@ class Trainer:
         with self._repository.writer() as writer:
             writer.write_catalogue(data.catalogue)
             entries: dict[str, ComponentEntry] = {}
-            for key, component in self._resolved.components().items():
+            for key, component in fitted.resolved.components().items():
                 built = fitted.objects.get(key)
                 saved = isinstance(built, Trainable)
                 if isinstance(built, Trainable):
@@ -218,6 +245,8 @@ class Trainer:
                 encoder_fingerprint=fingerprint,
                 components=entries,
                 metrics=dict(metrics),
+                orders=fitted.orders,
+                left_out=fitted.left_out,
             )
         self._repository.publish(bundle)
         return bundle

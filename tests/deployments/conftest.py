@@ -18,10 +18,22 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from recserve_deployments.local_server.environment import run_directory
+from recserve_deployments.local_server.environment import run_directory, server_environment
+from recserve_deployments.local_server.ports import reserve_ports
 from recserve_deployments.local_server.state_file import ServerState, read_state
 
+from recserve.config import ServerConfig
+
 START_SECONDS = 400
+
+_CLUSTER = """
+import sys, ray
+context = ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=sys.argv[1],
+                   object_store_memory=100 * 2**20, log_to_driver=False, _node_ip_address="127.0.0.1")
+print(context.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+ray.shutdown()
+"""
 
 
 def free_port() -> int:
@@ -117,3 +129,26 @@ def server(new_server: Callable[[], Server]) -> Server:
     served = new_server()
     served.start()
     return served
+
+
+@pytest.fixture
+def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a cluster of its own; what is needed to reach it is in this process's environment."""
+    directory = run_directory(tmp_path)
+    window, held = reserve_ports(str(tmp_path))
+    held.close()
+    variables = server_environment(tmp_path, directory, window, "127.0.0.1", ServerConfig())
+    del variables["RAY_SERVE_HAPROXY_BINARY_PATH"]  # somebody else's cluster has HAProxy as Serve sets it up
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CLUSTER, str(directory / "ray")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.communicate(timeout=60)
+    shutil.rmtree(directory)

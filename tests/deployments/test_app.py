@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from ray.serve import Application
 from recserve_deployments.app import AppArgs, build, reserved_cpus
 from recserve_deployments.replica.spec import ReplicaSpec
 
@@ -55,6 +56,39 @@ def test_cpus_of_all_replicas_are_counted(topology: str) -> None:
     expected = 1 + 3 + 2 * StageConfig().cpus if topology == "staged" else 1
     counted = reserved_cpus(AppArgs(home="/srv", config={"server": server}))
     assert expected <= counted < expected + 1
+
+
+def options(server: dict[str, Any]) -> dict[str, Any]:
+    """Options of the deployments by name, as Serve is given them."""
+    app = build(AppArgs(home="/srv", config={"server": server}))
+    stages = [stage for stage in app._bound_deployment.init_args if isinstance(stage, Application)]
+    return {made.name: made for made in (part._bound_deployment for part in (app, *stages))}
+
+
+def test_what_asks_for_no_gpu_sees_none_and_what_asks_is_not_blinded() -> None:
+    made = options({"ranking": {"gpus": 0.5}})
+    assert set(made) == {"Ingress", "Retrieval", "Encoding", "Ranking"}
+    for name, deployment in made.items():
+        asked = deployment.ray_actor_options
+        assert asked["num_gpus"] == (0.5 if name == "Ranking" else 0)
+        blinded = asked["runtime_env"]["env_vars"].get("CUDA_VISIBLE_DEVICES") == ""
+        assert blinded == (name != "Ranking")
+
+
+@pytest.mark.parametrize("surge", [True, False])
+def test_an_upgrade_starts_new_replicas_first_unless_there_is_no_room(surge: bool) -> None:
+    for deployment in options({"surge": surge}).values():
+        assert (deployment._deployment_config.max_surge_percent > 0) == surge
+
+
+def test_autoscaling_goes_by_the_configuration() -> None:
+    ranking = {"max_replicas": 3, "target_calls": 0.5, "upscale_seconds": 1, "downscale_seconds": 2}
+    made = options({"ranking": ranking, "retrieval": {"max_replicas": 2}, "batches_in_flight": 4})
+    scaled = made["Ranking"]._deployment_config.autoscaling_config
+    assert (scaled.min_replicas, scaled.max_replicas, scaled.target_ongoing_requests) == (1, 3, 0.5)
+    assert (scaled.upscale_delay_s, scaled.downscale_delay_s) == (1, 2)
+    assert made["Retrieval"]._deployment_config.autoscaling_config.target_ongoing_requests == 4
+    assert made["Encoding"]._deployment_config.autoscaling_config is None
 
 
 def parts() -> dict[ReplicaRole, frozenset[str]]:

@@ -33,6 +33,27 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
 
+TEST = re.compile(r"`((?:tests|plugins)/[\w/-]+\.py)::(test_\w+)`")
+
+
+def test_every_fault_is_held_by_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "explanation" / "failures.md").read_text(encoding="utf-8")
+    rows = [
+        line
+        for line in page.splitlines()
+        if line.startswith("| ") and not line.startswith(("| fault", "| ---"))
+    ]
+    assert len(rows) > 50
+    assert [row for row in rows if not TEST.search(row)] == []
+    named = {name for row in rows for name in TEST.findall(row)}
+    gone = [
+        f"{path}::{name}"
+        for path, name in sorted(named)
+        if not (ROOT / path).is_file() or f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ]
+    assert gone == []
+
+
 # Names of packages in backquotes; files such as `recserve.yaml` are none.
 NAMED = re.compile(r"`(recserve(?:_\w+)?(?:\.\w+)+)`")
 FILES = {"recserve.yaml", "recserve.db"}

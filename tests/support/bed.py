@@ -102,7 +102,8 @@ class TestBed:
     @property
     def variables(self) -> dict[str, str]:
         """What every program of the cluster must find in its environment."""
-        return {**SERVE_FLAGS, PROXY_FLAG: str(self.proxy)}
+        # Serve gives up a proxy that is not ready after 5 s, which this machine may take longer for.
+        return {**SERVE_FLAGS, PROXY_FLAG: str(self.proxy), "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
 
     @property
     def shared(self) -> dict[str, Any]:

@@ -98,11 +98,19 @@ def start(home: Path, config: Config, *, follow: bool) -> ServerState:
     return state.model_copy(update={"pid": process.pid, "created": created})
 
 
-def _refuse_second_server(home: Path) -> None:
+def _refuse_second_server(home: Path, upgraded: str | None = None) -> None:
+    """Refuse to serve a home twice.
+
+    Args:
+        home: The home folder.
+        upgraded: Address of a joined cluster on which the home may be served already.
+    """
     state = read_state(home)
     if state is None:
         return
     if not state.owned:
+        if state.address == upgraded:
+            return
         raise RuntimeEnvironmentError(
             f"this home is deployed on the cluster at {state.address} ({state.url}); "
             "take it off with `recserve stop` first"
@@ -228,6 +236,8 @@ def stop(home: Path) -> ServerState | None:
 def join(home: Path, config: Config, address: str, report: Report) -> ServerState:
     """Deploy on a Ray cluster that is running already.
 
+    A home that is served there is upgraded in place: Serve replaces its replicas a few at a time.
+
     Args:
         home: The home folder; every node must see it under the same path.
         config: The configuration.
@@ -241,7 +251,7 @@ def join(home: Path, config: Config, address: str, report: Report) -> ServerStat
     home = home.resolve()
     make_private_folder(home)
     host = ports.check_host(config.server.host)
-    _refuse_second_server(home)
+    _refuse_second_server(home, upgraded=address)
     _need_key(home, config, host)
     state = ServerState(
         server_id=uuid.uuid4().hex,

@@ -163,7 +163,11 @@ class _Watcher:
                 known = deployments()
             except Exception:  # progress only; serve.run itself reports what is wrong
                 continue
-            missing = [one.name for one in known if one.status != "HEALTHY"]
+            missing = [
+                f"{one.name} ({one.message})" if one.message else one.name
+                for one in known
+                if one.status != "HEALTHY"
+            ]
             if known:
                 self._report(f"starting {', '.join(missing)}" if missing else "all deployments run")
 

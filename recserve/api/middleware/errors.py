@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from recserve.api.middleware.deadlines import Deadlines
 from recserve.api.schemas.responses import dumps
 from recserve.config import location, nearest
 from recserve.errors import (
@@ -171,6 +172,14 @@ class ErrorMiddleware:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._deadlines: Deadlines | None = None
+
+    def _deadlines_here(self) -> Deadlines:
+        """The deadlines of the running event loop: nearly always the only one that there ever is."""
+        loop = asyncio.get_running_loop()
+        if self._deadlines is None or self._deadlines.loop is not loop:
+            self._deadlines = Deadlines(loop, REQUEST_SECONDS)
+        return self._deadlines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application."""
@@ -185,8 +194,7 @@ class ErrorMiddleware:
             await send(message)
 
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                await self._app(scope, receive, watched)
+            await self._deadlines_here().keep(self._app(scope, receive, watched))
         except ClientDisconnect:
             logger.debug("client left before its request was complete")
         except TimeoutError:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, warn
 from recserve.cli.data.accounting import show_account, training_account
+from recserve.cli.models.written_config import writable_config, write_config
+
+if TYPE_CHECKING:
+    from recserve.training.selection.summary import SummaryRow
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +30,18 @@ def train_command(
     promoted: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Make it current, whatever it is worth.")
     ] = True,
+    automatic: Annotated[
+        bool | None,
+        typer.Option(
+            "--auto/--no-auto",
+            help="Choose retrievers, ranker and weights by what they are worth on held-out events, and write "
+            "them to the configuration.",
+            show_default="--auto where there is no configuration file",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --auto: replace the scenarios of a configuration file.")
+    ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Instead of train.seed.")] = None,
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
@@ -36,6 +53,11 @@ def train_command(
     """
     state = State(home, config)
     resolved = state.resolved
+    written = None
+    if automatic is None:
+        automatic = state.config_file is None
+    if automatic:
+        written = writable_config(state, overwrite=overwrite)
     if seed is not None:
         changed = state.config.model_copy(
             update={"train": state.config.train.model_copy(update={"seed": seed})}
@@ -46,13 +68,18 @@ def train_command(
 
     started = time.perf_counter()
     with progress_display() as progress:
-        trainer = Trainer(state.home, resolved, state.registry, state.repository, progress)
+        trainer = Trainer(
+            state.home, resolved, state.registry, state.repository, progress, automatic=automatic
+        )
         deletions = state.store.pulse().deletions
         tables = state.store.snapshot()
         result = trainer.run(tables, evaluated=evaluated)
         progress.finish()
     bundle = result.bundle
     record_training(state.home, state.config, state.store, tables, result, deletions)
+    if result.chosen is not None and written is not None:
+        # Whoever loads the bundle needs the configuration that it was trained with.
+        write_config(written, result.chosen)
     if promoted:
         state.store.set_current(bundle.id)
     data = bundle.manifest.data
@@ -65,15 +92,40 @@ def train_command(
     show_account("training data", "count", training_account(result.coverage))
     for line in str(result.coverage).splitlines():
         warn(line)
-    if result.metrics:
-        out.print(_metrics_table(result.metrics))
+    for name, rows in result.summaries.items():
+        out.print(_summary_table(name, rows))
+    if result.report is not None:
+        out.print(_metrics_table(result.metrics, result.report.split))
     state.store.close()
 
 
-def _metrics_table(metrics: Mapping[str, Any]) -> Table:
+def _summary_table(scenario: str, rows: Sequence[SummaryRow]) -> Table:
+    """What serves a scenario, and why."""
+    table = Table(
+        "part",
+        "nDCG@10 (95%)",
+        "seconds",
+        "outcome",
+        title=f"parts of {escape(scenario)}, measured on events held out of the training data",
+    )
+    table.columns[2].justify = "right"
+    for row in rows:
+        seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+        table.add_row(escape(row.part), row.figure, seconds, escape(row.outcome))
+    return table
+
+
+def _metrics_table(metrics: Mapping[str, Any], split: str) -> Table:
     """Means and intervals; metrics that are one figure by definition here share a row."""
+    from recserve.evaluation.splits import TEMPORAL
     from recserve.training.trainer import QUERIES_PER_USER
 
+    by_time = split == TEMPORAL
+    caption = (
+        f"of models that stopped learning a window earlier, by at most {QUERIES_PER_USER} queries a user"
+        if by_time
+        else "times say nothing of the order of events of different users"
+    )
     names: dict[tuple[str, str], list[str]] = {}
     for name, value in metrics.items():
         # A figure that does not exist, such as the diversity of one-item lists, is null.
@@ -85,9 +137,8 @@ def _metrics_table(metrics: Mapping[str, Any]) -> Table:
         "metric",
         "mean",
         "95% interval",
-        title="on the newest window, frozen before it",
-        caption="of models that stopped learning a window earlier, by at most "
-        f"{QUERIES_PER_USER} queries a user; `recserve evaluate` spares nothing",
+        title="on the newest window, frozen before it" if by_time else "on events held out of each user",
+        caption=f"{caption}; `recserve evaluate` spares nothing",
     )
     for (mean, interval), equal in names.items():
         table.add_row(" = ".join(equal), mean, interval)

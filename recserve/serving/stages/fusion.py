@@ -6,13 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from recserve.data.arrays import BoolArray
+from recserve.data.arrays import BoolArray, FloatArray
 from recserve.data.batches import Candidates, Retrieved
 
 RRF_CONSTANT = 60.0
 
 
-def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budget: int) -> Candidates:
+def merge(
+    retrieved: Mapping[str, Retrieved], weights: Mapping[str, float | FloatArray], budget: int
+) -> Candidates:
     """Merge what retrievers found by weighted reciprocal rank fusion.
 
     Ranks, not scores, are fused because the scales of retrievers are not comparable (Cormack, Clarke &
@@ -21,7 +23,7 @@ def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budg
 
     Args:
         retrieved: By retriever name, each of shape (B, K_r).
-        weights: Weight of each retriever.
+        weights: Weight of each retriever, of all queries or of each, shape (B,).
         budget: Candidates kept for each query.
 
     Returns:
@@ -35,7 +37,8 @@ def merge(retrieved: Mapping[str, Retrieved], weights: Mapping[str, float], budg
         query, rank = np.nonzero(found.items >= 0)
         query_parts.append(query)
         item_parts.append(found.items[query, rank].astype(np.int64))
-        gain_parts.append(weights.get(name, 1.0) / (RRF_CONSTANT + 1.0 + rank))
+        weight = np.broadcast_to(weights.get(name, 1.0), (batch,))
+        gain_parts.append(weight[query] / (RRF_CONSTANT + 1.0 + rank))
         score_parts.append(found.scores[query, rank])
         evidence_parts.append(found.evidence[query, rank])
         source_parts.append(np.full(len(query), number))

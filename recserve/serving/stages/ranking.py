@@ -43,13 +43,18 @@ class RankingStage:
         self._live = live
 
     def score(self, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
-        """Scores of shape (B, K); retrieval scores where the scenario has no ranker."""
-        ranker = self._scenarios[scenario].ranker
+        """Scores of shape (B, K); retrieval scores where there is no ranker, or training chose against it."""
+        chosen = self._scenarios[scenario]
+        ranker, order = chosen.ranker, chosen.order
         if ranker is None or candidates.items.size == 0:
+            return candidates.scores
+        fused = np.zeros(len(queries), dtype=np.bool_) if order is None or order.ranked else queries.plain
+        if fused.all():
             return candidates.scores
         if self._live is not None:
             queries = self._live.newest(queries.live_version).attach(queries)
-        return ranker.score(queries, candidates)
+        scores = ranker.score(queries, candidates)
+        return np.where(fused[:, None], candidates.scores, scores) if fused.any() else scores
 
 
 def rerank(reranker: Reranker, queries: Queries, ranked: Candidates, n: int) -> Candidates:

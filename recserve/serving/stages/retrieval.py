@@ -118,8 +118,7 @@ class RetrievalStage:
         if not found:
             cause = next(reversed(failed.values()), "failed")
             return RetrievalResult(Candidates.empty(len(queries)), {**failed, LOST: cause}), found
-        weights = {config.use: config.weight for config in chosen.config.retrievers}
-        candidates = merge(found, weights, budget)
+        candidates = merge(found, fusion_weights(chosen, queries), budget)
         if view is not None and chosen.config.explore is not None:
             candidates, lost = self._with_new_items(scenario, queries, candidates, view)
             failed |= lost
@@ -216,6 +215,19 @@ class RetrievalStage:
             raise NotFoundError(
                 f"unknown scenario {name!r}{nearest(name, self._scenarios)}", field="scenario"
             ) from None
+
+
+def fusion_weights(scenario: Scenario, queries: Queries) -> dict[str, float | FloatArray]:
+    """Weight of each retriever: as configured, or as training chose for queries that go by history alone."""
+    configured = {config.use: config.weight for config in scenario.config.retrievers}
+    chosen = None if scenario.order is None else scenario.order.weights
+    if not chosen:
+        return dict(configured)
+    plain = queries.plain
+    return {
+        name: np.where(plain, chosen.get(name, weight), weight).astype(np.float32)
+        for name, weight in configured.items()
+    }
 
 
 def _retrieve(retriever: Retriever, queries: Queries, k: int, view: CatalogueView | None) -> Retrieved:

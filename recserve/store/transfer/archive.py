@@ -11,10 +11,11 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from sqlalchemy import BigInteger, Boolean, Double, LargeBinary, Table
 from sqlalchemy.types import TypeEngine
 
+from recserve.config.strict import Strict
 from recserve.data.system.files import sha256_of, sync
 from recserve.errors import DataError
 from recserve.store.sql.schema import SCHEMA_VERSION
@@ -31,15 +32,14 @@ def no_progress(what: str, done: int, total: int) -> None:
     """Shows nothing."""
 
 
-class FileEntry(BaseModel):
+class FileEntry(Strict):
     """One table of an export."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     rows: int = Field(ge=0)
     sha256: str
 
 
-class ExportManifest(BaseModel):
+class ExportManifest(Strict):
     """Contents of ``manifest.json``.
 
     Attributes:
@@ -53,7 +53,6 @@ class ExportManifest(BaseModel):
         tables: By name; the file of a table is ``<name>.parquet``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     format_version: int = FORMAT_VERSION
     recserve_version: str
     schema_version: int = SCHEMA_VERSION

@@ -54,16 +54,18 @@ class Place:
 
 
 @contextmanager
-def ray_session(home: Path, address: str | None, needs: Needs) -> Iterator[Place]:
+def ray_session(home: Path, folder: Path, address: str | None, needs: Needs) -> Iterator[Place]:
     """Connect to where trials run, and leave it again.
 
     Args:
         home: The home folder. Its running server's cluster is taken if there is one.
+        folder: The study's folder, which trials write to wherever they run.
         address: ``host:port`` of another cluster, or ``local`` for a Ray of our own.
         needs: What one trial takes.
 
     Raises:
-        RuntimeEnvironmentError: Ray cannot be reached or started, or has no room for a trial.
+        RuntimeEnvironmentError: Ray cannot be reached or started, has no room for a trial, or has a node that
+            does not see the study's folder.
     """
     runtime = importlib.import_module(f"{_DEPLOYMENTS}.control")
     state = None if address == LOCAL else _server(runtime, home, address)
@@ -78,7 +80,19 @@ def ray_session(home: Path, address: str | None, needs: Needs) -> Iterator[Place
             yield place
         return
     with runtime.connected(home.resolve(), state):
+        if not state.owned:
+            _refuse_unshared(folder.resolve())
         yield _room(state.address, needs)
+
+
+def _refuse_unshared(folder: Path) -> None:
+    """Refuse a study whose trials would write to disks of their own."""
+    blind = importlib.import_module("recserve_deployments.preflight").blind_nodes(folder)
+    if blind:
+        raise RuntimeEnvironmentError(
+            f"{folder} is not shared with {', '.join(blind)}, where trials may run; set --storage to a "
+            f"folder that all nodes share, or --address {LOCAL} for a Ray of this machine"
+        )
 
 
 def _server(runtime: Any, home: Path, address: str | None) -> Any:

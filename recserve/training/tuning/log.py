@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
+from recserve.config.strict import Strict
 from recserve.errors import ConfigError
 
 STUDY = "study.json"
@@ -43,7 +44,7 @@ class TrialState(StrEnum):
     FAILED = "failed"
 
 
-class TrialRecord(BaseModel):
+class TrialRecord(Strict):
     """One trial.
 
     Attributes:
@@ -60,8 +61,6 @@ class TrialRecord(BaseModel):
         error: Why it failed.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     number: int
     state: TrialState
     values: dict[str, Any]
@@ -71,11 +70,11 @@ class TrialRecord(BaseModel):
     high: float | None = None
     fit_seconds: float | None = None
     evaluate_seconds: float | None = None
-    validations: list[tuple[int, float]] = []
+    validations: list[tuple[int, float]] = Field(default_factory=list)
     error: str | None = None
 
 
-class StudyRecord(BaseModel):
+class StudyRecord(Strict):
     """What a study is about; a resumed run must agree.
 
     Attributes:
@@ -88,8 +87,6 @@ class StudyRecord(BaseModel):
         until: Newest event that counts, milliseconds.
         config_hash: Of what decides a fit in the configuration.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     target: str
     scenario: str

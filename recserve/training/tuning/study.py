@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 import yaml
 
-from recserve.config import Config
+from recserve.config import Config, plain_config
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, DataError, RecserveError
 from recserve.evaluation import Interval, Split, paired_difference, temporal
@@ -21,7 +21,7 @@ from recserve.training.fitting import Progress, catalogue_of, encode_catalogue, 
 from recserve.training.tuning.cluster import Needs, Place, ray_session
 from recserve.training.tuning.log import StudyFolder, StudyRecord, TrialRecord, TrialState, write_atomically
 from recserve.training.tuning.results import Comparison, Result
-from recserve.training.tuning.targets import Target, plain_config
+from recserve.training.tuning.targets import Target
 from recserve.training.tuning.trial import Work
 
 BEST = "best.yaml"
@@ -131,7 +131,7 @@ class Study:
             RecserveError: No trial could be completed.
         """
         config = self._resolved.config
-        with self._folder.locked(), ray_session(self._home, address, needs) as place:
+        with self._folder.locked(), ray_session(self._home, self._folder.directory, address, needs) as place:
             from recserve.training.tuning.search import run_elsewhere, run_search
 
             placed(place)

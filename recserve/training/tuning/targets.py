@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from recserve.config import ComponentConfig, Config, PipelineConfig, nearest, parse_config
+from recserve.config import ComponentConfig, Config, PipelineConfig, nearest, parse_config, plain_config
 from recserve.data.dataset import Dataset
 from recserve.errors import ConfigError
 from recserve.evaluation import Recommender, RetrieverRecommender
@@ -85,17 +85,6 @@ class Target:
         # Components of a pipeline validate themselves one after the other: no series to compare.
         silent = replace(context, validated=lambda step, score: None)
         return fit_pipeline(registry.resolve(alone), data, silent).recommender(self.scenario)
-
-
-def plain_config(config: Config) -> dict[str, Any]:
-    """A configuration as plain data: what was written, and always the scenarios."""
-    plain = config.model_dump(mode="json", exclude_unset=True)
-    if "scenarios" not in plain:
-        plain["scenarios"] = {
-            name: pipeline.model_dump(mode="json", exclude_unset=True)
-            for name, pipeline in config.scenarios.items()
-        }
-    return plain
 
 
 def choose_target(

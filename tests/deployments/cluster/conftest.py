@@ -1,7 +1,9 @@
-"""The test bed: three hosts without a shared disk, PostgreSQL, and object storage."""
+"""The test bed: three hosts without a shared disk, PostgreSQL, object storage, and Redis if installed."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.conftest import Domain
-from tests.support.bed import GCS, HOME, PORT, REPOSITORY, TestBed, object_store, proxy_program
+from tests.support.bed import GCS, HOME, PORT, REPOSITORY, TestBed, object_store, proxy_program, redis
 from tests.support.forwarder import Forwarder
 from tests.support.hosts import OUTSIDE, Hosts, why_not
 
@@ -39,10 +41,13 @@ def bed(hosts: Hosts, programs: Path, empty_postgres: Callable[[str], str]) -> I
     pytest.importorskip("moto.server", reason="object storage needs: pip install 'moto[s3]' flask flask-cors")
     local = make_url(empty_postgres("cluster"))
     socket = Path(str(local.query["host"])) / ".s.PGSQL.5432"
-    with object_store() as storage, Forwarder(OUTSIDE, socket) as database:
+    with contextlib.ExitStack() as stack:
+        storage = stack.enter_context(object_store())
+        database = stack.enter_context(Forwarder(OUTSIDE, socket))
+        state = stack.enter_context(redis(programs)) if shutil.which("redis-server") else None
         url = local.set(host=OUTSIDE, port=database.port, query={}).render_as_string(hide_password=False)
-        made = TestBed(hosts, url, storage.bucket, proxy_program(programs))
-        for number, cpus in ((1, 1), (2, 2), (3, 2)):
+        made = TestBed(hosts, url, storage.bucket, proxy_program(programs), state)
+        for number, cpus in ((1, 0), (2, 2), (3, 2)):
             made.start_ray(number, cpus)
         yield made
 

@@ -162,6 +162,30 @@ def test_docs_load_nothing_from_elsewhere(shared: Any) -> None:
     assert '"validatorUrl": null' in page.text
 
 
+def test_the_documentation_is_a_recent_swagger_ui(shared: Any) -> None:
+    found = re.search(
+        r'PACKAGE_VERSION: ?"(\d+)\.(\d+)', shared.get("/docs/static/swagger-ui-bundle.js").text
+    )
+    assert found is not None
+    assert (int(found[1]), int(found[2])) >= (5, 30)
+
+
+def test_what_is_written_has_the_name_that_answers_have(document: dict[str, Any]) -> None:
+    named = [set(schema.get("properties", ())) for schema in document["components"]["schemas"].values()]
+    assert sum("attributes" in names for names in named) > 2
+    assert not any("metadata" in names for names in named)
+
+
+def test_a_score_says_what_it_may_be_compared_with(document: dict[str, Any]) -> None:
+    scores = [
+        schema["properties"]["score"]["description"]
+        for schema in document["components"]["schemas"].values()
+        if "score" in schema.get("properties", {})
+    ]
+    assert scores
+    assert all("comparable only within one answer" in text for text in scores)
+
+
 def test_the_page_and_its_files(shared: Any) -> None:
     page = shared.get("/")
     assert page.headers["content-type"].startswith("text/html")

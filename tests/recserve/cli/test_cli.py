@@ -87,6 +87,18 @@ def test_mistakes_are_one_line_and_status_2(arguments: tuple[str, ...], message:
     assert done.stdout == ""
 
 
+def test_where_the_shell_does_not_find_recserve_messages_say_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    said = recserve("recommend", "1", "--home", tmp_path / "home").stderr
+    ours = Path(sys.executable).parent / "recserve"
+    here = Path.cwd()
+    typed = str(ours.relative_to(here) if ours.is_relative_to(here) else ours)
+    assert f"run `recserve train` (type {typed} for recserve)" in " ".join(said.split())
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -22,7 +22,8 @@ from recserve.plugin.protocols import FitContext
 from recserve.plugin.registry import Registry
 from recserve.store import open_store
 from recserve.testing import example_dataset
-from recserve.training.fitting import fit_all, ranking_examples
+from recserve.training.fitting import fit_all
+from recserve.training.selection.proposals import proposals
 from recserve.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -132,23 +133,25 @@ def test_recommend_and_similar_from_the_command_line(trained_home: Path) -> None
         command("recommend", "nobody", "-q", "trains", "--home", trained_home, "--json", "--n", "5")
     )
     assert {item["attributes"]["topic"] for item in text["items"]} == {"trains"}
+    nobody = json.loads(command("recommend", "-q", "trains", "--home", trained_home, "--json", "--n", "5"))
+    assert {item["attributes"]["topic"] for item in nobody["items"]} == {"trains"}
     similar = json.loads(command("similar", "item-0", "--home", trained_home, "--json", "--n", "5"))
     assert "item-0" not in [item["item_id"] for item in similar["items"]]
     assert similar["items"][0]["attributes"]["topic"] == "space"
     with pytest.raises(RecserveError, match="unknown item 'nothing'"):
         command("similar", "nothing", "--home", trained_home)
-    with pytest.raises(RecserveError, match="unknown scenario 'hom'"):
+    with pytest.raises(RecserveError, match="unknown scenario 'hom'; did you mean 'home'"):
         command("recommend", "u", "--scenario", "hom", "--home", trained_home)
 
 
-def test_ranking_examples_look_only_forward(domain: Domain) -> None:
+def test_proposals_look_only_forward(domain: Domain) -> None:
     data = example_dataset()
     split = temporal(data, 0.2)
     config = load_config(domain.config).model_copy(update={"encoder": None})
     plain = config.model_copy(update={"scenarios": {"plain": config.scenarios["plain"]}})
     resolved = Registry.discover().resolve(plain)
     fitted = fit_all(resolved, split.training, FitContext(event_types=data.event_types))
-    examples = ranking_examples(fitted.recommender("plain"), split, 40, seed=0)
+    examples = proposals(fitted.recommender("plain"), split, 40, seed=0).examples
     assert examples.labels.shape == examples.candidates.items.shape
     assert len(examples.queries) == 40
     future: Mapping[int, set[int]] = {index: set() for index in range(len(examples.queries))}

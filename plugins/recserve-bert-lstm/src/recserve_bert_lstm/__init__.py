@@ -27,6 +27,7 @@ _COMPONENT = Component(
     _build,
     BertLstmParams,
     needs_vectors=True,
+    sequential=True,
     summary="LSTM over BERT vectors of a user's events; learns from candidates as a ranker.",
 )
 

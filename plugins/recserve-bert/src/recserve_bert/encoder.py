@@ -125,7 +125,7 @@ class BertEncoder:
         if self._choice == "torch":
             from recserve_bert.engines.torch_engine import TorchEngine
 
-            return TorchEngine(self._source, self._params.device)
+            return TorchEngine(self._source, self._params.device, self._params.precision)
         from recserve_bert.engines.onnx_engine import OnnxEngine
 
         return OnnxEngine(self._source, self._params.cache)

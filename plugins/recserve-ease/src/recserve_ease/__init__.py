@@ -27,6 +27,7 @@ def register_retrievers() -> Sequence[Component]:
             "ease",
             _ease,
             EaseParams,
+            automatic=False,
             summary="Linear item-to-item weights in closed form (EASE), folded in from the history.",
         )
     ]

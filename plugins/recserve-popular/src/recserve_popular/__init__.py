@@ -34,6 +34,7 @@ def register_retrievers() -> Sequence[Component]:
             "trending",
             _trending,
             TrendingParams,
+            sequential=True,
             summary="Items with the most positive events lately (exponential time decay).",
         ),
     ]

@@ -311,4 +311,4 @@ def test_a_component_that_fails_ends_the_evaluation_instead_of_being_left_out():
     with pytest.raises(PluginError, match="retriever:broken failed"):
         evaluate(built, split, [5], name="pipeline")
     with pytest.raises(PluginError, match="retriever:broken failed"):
-        built.candidates(next(batch for _, batch, _ in split.batches(64)))
+        built.retrieve(next(batch for _, batch, _ in split.batches(64)))

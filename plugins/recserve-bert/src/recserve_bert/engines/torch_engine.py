@@ -1,9 +1,9 @@
-"""A model in torch, in full precision: the reference, and the way to a GPU."""
+"""A model in torch: the reference in full precision, and the way to a GPU."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,15 @@ class TorchEngine:
     Args:
         source: The model.
         device: ``auto``, ``cpu`` or ``cuda``.
+        precision: What is multiplied in; ``auto`` is bfloat16 on a GPU. Weights stay in float32.
 
     Raises:
         ConfigError: It cannot be loaded, or there is no such device.
     """
 
-    def __init__(self, source: Source, device: str) -> None:
+    def __init__(
+        self, source: Source, device: str, precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    ) -> None:
         import torch
 
         if device == "cuda" and not torch.cuda.is_available():
@@ -41,6 +44,7 @@ class TorchEngine:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._device = torch.device(device)
+        self._halved = precision == "bfloat16" or (precision == "auto" and device == "cuda")
         self._source = source
         self.tokenizer, model = load(source)
         self.model = model.to(self._device).eval()
@@ -71,12 +75,16 @@ class TorchEngine:
         import torch
 
         ids, mask = padded(tokens, self.padding)
-        with torch.inference_mode():
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.type, torch.bfloat16, enabled=self._halved),
+        ):
             attention = torch.from_numpy(mask).to(self._device)
             hidden = self.model(
                 input_ids=torch.from_numpy(ids).to(self._device), attention_mask=attention
             ).last_hidden_state
-            vectors: NDArray[np.float32] = pool(hidden, attention, self._source.pooling).float().cpu().numpy()
+            pooled = pool(hidden.float(), attention, self._source.pooling)
+            vectors: NDArray[np.float32] = pooled.cpu().numpy()
         return vectors
 
 

@@ -7,65 +7,13 @@ from numpy.typing import NDArray
 
 from recserve import Candidates, Catalogue, Float64Array, FloatArray, Int32Array, Queries
 from recserve_rules.parameters import DppParams, MmrParams
-from recserve_rules.rerankers.ordering import complete, pick_greedily, relevance, unchanged
+from recserve_rules.rerankers.ordering import Picked, Value, complete, pick_greedily, relevance, unchanged
 
 
-class MmrReranker:
-    """Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998).
+class _DiversityReranker:
+    """Reranker that fills places one by one, each by relevance and by what is placed already."""
 
-    Each place takes the candidate with the highest ``trade_off * relevance - (1 - trade_off) * similarity``,
-    where similarity is the highest cosine to an item already placed, and relevance is
-    :func:`recserve_rules.rerankers.ordering.relevance`.
-
-    Args:
-        params: Trade-off, pool, kind of relevance.
-        catalogue: Items with vectors.
-    """
-
-    def __init__(self, params: MmrParams, catalogue: Catalogue) -> None:
-        self._params = params
-        self._catalogue = catalogue
-
-    def rerank(self, queries: Queries, ranked: Candidates, n: int) -> Int32Array:
-        """Place ``n`` items; those not placed follow in their order.
-
-        Returns:
-            int32, shape (B, K): a permutation of the candidates' positions, then -1.
-        """
-        params = self._params
-        real = ranked.items >= 0
-        width = min(params.pool, real.shape[1])
-        if params.trade_off == 1.0 or width == 0:
-            return unchanged(real)
-        cosines = _cosines(self._catalogue, queries, ranked.items[:, :width])
-        rows = np.arange(len(cosines))
-        worth = params.trade_off * relevance(ranked, width, params.relevance)
-        nearest = np.full(worth.shape, -np.inf)
-
-        def value(step: int) -> Float64Array:
-            return worth - (1.0 - params.trade_off) * nearest if step else worth
-
-        def picked(step: int, best: NDArray[np.intp]) -> None:
-            np.maximum(nearest, cosines[rows, best], out=nearest)
-
-        return complete(pick_greedily(real[:, :width], min(n, width), value, picked), real)
-
-
-class DppReranker:
-    """Fast greedy MAP inference for determinantal point processes (Chen, Zhang & Zhou, NeurIPS 2018).
-
-    A set is worth ``trade_off * sum of relevance + (1 - trade_off) * log det(S')`` with
-    ``S' = (1 - ridge) * S + ridge * I`` and S the cosines of its items, so that a second copy of an item is
-    worth little but not nothing and a page of any length is well defined. Each place takes the candidate
-    that adds most. The gain in log-determinant of every candidate is kept up to date through an incremental
-    Cholesky factorisation (algorithm 1 of the paper): O(K n) a place for K candidates.
-
-    Args:
-        params: Trade-off, ridge, pool, kind of relevance.
-        catalogue: Items with vectors.
-    """
-
-    def __init__(self, params: DppParams, catalogue: Catalogue) -> None:
+    def __init__(self, params: MmrParams | DppParams, catalogue: Catalogue) -> None:
         self._params = params
         self._catalogue = catalogue
 
@@ -83,12 +31,63 @@ class DppReranker:
         cosines = _cosines(self._catalogue, queries, ranked.items[:, :width])
         worth = params.trade_off * relevance(ranked, width, params.relevance)
         steps = min(n, width)
-        gains = _LogDeterminantGains(cosines, params.ridge, steps)
+        return complete(pick_greedily(real[:, :width], steps, *self._values(worth, cosines, steps)), real)
+
+    def _values(self, worth: Float64Array, cosines: FloatArray, steps: int) -> tuple[Value, Picked]:
+        """The value of each position at a step, and what learns which positions were picked.
+
+        Args:
+            worth: float64, shape (B, W); relevance times ``trade_off``.
+            cosines: float32, shape (B, W, W).
+            steps: Places to fill.
+        """
+        raise NotImplementedError
+
+
+class MmrReranker(_DiversityReranker):
+    """Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998).
+
+    Each place takes the candidate with the highest ``trade_off * relevance - (1 - trade_off) * similarity``,
+    where similarity is the highest cosine to an item already placed, and relevance is
+    :func:`recserve_rules.rerankers.ordering.relevance`.
+
+    Args:
+        params: Trade-off, pool, kind of relevance.
+        catalogue: Items with vectors.
+    """
+
+    def _values(self, worth: Float64Array, cosines: FloatArray, steps: int) -> tuple[Value, Picked]:
+        rows = np.arange(len(cosines))
+        nearest = np.full(worth.shape, -np.inf)
 
         def value(step: int) -> Float64Array:
-            return worth + (1.0 - params.trade_off) * gains.current()
+            return worth - (1.0 - self._params.trade_off) * nearest if step else worth
 
-        return complete(pick_greedily(real[:, :width], steps, value, gains.include), real)
+        def picked(step: int, best: NDArray[np.intp]) -> None:
+            np.maximum(nearest, cosines[rows, best], out=nearest)
+
+        return value, picked
+
+
+class DppReranker(_DiversityReranker):
+    """Fast greedy MAP inference for determinantal point processes (Chen, Zhang & Zhou, NeurIPS 2018).
+
+    A set is worth ``trade_off * sum of relevance + (1 - trade_off) * log det(S')`` with
+    ``S' = (1 - ridge) * S + ridge * I`` and S the cosines of its items, so that a second copy of an item is
+    worth little but not nothing and a page of any length is well defined. Each place takes the candidate
+    that adds most. The gain in log-determinant of every candidate is kept up to date through an incremental
+    Cholesky factorisation (algorithm 1 of the paper): O(K n) a place for K candidates.
+
+    Args:
+        params: Trade-off, ridge, pool, kind of relevance.
+        catalogue: Items with vectors.
+    """
+
+    _params: DppParams
+
+    def _values(self, worth: Float64Array, cosines: FloatArray, steps: int) -> tuple[Value, Picked]:
+        gains = _LogDeterminantGains(cosines, self._params.ridge, steps)
+        return lambda step: worth + (1.0 - self._params.trade_off) * gains.current(), gains.include
 
 
 class _LogDeterminantGains:

@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 
 from recserve import BoolArray, Candidates, Float64Array, Int32Array
 
+Value = Callable[[int], Float64Array]
+"""Given a step, the value of each position, (B, W)."""
+
+Picked = Callable[[int, NDArray[np.intp]], None]
+"""Told a step and the position that was picked for each query."""
+
 
 def relevance(ranked: Candidates, width: int, by: Literal["score", "rank"] = "score") -> Float64Array:
     """How relevant each candidate is to its query, between 0 and 1, never rising along the list.
@@ -110,8 +116,8 @@ def _ordered(key: NDArray[np.int64] | Float64Array, real: BoolArray) -> Int32Arr
 def pick_greedily(
     real: BoolArray,
     steps: int,
-    value: Callable[[int], Float64Array],
-    picked: Callable[[int, NDArray[np.intp]], None],
+    value: Value,
+    picked: Picked,
 ) -> Int32Array:
     """Pick the position of highest value again and again, for the whole batch at a time.
 

@@ -27,11 +27,16 @@ def _product(row: Row) -> Row:
     made["categories"] = [html.unescape(category) for category in dict.fromkeys(categories)]
     price = row.get("price")
     if isinstance(price, str):
-        digits = price.strip().removeprefix("$").replace(",", "")
-        number = digits.isascii() and digits.replace(".", "", 1).isdigit()
-        reason = f"{quoted(price)} is left out: not a price"
-        made["price"] = float(digits) if number else CellError(reason, "left out, as it is not a price")
+        made["price"] = _price(price.strip())
     return made
+
+
+def _price(text: str) -> float | CellError | None:
+    """A price in dollars; of some products there is a range instead, or what a page had in its place."""
+    digits = text.removeprefix("$").replace(",", "")
+    if digits.isascii() and digits.replace(".", "", 1).isdigit():
+        return float(digits)
+    return CellError(f"{quoted(text)} is left out: not a price", "left out, not a price") if text else None
 
 
 def _flat(value: Any) -> Any:

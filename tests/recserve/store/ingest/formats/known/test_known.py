@@ -54,6 +54,23 @@ def test_movielens_100k(tmp_path: Path) -> None:
     assert "items: u.item: MovieLens 100K; read as windows-1252" in done.said
 
 
+def test_a_flag_of_movielens_100k_that_is_none_costs_itself_alone(tmp_path: Path) -> None:
+    row = "1|Toy Story (1995)|01-Jan-1995||http://us.imdb.com/|0|0|0|1|1|{}|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
+    done = load(tmp_path, None, ("u.item", row.format("1") + row.format("?").replace("1|", "2|", 1)))
+    assert done.items["1"]["genres"] == ["Animation", "Children's", "Comedy"]
+    assert done.items["2"]["genres"] == ["Animation", "Children's"]
+
+
+def test_rows_without_an_item_are_all_counted(tmp_path: Path) -> None:
+    name = "usersha1-artmbid-artname-plays.tsv"
+    rows = PLAYS + "00001411dc\t\t\t1\n00001411de\t\t\t2\n"
+    path = write(tmp_path, name, rows)
+    assert (
+        "left out: item_id is empty 2"
+        in imported(tmp_path / "home", "--items", path, "--allow-bad", "1").said
+    )
+
+
 def test_movielens_1m(tmp_path: Path) -> None:
     done = load(
         tmp_path,
@@ -254,6 +271,14 @@ def test_amazon_2018(tmp_path: Path) -> None:
         "brand": "Some",
         "price": 1012.5,
     }
+
+
+def test_what_is_no_price_is_left_out_and_counted(tmp_path: Path) -> None:
+    prices = ["$9.99 - $19.99", "", ".a-box{}", "$5"]
+    products = [{"asin": f"a{n}", "title": "T", "price": price} for n, price in enumerate(prices)]
+    done = load(tmp_path, None, ("meta_Books.json", lines(*products)))
+    assert [done.items[f"a{n}"].get("price") for n in range(4)] == [None, None, None, 5.0]
+    assert "price: left out, not a price 2 line 1: price: '$9.99 - $19.99' is left out" in done.said
 
 
 def test_amazon_2023(tmp_path: Path) -> None:

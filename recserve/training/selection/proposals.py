@@ -1,0 +1,165 @@
+"""Held-out queries and what retrieval proposes: what rankers learn from and orders are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from recserve.data.arrays import Int32Array, Int64Array
+from recserve.data.batches import Candidates, Retrieved
+from recserve.evaluation.splits import Split
+from recserve.plugin.protocols import FitContext, LearnsFromCandidates, Ranker, RankingExamples
+from recserve.serving.stages.ranking import rank_order
+from recserve.training.fitted_pipeline import FittedPipeline
+
+_BATCH = 256
+_FOLDS = 4
+_PLENTY = 1000
+"""With as many users half of them are enough to learn from, and two folds to measure all."""
+
+
+class LearningRanker(Ranker, LearnsFromCandidates, Protocol):
+    """A ranker that learns from candidates."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What retrieval proposes for Q held-out queries.
+
+    Attributes:
+        split: The queries with their answers.
+        found: By retriever, each of shape (Q, K_r).
+        examples: The merged candidates, labelled.
+    """
+
+    split: Split
+    found: Mapping[str, Retrieved]
+    examples: RankingExamples
+
+    def take(self, chosen: Int64Array) -> RankingExamples:
+        """The examples of some queries, in increasing order."""
+        split, whole = self.split.take(chosen), self.examples
+        return RankingExamples(
+            next(batch for _, batch, _ in split.batches(len(split))),
+            rows_of(whole.candidates, chosen),
+            whole.labels[chosen],
+            whole.users[chosen],
+        )
+
+
+def ranked_across(ranker: LearningRanker, proposals: Proposals, context: FitContext) -> Int32Array:
+    """The order of each query's candidates by a ranker that learnt from other users' candidates.
+
+    Returns:
+        int32, shape (Q, K). The ranker has then learnt from a part of the users only.
+    """
+    everything = np.arange(len(proposals.split))
+    users = np.unique(proposals.examples.users, return_inverse=True)[1]
+    n_users = int(users.max()) + 1
+    folds = 2 if n_users >= _PLENTY else min(_FOLDS, n_users)
+    ranked = np.full(proposals.examples.candidates.items.shape, -1, dtype=np.int32)
+    for fold in range(folds):
+        tested = users % folds == fold
+        ranker.fit_candidates(proposals.take(everything[~tested]), context)
+        ranked[tested] = ordered(ranker, proposals.take(everything[tested]))
+    return ranked
+
+
+def ordered(ranker: Ranker, examples: RankingExamples) -> Int32Array:
+    """The ranker's order of each query's candidates, int32, shape (Q, K)."""
+    candidates = examples.candidates
+    if not candidates.items.size:
+        return candidates.items
+    scores = [
+        ranker.score(
+            examples.queries.part(start, min(start + _BATCH, len(examples.queries))),
+            rows_of(candidates, np.arange(start, min(start + _BATCH, len(examples.queries)))),
+        )
+        for start in range(0, len(examples.queries), _BATCH)
+    ]
+    return rank_order(np.concatenate(scores), candidates).items
+
+
+def rows_of(candidates: Candidates, rows: Int64Array) -> Candidates:
+    """Candidates of some queries."""
+    return Candidates(
+        candidates.items[rows],
+        candidates.scores[rows],
+        candidates.sources,
+        candidates.source_scores[rows],
+        candidates.evidence[rows],
+    )
+
+
+def proposals(pipeline: FittedPipeline, split: Split, limit: int, seed: int) -> Proposals:
+    """What retrieval proposes for held-out queries, labelled with what the user did from then on.
+
+    Args:
+        pipeline: Retrievers fitted on the split's training part.
+        split: Its queries precede positive events; see :func:`validation_split`.
+        limit: At most this many queries, sampled without replacement.
+        seed: Of the sample.
+
+    Returns:
+        Proposals; a label is 1 for candidates that the user had a held-out event with at or after the
+        query's time.
+    """
+    chosen = np.arange(len(split))
+    if len(chosen) > limit:
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
+    stride = split.n_items
+    asked = np.repeat(np.arange(len(split)), np.diff(split.relevant.offsets))
+    pairs = split.groups[asked] * stride + split.relevant.values
+    order = np.argsort(pairs, kind="stable")
+    pairs, happened = pairs[order], split.times[asked][order]
+
+    sample = split.take(chosen)
+    queries = next(batch for _, batch, _ in sample.batches(len(sample)))
+    parts = [pipeline.retrieve(batch) for _, batch, _ in sample.batches(_BATCH)]
+    candidates = _stack([merged for merged, _ in parts])
+    found = {name: _stack_found([found[name] for _, found in parts]) for name in parts[0][1]}
+    wanted = sample.groups[:, None] * stride + candidates.items
+    place = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+    later = (candidates.items >= 0) & (pairs[place] == wanted) & (happened[place] >= sample.times[:, None])
+    examples = RankingExamples(queries, candidates, later.astype(np.float32), sample.groups.astype(np.int32))
+    return Proposals(sample, found, examples)
+
+
+def _stack(parts: list[Candidates]) -> Candidates:
+    """Candidates of consecutive batches as one, padded to the widest."""
+    width = max(part.items.shape[1] for part in parts)
+
+    return Candidates(
+        items=_pad([part.items for part in parts], -1, width),
+        scores=_pad([part.scores for part in parts], -np.inf, width),
+        sources=parts[0].sources,
+        source_scores=_pad([part.source_scores for part in parts], np.nan, width),
+        evidence=_pad([part.evidence for part in parts], -1, width),
+    )
+
+
+def _stack_found(parts: list[Retrieved]) -> Retrieved:
+    """What a retriever found for consecutive batches as one, padded to the widest."""
+    width = max(part.items.shape[1] for part in parts)
+    return Retrieved(
+        items=_pad([part.items for part in parts], -1, width),
+        scores=_pad([part.scores for part in parts], -np.inf, width),
+        evidence=_pad([part.evidence for part in parts], -1, width),
+    )
+
+
+def _pad(arrays: list[Any], fill: float, width: int) -> Any:
+    """Arrays of shape (B, K, ...) as one, K padded to a width."""
+    return np.concatenate(
+        [
+            np.pad(
+                array,
+                [(0, 0), (0, width - array.shape[1])] + [(0, 0)] * (array.ndim - 2),
+                constant_values=fill,
+            )
+            for array in arrays
+        ]
+    )
