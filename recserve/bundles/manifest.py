@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from recserve.config.strict import Strict
 
@@ -56,9 +57,9 @@ class OrderEntry(Strict):
         facts: What the choice rests on, for people.
     """
 
-    weights: dict[str, float] = {}
+    weights: dict[str, float] = Field(default_factory=dict)
     ranked: bool = True
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = Field(default_factory=dict)
 
 
 class Manifest(Strict):
@@ -78,8 +79,8 @@ class Manifest(Strict):
     encoder_fingerprint: str | None
     components: dict[str, ComponentEntry]
     metrics: dict[str, Any]
-    orders: dict[str, OrderEntry] = {}
-    left_out: dict[str, str] = {}
+    orders: dict[str, OrderEntry] = Field(default_factory=dict)
+    left_out: dict[str, str] = Field(default_factory=dict)
     files: dict[str, FileEntry]
 
     def canonical(self) -> bytes:
