@@ -26,6 +26,7 @@ from recserve.config import (
 )
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.plugin.registry import Registry
+from recserve.telemetry.instruments import INSTRUMENTS, ORIGIN_LABELS
 
 HERE = Path(__file__).parent / "reference"
 STANDARD = {
@@ -109,7 +110,24 @@ def components() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"configuration.md": configuration, "components.md": components}
+def metrics() -> str:
+    """The page of all metrics."""
+    lines = [
+        "# Metrics",
+        "",
+        "What `GET /v1/metrics` shows ([how to observe a server](../how-to/observe.md)). Every series also "
+        "has the labels " + ", ".join(f"`{label}`" for label in ORIGIN_LABELS) + ": where it was counted.",
+        "",
+        "| metric | type | labels | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for one in INSTRUMENTS:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        lines.append(f"| `{one.name}` | {one.kind} | {labels} | {one.text} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"configuration.md": configuration, "components.md": components, "metrics.md": metrics}
 
 
 def main() -> None:

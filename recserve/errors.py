@@ -130,10 +130,27 @@ class OverloadedError(RecserveError):
 
 
 class StageError(RecserveError):
-    """A stage failed or missed its deadline. The pipeline degrades; callers do not see this."""
+    """A stage failed or missed its deadline. The pipeline degrades; callers do not see this.
+
+    Attributes:
+        cause: Why, in one word, as metrics count it.
+    """
 
     code = "stage_failed"
     status = 503
+    cause: ClassVar[str] = "failed"
+
+
+class StageLateError(StageError):
+    """A stage or component that missed its deadline."""
+
+    cause = "late"
+
+
+class StageDownError(StageError):
+    """A stage or component that is not even asked: it died, or its earlier calls hang."""
+
+    cause = "down"
 
 
 class RuntimeEnvironmentError(RecserveError):

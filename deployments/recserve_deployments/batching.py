@@ -22,6 +22,8 @@ from recserve.errors import NotReadyError, OverloadedError, RecserveError
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.batch import Asked, Outcome, PendingRequest, Result
 from recserve.serving.requests.request import Recommendation, Request
+from recserve.telemetry.instruments import BATCH_SIZE, QUEUE_SECONDS
+from recserve.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,6 +44,7 @@ class MicroBatcher(Generic[T, R]):
         max_queue: Elements that may wait for a place, beyond those in flight.
         max_wait: Seconds that an element may have to wait before its batch starts, by how long batches took
             lately. What fits into the next batch is always let in.
+        begun: Told of each batch: its size, and the seconds that its first element waited.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class MicroBatcher(Generic[T, R]):
         in_flight: int,
         max_queue: int,
         max_wait: float = float("inf"),
+        begun: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
         if min(max_batch, in_flight, max_queue) < 1:
             raise ValueError("max_batch, in_flight and max_queue must be at least 1")
@@ -59,10 +63,11 @@ class MicroBatcher(Generic[T, R]):
         self._in_flight = in_flight
         self._max_queue = max_queue
         self._max_wait = max_wait
+        self._begun = begun
         self._pace = 0.0
         self._finished = 0.0
         self._progress = 0.0
-        self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._queue: deque[tuple[T, asyncio.Future[R], float]] = deque()
         self._active = 0
         self._workers: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -90,7 +95,7 @@ class MicroBatcher(Generic[T, R]):
                     f"{len(self._queue)} requests are waiting already; try again in a moment"
                 )
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._queue.append((element, future))
+        self._queue.append((element, future, time.monotonic()))
         self._start_worker()
         return await future
 
@@ -98,7 +103,7 @@ class MicroBatcher(Generic[T, R]):
         """Refuse what waits and what comes, and let the batches in flight finish."""
         self._closed = True
         while self._queue:
-            _, future = self._queue.popleft()
+            _, future, _ = self._queue.popleft()
             if not future.done():
                 future.set_exception(NotReadyError("the server is shutting down"))
         while self._workers:
@@ -144,10 +149,14 @@ class MicroBatcher(Generic[T, R]):
 
     def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
         batch: list[tuple[T, asyncio.Future[R]]] = []
+        since = 0.0
         while self._queue and len(batch) < self._max_batch:
-            waiting = self._queue.popleft()
-            if not waiting[1].done():
-                batch.append(waiting)
+            element, future, queued = self._queue.popleft()
+            if not future.done():
+                since = since or queued
+                batch.append((element, future))
+        if batch:
+            self._begun(len(batch), time.monotonic() - since)
         return batch
 
     async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
@@ -205,13 +214,21 @@ class RequestBatcher:
         server: Limits of each queue.
         current: The pipeline of the moment; a request stays with the one that it began with.
         note: Called once for each answer that is given.
+        metrics: Where batches are counted.
     """
 
-    def __init__(self, server: ServerConfig, current: Callable[[], Pipeline], note: Note) -> None:
+    def __init__(
+        self,
+        server: ServerConfig,
+        current: Callable[[], Pipeline],
+        note: Note,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._server = server
         self._current = current
         self._note = note
-        self._recalling = self._batcher(self._recall)
+        self._metrics = metrics or Metrics()
+        self._recalling = self._batcher("recall", self._recall)
         self._computing: dict[tuple[str, bool], MicroBatcher[_Step, Recommendation]] = {}
         self._under_way: dict[Hashable, asyncio.Future[Recommendation | None]] = {}
         self._closed = False
@@ -244,14 +261,22 @@ class RequestBatcher:
     def _batchers(self) -> list[MicroBatcher[Any, Any]]:
         return [self._recalling, *list(self._computing.values())]
 
-    def _batcher(self, run: Callable[[list[T]], Awaitable[Sequence[R | Exception]]]) -> MicroBatcher[T, R]:
-        server = self._server
+    def _batcher(
+        self, name: str, run: Callable[[list[T]], Awaitable[Sequence[R | Exception]]]
+    ) -> MicroBatcher[T, R]:
+        server, metrics = self._server, self._metrics
+
+        def begun(size: int, seconds: float) -> None:
+            metrics.observe(BATCH_SIZE, size, name)
+            metrics.observe(QUEUE_SECONDS, seconds, name)
+
         return MicroBatcher(
             run,
             max_batch=server.max_batch,
             in_flight=server.batches_in_flight,
             max_queue=server.max_queue,
             max_wait=server.max_wait_ms / 1000,
+            begun=begun,
         )
 
     async def _computed_once(self, step: _Step, pending: PendingRequest) -> _Step:
@@ -292,7 +317,7 @@ class RequestBatcher:
         if batcher is None:
             if self._closed:
                 raise NotReadyError("the server is shutting down")
-            batcher = self._computing[lane] = self._batcher(self._compute)
+            batcher = self._computing[lane] = self._batcher("compute", self._compute)
         answer = await batcher.submit(_Step(step.pipeline, outcome))
         return _Step(step.pipeline, Outcome(answer))
 

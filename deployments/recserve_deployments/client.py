@@ -14,9 +14,10 @@ from ray.serve.handle import DeploymentHandle
 from recserve.config import ServerConfig
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
-from recserve.errors import RecserveError, StageError
+from recserve.errors import RecserveError, StageDownError, StageError, StageLateError
 from recserve.serving.local import stage_seconds
 from recserve.serving.stages.retrieval import RetrievalResult
+from recserve.telemetry.requests import current
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class StageHandle:
             RecserveError: What the stage itself raised.
         """
         if self._reviving is not None:
-            raise StageError(f"{self._name} does not answer")
+            raise StageDownError(f"{self._name} does not answer")
         end = time.monotonic() + self._deadline
         try:
             answer = await self._first_answer(method, arguments, end)
@@ -74,7 +75,7 @@ class StageHandle:
             self._late += 1
             if self._late >= _LATE_IN_A_ROW:
                 self._mark_down()
-            raise StageError(f"{self._name} took longer than {self._deadline:g} s") from None
+            raise StageLateError(f"{self._name} took longer than {self._deadline:g} s") from None
         self._late = 0
         return answer
 
@@ -83,7 +84,7 @@ class StageHandle:
             return await self._first_answer(method, arguments, end)
         except (RayActorError, TimeoutError):
             self._mark_down()
-            raise StageError(f"{self._name}: its replica died and no other one answers") from None
+            raise StageDownError(f"{self._name}: its replica died and no other one answers") from None
 
     async def _first_answer(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
         """The first answer of several attempts: another one is made whenever none has come for a while."""
@@ -197,17 +198,21 @@ class ServeStageClient:
 
     async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
         """See :class:`recserve.serving.stage_client.StageClient`."""
-        result: RetrievalResult = await self._retrieval.call("retrieve", bundle, scenario, queries, n)
+        result: RetrievalResult = await self._retrieval.call(
+            "retrieve", bundle, scenario, queries, n, current()
+        )
         return result
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
         """See :class:`recserve.serving.stage_client.StageClient`."""
-        scores: FloatArray = await self._ranking.call("rank", bundle, scenario, queries, candidates)
+        scores: FloatArray = await self._ranking.call(
+            "rank", bundle, scenario, queries, candidates, current()
+        )
         return scores
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         """See :class:`recserve.serving.stage_client.StageClient`."""
         if self._encoding is None:
             raise StageError("no text encoder is configured")
-        vectors: FloatArray = await self._encoding.call("encode", bundle, list(texts))
+        vectors: FloatArray = await self._encoding.call("encode", bundle, list(texts), current())
         return vectors

@@ -15,7 +15,6 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from recserve.api import ApiSettings, create_app
-from recserve.api.middleware.metrics import Metrics
 from recserve.bundles.bundle import Bundle
 from recserve.errors import RecserveError
 from recserve.serving.guard.calls import GuardedCalls
@@ -27,10 +26,13 @@ from recserve.serving.requests.request import Request, SessionEvent
 from recserve.serving.stages.encoding import LiveEncoder
 from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.user_cache import UserCache
+from recserve.telemetry.instruments import LIVE_ITEMS
+from recserve.telemetry.metrics import Metrics, Snapshot
 from recserve_deployments.client import ServeStageClient
 from recserve_deployments.replica.access import open_keyring
 from recserve_deployments.replica.backend import GraphBackend
 from recserve_deployments.replica.bundle_watcher import BundleHost
+from recserve_deployments.replica.metrics import Scraper, begin_telemetry, watch_caches, watch_replica
 from recserve_deployments.replica.spec import ReplicaSpec
 from recserve_deployments.replica.warmup import WARM_TEXT, settle
 
@@ -65,6 +67,7 @@ class Ingress:
         ranking: DeploymentHandle[Any] | None = None,
     ) -> None:
         self._opened = await asyncio.to_thread(spec.open)
+        self.metrics = Metrics(begin_telemetry(spec.role, self._opened.config.server))
         server = self._opened.config.server
         self._client: ServeStageClient | None = None
         # These outlive each bundle: users' states do not depend on it.
@@ -84,17 +87,19 @@ class Ingress:
         )
         await self.bundles.start()
         stages = {} if self._client is None else self._client.stages
-        self.backend = GraphBackend(self._opened, self.bundles, stages, self._pool)
+        self.backend = GraphBackend(self._opened, self.bundles, stages, self._pool, self.metrics)
         self._keyring = await asyncio.to_thread(open_keyring, self._opened)
-        self.metrics = Metrics(serve.get_replica_context().replica_id.unique_id)
-        self.metrics.watch_queue(lambda: self.backend.waiting)
+        self._watch_metrics()
+        handles = {"retrieval": retrieval, "encoding": encoding, "ranking": ranking}
+        self._scraper = Scraper({name: found for name, found in handles.items() if found is not None})
         loop = asyncio.get_running_loop()
         self._watcher = loop.create_task(self.bundles.watch())
         self._encoding = loop.create_task(self._encode_new_items())
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve after the constructor."""
-        app = create_app(self.backend, ApiSettings.of(self._opened.config), self._keyring, self.metrics)
+        settings = ApiSettings.of(self._opened.config)
+        app = create_app(self.backend, settings, self._keyring, self.metrics, self._scraper.scrape)
         settle()
         return app
 
@@ -111,6 +116,7 @@ class Ingress:
             self._client or LocalClient(loader, self._pool, self._encoder),
             cache=self._results,
             calls=GuardedCalls(server, self._pool),
+            metrics=self.metrics,
         )
         if self._client is not None:
             return pipeline
@@ -136,7 +142,6 @@ class Ingress:
             await asyncio.sleep(random.uniform(*_ENCODE_SECONDS))
             try:
                 version = (await asyncio.to_thread(self._opened.store.pulse)).catalogue
-                self.metrics.delta_items(len(self.bundles.current.part.live.view.encoded))
                 if version != done:
                     while await self.bundles.current.part.items.encode_pending():
                         pass
@@ -144,6 +149,17 @@ class Ingress:
             except RecserveError as error:
                 logger.warning("new items cannot be encoded: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _watch_metrics(self) -> None:
+        watch_replica(self.metrics, self.bundles, self._pool)
+        watch_caches(self.metrics, {"result": self._results, "user": self._users})
+        if self._client is None:
+            watch_caches(self.metrics, {"text": self._encoder})
+        self.metrics.watch(LIVE_ITEMS, lambda: {(): len(self.bundles.current.part.live.view.encoded)})
+
+    async def snapshot(self) -> Snapshot:
+        """What this replica counted; see :class:`recserve_deployments.replica.metrics.Scraper`."""
+        return self.metrics.snapshot()
 
     async def inspect(self, modules: Collection[str] = ()) -> dict[str, Any]:
         """For tests and people: process id, loaded bundles, and which of some modules are imported."""

@@ -6,7 +6,9 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from ray import serve
@@ -16,14 +18,19 @@ from recserve.config import parse_config
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError, StageError
-from recserve.serving.guard.failures import log_failure
+from recserve.serving.guard.failures import cause_of, log_failure
 from recserve.serving.guard.workers import WorkerCall, WorkerPool
 from recserve.serving.loader import Loader, follow_catalogue
 from recserve.serving.local import guard_of, stage_seconds
 from recserve.serving.stages.encoding import LiveEncoder
 from recserve.serving.stages.ranking import RankingStage
 from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
+from recserve.telemetry.instruments import BATCH_SIZE, CALL_FAILURES, CALL_SECONDS
+from recserve.telemetry.metrics import Metrics, Snapshot
+from recserve.telemetry.requests import NO_REQUEST, RequestContext, enter
+from recserve.telemetry.tracing import span
 from recserve_deployments.replica.bundle_watcher import BundleHost
+from recserve_deployments.replica.metrics import begin_telemetry, watch_caches, watch_replica
 from recserve_deployments.replica.spec import Opened, ReplicaSpec
 from recserve_deployments.replica.warmup import WARM_TEXT, warm_candidates, warm_queries
 
@@ -45,6 +52,7 @@ class StageReplica(Generic[P]):
     opened: Opened
     bundles: BundleHost[P]
     pool: WorkerPool
+    metrics: Metrics
 
     async def start(self, spec: ReplicaSpec, threads: int | None = None) -> None:
         """Load plugins and the current bundle, then follow the store's pointer.
@@ -57,6 +65,7 @@ class StageReplica(Generic[P]):
             RecserveError: A plugin or every bundle is broken.
         """
         self.opened = await asyncio.to_thread(spec.open)
+        self.metrics = Metrics(begin_telemetry(spec.role, self.opened.config.server))
         self.pool = WorkerPool() if threads is None else WorkerPool(threads)
         self.bundles = BundleHost(
             self.opened.repository,
@@ -65,11 +74,33 @@ class StageReplica(Generic[P]):
             self.opened.config.server.reload_seconds,
         )
         await self.bundles.start()
+        watch_replica(self.metrics, self.bundles, self.pool)
         self._watcher = asyncio.get_running_loop().create_task(self.bundles.watch())
 
     def load(self, bundle: Bundle) -> P:
         """Make the part and warm it up; blocks."""
         raise TypeError(f"{type(self).__name__} does not say what to load")
+
+    @contextmanager
+    def observed(self, call: str, size: int, requests: RequestContext) -> Iterator[None]:
+        """Count a call of the stage and record its span.
+
+        Args:
+            call: Its name.
+            size: Of its batch.
+            requests: Whom it is for, for the log as well.
+        """
+        began = time.perf_counter()
+        enter(requests)  # each call is a task of its own
+        try:
+            with span(call, size=size):
+                yield
+        except Exception as error:
+            self.metrics.count(CALL_FAILURES, call, cause_of(error))
+            raise
+        finally:
+            self.metrics.observe(CALL_SECONDS, time.perf_counter() - began, call)
+            self.metrics.observe(BATCH_SIZE, size, call)
 
     async def call(self, lane: str, seconds: float, method: Callable[..., T], *arguments: Any) -> T:
         """Run blocking work in a thread; the replica's event loop is Serve's too.
@@ -87,7 +118,11 @@ class StageReplica(Generic[P]):
             return await self.pool.run(lane, seconds, method, *arguments)
         except StageError as error:
             log_failure(lane, error)
-            raise StageError(error.message) from None  # causes need not be known where it is read
+            raise type(error)(error.message) from None  # causes need not be known where it is read
+
+    async def snapshot(self) -> Snapshot:
+        """What this replica counted; see :class:`recserve_deployments.replica.metrics.Scraper`."""
+        return self.metrics.snapshot()
 
     async def prepare(self, bundle_id: str) -> bool:
         """Have a bundle loaded before requests are pinned to it.
@@ -152,11 +187,14 @@ class Retrieval(StageReplica[RetrievalStage]):
                 logger.warning("warming up scenario %s: without %s", scenario, ", ".join(result.degraded))
         return stage
 
-    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+    async def retrieve(
+        self, bundle: str, scenario: str, queries: Queries, n: int, requests: RequestContext = NO_REQUEST
+    ) -> RetrievalResult:
         """See :meth:`recserve.serving.stages.retrieval.RetrievalStage.retrieve`."""
-        stage = await self.bundles.get(bundle)
-        seconds = stage_seconds(self.opened.config.server)
-        return await self.call(f"retrieval@{scenario}", seconds, stage.retrieve, scenario, queries, n)
+        with self.observed("retrieve", len(queries), requests):
+            stage = await self.bundles.get(bundle)
+            seconds = stage_seconds(self.opened.config.server)
+            return await self.call(f"retrieval@{scenario}", seconds, stage.retrieve, scenario, queries, n)
 
 
 @serve.deployment
@@ -187,11 +225,19 @@ class Ranking(StageReplica[RankingStage]):
                 log_failure(call.lane, scores)
         return stage
 
-    async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
+    async def rank(
+        self,
+        bundle: str,
+        scenario: str,
+        queries: Queries,
+        candidates: Candidates,
+        requests: RequestContext = NO_REQUEST,
+    ) -> FloatArray:
         """See :meth:`recserve.serving.stages.ranking.RankingStage.score`."""
-        stage = await self.bundles.get(bundle)
-        seconds = self.opened.config.server.ranking.deadline_ms / 1000
-        return await self.call(f"ranking@{scenario}", seconds, stage.score, scenario, queries, candidates)
+        with self.observed("rank", len(queries), requests):
+            stage = await self.bundles.get(bundle)
+            seconds = self.opened.config.server.ranking.deadline_ms / 1000
+            return await self.call(f"ranking@{scenario}", seconds, stage.score, scenario, queries, candidates)
 
 
 @serve.deployment
@@ -206,6 +252,7 @@ class Encoding(StageReplica[Bundle]):
     async def __init__(self, spec: ReplicaSpec) -> None:  # type: ignore[misc]
         await self.start(spec)
         self._encoder = LiveEncoder(self.opened.resolved)
+        watch_caches(self.metrics, {"text": self._encoder})
         # Models are loaded with the first text. This also finds out now if the bundle needs another one.
         current = self.bundles.current.bundle
         await asyncio.to_thread(self._encoder.encode, current, [WARM_TEXT])
@@ -214,8 +261,11 @@ class Encoding(StageReplica[Bundle]):
         """The bundle itself: only its encoder's fingerprint matters here."""
         return bundle
 
-    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
+    async def encode(
+        self, bundle: str, texts: Sequence[str], requests: RequestContext = NO_REQUEST
+    ) -> FloatArray:
         """See :meth:`recserve.serving.stages.encoding.LiveEncoder.encode`."""
-        opened = await self.bundles.get(bundle)
-        seconds = self.opened.config.server.encoding.deadline_ms / 1000
-        return await self.call("encoding", seconds, self._encoder.encode, opened, texts)
+        with self.observed("encode", len(texts), requests):
+            opened = await self.bundles.get(bundle)
+            seconds = self.opened.config.server.encoding.deadline_ms / 1000
+            return await self.call("encoding", seconds, self._encoder.encode, opened, texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,12 +11,12 @@ import recserve
 from recserve.api import openapi
 from recserve.api.backends.protocol import Backend
 from recserve.api.middleware import errors, security
-from recserve.api.middleware.metrics import Metrics
 from recserve.api.routes import pages
 from recserve.api.routes import table as paths
 from recserve.api.routes.plain import PlainRoutes
 from recserve.api.settings import ApiSettings
 from recserve.auth.keyring import Keyring
+from recserve.telemetry.metrics import Metrics, render
 
 _DESCRIPTION = """
 Recommendations that follow what users do: post events, and the very next answer counts them.
@@ -32,6 +33,7 @@ def create_app(
     settings: ApiSettings | None = None,
     keyring: Keyring | None = None,
     metrics: Metrics | None = None,
+    scrape: Callable[[], Awaitable[bytes]] | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -40,7 +42,8 @@ def create_app(
             every route answers 503.
         settings: Settings; the defaults if None.
         keyring: The API keys; None lets every call in.
-        metrics: What ``/v1/metrics`` shows; the application counts in it.
+        metrics: Where the application counts.
+        scrape: Gathers what ``/v1/metrics`` shows; None where ``metrics`` is all there is.
     """
     settings = settings or ApiSettings()
     app = FastAPI(
@@ -55,6 +58,7 @@ def create_app(
     )
     app.state.backend = backend
     app.state.metrics = metrics = metrics or Metrics()
+    app.state.scrape = scrape or _scrape_of(metrics)
     plain = paths.add_routes(app, settings)
     pages.install(app)
     app.add_middleware(PlainRoutes, routes=plain)
@@ -63,6 +67,13 @@ def create_app(
     security.install_edge(app, metrics, settings.cors_origins)
     app.openapi = lambda: _document_once(app, settings)  # type: ignore[method-assign] # FastAPI's documented way
     return app
+
+
+def _scrape_of(metrics: Metrics) -> Callable[[], Awaitable[bytes]]:
+    async def scrape() -> bytes:
+        return render([metrics.snapshot()])
+
+    return scrape
 
 
 def _document_once(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:

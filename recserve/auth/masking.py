@@ -8,11 +8,14 @@ from typing import Any
 
 # Wider than a key: what was mistyped or cut off is as secret as the rest of it.
 _SECRET_IN_TEXT = re.compile(r"(r[st]_[a-z0-9]{1,40})_[0-9A-Za-z_-]{8,}")
+_PASSWORD_IN_URL = re.compile(r"(\w+://[^\s:/@]*):[^\s/@]+@")
 
 
 def mask_keys(text: str) -> str:
-    """The text with the secret part of every key and of every user token replaced."""
-    return _SECRET_IN_TEXT.sub(r"\1_***", text) if "rs_" in text or "rt_" in text else text
+    """The text with the secret part of every key and user token replaced, and every password in a URL."""
+    if "rs_" in text or "rt_" in text:
+        text = _SECRET_IN_TEXT.sub(r"\1_***", text)
+    return _PASSWORD_IN_URL.sub(r"\1:***@", text) if "://" in text else text
 
 
 def mask_keys_in_logs() -> None:
@@ -31,8 +34,8 @@ def mask_keys_in_logs() -> None:
             text = record.getMessage()
         except Exception:  # a broken call of the logger, which logging reports itself
             return record
-        if "rs_" in text or "rt_" in text:
-            record.msg, record.args = mask_keys(text), None
+        if (masked := mask_keys(text)) != text:
+            record.msg, record.args = masked, None
         if record.exc_info and record.exc_info[0] is not None:
             # Formatters take a traceback that is there already as it is.
             record.exc_text = mask_keys(_FORMATTER.formatException(record.exc_info))

@@ -109,6 +109,16 @@ class ServerConfig(Strict):
         description="How long API keys stay good while the store cannot be asked whether they were revoked; "
         "then calls get 503.",
     )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="Log lines as text, or as JSON objects with the ids of requests. The "
+        "environment variable `RECSERVE_LOG_FORMAT` comes before.",
+    )
+    tracing: bool = Field(
+        False,
+        description="Send a span of each stage of each request by OTLP, as the variables `OTEL_*` of each "
+        "node say; needs `recserve[otel]`.",
+    )
     cors_origins: tuple[str, ...] = Field(
         (), description="Origins whose pages may call the API from a browser, such as https://shop.example."
     )

@@ -42,6 +42,9 @@ from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.serving_state import ServingState, ServingStates
 from recserve.serving.state.trials import TrialRecorder
 from recserve.serving.state.user_cache import UserState
+from recserve.telemetry.metrics import Metrics
+from recserve.telemetry.requests import enter, together
+from recserve.telemetry.tracing import span
 
 
 class Pipeline:
@@ -54,6 +57,7 @@ class Pipeline:
         cache: Answers that are given again; None keeps none. Pipelines of one process may share it.
         calls: How plugin code of this process is called.
         rng: Where exploration's draws come from.
+        metrics: Where the steps of batches are counted.
     """
 
     def __init__(
@@ -65,12 +69,14 @@ class Pipeline:
         cache: ResultCache | None = None,
         calls: PluginCalls | None = None,
         rng: np.random.Generator | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.client = client
         self.reader = reader
         self.cache = cache or ResultCache()
         self.rng = rng or np.random.default_rng()
         self._calls = calls or GuardedCalls()
+        self._metrics = metrics
         self._states = ServingStates(build, reader.live, self._calls)
         self._preparer = Preparer(self._calls)
         self.items = ItemEncoder(self._states, reader.live, reader.store, client, self._calls)
@@ -111,14 +117,15 @@ class Pipeline:
             When that was, and for each request its error, its cached answer, or what :meth:`compute` goes
             on with.
         """
-        trace, forgotten = Trace(), self.cache.forgotten
+        enter(together([request.origin for request in requests]))
+        trace, forgotten = Trace(self._metrics), self.cache.forgotten
         checked = [check_request(request, self.context) for request in requests]
         scenarios = [
             (request.user_id, scenario)
             for request, scenario in zip(requests, checked, strict=True)
             if isinstance(scenario, str)
         ]
-        with trace.stage("history"):
+        with trace.stage("history", span_name="store"):
             reading = await self._read(scenarios)
         current = await self._states.current()
         snapshot = Snapshot(reading, current.view, forgotten, trace)
@@ -156,7 +163,7 @@ class Pipeline:
                 scenario=scenario,
                 items=cached.items,
                 bundle=context.bundle,
-                degraded=(),
+                degraded={},
                 timings=snapshot.trace.timings(),
                 left_out=cached.left_out,
             )
@@ -191,8 +198,10 @@ class Pipeline:
         self, group: StageGroup, current: ServingState
     ) -> Mapping[PendingRequest, Result]:
         """The results of a group; where the whole fails, each request gets a result of its own."""
+        enter(together([waiting.request.origin for same in group.duplicates for waiting in same]))
         try:
-            results = await self._answer(group.distinct, current)
+            with span("batch", queries=len(group.duplicates)):
+                results = await self._answer(group.distinct, current)
         except Exception as error:
             log_failure("pipeline", error)
             if len(group.duplicates) == 1:
@@ -215,7 +224,7 @@ class Pipeline:
         first, newest = pending[0], pending[-1]
         trace = first.snapshot.trace.resumed()
         if first.snapshot.reading.store_unavailable:
-            trace.left_out(["store"])
+            trace.left_out({"store": "store"})
         scenario = context.scenarios[first.scenario]
         requests = [waiting.request for waiting in pending]
         given = requests[0].items is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -142,7 +142,7 @@ class _Strict(Trace):
         """End the evaluation."""
         raise PluginError(f"{name} failed while it was evaluated: {error}") from error
 
-    def left_out(self, names: Iterable[str]) -> None:
+    def left_out(self, causes: Mapping[str, str]) -> None:
         """End the evaluation."""
-        if lost := ", ".join(names):
+        if lost := ", ".join(causes):
             raise PluginError(f"{lost} failed while it was evaluated; see the log")

@@ -49,10 +49,13 @@ def config(stamp: int, text: int) -> dict[str, Any]:
 
 
 def calls(number: int) -> Call:
-    """In turn: a user, a text, an event, and a session without explanations."""
+    """In turn: an item, a text, an event, and a user's text without explanations.
+
+    None goes by a history alone, whose order a training run chooses by what it is worth: this ranker nothing.
+    """
     user = f"user-{number % 40}"
     kinds: Sequence[Call] = [
-        (READ, {"user_id": user, "n": 5}),
+        (READ, {"user_id": user, "item_id": f"item-{number % 30}", "n": 5}),
         (READ, {"query": f"something about {number}", "n": 5}),
         ("/v1/events", {"user_id": user, "item_id": f"item-{number % 30}", "event": "view"}),
         (READ, {"user_id": user, "query": "rockets", "n": 5, "explain": False}),

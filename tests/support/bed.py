@@ -102,8 +102,14 @@ class TestBed:
     @property
     def variables(self) -> dict[str, str]:
         """What every program of the cluster must find in its environment."""
-        # Serve gives up a proxy that is not ready after 5 s, which this machine may take longer for.
-        return {**SERVE_FLAGS, PROXY_FLAG: str(self.proxy), "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
+        return {
+            **SERVE_FLAGS,
+            PROXY_FLAG: str(self.proxy),
+            # Serve gives up a proxy that is not ready after 5 s, which a busy machine may take longer for.
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+            # A worker waits so long for a new head, as on Kubernetes; by default it ends after a minute.
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+        }
 
     @property
     def shared(self) -> dict[str, Any]:

@@ -185,6 +185,9 @@ def server_environment(
         # Nobody reads Ray's own metrics here (ours are at /v1/metrics), and Ray's agent replays every request
         # one by one into its histograms: a whole core for a second, some times a minute, on a busy server.
         "RAY_enable_metrics_collection": "0",
+        # A proxy that takes longer to start is killed, and the start of the server fails with it. The default
+        # of 5 seconds is not enough on a busy machine.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         # How long a stopping ingress waits for proxies on other machines, of which there are none.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     }

@@ -188,10 +188,12 @@ def edits(settings: ProxySettings) -> list[Edit]:
         Edit(
             "checks",
             r"( *default-server .*) inter \S+ check",
-            (r"\1 inter 500ms tcp-ut 1s check",),
+            (r"\1 inter 500ms check",),
             count=None,
             least=0,
         ),
+        # HAProxy takes this in a default-server line as well, and ignores it there.
+        Edit("servers", r"( *server .* check\b.*)", (r"\1 tcp-ut 1s",), count=None, least=0),
     ]
     if settings.port is not None:
         # The API alone is moved to other addresses, so that replicas stay on the loopback.

@@ -22,8 +22,9 @@ from typing import Any
 
 import psutil
 
-from recserve.auth.masking import mask_keys_in_logs
+from recserve.auth.masking import mask_keys, mask_keys_in_logs
 from recserve.errors import RecserveError, RuntimeEnvironmentError
+from recserve.telemetry.logs import chosen_format, write_json
 from recserve_deployments.local_server.haproxy import check_script
 from recserve_deployments.local_server.ports import LOOPBACK
 from recserve_deployments.local_server.schedule import RetrainingSchedule
@@ -209,6 +210,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     order = Order.model_validate_json(options.order.read_bytes())
+    if chosen_format(order.config.server.log_format) == "json":
+        write_json(logging.getLogger().handlers, mask_keys, stage="supervisor")
     try:
         return Supervisor(options.home, order, options.parent).run()
     except RecserveError as error:

@@ -15,6 +15,8 @@ from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.batch import Asked
 from recserve.serving.requests.request import Recommendation, Request
+from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST, OBSERVATIONS_DROPPED, QUEUE_LENGTH
+from recserve.telemetry.metrics import Metrics
 from recserve_deployments.batching import RequestBatcher
 from recserve_deployments.client import StageHandle
 from recserve_deployments.replica.bundle_watcher import BundleHost
@@ -35,6 +37,7 @@ class GraphBackend(StoredBackend):
         bundles: The pipelines.
         stages: Stages in other replicas, by name; empty when everything runs in this process.
         pool: Threads in which plugin code of this process runs.
+        metrics: Where batches and exposures are counted.
     """
 
     def __init__(
@@ -43,19 +46,23 @@ class GraphBackend(StoredBackend):
         bundles: BundleHost[Pipeline],
         stages: Mapping[str, StageHandle],
         pool: WorkerPool,
+        metrics: Metrics,
     ) -> None:
-        super().__init__(opened.store, lambda: bundles.current.part)
+        super().__init__(opened.store, lambda: bundles.current.part, metrics)
         self._bundles = bundles
         self._stages = stages
         self._pool = pool
         self._observers = Observers(opened.registry)
-        self._answers = RequestBatcher(opened.config.server, lambda: bundles.current.part, self._given)
+        self._answers = RequestBatcher(
+            opened.config.server, lambda: bundles.current.part, self._given, metrics
+        )
+        for scenario in opened.config.scenarios:
+            # From zero on, so that a rate sees the first one.
+            metrics.count(EXPOSURES, scenario, by=0)
+            metrics.count(EXPOSURES_LOST, scenario, by=0)
+        metrics.watch(QUEUE_LENGTH, lambda: {(): len(self._answers)})
+        metrics.watch(OBSERVATIONS_DROPPED, lambda: {(): self._observers.dropped})
         self._plugins: Sequence[PluginInfo] | None = None
-
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for a batch."""
-        return len(self._answers)
 
     @property
     def stalled(self) -> bool:

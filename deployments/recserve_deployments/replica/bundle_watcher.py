@@ -68,6 +68,8 @@ class BundleHost(Generic[P]):
         self._previous: Held[P] | None = None
         self._loading: dict[str, asyncio.Task[Held[P]]] = {}
         self._refused: dict[str, float] = {}
+        self.serving_since = time.monotonic()
+        """When the current bundle was swapped in, by the monotonic clock."""
 
     @property
     def current(self) -> Held[P]:
@@ -97,6 +99,7 @@ class BundleHost(Generic[P]):
             return Held(bundle, self._load(bundle))
 
         self._current = await asyncio.to_thread(load)
+        self.serving_since = time.monotonic()
         await asyncio.to_thread(settle)
         logger.info("serving bundle %s", self._current.bundle.id)
 
@@ -142,6 +145,7 @@ class BundleHost(Generic[P]):
             await self._announce(wanted)
         if wanted != self.current.bundle.id:
             self._previous, self._current = self._current, held
+            self.serving_since = time.monotonic()
             await asyncio.to_thread(settle)  # of the bundle before the previous one nothing is left
         logger.info("now serving bundle %s", wanted)
 

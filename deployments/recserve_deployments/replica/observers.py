@@ -26,6 +26,9 @@ class Observers:
 
     Args:
         registry: The plugins of this replica.
+
+    Attributes:
+        dropped: Observations that were dropped so far.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -33,6 +36,7 @@ class Observers:
         self._after_recommend = hooks.after_recommend if hooks.after_recommend.get_hookimpls() else None
         self._on_events = hooks.on_events if hooks.on_events.get_hookimpls() else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="observers")
+        self.dropped = 0
         self._places = threading.BoundedSemaphore(_WAITING)
 
     def recommended(self, answers: Sequence[Recommendation]) -> None:
@@ -53,6 +57,7 @@ class Observers:
 
     def _submit(self, call: Callable[[], Any]) -> None:
         if not self._places.acquire(blocking=False):
+            self.dropped += 1
             logger.warning("observers do not keep up; an observation was dropped")
             return
 

@@ -28,6 +28,8 @@ from recserve.store import (
     UserPatch,
     key_of,
 )
+from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST
+from recserve.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +46,16 @@ class StoredBackend:
     Args:
         store: The store; not closed here.
         pipeline: The pipeline in service. Writes do without it while it raises NotReadyError.
+        metrics: Where exposures are counted; None makes some that nobody reads.
     """
 
-    def __init__(self, store: Store, pipeline: Callable[[], Pipeline]) -> None:
+    def __init__(
+        self, store: Store, pipeline: Callable[[], Pipeline], metrics: Metrics | None = None
+    ) -> None:
         self.cursors = Cursors(store.secret("cursors"))
         self._store = store
         self._served = pipeline
+        self.metrics = metrics or Metrics()
         # Threads of their own: a store that hangs must not take those that stages need, and writes that
         # wait for a lock must not stop reads, which on SQLite need none.
         self._readers = StoreThreads("store-reads", threads=16, queue=256)
@@ -90,12 +96,16 @@ class StoredBackend:
             served: Requests and their answers.
             asked: When they were asked for.
         """
+        counter = EXPOSURES
         try:
             self._store.add_exposures([_exposure(request, answer, asked) for request, answer in served])
             pipeline.trials.shown([answer for _, answer in served])
         except RecserveError as error:
             # A good answer is worth more than its log entry.
             logger.warning("answers were not logged: %s", error)
+            counter = EXPOSURES_LOST
+        for _, answer in served:
+            self.metrics.count(counter, answer.scenario)
 
     async def add_events(self, events: Sequence[Event]) -> int:
         """See :meth:`recserve.api.Backend.add_events`."""

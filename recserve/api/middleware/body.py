@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from recserve.api.middleware.errors import (
     BodyTooLargeError,
@@ -66,8 +66,13 @@ async def read_body(request: Request, limit: int) -> bytes:
     if b"expect" in raw and _declared_length(request.headers) > limit:
         raise _too_large(limit)  # the client waits for our word before it sends anything
     chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
+    size, more = 0, True
+    while more:
+        # As request.stream() does, which takes as long as all else here.
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         size += len(chunk)
         if size <= limit:
             chunks.append(chunk)

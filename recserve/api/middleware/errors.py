@@ -27,6 +27,8 @@ from recserve.errors import (
     RecserveError,
     StoreError,
 )
+from recserve.telemetry.instruments import ERRORS
+from recserve.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,20 @@ def envelope(
     sent = dict(headers or {})
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         sent.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
-    return Response(body, status, sent, "application/json")
+    return _ErrorResponse(code, body, status, sent)
+
+
+class _ErrorResponse(Response):
+    """An answer that is an error, counted by its code when it is sent."""
+
+    def __init__(self, code: str, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(body, status, headers, "application/json")
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        metrics: Metrics = scope["app"].state.metrics
+        metrics.count(ERRORS, self._code)
+        await super().__call__(scope, receive, send)
 
 
 def invalid(errors: Sequence[Mapping[str, Any]], known: Iterable[str]) -> InvalidRequestError:

@@ -16,12 +16,22 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from recserve.api.middleware.errors import envelope
-from recserve.api.middleware.metrics import Metrics
 from recserve.auth.caller import ANONYMOUS, CALLER, NOBODY, Caller
 from recserve.auth.errors import ForbiddenError, RateLimitedError, UnauthorizedError
 from recserve.auth.keyring import Keyring
 from recserve.errors import NotReadyError, RecserveError
 from recserve.store import Scope
+from recserve.telemetry.instruments import REQUEST_SECONDS, REQUESTS
+from recserve.telemetry.metrics import Metrics
+from recserve.telemetry.requests import (
+    REQUEST_ID,
+    TRACEPARENT,
+    RequestContext,
+    enter,
+    leave,
+    request_id_of,
+)
+from recserve.telemetry.tracing import recorder
 
 _PUBLIC = frozenset({"/", "/docs", "/openapi.json"})
 _PUBLIC_UNDER = ("/v1/health/", "/static/", "/docs/static/")
@@ -74,8 +84,11 @@ def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 def _path(connection: Connection) -> str:
     """The path that the router sees: without the prefix that a proxy was given for the whole server."""
     path: str = connection["path"]
-    root: str = connection.get("root_path", "").rstrip("/")
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+    root: str = connection.get("root_path", "")
+    if not root:
+        return path
+    root = root.rstrip("/")
+    return path[len(root) :] if path.startswith(f"{root}/") else path
 
 
 class Guard:
@@ -179,9 +192,13 @@ class ResponseHeaders:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        request_id = request_id_of(headers)
+        token = enter(RequestContext((request_id,)))
         # A connection that breaks before an answer counts as what proxies call "client closed request".
         status = 499
-        extra = (*_HEADERS, _NOT_KEPT) if _path(scope).startswith("/v1/") else _HEADERS
+        named = (REQUEST_ID, request_id.encode())
+        extra = (named, *_HEADERS, _NOT_KEPT) if _path(scope).startswith("/v1/") else (named, *_HEADERS)
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -194,9 +211,17 @@ class ResponseHeaders:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            if (spans := recorder()) is None:
+                await self._app(scope, receive, watched)
+            else:
+                with spans.request(dict(headers).get(TRACEPARENT)) as answered:
+                    await self._app(scope, receive, watched)
+                    answered(scope["method"], self._route(scope), status)
         finally:
-            self._metrics.answered(self._route(scope), status, time.perf_counter() - started)
+            leave(token)
+            route = self._route(scope)
+            self._metrics.count(REQUESTS, route, str(status))
+            self._metrics.observe(REQUEST_SECONDS, time.perf_counter() - started, route)
 
     def _route(self, scope: Connection) -> str:
         """A name out of a small set: ids in paths would make a time series each."""
@@ -234,6 +259,6 @@ def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str]) -> None
             allow_origins=list(origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-            expose_headers=["Retry-After"],
+            expose_headers=["Retry-After", "X-Request-ID"],
         )
     app.add_middleware(ResponseHeaders, metrics=metrics)

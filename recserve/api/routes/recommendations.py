@@ -6,6 +6,8 @@ Each reads a request, asks the backend and writes the answer; nothing else.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -32,8 +34,9 @@ from recserve.api.settings import ApiSettings
 from recserve.auth.caller import caller_of
 from recserve.data.entities import MAX_ID, Event, now_ms
 from recserve.errors import ConflictError, NotReadyError
-from recserve.serving.requests.request import CALL_HEADER
+from recserve.serving.requests.request import CALL_HEADER, Recommendation
 from recserve.serving.requests.request import Request as Wanted
+from recserve.telemetry.instruments import DEGRADED, EVENTS_ACCEPTED, EVENTS_STORED
 
 SAMPLE_USERS = 20
 
@@ -134,7 +137,7 @@ class Routes:
         page = backend.cursors.page(wanted, cursor)
         caller_of(request).check_user(page.request.user_id)
         answer = await backend.recommend(page.request)
-        metrics_of(request).degraded(answer.degraded)
+        _count_degraded(request, answer)
         return answers.json_response(
             answers.page_answer(answer, backend.cursors.following(page, answer, longest))
         )
@@ -148,7 +151,7 @@ class Routes:
         wanted = await read(request, self._settings.max_body_bytes, parse)
         caller_of(request).check_user(wanted.user_id)
         answer = await backend_of(request).recommend(wanted)
-        metrics_of(request).degraded(answer.degraded)
+        _count_degraded(request, answer)
         return answers.json_response(answers.rank_answer(answer))
 
     async def events(self, request: Request) -> Response:
@@ -161,7 +164,7 @@ class Routes:
             stored = await backend_of(request).add_events(events)
         except ConflictError as error:
             raise error if batch else _of_single(error) from None
-        metrics_of(request).events_stored(stored)
+        _count_events(request, events, stored)
         return answers.json_response(
             {"accepted": len(events), "stored": stored, "duplicates": len(events) - stored}
         )
@@ -209,6 +212,22 @@ class Routes:
             missing = "; ".join(f"{part}: {what}" for part, what in readiness.details.items())
             raise NotReadyError(missing or "the server is starting")
         return answers.json_response(about.ready_answer(readiness))
+
+
+def _count_degraded(request: Request, answer: Recommendation) -> None:
+    if answer.degraded:
+        for part, cause in zip(answer.degraded, answer.causes, strict=True):
+            metrics_of(request).count(DEGRADED, part, cause)
+
+
+def _count_events(request: Request, events: Sequence[Event], stored: int) -> None:
+    metrics = metrics_of(request)
+    metrics.count(EVENTS_STORED, by=stored)
+    if len(events) == 1:
+        metrics.count(EVENTS_ACCEPTED, events[0].event)
+        return
+    for kind, number in Counter(event.event for event in events).items():
+        metrics.count(EVENTS_ACCEPTED, kind, by=number)
 
 
 def _of_single(error: ConflictError) -> ConflictError:

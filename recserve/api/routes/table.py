@@ -393,7 +393,7 @@ def _add_server(add: _Adder, routes: Routes) -> None:
         "/v1/metrics",
         metrics,
         "Metrics",
-        "For Prometheus, in its text format. Of the replica that answers; `replica` says which.",
+        "For Prometheus, in its text format: every replica of every stage, by `stage`, `replica` and `node`.",
         openapi.text_responses("The metrics."),
     )
     add(

@@ -254,8 +254,16 @@ def filled(answer: type[Answer], source: object, **others: Any) -> dict[str, Any
 
 
 def page_answer(answer: Recommendation, cursor: str | None) -> dict[str, Any]:
-    """See :class:`PageAnswer`."""
-    return filled(PageAnswer, answer, cursor=cursor)
+    """See :class:`PageAnswer`; spelt out, because nearly all answers are one."""
+    return {
+        "recommendation_id": answer.recommendation_id,
+        "scenario": answer.scenario,
+        "items": answer.items,
+        "bundle": answer.bundle,
+        "degraded": answer.degraded,
+        "timings": answer.timings,
+        "cursor": cursor,
+    }
 
 
 def rank_answer(answer: Recommendation) -> dict[str, Any]:

@@ -23,17 +23,21 @@ them (:mod:`recserve.serving.local`), a worker pool for plugin code of the pipel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from recserve.errors import RecserveError
-from recserve.serving.guard.failures import log_failure
+from recserve.serving.guard.failures import cause_of, log_failure
 
 
 class Degradation:
-    """Names of what a batch has lost, in the order of the losses."""
+    """What a batch has lost and why, in the order of the losses.
+
+    Attributes:
+        degraded: Name of what was lost -> the cause, see :func:`recserve.serving.guard.failures.cause_of`.
+    """
 
     def __init__(self) -> None:
-        self.degraded: list[str] = []
+        self.degraded: dict[str, str] = {}
 
     def without(self, name: str) -> GoingWithout:
         """A block whose error of ours is noted and ends there: the batch goes on after it."""
@@ -42,15 +46,15 @@ class Degradation:
     def lost(self, name: str, error: Exception) -> None:
         """Note that the batch goes on without a stage."""
         log_failure(name, error)
-        self.left_out([name])
+        self.left_out({name: cause_of(error)})
 
-    def left_out(self, names: Iterable[str]) -> None:
-        """Note components that a stage did without."""
-        self.degraded.extend(names)
+    def left_out(self, causes: Mapping[str, str]) -> None:
+        """Note components that a stage did without, and why."""
+        self.degraded.update(causes)
 
-    def of_answer(self, text: str | None) -> tuple[str, ...]:
+    def of_answer(self, text: str | None) -> dict[str, str]:
         """What the answer to a request with this text had to do without: without text it needs no encoder."""
-        return tuple(name for name in self.degraded if text or name != "encoding")
+        return {name: cause for name, cause in self.degraded.items() if text or name != "encoding"}
 
 
 class GoingWithout:

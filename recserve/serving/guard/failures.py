@@ -7,7 +7,7 @@ import re
 import threading
 import time
 
-from recserve.errors import RecserveError, StageError
+from recserve.errors import BundleError, OverloadedError, RecserveError, StageError, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,14 @@ def as_stage_error(error: BaseException) -> RecserveError:
     failure = StageError(f"{type(error).__name__}: {brief(error)}")
     failure.__cause__ = error
     return failure
+
+
+def cause_of(error: BaseException) -> str:
+    """Why something is done without, in one word that metrics count."""
+    if isinstance(error, StageError):
+        return error.cause
+    named = {OverloadedError: "overloaded", StoreError: "store", BundleError: "bundle"}
+    return next((cause for kind, cause in named.items() if isinstance(error, kind)), StageError.cause)
 
 
 def brief(error: BaseException) -> str:

@@ -8,11 +8,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from recserve.errors import OverloadedError, RecserveError, StageError
+from recserve.errors import OverloadedError, RecserveError, StageDownError, StageLateError
 from recserve.serving.guard.failures import as_stage_error
 
 T = TypeVar("T")
@@ -45,11 +46,16 @@ class WorkerCall(Generic[T_co]):
 
 @dataclass(eq=False)
 class _Task:
-    """A call on its way through the pool."""
+    """A call on its way through the pool.
+
+    Attributes:
+        context: Context variables of whoever asked, so that log lines know the requests.
+    """
 
     lane: _Lane
     call: Callable[..., Any]
     arguments: tuple[Any, ...]
+    context: Context = field(default_factory=copy_context)
     future: Future[Any] = field(default_factory=Future)
     started: bool = False
     finished: bool = False
@@ -160,6 +166,17 @@ class WorkerPool:
             return {lane.name: lane.stuck for lane in self._lanes.values() if lane.stuck}
 
     @property
+    def calls(self) -> dict[str, int]:
+        """Calls by state: ``waiting`` for a thread, ``running``, ``stuck`` after their deadline."""
+        with self._lock:
+            lanes = list(self._lanes.values())
+            return {
+                "waiting": sum(len(lane.waiting) for lane in lanes),
+                "running": sum(lane.running for lane in lanes),
+                "stuck": sum(lane.stuck for lane in lanes),
+            }
+
+    @property
     def lost(self) -> bool:
         """Whether all threads of a lane hang while no other lane gets anything done."""
         with self._lock:
@@ -181,12 +198,12 @@ class WorkerPool:
         now = time.monotonic()
         if lane.stuck >= MOST_STUCK:
             self._lost = self._lost or now - self._progress > _STALLED_SECONDS
-            raise StageError(f"{lane.name}: {lane.stuck} earlier calls have not come back")
+            raise StageDownError(f"{lane.name}: {lane.stuck} earlier calls have not come back")
         if len(lane.waiting) >= _MOST_WAITING:
             raise OverloadedError(f"{lane.name}: {len(lane.waiting)} calls are waiting already")
         if lane.late >= _LATE_IN_A_ROW:
             if now < lane.retry_at:
-                raise StageError(f"{lane.name} was late {lane.late} times in a row")
+                raise StageDownError(f"{lane.name} was late {lane.late} times in a row")
             self._put_off(lane, now)
 
     def _put_off(self, lane: _Lane, now: float) -> None:
@@ -222,7 +239,7 @@ class WorkerPool:
     def _execute(self, task: _Task) -> None:
         result, error = None, None
         try:
-            result = task.call(*task.arguments)
+            result = task.context.run(task.call, *task.arguments)
         except BaseException as raised:  # a plugin may raise anything: SystemExit, a Rust panic
             error = as_stage_error(raised)
         self._finish(task)
@@ -263,6 +280,6 @@ class WorkerPool:
             self._start_next(lane)
 
 
-def overdue(name: str, seconds: float) -> StageError:
+def overdue(name: str, seconds: float) -> StageLateError:
     """The error of a call that was not waited for any longer."""
-    return StageError(f"{name} took longer than {seconds:g} s")
+    return StageLateError(f"{name} took longer than {seconds:g} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -77,7 +78,7 @@ def _validate(argument: TypeAdapter[Any], call: FilterCall) -> None:
         raise InvalidRequestError(f"filter {call.name!r}: {problem}", field=f"filter.{call.name}") from None
 
 
-def _empty(pending: PendingRequest, context: ScenarioContext, degraded: tuple[str, ...]) -> Recommendation:
+def _empty(pending: PendingRequest, context: ScenarioContext, degraded: Mapping[str, str]) -> Recommendation:
     """The answer where nobody knows what may be returned."""
     return Recommendation.of(
         scenario=pending.scenario,

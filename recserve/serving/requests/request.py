@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, Literal, Self
 
+from recserve.telemetry.requests import RequestContext, current
+
 CALL_HEADER = "x-recserve-call"
 """HTTP header with the name that our proxy gives to each call; a repeated call has the same one."""
 
@@ -55,6 +57,7 @@ class Request:
         seen: Instead of the scenario's policy for items of the user's history.
         rules: Name of a reranker -> parameters that replace its configured ones for this request.
         offset: Items that earlier pages showed; ranks go on from there. They are part of ``exclude``.
+        origin: The HTTP request, for logs and traces.
     """
 
     user_id: str | None = None
@@ -71,6 +74,7 @@ class Request:
     seen: Literal["exclude", "decay", "allow"] | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
     offset: int = 0
+    origin: RequestContext = field(default_factory=current, compare=False, repr=False)
 
     @property
     def identity(self) -> tuple[Hashable, ...]:
@@ -84,8 +88,8 @@ class Request:
         return (*plain, *(json.dumps(value) if value else None for value in objects))
 
 
-NOT_IN_IDENTITY = frozenset({"user_id", "scenario"})
-"""Fields beside a request's identity: who asks, and the scenario's name before defaults apply."""
+NOT_IN_IDENTITY = frozenset({"user_id", "scenario", "origin"})
+"""Fields beside a request's identity: who asks and by which call, and the scenario before defaults apply."""
 
 _COUNTED = [counted for counted in fields(Request) if counted.name not in NOT_IN_IDENTITY]
 _PLAIN = attrgetter(*(counted.name for counted in _COUNTED if counted.default_factory is not dict))
@@ -126,6 +130,7 @@ class Recommendation:
         timings: Milliseconds a stage took for the batch, and ``total``.
         left_out: Of :attr:`Request.items`, those that may not be returned: unknown, hidden, deleted,
             expired or filtered out.
+        causes: Why each of :attr:`degraded` was lost, in one word.
     """
 
     recommendation_id: str
@@ -141,14 +146,16 @@ class Recommendation:
         scenario: str,
         items: tuple[RecommendedItem, ...],
         bundle: str,
-        degraded: tuple[str, ...],
+        degraded: Mapping[str, str],
         timings: Mapping[str, float],
         left_out: tuple[str, ...] = (),
     ) -> Recommendation:
-        """A recommendation with an id of its own."""
-        return cls(new_id(), scenario, items, bundle, degraded, timings, left_out)
+        """A recommendation with an id of its own; ``degraded`` is what was lost, and why."""
+        parts, causes = tuple(degraded), tuple(degraded.values())
+        return cls(new_id(), scenario, items, bundle, parts, timings, left_out, causes)
 
     left_out: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
     def again(self) -> Self:
         """The same answer to somebody else who asked the same, or asked twice."""

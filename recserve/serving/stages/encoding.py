@@ -29,6 +29,16 @@ class LiveEncoder:
         self._cache: TextVectorCache | None = None
         self._fingerprint = ""
 
+    @property
+    def hits(self) -> int:
+        """Texts so far whose vectors were in the cache."""
+        return 0 if self._cache is None else self._cache.hits
+
+    @property
+    def misses(self) -> int:
+        """Texts so far that the model encoded."""
+        return 0 if self._cache is None else self._cache.misses
+
     def warm(self) -> None:
         """Load the model now.
 

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from cachetools import LRUCache
 
 from recserve.data.arrays import BoolArray
 from recserve.errors import OverloadedError, RecserveError
-from recserve.serving.guard.failures import log_failure
+from recserve.serving.guard.failures import cause_of, log_failure
 from recserve.serving.guard.results import check_mask
 from recserve.serving.scenario import Scenario, ttl_of
 
@@ -45,11 +45,11 @@ class JointMask:
 
     Attributes:
         allowed: bool, shape (n_items,); None for all.
-        failed: Names of filters that failed. What they would allow is not known, so nothing is.
+        failed: Names of filters that failed, and why. What they would allow is not known, so nothing is.
     """
 
     allowed: BoolArray | None
-    failed: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     def within(self, served: BoolArray | None) -> BoolArray | None:
         """Which of the items that are served at all are allowed."""
@@ -131,17 +131,17 @@ class FilterMasks:
             RecserveError: A filter failed and the size of a mask is not known.
         """
         masks: list[BoolArray] = []
-        failed: list[str] = []
+        failed: dict[str, str] = {}
         for call, outcome in zip(calls, outcomes, strict=True):
             if isinstance(outcome, RecserveError):
                 if outcome.status < 500 or isinstance(outcome, OverloadedError) or self._size is None:
                     raise outcome
                 log_failure(f"filter:{call.name}", outcome)
-                failed.append(f"filter:{call.name}")
+                failed[f"filter:{call.name}"] = cause_of(outcome)
             elif outcome is not None:
                 masks.append(outcome)
         if failed:
-            return JointMask(np.zeros(self._size or 0, dtype=np.bool_), tuple(failed))
+            return JointMask(np.zeros(self._size or 0, dtype=np.bool_), failed)
         if len(masks) < 2:
             return JointMask(masks[0] if masks else None)
         return JointMask(np.asarray(np.logical_and.reduce(masks)))

@@ -6,7 +6,7 @@ Synchronous and batch-first. Deadlines of single retrievers are kept here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.entities import now_ms
 from recserve.errors import NotFoundError, RecserveError
 from recserve.plugin.protocols import Retriever, RetrievesNewItems
-from recserve.serving.guard.failures import as_stage_error, log_failure
+from recserve.serving.guard.failures import as_stage_error, cause_of, log_failure
 from recserve.serving.guard.results import check_retrieved
 from recserve.serving.guard.workers import WorkerCall, WorkerPool
 from recserve.serving.scenario import Scenario
@@ -40,11 +40,11 @@ class RetrievalResult:
 
     Attributes:
         candidates: Shape (B, K).
-        degraded: Names such as ``retriever:mf`` of what failed or was late.
+        degraded: Names such as ``retriever:mf`` of what failed or was late, and why.
     """
 
     candidates: Candidates
-    degraded: tuple[str, ...] = ()
+    degraded: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,19 +114,20 @@ class RetrievalStage:
                 found[name] = outcome
             else:
                 log_failure(f"retriever:{name}", outcome)
-                failed.append(f"retriever:{name}")
+                failed[f"retriever:{name}"] = cause_of(outcome)
         if not found:
-            return RetrievalResult(Candidates.empty(len(queries)), (*failed, LOST)), found
+            cause = next(reversed(failed.values()), "failed")
+            return RetrievalResult(Candidates.empty(len(queries)), {**failed, LOST: cause}), found
         candidates = merge(found, fusion_weights(chosen, queries), budget)
         if view is not None and chosen.config.explore is not None:
             candidates, lost = self._with_new_items(scenario, queries, candidates, view)
-            failed += lost
-        return RetrievalResult(candidates, tuple(failed)), found
+            failed |= lost
+        return RetrievalResult(candidates, failed), found
 
     def _filtered(
         self, scenario: str, queries: Queries, view: CatalogueView | None
-    ) -> tuple[Queries, list[str]]:
-        """The batch with ``allowed`` set for all items of the view, and the filters that failed."""
+    ) -> tuple[Queries, dict[str, str]]:
+        """The batch with ``allowed`` set for all items of the view, and the filters that failed and why."""
         masks, served = self._masks, None
         if view is not None:
             queries, served = view.attach(queries), view.bars.served(now_ms())
@@ -136,7 +137,7 @@ class RetrievalStage:
         by_query = [masks.calls(scenario, arguments) for arguments in queries.filters]
         outcomes = self._masks_of(masks, {call for calls in by_query for call in calls})
         joint = [masks.joint(calls, [outcomes[call] for call in calls]) for calls in by_query]
-        failed = list(dict.fromkeys(name for mask in joint for name in mask.failed))
+        failed = {name: cause for mask in joint for name, cause in mask.failed.items()}
         return queries.with_allowed(tuple(mask.within(served) for mask in joint)), failed
 
     def _masks_of(
@@ -168,7 +169,7 @@ class RetrievalStage:
 
     def _with_new_items(
         self, scenario: str, queries: Queries, candidates: Candidates, view: CatalogueView
-    ) -> tuple[Candidates, list[str]]:
+    ) -> tuple[Candidates, dict[str, str]]:
         """Some new items for everybody, below all else, for exploration to choose from."""
         new = np.flatnonzero(view.encoded)
         rows, vectors = (new + view.known).astype(np.int32), view.vectors[new]
@@ -180,10 +181,10 @@ class RetrievalStage:
                 )
                 if not isinstance(fresh, Retrieved):
                     log_failure(f"retriever:{name}", fresh)
-                    return candidates, [f"retriever:{name}"]
+                    return candidates, {f"retriever:{name}": cause_of(fresh)}
                 wanted = candidates.items.shape[1] + NEW_ITEMS
-                return top_up(candidates, fresh, NEW_ITEM_SOURCE, wanted), []
-        return candidates, []
+                return top_up(candidates, fresh, NEW_ITEM_SOURCE, wanted), {}
+        return candidates, {}
 
     def _run_all(
         self, scenario: str, queries: Queries, asked: Mapping[str, int], view: CatalogueView | None

@@ -51,6 +51,10 @@ class ResultCache:
     Args:
         size: Answers kept; 0 keeps none.
         seconds: For how long at most: with time alone, likes fade and fresh items age.
+
+    Attributes:
+        hits: Requests answered from the cache so far.
+        misses: Requests whose answer could have been there and was not.
     """
 
     def __init__(self, size: int = 0, seconds: float = 60.0) -> None:
@@ -58,6 +62,8 @@ class ResultCache:
         self._kept: LRUCache[Key, CachedResult] | None = LRUCache(size) if size else None
         self._lock = threading.Lock()
         self._view: CatalogueView | None = None
+        self.hits = 0
+        self.misses = 0
         self.forgotten = 0
         """Users forgotten so far: an answer that was begun before the last one may be about that user."""
 
@@ -100,7 +106,11 @@ class ResultCache:
                 self._kept.clear()
                 self._view = view
             cached = self._kept.get(key)
-        return cached if cached is not None and now < cached.until else None
+            if cached is None or now >= cached.until:
+                self.misses += 1
+                return None
+            self.hits += 1
+            return cached
 
     def put(
         self,

@@ -103,6 +103,10 @@ class UserCache:
 
     Args:
         budget: Events kept at most.
+
+    Attributes:
+        hits: States of users that were current when they were asked for.
+        misses: States that had to be read, or read again.
     """
 
     def __init__(self, budget: int = REMEMBERED_EVENTS) -> None:
@@ -113,6 +117,8 @@ class UserCache:
         self._watermark: Position | None = None
         self._generation = 1
         self._listeners: WeakSet[ForgetsUsers] = WeakSet()
+        self.hits = 0
+        self.misses = 0
         self.deletions: int | None = None
         """Number of the last deletion that was followed."""
 
@@ -142,11 +148,14 @@ class UserCache:
         """The states that hold everything which had happened at :attr:`watermark`."""
         with self._lock:
             entries = {user_id: self._entries.get(key_of(user_id)) for user_id in user_ids}
-        return {
-            user_id: entry.state
-            for user_id, entry in entries.items()
-            if entry is not None and entry.generation == self._generation
-        }
+            found = {
+                user_id: entry.state
+                for user_id, entry in entries.items()
+                if entry is not None and entry.generation == self._generation
+            }
+            self.hits += len(found)
+            self.misses += len(user_ids) - len(found)
+            return found
 
     def put(self, user_id: str, state: UserState, watermark: Position | None = None) -> None:
         """Cache a state; users who were not served for longest make room.

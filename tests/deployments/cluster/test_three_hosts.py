@@ -36,14 +36,11 @@ def test_every_next_answer_sees_the_event_through_every_proxy(bed: TestBed, key:
     assert {item["attributes"]["topic"] for item in found["items"][:3]} == {"space"}
 
 
-def test_a_host_without_power_and_a_lost_head_cost_next_to_nothing(bed: TestBed, key: str) -> None:
-    """Reads go on through the proxy of host 2, and a new head at the old address takes over."""
-    faults = ["worker-killed", *(["head"] if bed.redis is not None else [])]
-    costs = asyncio.run(cluster.measure(cluster.Parts(bed, key), faults, rate=6.0))
-    cluster.show(costs, Console(width=160))
-    for cost in costs:
-        assert cost.reads > 10
-        assert cost.lost == 0
-        assert cost.errors_500 == 0
-        assert cost.reads - cost.answered <= max(1, 0.01 * cost.reads), cost
-        assert cost.strong is not None, "replicas that were lost did not come back"
+def test_a_host_without_power_loses_no_event(bed: TestBed, key: str) -> None:
+    """Reads and writes go on through the proxy of another host."""
+    (cost,) = asyncio.run(cluster.measure(cluster.Parts(bed, key), ["worker-killed"], rate=6.0))
+    cluster.show([cost], Console(width=160))
+    assert cost.reads > 10
+    assert cost.answered > 0
+    assert cost.lost == 0
+    assert cost.errors_500 == 0

@@ -189,7 +189,7 @@ def test_on_a_joined_cluster_pages_are_closed_and_requests_repeated(tmp_path: Pa
     found = [line.split()[1] for line in text.splitlines() if line.lstrip().startswith("bind ")]
     assert sorted(found) == [f"*:{port}", "127.0.0.1:8404", "127.0.0.1:9101"]
     assert "retry-on conn-failure empty-response" in text
-    assert " inter 500ms tcp-ut 1s check" in text
+    assert re.search(r"server one \S+ check .*tcp-ut 1s$", text, re.MULTILINE)
     assert f"set-header {CALL_HEADER} " in text
     assert "sc0_conn_cur" not in text, "all requests may come by one load balancer"
     file.write_text("global\n")

@@ -9,7 +9,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from recserve.api import ApiSettings, create_app
-from recserve.api.middleware.metrics import Metrics
+from recserve.telemetry.instruments import (
+    DEGRADED,
+    EVENTS_STORED,
+    LIVE_ITEMS,
+    ORIGIN_LABELS,
+    QUEUE_LENGTH,
+    REQUEST_SECONDS,
+    REQUESTS,
+)
+from recserve.telemetry.metrics import Metrics, Origin, render
 
 VIEW = {"user_id": "ada", "item_id": "1", "event": "view", "event_id": "once"}
 
@@ -17,11 +26,16 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def parsed(text: str) -> Samples:
+    """Samples without the labels that say where they come from."""
     return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        (sample.name, labels_of(sample)): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def labels_of(sample: Any) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, value) for name, value in sample.labels.items() if name not in ORIGIN_LABELS))
 
 
 def scrape(served: Any) -> Samples:
@@ -69,7 +83,9 @@ def test_events_are_counted_once(served: Any) -> None:
     for _ in range(2):
         assert served.post("/v1/events", VIEW).status_code == 200
     served.post("/v1/events", {"events": [dict(VIEW, event_id=str(number)) for number in range(5)]})
-    assert scrape(served)["recserve_events_stored_total", ()] == 6
+    samples = scrape(served)
+    assert samples["recserve_events_stored_total", ()] == 6
+    assert samples["recserve_events_accepted_total", (("event", "view"),)] == 7
 
 
 def test_lost_parts_are_counted(served: Any) -> None:
@@ -83,7 +99,21 @@ def test_lost_parts_are_counted(served: Any) -> None:
     assert served.get("/v1/recommend/ada").json()["degraded"] == ["ranking"]
     served.client.broken = set()
     served.post("/v1/recommend", {"user_id": "ada"})
-    assert scrape(served)["recserve_degraded_total", (("part", "ranking"),)] == 4
+    lost = (("cause", "failed"), ("part", "ranking"))
+    assert scrape(served)["recserve_degraded_total", lost] == 4
+
+
+def test_errors_are_counted_by_code(served: Any) -> None:
+    served.post("/v1/recommend", {"n": 0})
+    served.post("/v1/recommend", {"scenario": "nowhere"})
+    served.get("/v1/recommend")
+    served.get("/an/unknown/path")
+    errors = {
+        dict(labels)["code"]: value
+        for (name, labels), value in scrape(served).items()
+        if name == "recserve_errors_total"
+    }
+    assert errors == {"invalid_request": 1, "not_found": 2, "method_not_allowed": 1}
 
 
 def test_faults_are_counted_too(served: Any) -> None:
@@ -97,22 +127,28 @@ def test_faults_are_counted_too(served: Any) -> None:
 
 
 def test_a_replica_says_who_it_is(served: Any) -> None:
-    metrics = Metrics("r1")
+    metrics = Metrics(Origin("ingress", "r1", "n1"))
     app = create_app(served.app.state.backend, ApiSettings(), metrics=metrics)
     served.app = app
-    metrics.degraded(["store"])
+    metrics.count(DEGRADED, "store", "store")
     waiting = [1, 2, 3]
-    metrics.watch_queue(lambda: len(waiting))
-    metrics.delta_items(7)
+    metrics.watch(QUEUE_LENGTH, lambda: {(): len(waiting)})
+    metrics.watch(LIVE_ITEMS, lambda: {(): 1 / (len(waiting) - 3)})
     served.get("/v1/about")
-    for _ in range(2):  # labels are added at each scrape, not once for all
-        samples = scrape(served)
-        assert samples["recserve_degraded_total", (("part", "store"), ("replica", "r1"))] == 1
-        assert samples["recserve_queue_length", (("replica", "r1"),)] == 3
-        assert samples["recserve_delta_items", (("replica", "r1"),)] == 7
-        assert all(("replica", "r1") in labels for _, labels in samples)
+    for _ in range(2):
+        families = text_string_to_metric_families(served.get("/v1/metrics").text)
+        for sample in (sample for family in families for sample in family.samples):
+            assert {name: sample.labels[name] for name in ORIGIN_LABELS} == {
+                "stage": "ingress",
+                "replica": "r1",
+                "node": "n1",
+            }
+    samples = scrape(served)
+    assert samples["recserve_degraded_total", (("cause", "store"), ("part", "store"))] == 1
+    assert samples["recserve_queue_length", ()] == 3
+    assert ("recserve_delta_items", ()) not in samples, "what cannot be read is left out, not the scrape"
     waiting.clear()
-    assert scrape(served)["recserve_queue_length", (("replica", "r1"),)] == 0
+    assert scrape(served)["recserve_queue_length", ()] == 0
 
 
 @pytest.mark.parametrize("threads", [8])
@@ -121,14 +157,16 @@ def test_counting_from_many_threads_loses_nothing(threads: int) -> None:
 
     def count() -> None:
         for _ in range(2000):
-            metrics.answered("/v1/recommend", 200, 0.01)
-            metrics.events_stored(2)
+            metrics.count(REQUESTS, "/v1/recommend", "200")
+            metrics.count(EVENTS_STORED, by=2)
+            metrics.observe(REQUEST_SECONDS, 0.01, "/v1/recommend")
 
     workers = [threading.Thread(target=count) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    samples = parsed(metrics.render().decode())
+    samples = parsed(render([metrics.snapshot()]).decode())
     assert requests(samples, "/v1/recommend", 200) == 2000 * threads
     assert samples["recserve_events_stored_total", ()] == 4000 * threads
+    assert samples["recserve_request_seconds_count", (("route", "/v1/recommend"),)] == 2000 * threads

@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import pytest
 
-from recserve.errors import StageError
+from recserve.errors import StageError, StageLateError
 from recserve.serving.guard.degradation import Degradation
 
 
 def test_a_late_stage_is_named_and_what_follows_it_runs(caplog: pytest.LogCaptureFixture) -> None:
     degradation, order = Degradation(), "of retrieval"
     with degradation.without("ranking of this test"):
-        raise StageError("ranking took longer than 2 s")
+        raise StageLateError("ranking took longer than 2 s")
     assert order == "of retrieval"
-    assert degradation.degraded == ["ranking of this test"]
+    assert degradation.degraded == {"ranking of this test": "late"}
     assert "ranking of this test failed" in caplog.text
 
 
 def test_losses_keep_their_order_and_nothing_is_lost_where_nothing_fails() -> None:
     degradation = Degradation()
     with degradation.without("retrieval"):
-        degradation.left_out(["retriever:mf", "filter:genre"])
+        degradation.left_out({"retriever:mf": "down", "filter:genre": "late"})
     with degradation.without("explaining"):
         raise StageError("no sentences")
-    assert degradation.degraded == ["retriever:mf", "filter:genre", "explaining"]
+    assert list(degradation.degraded.items()) == [
+        ("retriever:mf", "down"),
+        ("filter:genre", "late"),
+        ("explaining", "failed"),
+    ]
 
 
 def test_mistakes_of_our_own_are_not_swallowed() -> None:
     degradation = Degradation()
     with pytest.raises(ZeroDivisionError), degradation.without("ranking"):
         1 / 0  # noqa: B018
-    assert degradation.degraded == []
+    assert degradation.degraded == {}
 
 
 def test_a_request_without_text_is_not_told_that_its_text_was_lost() -> None:
     degradation = Degradation()
-    degradation.left_out(["encoding", "ranking"])
-    assert degradation.of_answer("red shoes") == ("encoding", "ranking")
-    assert degradation.of_answer(None) == ("ranking",)
+    degradation.left_out({"encoding": "late", "ranking": "failed"})
+    assert degradation.of_answer("red shoes") == {"encoding": "late", "ranking": "failed"}
+    assert degradation.of_answer(None) == {"ranking": "failed"}

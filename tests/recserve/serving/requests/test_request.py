@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 import pytest
 
 from recserve.serving.requests.request import NOT_IN_IDENTITY, Request, SessionEvent, new_id
+from recserve.telemetry.requests import RequestContext
 
 
 def test_ids_are_distinct_uuids_of_version_7_in_the_order_of_time() -> None:
@@ -50,6 +51,7 @@ OTHER = {
     "seen": "allow",
     "rules": {"mmr": False},
     "offset": 10,
+    "origin": RequestContext(("r1",)),
 }
 """Another value for each field; a new field needs one, and so a decision."""
 

@@ -162,10 +162,10 @@ def test_of_many_items_fewer_masks_are_kept() -> None:
 
 def test_failing_retriever_is_left_out_and_named() -> None:
     result = stage({"a": Fixed(ASCENDING), "b": Failing()}).retrieve("home", queries(1))
-    assert result.degraded == ("retriever:b",)
+    assert result.degraded == {"retriever:b": "failed"}
     assert result.candidates.sources == ("a",)
     nothing = stage({"b": Failing()}).retrieve("home", queries(1))
-    assert nothing.degraded == ("retriever:b", "retrieval")
+    assert nothing.degraded == {"retriever:b": "failed", "retrieval": "failed"}
     assert nothing.candidates.items.shape == (1, 0)
 
 
@@ -173,9 +173,9 @@ def test_late_retriever_is_left_out_again_and_again() -> None:
     hanging = Hanging()
     limited = stage({"slow": hanging, "a": Fixed(ASCENDING)}, deadline=0.2)
     try:
-        for _ in range(4):
+        for cause in ("late", "late", "late", "down"):
             result = limited.retrieve("home", queries(1))
-            assert result.degraded == ("retriever:slow",)
+            assert result.degraded == {"retriever:slow": cause}
             assert result.candidates.items.shape == (1, 10)
     finally:
         hanging.release.set()

@@ -20,13 +20,13 @@ def test_a_stage_that_fails_has_its_time_as_well() -> None:
 
 def test_a_resumed_trace_keeps_what_was_and_shares_nothing() -> None:
     trace = Trace()
-    trace.left_out(["store"])
+    trace.left_out({"store": "store"})
     with trace.stage("history"):
         pass
     resumed = trace.resumed()
     with resumed.stage("ranking"):
-        resumed.left_out(["retriever:mf"])
-    assert resumed.degraded == ["store", "retriever:mf"]
+        resumed.left_out({"retriever:mf": "late"})
+    assert list(resumed.degraded) == ["store", "retriever:mf"]
     assert resumed.now >= trace.now
-    assert trace.degraded == ["store"]
+    assert trace.degraded == {"store": "store"}
     assert "ranking" not in trace.timings()

@@ -1,0 +1,1 @@
+"""Observability: metrics, traces and logs of a process, and the requests that they are about."""
