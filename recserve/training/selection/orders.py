@@ -100,9 +100,9 @@ class HeldOutQueries:
 def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -> OrderEntry | None:
     """The order that serves best, the simplest of equals.
 
-    Of the fused order as configured and each retriever's, the best is taken. Learnt weights take its place if
-    nDCG@10 is significantly better and recall@20 no worse. The ranker's order stays if nDCG@10 is better than
-    that and recall@20 not significantly worse.
+    The best retriever's order gives way to the fused one as configured if neither nDCG@10 nor recall@20 is
+    worse, and either to learnt weights if both are significantly better. The ranker's order stays if nDCG@10
+    is better than that and recall@20 not significantly worse.
 
     Args:
         held_out: The queries.
@@ -118,12 +118,14 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
     simple |= {name: {other: 1.0 if other == name else BELOW for other in names} for name in names}
     users = held_out.users
     figures = {name: held_out.per_user(held_out.fused(weights))[users] for name, weights in simple.items()}
-    best = max(figures, key=lambda name: float(figures[name].mean()))
+    best = max(names, key=lambda name: float(figures[name].mean()))
+    if FUSED in figures and (figures[FUSED].mean(axis=0) >= figures[best].mean(axis=0)).all():
+        best = FUSED
     weights = simple[best]
     if len(names) > 1:
         figures[LEARNT], learnt = _learnt(held_out, weights)
         gain = _differences(figures[LEARNT], figures[best])
-        if gain[0].low > 0 and gain[1].mean >= 0:
+        if gain[0].low > 0 and gain[1].low > 0:
             best, weights = LEARNT, learnt
     serves = best
     if ranked is not None:
