@@ -132,7 +132,7 @@ def test_finds_planted_tastes_far_better_than_popularity() -> None:
         popular_hits += int(item) in [row for row in popular.tolist() if row not in own][:10]
     assert hits > 0.6
     assert hits > 3 * popular_hits / len(held)
-    assert facts["regularization"] in {float(value) for value in facts["validation"]}
+    assert facts["regularization"] in {fit["regularization"] for fit in facts["validation"]["fits"]}
 
 
 def test_a_new_user_gets_results_of_the_taste_of_one_click(retriever: MfRetriever) -> None:
@@ -378,8 +378,9 @@ def test_the_hook_registers_mf_with_strict_searchable_parameters() -> None:
     assert component.name == "mf"
     properties = component.params.model_json_schema()["properties"]
     assert all("description" in field for field in properties.values())
-    # How items are found is no question of quality.
-    assert {name for name, field in properties.items() if "search" not in field} == {"approximate_above"}
+    # How items are found is no question of quality, nor is how long settings are looked for.
+    fixed = {name for name, field in properties.items() if "search" not in field}
+    assert fixed == {"approximate_above", "search_share"}
     with pytest.raises(ValidationError):
         MfParams.model_validate({"factors": 3})
     with pytest.raises(ValidationError):

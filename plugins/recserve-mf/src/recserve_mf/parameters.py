@@ -10,16 +10,15 @@ from recserve import NoParams, search
 class MfParams(NoParams):
     """Parameters of the retriever ``mf``.
 
-    Two defaults adapt to the data. ``dimension`` is the power of two nearest to four times the square
-    root of the smaller side (users or items), within 16..256. ``regularization`` is chosen on the
-    newest 15% of the events of up to 8,000 users, held out of the training data.
+    ``unobserved_ratio``, ``regularization``, ``half_life_events`` and ``dimension`` are chosen on a
+    validation split of the training data unless they are given; see :mod:`recserve_mf.selection`.
     """
 
     dimension: int | None = Field(
         None,
         ge=1,
         le=4096,
-        description="Length of a factor; default: by the size of the data, 16 to 256.",
+        description="Length of a factor; default: 16 to 512, by the size of the data and by validation.",
         json_schema_extra=search(choices=[32, 64, 128, 256, 512]),
     )
     iterations: int = Field(
@@ -42,14 +41,15 @@ class MfParams(NoParams):
         description="Exponent of the frequency scaling of the regularization; 0 is plain L2.",
         json_schema_extra=search(low=0.5, high=1.0),
     )
-    unobserved_ratio: float = Field(
-        8.0,
+    unobserved_ratio: float | None = Field(
+        None,
         gt=0,
         description=(
             "Weight of all pairs' pull to zero over the weight of all observed pairs. The paper's "
-            "unobserved weight is this times the density of the data."
+            "unobserved weight is this times the density of the data. Default: chosen together with the "
+            "regularization; 8 where that is given."
         ),
-        json_schema_extra=search(low=1.0, high=64.0, log=True),
+        json_schema_extra=search(low=0.5, high=256.0, log=True),
     )
     confidence_power: float = Field(
         1.0,
@@ -79,6 +79,15 @@ class MfParams(NoParams):
             "alike; default: chosen on held-out training events."
         ),
         json_schema_extra=search(low=1.0, high=100.0, log=True),
+    )
+    search_share: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description=(
+            "Work on choosing settings: at most this share of the final fit's, on small data about a "
+            "second; 0 takes constants."
+        ),
     )
     personal_share: float = Field(
         0.25,

@@ -1,40 +1,41 @@
-"""Fitting: data-dependent settings, choice of solver, final model."""
+"""Fitting: data-dependent settings and the final model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from recserve import ConfigError, Dataset, FitContext, FloatArray, InvertedFileIndex, Ragged, sample_queries
+from recserve import Dataset, FitContext, InvertedFileIndex, Ragged, Validation, sample_queries
+from recserve_mf.cost import Size
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
 from recserve_mf.selection import (
-    DEFAULT,
-    REGULARIZATIONS,
-    Validation,
-    choose_half_life,
-    choose_regularization,
+    DEFAULT_RATIO,
+    DEFAULT_STRENGTH,
+    NO_HALF_LIFE,
+    TESTED_USERS,
+    Search,
+    Settings,
 )
+from recserve_mf.solver.factorise import factorise
 from recserve_mf.solver.fold_in import FoldIn
-from recserve_mf.solver.ials import Objective, Problem, Solver, initial_items
+from recserve_mf.solver.ials import Objective, Problem
 
-# Enough to tell regularizations apart: the order of models hardly changes afterwards.
-VALIDATION_ITERATIONS = 6
-
-Progress = Callable[[str, int, int], None]
+logger = logging.getLogger(__name__)
 
 
 def fit_model(data: Dataset, params: MfParams, context: FitContext) -> tuple[Model, dict[str, Any]]:
     """Learn item factors.
 
     Returns:
-        The model, and facts: ``dimension``, ``regularization``, ``unobserved_weight``, ``half_life_events``,
-        ``pairs``; ``validation`` and ``half_life_validation``: nDCG@20 by value, if chosen here; ``index``
-        where items are too many to score them all.
+        The model, and facts: ``dimension``, ``unobserved_ratio``, ``regularization``, ``unobserved_weight``,
+        ``half_life_events``, ``pairs``; ``validation``, if settings were chosen here: the split, its users,
+        and nDCG@20 of each fit and half-life tried; ``index`` where items are too many to score them all.
     """
     # One BLAS thread a call: sums are then taken in one order whatever the number of threads.
     with threadpool_limits(limits=1, user_api="blas"):
@@ -42,25 +43,27 @@ def fit_model(data: Dataset, params: MfParams, context: FitContext) -> tuple[Mod
 
 
 def _fit(data: Dataset, params: MfParams, context: FitContext) -> tuple[Model, dict[str, Any]]:
-    previous = context.previous or {}
-    dimension = params.dimension or previous.get("dimension") or default_dimension(data)
     problem = Problem.of(data, params.confidence_power)
     if problem is None:
+        dimension = params.dimension or default_dimension(data)
         model = Model.empty(data.n_items, dimension, Objective(1.0, 1.0, params.nu))
         return model, {"dimension": dimension, "pairs": 0}
-    regularization, half_life, tried = _chosen(data, params, context, previous, dimension)
-    objective = Objective(params.unobserved_ratio * problem.density, regularization, params.nu)
-    items = factorise(problem, objective, dimension, params, context, params.iterations, context.progress)
+    settings, tried = _chosen(data, params, context, Size.of(problem))
+    objective = Objective(settings.unobserved_ratio * problem.density, settings.regularization, params.nu)
+    items = factorise(
+        problem, objective, settings.dimension, params, context, params.iterations, context.progress
+    )
     facts: dict[str, Any] = {
-        "dimension": dimension,
-        "regularization": regularization,
+        "dimension": settings.dimension,
+        "unobserved_ratio": settings.unobserved_ratio,
+        "regularization": settings.regularization,
         "unobserved_weight": objective.unobserved_weight,
-        "half_life_events": half_life,
+        "half_life_events": settings.half_life_events,
         "pairs": len(problem.by_user.columns),
         **tried,
     }
     model = Model.of(problem, items, data.n_items, objective, params.confidence_power)
-    model = replace(model, half_life_events=half_life)
+    model = replace(model, half_life_events=settings.half_life_events)
     if len(problem.items) > params.approximate_above:
         context.progress("indexing", 0, 1)
         model = with_index(model, data, context.seed)
@@ -90,94 +93,44 @@ def default_dimension(data: Dataset) -> int:
     return int(2 ** min(max(exponent, 4), 8))
 
 
-def factorise(
-    problem: Problem,
-    objective: Objective,
-    dimension: int,
-    params: MfParams,
-    context: FitContext,
-    iterations: int,
-    progress: Progress,
-) -> FloatArray:
-    """Minimise the objective from a random start; item factors, float32, shape (n_items, d)."""
-    start = initial_items(len(problem.items), dimension, params.init_stddev, context.seed)
-    solver: Solver
-    if _wants_cuda(context.device):
-        from recserve_mf.solver.gpu import TorchSolver
-
-        solver = TorchSolver(problem, objective, start, "cuda")
-    else:
-        from recserve_mf.solver.cpu import CpuSolver
-
-        solver = CpuSolver(problem, objective, start, params.cg_steps, context.threads)
-    with solver:
-        for iteration in range(iterations):
-            solver.sweep()
-            progress("factorising", iteration + 1, iterations)
-        return solver.items
-
-
 def _chosen(
-    data: Dataset,
-    params: MfParams,
-    context: FitContext,
-    previous: Mapping[str, Any],
-    dimension: int,
-) -> tuple[float, float, dict[str, dict[str, float]]]:
-    """Regularization and half-life: configured, else the earlier fit's, else the best on held-out events."""
-    regularization = params.regularization or previous.get("regularization")
-    half_life = (
-        previous.get("half_life_events") if params.half_life_events is None else params.half_life_events
-    )
-    if regularization is not None and half_life is not None:
-        return float(regularization), float(half_life), {}
-    validation = Validation.of(data, context.seed)
+    data: Dataset, params: MfParams, context: FitContext, size: Size
+) -> tuple[Settings, dict[str, Any]]:
+    """Settings, configured or of the earlier fit or else chosen by validation, and facts about the choice."""
+    known = _known(params, context.previous or {})
+    if known.dimension and known.regularization and known.half_life_events is not None:
+        ratio = known.unobserved_ratio or DEFAULT_RATIO
+        return Settings(known.dimension, ratio, known.regularization, known.half_life_events), {}
+    dimension = known.dimension or default_dimension(data)
+    validation = Validation.of(data, context.seed, TESTED_USERS) if params.search_share > 0 else None
     if validation is None:
-        return float(regularization or REGULARIZATIONS[DEFAULT]), float(half_life or 0.0), {}
-    models: dict[float, Model] = {}
-
-    def fit(training: Dataset, value: float) -> Model:
-        problem = Problem.of(training, params.confidence_power)
-        assert problem is not None, "validation leaves every user at least one positive event"
-        objective = Objective(params.unobserved_ratio * problem.density, value, params.nu)
-        label = f"trying on held-out events, fit {len(models) + 1}"
-        items = factorise(
-            problem,
-            objective,
-            dimension,
-            params,
-            context,
-            min(params.iterations, VALIDATION_ITERATIONS),
-            lambda _, done, total: context.progress(label, done, total),
-        )
-        models[value] = Model.of(problem, items, data.n_items, objective, params.confidence_power)
-        return models[value]
-
-    tried: dict[str, dict[str, float]] = {}
-    if regularization is None:
-        regularization, tried["validation"] = choose_regularization(validation, fit, context.threads)
-    if half_life is None:
-        model = models.get(regularization) or fit(validation.training, regularization)
-        half_life, tried["half_life_validation"] = choose_half_life(validation.steps, model, context.threads)
-    return float(regularization), float(half_life), tried
+        ratio = known.unobserved_ratio or DEFAULT_RATIO
+        regularization = known.regularization or DEFAULT_STRENGTH / (1.0 + ratio)
+        return Settings(dimension, ratio, regularization, known.half_life_events or NO_HALF_LIFE), {}
+    search = Search(validation, known, context, dimension, size)
+    settings = search.settings()
+    logger.info(
+        "mf chose unobserved_ratio %g, regularization %.4g, %d dimensions and a half-life of %g events by "
+        "%d fits on a %s hold-out of %d users",
+        settings.unobserved_ratio,
+        settings.regularization,
+        settings.dimension,
+        settings.half_life_events,
+        len(search.fits),
+        validation.split,
+        len(validation.histories),
+    )
+    facts = {
+        "split": validation.split,
+        "users": len(validation.histories),
+        "fits": search.fits,
+        "half_lives": search.half_lives,
+    }
+    return settings, {"validation": facts}
 
 
-def _wants_cuda(device: str) -> bool:
-    if device == "cpu":
-        return False
-    try:
-        import torch
-    except ImportError:
-        if device == "cuda":
-            raise ConfigError(
-                "train.device is 'cuda', but torch is not installed; pip install 'recserve-mf[gpu]'",
-                field="train.device",
-            ) from None
-        return False
-    available = bool(torch.cuda.is_available())
-    if device == "cuda" and not available:
-        raise ConfigError(
-            "train.device is 'cuda', but torch sees no CUDA device; use 'auto' or 'cpu'",
-            field="train.device",
-        )
-    return available
+def _known(params: MfParams, previous: Mapping[str, Any]) -> MfParams:
+    """The parameters with what an earlier fit chose where nothing is configured."""
+    names = ("dimension", "unobserved_ratio", "regularization", "half_life_events")
+    chosen = {name: previous[name] for name in names if name in previous and getattr(params, name) is None}
+    return params.model_copy(update=chosen)

@@ -15,6 +15,7 @@ from recserve import (
     FitContext,
     FloatArray,
     Int32Array,
+    Int64Array,
     Queries,
     Retrieved,
     in_parts,
@@ -23,7 +24,13 @@ from recserve import (
     taste_vectors,
     top_k,
 )
-from recserve_neighbours.parameters import ItemKnnParams
+from recserve_neighbours.parameters import (
+    DEFAULT_NEIGHBOURS,
+    DEFAULT_SHRINK,
+    DEFAULT_WEIGHTING,
+    ItemKnnParams,
+)
+from recserve_neighbours.selection import choose
 from recserve_neighbours.weighting import Weighting, norms
 
 NEIGHBOURS_FILE = "neighbours.npy"
@@ -53,9 +60,10 @@ class ItemKnnRetriever:
 
     def fit(self, data: Dataset, context: FitContext) -> Mapping[str, Any]:
         """Compare every item with every other one, a block at a time."""
-        neighbours, similarities = nearest_items(data, self._params, context)
+        params, chosen = choose(data, self._params, context, nearest_items)
+        neighbours, similarities = nearest_items(data, params, context)
         self._use(neighbours, similarities)
-        return {"items_with_neighbours": int((neighbours >= 0).any(axis=1).sum())}
+        return {"items_with_neighbours": int((neighbours >= 0).any(axis=1).sum()), **chosen}
 
     def save(self, directory: Path) -> None:
         """Write the neighbours of each item and their similarities; nothing of any user."""
@@ -155,33 +163,44 @@ def _weight_of(item: int, taste: csr_array, query: int) -> np.float32:
     return np.float32(taste.data[span][taste.indices[span] == item].sum())
 
 
-def nearest_items(data: Dataset, params: ItemKnnParams, context: FitContext) -> tuple[Int32Array, FloatArray]:
+def nearest_items(
+    data: Dataset, params: ItemKnnParams, context: FitContext, wanted: Int64Array | None = None
+) -> tuple[Int32Array, FloatArray]:
     """The most similar items of each item, by shrunk cosine of who likes them.
 
+    Args:
+        data: Who likes what.
+        params: Parameters; constants stand for what is not given.
+        context: Whom to tell how far it is.
+        wanted: int64, shape (m,); the items whose neighbours are wanted, None for all.
+
     Returns:
-        Rows, int32 (n_items, n), -1 pads, and similarities, float32, 0 at pads; best first, n <= neighbours.
+        Rows, int32 (m, n), -1 pads, and similarities, float32, 0 at pads; best first, n <= neighbours.
     """
     n_items = data.n_items
+    shrink = DEFAULT_SHRINK if params.shrink is None else params.shrink
     matrix = data.matrix()
     matrix.data **= np.float32(params.confidence_power)
     by_item = csr_array(matrix.T.tocsr())
-    by_item = Weighting(params.weighting, by_item)(by_item)
+    by_item = Weighting(params.weighting or DEFAULT_WEIGHTING, by_item)(by_item)
     by_user = csr_array(by_item.T.tocsr())
     lengths = norms(by_item)
-    width = min(params.neighbours, max(n_items - 1, 0))
-    neighbours = np.full((n_items, width), -1, dtype=np.int32)
-    similarities = np.zeros((n_items, width), dtype=np.float32)
+    width = min(params.neighbours or DEFAULT_NEIGHBOURS, max(n_items - 1, 0))
+    wanted = np.arange(n_items) if wanted is None else wanted
+    neighbours = np.full((len(wanted), width), -1, dtype=np.int32)
+    similarities = np.zeros((len(wanted), width), dtype=np.float32)
     block = max(1, NUMBERS_AT_A_TIME // max(n_items, 1))
-    for start in range(0, n_items if width else 0, block):
-        rows = np.arange(start, min(start + block, n_items))
+    for start in range(0, len(wanted) if width else 0, block):
+        rows = wanted[start : start + block]
         products = (by_item[rows] @ by_user).toarray()
         with np.errstate(invalid="ignore"):
-            products /= lengths[rows][:, None] * lengths[None, :] + np.float32(params.shrink)
+            products /= lengths[rows][:, None] * lengths[None, :] + np.float32(shrink)
         products[np.arange(len(rows)), rows] = 0.0
         # NaN stands for two items that nobody likes; neither is similar to anything.
         products[~(products > 0)] = -np.inf
         found, values = top_k(products, width)
-        neighbours[rows], similarities[rows] = found, np.where(found >= 0, values, np.float32(0))
-        context.progress("comparing items", int(rows[-1]) + 1, n_items)
+        done = start + len(rows)
+        neighbours[start:done], similarities[start:done] = found, np.where(found >= 0, values, np.float32(0))
+        context.progress("comparing items", done, len(wanted))
     used = int((neighbours >= 0).sum(axis=1).max(initial=0))
     return np.ascontiguousarray(neighbours[:, :used]), np.ascontiguousarray(similarities[:, :used])

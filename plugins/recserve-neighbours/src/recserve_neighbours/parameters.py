@@ -9,14 +9,11 @@ from pydantic import Field
 from recserve import NoParams, search
 
 SMALLEST_GROUP = 10
+# Of item_knn, where neither configuration nor validation decides.
+DEFAULT_SHRINK, DEFAULT_NEIGHBOURS, DEFAULT_WEIGHTING = 20.0, 100, "none"
 
 
 class _KnnParams(NoParams):
-    weighting: Literal["none", "tfidf", "bm25"] = Field(
-        "none",
-        description="How a confidence is weighted before similarities are taken.",
-        json_schema_extra=search(choices=["none", "tfidf", "bm25"]),
-    )
     confidence_power: float = Field(
         1.0,
         ge=0,
@@ -42,25 +39,49 @@ class _KnnParams(NoParams):
 class ItemKnnParams(_KnnParams):
     """Parameters of the retriever ``item_knn``."""
 
-    shrink: float = Field(
-        20.0,
+    weighting: Literal["none", "tfidf", "bm25"] | None = Field(
+        None,
+        description=(
+            "How a confidence is weighted before similarities are taken; default: chosen on held-out events."
+        ),
+        json_schema_extra=search(choices=["none", "tfidf", "bm25"]),
+    )
+    shrink: float | None = Field(
+        None,
         ge=0,
         le=1_000_000,
-        description="Added to the denominator of the cosine: draws similarities that rest on little to 0.",
+        description=(
+            "Added to the denominator of the cosine: draws similarities that rest on little to 0; default: "
+            "chosen on held-out events."
+        ),
         json_schema_extra=search(low=1.0, high=500.0, log=True),
     )
-    neighbours: int = Field(
-        100,
+    neighbours: int | None = Field(
+        None,
         ge=1,
         le=10_000,
-        description="Similar items that are kept for each item.",
+        description="Similar items that are kept for each item; default: chosen on held-out events.",
         json_schema_extra=search(choices=[20, 50, 100, 200, 400]),
+    )
+    search_share: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description=(
+            "Work on choosing settings: at most this share of the final comparison of items, on small "
+            "catalogues about a second; 0 takes constants."
+        ),
     )
 
 
 class UserKnnParams(_KnnParams):
     """Parameters of the retriever ``user_knn``."""
 
+    weighting: Literal["none", "tfidf", "bm25"] = Field(
+        "none",
+        description="How a confidence is weighted before similarities are taken.",
+        json_schema_extra=search(choices=["none", "tfidf", "bm25"]),
+    )
     shrink: float = Field(
         0.0,
         ge=0,
