@@ -12,7 +12,7 @@ import pytest
 import yaml
 from recserve_deployments.local_server.state_file import read_state
 
-pytestmark = [pytest.mark.ray_cluster, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_it_deploys_on_a_running_cluster_and_leaves_it_running(

@@ -107,7 +107,7 @@ def test_vectors_go_to_the_queries_that_have_a_text(lab: Lab) -> None:
 def test_no_text_needs_no_encoder_and_a_late_one_is_done_without(lab: Lab) -> None:
     lab.client.broken, trace = {"encoding"}, Trace()
     queries = asyncio.run(built(Request()).encoded(lab.client, "b1", trace))
-    assert (lab.client.calls, trace.degraded, queries.text_vectors) == ([], [], None)
+    assert (lab.client.calls, list(trace.degraded), queries.text_vectors) == ([], [], None)
     queries = asyncio.run(built(Request(query="Title 1")).encoded(lab.client, "b1", trace))
     assert queries.text_vectors is None
-    assert (lab.client.calls, trace.degraded) == (["encoding"], ["encoding"])
+    assert (lab.client.calls, list(trace.degraded)) == (["encoding"], ["encoding"])
