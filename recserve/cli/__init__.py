@@ -8,8 +8,9 @@ import sys
 
 import typer
 
+import recserve
 from recserve.cli import cluster, demo, keys, recommend, serve
-from recserve.cli.common import err, executable
+from recserve.cli.common import err, executable, out
 from recserve.cli.data import import_command, store
 from recserve.cli.models import evaluate, inspect, promote, retrain, train, tune
 from recserve.cli.new import plugin
@@ -24,9 +25,18 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"recserve {recserve.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _main(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show log messages and full errors."),
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+    ),
 ) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(message)s")
     if verbose:

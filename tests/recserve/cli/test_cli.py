@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from recserve import __version__
 from recserve.cli import app
 from recserve.errors import ConfigError
 
@@ -143,3 +144,8 @@ def test_plugins_lists_components_with_their_distribution() -> None:
     assert done.returncode == 0
     assert '"retriever.mf"' in done.stdout
     assert '"search"' in done.stdout
+
+
+def test_version_is_one_line() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"recserve {__version__}\n")
