@@ -99,6 +99,7 @@ def default_scenarios() -> dict[str, PipelineConfig]:
         DEFAULT_SCENARIO: PipelineConfig(
             retrievers=(
                 RetrieverConfig(use="mf"),
+                RetrieverConfig(use="item_knn"),
                 RetrieverConfig(use="content"),
                 RetrieverConfig(use="popular", candidates=100),
             ),

@@ -104,7 +104,7 @@ def test_each_part_resolves_with_its_own_plugins_alone(part: ReplicaRole) -> Non
     resolved = registry.resolve(Config(), part)
     pipeline = resolved.scenarios["home"]
     assert [one.name for one in pipeline.retrievers] == (
-        ["mf", "content", "popular"] if part is ReplicaRole.RETRIEVAL else []
+        ["mf", "item_knn", "content", "popular"] if part is ReplicaRole.RETRIEVAL else []
     )
     assert (pipeline.ranker is not None) == (part is ReplicaRole.RANKING)
     loaded = {name for stage in Stage for name in registry.names(stage)}

@@ -27,10 +27,10 @@ def scenario(**changes: object) -> dict[str, object]:
 def test_defaults_resolve() -> None:
     resolved = Registry.discover().resolve(Config())
     home = resolved.scenarios["home"]
-    assert [one.name for one in home.retrievers] == ["mf", "content", "popular"]
+    assert [one.name for one in home.retrievers] == ["mf", "item_knn", "content", "popular"]
     assert home.ranker is not None
     assert home.ranker.name == "bert_lstm"
-    assert home.fallback is home.retrievers[2]
+    assert home.fallback is home.retrievers[3]
 
 
 def test_unknown_key_names_the_nearest() -> None:
