@@ -214,7 +214,8 @@ class DelimitedFile:
             else:
                 if not row:
                     continue
-                if not any(map(str.strip, row)):
+                # A cell of blanks is a cell, as it is to Arrow; a line of blanks is an empty one.
+                if not any(row) or (len(row) == 1 < len(self.header) and not row[0].strip()):
                     problems.append(_blank(self._name, start))
                     continue
                 if len(row) > len(self.header) and not any(row[len(self.header) :]):

@@ -238,7 +238,6 @@ def test_a_domain_with_every_stage_is_told_apart_by_stage(trained_home, tmp_path
     parts = {(one["stage"], one["part"]): one["mean"] for one in pipeline["stages"]}
     assert {"mf", "content", "popular"} <= {part for stage, part in parts if stage == "retrieval"}
     assert ("ranking", "order of retrieval") in parts
-    assert ("ranking", "order of the ranker") in parts
     assert parts["retrieval", "merged, uncut"] >= parts["retrieval", "mf"]
     assert pipeline["diversity_vectors"] == "text"
 

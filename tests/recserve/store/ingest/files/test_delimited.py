@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recserve.errors import DataError
@@ -33,6 +33,7 @@ def rows(blocks: list[Block]) -> list[tuple[int, tuple[str | None, ...]]]:
     return found
 
 
+@example([("", "\x0c")])
 @given(st.lists(st.tuples(CELL, CELL), max_size=8))
 def test_quoting_every_cell_changes_no_row(table: list[tuple[str, str]]) -> None:
     bare = "a,b\n" + "".join(f"{left},{right}\n" for left, right in table)
