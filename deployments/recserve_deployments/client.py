@@ -11,7 +11,7 @@ from typing import Any
 from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
-from recserve.config import ServerConfig
+from recserve.config import ServerConfig, StageConfig
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError, StageDownError, StageError, StageLateError
@@ -35,7 +35,8 @@ _REPEATED_BURST = 10.0
 class StageHandle:
     """One stage behind a Serve handle, with a deadline, retries, and a breaker.
 
-    A call that waits for longer than usual is made again, and the first answer counts; all calls are reads.
+    A call that waits for longer than usual is made again where there is another replica, and the first
+    answer counts; all calls are reads.
     After a replica died without another one taking over, or after three late answers in a row, the stage
     counts as down: calls fail at once, so that requests degrade instead of waiting, until the stage answers a
     ping again.
@@ -44,14 +45,18 @@ class StageHandle:
         name: What ``degraded`` and log messages call it.
         handle: The deployment's handle.
         deadline: Seconds a call may take, retry included.
+        alone: Whether the stage has one replica only, which a repeated call would just burden.
     """
 
-    def __init__(self, name: str, handle: DeploymentHandle[Any], deadline: float) -> None:
+    def __init__(
+        self, name: str, handle: DeploymentHandle[Any], deadline: float, *, alone: bool = False
+    ) -> None:
         self._name = name
         self._handle = handle
         self._deadline = deadline
         self._late = 0
-        self._spare = _REPEATED_BURST
+        self._burst = 0.0 if alone else _REPEATED_BURST
+        self._spare = self._burst
         self._attempts: set[asyncio.Task[Any]] = set()
         self._reviving: asyncio.Task[None] | None = None
 
@@ -88,7 +93,7 @@ class StageHandle:
 
     async def _first_answer(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
         """The first answer of several attempts: another one is made whenever none has come for a while."""
-        self._spare = min(self._spare + _REPEATED_SHARE, _REPEATED_BURST)
+        self._spare = min(self._spare + _REPEATED_SHARE, self._burst)
         waiting = {self._start(method, arguments, end)}
         while True:
             done, waiting = await asyncio.wait(
@@ -182,13 +187,14 @@ class ServeStageClient:
         server: ServerConfig,
     ) -> None:
         # A stage itself gives up at its deadlines; these ones are for a replica that does not even do that.
-        self._retrieval = StageHandle("retrieval", retrieval, stage_seconds(server) + _SLACK_SECONDS)
+        seconds = stage_seconds(server) + _SLACK_SECONDS
+        self._retrieval = StageHandle("retrieval", retrieval, seconds, alone=_alone(server.retrieval))
         seconds = server.ranking.deadline_ms / 1000 + _SLACK_SECONDS
-        self._ranking = StageHandle("ranking", ranking, seconds)
+        self._ranking = StageHandle("ranking", ranking, seconds, alone=_alone(server.ranking))
         self._encoding = None
         if encoding is not None:
             seconds = server.encoding.deadline_ms / 1000 + _SLACK_SECONDS
-            self._encoding = StageHandle("encoding", encoding, seconds)
+            self._encoding = StageHandle("encoding", encoding, seconds, alone=_alone(server.encoding))
 
     @property
     def stages(self) -> dict[str, StageHandle]:
@@ -216,3 +222,7 @@ class ServeStageClient:
             raise StageError("no text encoder is configured")
         vectors: FloatArray = await self._encoding.call("encode", bundle, list(texts), current())
         return vectors
+
+
+def _alone(stage: StageConfig) -> bool:
+    return max(stage.replicas, stage.max_replicas or 1) == 1
