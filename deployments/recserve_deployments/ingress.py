@@ -8,6 +8,7 @@ import os
 import random
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI
@@ -98,7 +99,8 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve after the constructor."""
-        settings = ApiSettings.of(self._opened.config)
+        # Serve puts the request's id into every answer.
+        settings = replace(ApiSettings.of(self._opened.config), returns_request_id=False)
         app = create_app(self.backend, settings, self._keyring, self.metrics, self._scraper.scrape)
         settle()
         return app

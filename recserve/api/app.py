@@ -64,7 +64,7 @@ def create_app(
     app.add_middleware(PlainRoutes, routes=plain)
     security.install_guard(app, keyring)
     errors.install(app)
-    security.install_edge(app, metrics, settings.cors_origins)
+    security.install_edge(app, metrics, settings.cors_origins, settings.returns_request_id)
     app.openapi = lambda: _document_once(app, settings)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 

@@ -23,6 +23,8 @@ class ApiSettings:
         max_body_bytes: Longest accepted request body.
         max_bulk_bytes: Longest accepted body of a route that writes many things at once.
         cors_origins: Origins whose pages may call the API from a browser.
+        returns_request_id: Whether answers get the header ``X-Request-ID`` here; not behind a server that
+            adds it itself.
     """
 
     event_types: Mapping[str, EventType] = field(default_factory=lambda: dict(DEFAULT_EVENT_TYPES))
@@ -31,6 +33,7 @@ class ApiSettings:
     max_body_bytes: int = 2_000_000
     max_bulk_bytes: int = 20_000_000
     cors_origins: tuple[str, ...] = ()
+    returns_request_id: bool = True
 
     @classmethod
     def of(cls, config: Config) -> ApiSettings:

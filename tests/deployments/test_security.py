@@ -107,7 +107,8 @@ def test_scopes_hold_behind_the_proxy(guarded: Any) -> None:
     assert ask(url, "DELETE", "/v1/users/u", write).status_code == 403
     assert ask(url, "DELETE", "/v1/users/u", admin).status_code == 200
     answer = ask(url, "GET", "/v1/metrics", read)
-    assert 'recserve_requests_total{replica="' in answer.text
+    assert "recserve_requests_total{" in answer.text
+    assert 'stage="ingress"' in answer.text
     assert 'status="403"' in answer.text
     assert "recserve_events_stored_total" in answer.text
     shown = guarded.run("audit").stdout

@@ -180,11 +180,13 @@ class ResponseHeaders:
     Args:
         app: The application inside.
         metrics: Counts.
+        returns_request_id: See :class:`recserve.api.settings.ApiSettings`.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, returns_request_id: bool) -> None:
         self._app = app
         self._metrics = metrics
+        self._returns_request_id = returns_request_id
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -197,8 +199,9 @@ class ResponseHeaders:
         token = enter(RequestContext((request_id,)))
         # A connection that breaks before an answer counts as what proxies call "client closed request".
         status = 499
-        named = (REQUEST_ID, request_id.encode())
-        extra = (named, *_HEADERS, _NOT_KEPT) if _path(scope).startswith("/v1/") else (named, *_HEADERS)
+        extra = (*_HEADERS, _NOT_KEPT) if _path(scope).startswith("/v1/") else _HEADERS
+        if self._returns_request_id:
+            extra = ((REQUEST_ID, request_id.encode()), *extra)
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -245,13 +248,14 @@ def install_guard(app: FastAPI, keyring: Keyring | None) -> None:
         app.add_middleware(Guard, keyring=keyring)
 
 
-def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str]) -> None:
+def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str], returns_request_id: bool) -> None:
     """Add what surrounds even the error handling. Comes last.
 
     Args:
         app: The application.
         metrics: Counts.
         origins: Origins whose pages may call the API from a browser.
+        returns_request_id: See :class:`recserve.api.settings.ApiSettings`.
     """
     if origins:
         app.add_middleware(
@@ -261,4 +265,4 @@ def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str]) -> None
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
-    app.add_middleware(ResponseHeaders, metrics=metrics)
+    app.add_middleware(ResponseHeaders, metrics=metrics, returns_request_id=returns_request_id)
