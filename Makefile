@@ -27,7 +27,7 @@ demo: $(VENV)/.installed
 # Two processes share them by files; what starts clusters or takes long has the machine for itself.
 test: lint
 	$(BIN)/python -m pytest -m "not cluster and not slow" --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
-	$(BIN)/python -m pytest -m "cluster or slow"
+	$(BIN)/python -m pytest -m "(cluster or slow) and not long"
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -53,6 +53,7 @@ chaos: $(VENV)/.installed
 # Hosts of network namespaces, so it needs root; every fault is a few minutes.
 cluster-test: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/deployments/cluster -s
+	$(BIN)/python -m pytest -m long -s
 	$(BIN)/python -m benchmarks.cluster
 
 evil: $(VENV)/.installed

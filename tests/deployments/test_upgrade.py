@@ -21,7 +21,7 @@ from tests.support.traffic import Answered, Call, Traffic
 if TYPE_CHECKING:
     from tests.deployments.conftest import Server
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 READ = "/v1/recommend"
 
