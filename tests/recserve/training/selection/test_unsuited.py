@@ -16,8 +16,8 @@ def test_without_texts_and_times_little_is_left_of_the_default() -> None:
     found = unsuited_parts(resolved, made_up_data())
     assert found == {"retriever.content": NO_TEXTS, "ranker.bert_lstm": NO_ORDER}
     narrowed = resolved.without(found).scenarios["home"]
-    assert [part.name for part in narrowed.retrievers] == ["mf", "popular"]
-    assert [part.use for part in narrowed.config.retrievers] == ["mf", "popular"]
+    assert [part.name for part in narrowed.retrievers] == ["mf", "item_knn", "popular"]
+    assert [part.use for part in narrowed.config.retrievers] == ["mf", "item_knn", "popular"]
     assert narrowed.ranker is None
     assert narrowed.config.ranker is None
 
