@@ -44,7 +44,7 @@ from rich.table import Table
 from sqlalchemy import make_url
 
 from benchmarks.chaos import read_back
-from benchmarks.common import Postgres, machine, postgres, write_json
+from benchmarks.common import Postgres, is_ready, machine, postgres, write_json
 from benchmarks.outcome import Fault
 from benchmarks.traffic import Call, Traffic
 from tests.conftest import write_domain
@@ -147,12 +147,7 @@ def replicas(hosts: Sequence[int]) -> dict[str, list[int]]:
 
 def ready(number: int) -> bool:
     """Whether a host's proxy says that the store and all stages are well."""
-    try:
-        answer = httpx.get(f"{TestBed.url(number)}/v1/health/ready", timeout=3, trust_env=False)
-        body = answer.json()
-    except (httpx.HTTPError, ValueError):
-        return False
-    return answer.status_code == 200 and bool(body["store"]) and all(body["stages"].values())
+    return is_ready(TestBed.url(number), timeout=3)
 
 
 @dataclass

@@ -164,12 +164,17 @@ class Server:
 
     def healthy(self) -> bool:
         """Whether the API says that itself, its stages and its store are well."""
-        try:
-            answer = httpx.get(f"{self.url}/v1/health/ready", timeout=5, trust_env=False)
-            body = answer.json()
-        except (httpx.HTTPError, ValueError):
-            return False
-        return answer.status_code == 200 and bool(body["store"]) and all(body["stages"].values())
+        return is_ready(self.url)
+
+
+def is_ready(url: str, timeout: float = 5) -> bool:
+    """Whether the API at an address says that itself, its stages and its store are well."""
+    try:
+        answer = httpx.get(f"{url}/v1/health/ready", timeout=timeout, trust_env=False)
+        body = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return False
+    return answer.status_code == 200 and bool(body["store"]) and all(body["stages"].values())
 
 
 @contextmanager

@@ -227,21 +227,8 @@ def leave_one_out(data: Dataset, *, history: int = DEFAULT_HISTORY) -> Split:
     keep = np.empty(len(users), dtype=np.bool_)
     keep[np.argsort(data.users, kind="stable")] = in_training
     training = data.where(keep)
-    timeline = training.histories
-    return Split(
-        name=LEAVE_ONE_OUT,
-        training=training,
-        timeline=timeline,
-        rows=rows,
-        starts=timeline.offsets[rows],
-        ends=timeline.offsets[rows + 1],
-        times=everything.timestamps[targets],
-        relevant=Ragged(np.arange(len(rows) + 1, dtype=np.int64), everything.items[targets]),
-        groups=np.arange(len(rows), dtype=np.int64),
-        n_users=len(rows),
-        history=history,
-        note=_LEAKY,
-    )
+    relevant = Ragged(np.arange(len(rows) + 1, dtype=np.int64), everything.items[targets])
+    return _one_query_each(LEAVE_ONE_OUT, training, rows, everything.timestamps[targets], relevant, history)
 
 
 def by_user(
@@ -289,16 +276,25 @@ def by_user(
     stride = data.n_items
     pairs = owners[answers] * stride + everything.items[answers]
     training = data.where(~np.isin(data.users.astype(np.int64) * stride + data.items, pairs))
+    times = np.full(len(rows), int(data.timestamps[-1]) + 1)
+    relevant = Ragged(np.concatenate([[0], np.cumsum(held[rows])]), everything.items[answers])
+    return _one_query_each(BY_USER, training, rows, times, relevant, history)
+
+
+def _one_query_each(
+    name: str, training: Dataset, rows: Int64Array, times: Int64Array, relevant: Ragged, history: int
+) -> Split:
+    """A split in which some users are one query each, after all that they have in training."""
     timeline = training.histories
     return Split(
-        name=BY_USER,
+        name=name,
         training=training,
         timeline=timeline,
         rows=rows,
         starts=timeline.offsets[rows],
         ends=timeline.offsets[rows + 1],
-        times=np.full(len(rows), int(data.timestamps[-1]) + 1),
-        relevant=Ragged(np.concatenate([[0], np.cumsum(held[rows])]), everything.items[answers]),
+        times=times,
+        relevant=relevant,
         groups=np.arange(len(rows), dtype=np.int64),
         n_users=len(rows),
         history=history,

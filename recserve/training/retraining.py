@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from recserve.bundles.repository import BundleRepository
+from recserve.data.system.files import held_alone
 from recserve.errors import BundleError, ConflictError
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
@@ -73,7 +71,9 @@ class Retraining:
             ConflictError: Another retraining of this home is running.
             DataError: There is nothing to learn from.
         """
-        with _alone(self.home):
+        # A slow run and the next one of a schedule never overlap.
+        refusal = ConflictError(f"another `recserve retrain` of {self.home} is running")
+        with held_alone(self.home / "retrain.lock", refusal):
             reason, due = self.reason()
             if not due and not force:
                 return Retrained("nothing to do", reason)
@@ -140,14 +140,3 @@ class Retraining:
         for name in removed:
             self.repository.remove(name)
         return removed
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Held while a home is retrained: a slow run and the next one of a schedule never overlap."""
-    with (home / "retrain.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConflictError(f"another `recserve retrain` of {home} is running") from None
-        yield

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+from recserve.telemetry.otel import OtelRecorder
+from recserve.telemetry.tracing import disable, record_with
 
 
 @dataclass(frozen=True)
@@ -105,3 +110,13 @@ def value_of(value: Any) -> Any:
     if kind == "array_value":
         return [value_of(one) for one in value.array_value.values]
     return getattr(value, kind)
+
+
+@contextmanager
+def recording(monkeypatch: pytest.MonkeyPatch, stage: str) -> Iterator[OtlpReceiver]:
+    """A receiver that gets the spans of this process, which is of a stage."""
+    with OtlpReceiver() as started:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", started.endpoint)
+        record_with(OtelRecorder(stage, "r1", "n1"))
+        yield started
+        disable()

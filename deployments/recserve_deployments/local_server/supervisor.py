@@ -8,21 +8,19 @@ parent-death signal).
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from recserve.auth.masking import mask_keys, mask_keys_in_logs
+from recserve.data.system.files import held_alone
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve.telemetry.logs import chosen_format, write_json
 from recserve_deployments.local_server.haproxy import check_script
@@ -60,7 +58,9 @@ class Supervisor:
 
     def run(self) -> int:
         """Live until stopped; returns the exit status."""
-        with _lock(self._home):
+        # Two servers never share a home.
+        refusal = RuntimeEnvironmentError(f"another server of {self._home} is starting or running")
+        with held_alone(self._home / "server.lock", refusal):
             created = psutil.Process().create_time()
             self._tell(pid=os.getpid(), created=created, detail="starting Ray")
             try:
@@ -186,17 +186,6 @@ def _told(error: Exception) -> str:
     cause = getattr(error, "cause", None) or error  # Ray wraps what its actors raise
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(cause)).split())
     return f"{type(cause).__name__}: {text if len(text) <= 500 else f'... {text[-500:]}'}"
-
-
-@contextmanager
-def _lock(home: Path) -> Iterator[None]:
-    """Held for the life of a server: two of them never share a home."""
-    with (home / "server.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RuntimeEnvironmentError(f"another server of {home} is starting or running") from None
-        yield
 
 
 def main() -> int:

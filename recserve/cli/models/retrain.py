@@ -38,12 +38,8 @@ def retrain_command(
         if done.removed:
             record(store, "bundle.remove", ",".join(done.removed), {"keep": state.config.retrain.keep})
     if done.removed:
-        out.print(
-            f"removed {len(done.removed)} old bundles: {', '.join(done.removed)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        out.print(f"removed {len(done.removed)} old bundles: {', '.join(done.removed)}", soft_wrap=True)
     if done.outcome == "refused" and done.verdict is not None:
         done.verdict.check(state.config.promotion.margin)
     what = done.outcome if done.bundle_id is None else f"{done.outcome} bundle {done.bundle_id}"
-    out.print(f"{what}: {done.reason}", highlight=False, soft_wrap=True)
+    out.print(f"{what}: {done.reason}", soft_wrap=True)

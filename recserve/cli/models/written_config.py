@@ -40,6 +40,4 @@ def write_config(path: Path, chosen: AutomaticPipeline) -> None:
         written = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         path.replace(path.with_name(path.name + _BEFORE))
     path.write_text(chosen.as_yaml(written), encoding="utf-8")
-    out.print(
-        f"wrote {path}; a running server reads it when it is started again", highlight=False, soft_wrap=True
-    )
+    out.print(f"wrote {path}; a running server reads it when it is started again", soft_wrap=True)

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from recserve.errors import RecserveError
 
 
 def sha256_of(path: Path) -> str:
     """sha256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def held_alone(path: Path, refusal: RecserveError) -> Iterator[None]:
+    """Hold a lock file that one process of this machine holds at a time; it goes with the process.
+
+    Args:
+        path: The lock file; it is made where there is none, and stays.
+        refusal: Raised where another process holds it.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise refusal from None
+        yield
 
 
 def make_private_folder(path: Path) -> None:

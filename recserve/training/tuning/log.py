@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from recserve.config.strict import Strict
+from recserve.data.system.files import held_alone
 from recserve.errors import ConfigError
 
 STUDY = "study.json"
@@ -143,11 +143,8 @@ class StudyFolder:
         Raises:
             ConfigError: Another run holds it.
         """
-        with (self.directory / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ConfigError(f"another run of the study in {self.directory} is going on") from None
+        refusal = ConfigError(f"another run of the study in {self.directory} is going on")
+        with held_alone(self.directory / ".lock", refusal):
             yield
 
     def trials(self) -> list[TrialRecord]:

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from recserve.serving.requests.request import Request
-from recserve.telemetry.otel import OtelRecorder
 from recserve.telemetry.requests import RequestContext, current, enter, leave
-from recserve.telemetry.tracing import disable, record_with, recorder
-from tests.support.otlp import OtlpReceiver
+from recserve.telemetry.tracing import disable, recorder
+from tests.support.otlp import OtlpReceiver, recording
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 HEADERS = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "x-request-id": "checkout-42"}
@@ -22,11 +21,8 @@ STAGES = {"store", "batch", "encoding", "retrieval", "ranking", "reranking", "ex
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpReceiver]:
-    with OtlpReceiver() as started:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", started.endpoint)
-        record_with(OtelRecorder("ingress", "r1", "n1"))
+    with recording(monkeypatch, "ingress") as started:
         yield started
-        disable()
 
 
 def test_the_answer_has_the_id_of_its_request(served: Any) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from recserve.telemetry.otel import OtelRecorder, parsed
+from recserve.telemetry.otel import parsed
 from recserve.telemetry.requests import RequestContext, current, enter, leave
-from recserve.telemetry.tracing import disable, record_with, recorder, span
-from tests.support.otlp import OtlpReceiver
+from recserve.telemetry.tracing import disable, recorder, span
+from tests.support.otlp import OtlpReceiver, recording
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 GIVEN = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -19,11 +19,8 @@ GIVEN = f"00-{TRACE}-b7ad6b7169203331-01"
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpReceiver]:
-    with OtlpReceiver() as started:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", started.endpoint)
-        record_with(OtelRecorder("ranking", "r1", "n1"))
+    with recording(monkeypatch, "ranking") as started:
         yield started
-        disable()
 
 
 def test_work_lies_below_the_request_that_came_with_a_traceparent(receiver: OtlpReceiver) -> None:
