@@ -20,6 +20,7 @@ from recserve.errors import (
     PluginError,
     RecserveError,
 )
+from recserve.plugin.executor import Executor, InProcess, Shared, TorchWorker
 from recserve.plugin.hookspecs import hookimpl
 from recserve.plugin.protocols import (
     Component,
@@ -66,6 +67,7 @@ __all__ = [
     "Event",
     "EventType",
     "ExactIndex",
+    "Executor",
     "ExpiringFilter",
     "Explainer",
     "Filter",
@@ -73,6 +75,7 @@ __all__ = [
     "Float64Array",
     "FloatArray",
     "Histories",
+    "InProcess",
     "Int16Array",
     "Int32Array",
     "Int64Array",
@@ -94,7 +97,9 @@ __all__ = [
     "Retrieved",
     "Retriever",
     "RetrievesNewItems",
+    "Shared",
     "Tables",
+    "TorchWorker",
     "Trainable",
     "User",
     "Validation",

@@ -7,7 +7,7 @@ from several threads once loaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +19,7 @@ from recserve.data.batches import Candidates, Queries, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Item, Reason
+from recserve.plugin.executor import Executor, InProcess
 
 
 class Stage(StrEnum):
@@ -201,7 +202,7 @@ class DataSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FitContext:
-    """Context of a fit: seed, progress, threads, device and the facts of an earlier fit.
+    """Context of a fit: seed, progress, threads, device, executor and the facts of an earlier fit.
 
     Attributes:
         seed: Seed of everything random; equal data, params and seed give an equal result.
@@ -213,6 +214,7 @@ class FitContext:
             data: decisions that needed validation data (epochs, blend weights) are taken from here.
         threads: CPU threads the fit may use.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        executor: Computes what a fit splits into parts, here or on the workers of a cluster.
     """
 
     seed: int = 0
@@ -222,6 +224,7 @@ class FitContext:
     previous: Mapping[str, Any] | None = None
     threads: int = 0
     device: str = "auto"
+    executor: Executor = field(default_factory=InProcess)
 
 
 @runtime_checkable
