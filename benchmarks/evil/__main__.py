@@ -126,13 +126,15 @@ async def measure(server: Server, site: EvilSite, case: Case, seconds: float) ->
         for place in range(NEIGHBOURS)
     ]
     connection = Connection("127.0.0.1", server.port)
-    culprit = (STAGES if case.what == "kill" else CULPRITS).get(case.component, "")
+    culprits = {CULPRITS.get(case.component, "")}
+    if case.what == "kill":
+        culprits.add(STAGES.get(case.component, ""))
     site.tell({case.component: case.what} if case.component else {})
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         status, degraded = await ask_evil(connection)
         case.answers += 1
-        case.named += status == 200 and culprit in degraded
+        case.named += status == 200 and not culprits.isdisjoint(degraded)
         status, _ = await connection.call("GET", "/v1/health/live")
         case.live = case.live and status == 200
         await asyncio.sleep(ASK_SECONDS)

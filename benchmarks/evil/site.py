@@ -19,7 +19,7 @@ CULPRITS = {
 """What an answer's ``degraded`` calls each component."""
 
 STAGES = {"retriever": "retrieval", "ranker": "ranking"}
-"""What it calls the stage whose process the component takes with it."""
+"""What it calls the stage whose process a component ends, until the next one knows which component it was."""
 
 SCENARIO: Mapping[str, Any] = {
     "retrievers": [{"use": "popular"}, {"use": "evil"}],
