@@ -47,6 +47,7 @@ from benchmarks.chaos import read_back
 from benchmarks.common import Postgres, is_ready, machine, postgres, write_json
 from benchmarks.outcome import Fault
 from benchmarks.traffic import Call, Traffic
+from recserve.store import open_store
 from tests.conftest import write_domain
 from tests.support.bed import (
     GCS,
@@ -323,12 +324,16 @@ class Faults:
         return await self._until_strong(fault)
 
     async def _swap(self) -> Fault:
-        """A bundle that no replica has seen is promoted while it cannot be read."""
+        """A bundle that no replica has seen becomes current while it cannot be read.
+
+        `recserve promote` would refuse: it reads the bundle first. So the pointer is moved without it, as if
+        the object store had failed right after.
+        """
         new = self._parts.bundles[-1]
         fault = Fault("object store down, bundle promoted meanwhile", time.monotonic(), 0.0)
         await asyncio.gather(
             self._without_storage(OUTAGE_SECONDS),
-            asyncio.to_thread(self._bed.recserve, ENTRY, "promote", new, "--force"),
+            asyncio.to_thread(self._point_at, new),
         )
         fault.mending = time.monotonic()
         while time.monotonic() < fault.mending + STRONG_WITHIN:
@@ -336,6 +341,11 @@ class Faults:
                 break
             await asyncio.sleep(0.3)
         return await self._until_strong(fault)
+
+    def _point_at(self, bundle: str) -> None:
+        store = open_store(self._bed.database, Path())
+        store.set_current(bundle)
+        store.close()
 
     def _answered_by(self, bundle: str) -> bool:
         with contextlib.suppress(httpx.HTTPError):

@@ -2,7 +2,7 @@
 
 Native code of a plugin may end its process without an exception: a segmentation fault, ``os._exit``, a limit
 of memory. Nothing is left then that could say who did it, so calls are written down while they are under way,
-in a memory-mapped file that outlives the process. The next process of that name on the host finds the file, and
+in a memory-mapped file that outlives the process. The next process of that name there finds the file, and
 the lock on it gone.
 """
 
