@@ -87,8 +87,11 @@ class StageHandle:
     async def _retry(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
         """What another replica answers, after one died under the call."""
         if self._alone:
-            # The next replica is seconds away, so waiting for it would end at the deadline.
+            # The next replica is seconds away, so waiting for it would end at the deadline. That goes for
+            # calls, too, that Serve had not sent to the one that died and keeps for its successor.
             self._mark_down()
+            for attempt in self._attempts:
+                attempt.cancel()
             raise StageDownError(f"{self._name}: its only replica died")
         logger.warning("a replica of %s died, trying another one", self._name)
         try:
@@ -105,6 +108,8 @@ class StageHandle:
             done, waiting = await asyncio.wait(
                 waiting, timeout=_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
+            if any(attempt.cancelled() for attempt in done):
+                raise StageDownError(f"{self._name}: its only replica died")
             answered = [attempt for attempt in done if not isinstance(attempt.exception(), RayActorError)]
             if answered or (done and not waiting):
                 return (answered or list(done))[0].result()

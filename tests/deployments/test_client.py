@@ -82,12 +82,17 @@ def test_nobody_waits_for_the_next_process_of_a_stage_with_one_replica() -> None
             await came_back.wait()
             return True
 
-        handle = Handle([died, fine], [ping])
+        async def dies_soon() -> str:
+            await asyncio.sleep(0.01)
+            raise ActorDiedError
+
+        handle = Handle([late, dies_soon, late, fine], [ping])
         called = StageHandle("ranking", handle, 20, alone=True)  # type: ignore[arg-type]  # see above
-        for _ in range(2):
-            with pytest.raises(StageDownError):
-                await called.call("work")
-        assert handle.work.calls == 1
+        under_way = await asyncio.gather(*(called.call("work") for _ in range(3)), return_exceptions=True)
+        assert [type(error) for error in under_way] == [StageDownError] * 3
+        with pytest.raises(StageDownError):
+            await called.call("work")
+        assert handle.work.calls == 3
         came_back.set()
         while True:
             with contextlib.suppress(StageDownError):
