@@ -38,5 +38,5 @@ class Travelling:
             self.parts += 1
             yield pickle.loads(pickle.dumps(function(pickle.loads(pickle.dumps(part)), *values)))
 
-    def torch(self, function: Callable[..., Any], *shared: Packed) -> Any:
+    def torch(self, function: Callable[..., Any], *shared: Packed, **options: Any) -> Any:
         raise NotImplementedError

@@ -128,7 +128,12 @@ class RayExecutor:
             for node in ray.nodes()
         )
 
-    def torch(self, function: Callable[..., R], *shared: Shared) -> R:
+    def torch(
+        self,
+        function: Callable[..., R],
+        *shared: Shared,
+        reported: Callable[[int, float], None] = lambda epoch, score: None,
+    ) -> R:
         """See :meth:`recserve.Executor.torch`."""
         group = TorchGroup(
             name_of(function),
@@ -138,7 +143,7 @@ class RayExecutor:
             int(self.resources.get("CPU", 1)) or 1,
             Checkpoints.at(self.checkpoints),
         )
-        result: R = group.run(LOSSES)
+        result: R = group.run(LOSSES, reported)
         return result
 
     def _options(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +50,12 @@ class TorchGroup:
     threads: int
     checkpoints: Checkpoints
 
-    def run(self, losses: int) -> Any:
+    def run(self, losses: int, reported: Callable[[int, float], None]) -> Any:
         """Run it to its end; what rank 0 returned.
 
         Args:
             losses: Losses of processes after which it is begun again; one more ends it.
+            reported: Called with the epoch and the score of each report of rank 0.
 
         Raises:
             RuntimeEnvironmentError: There is no room, or processes were lost too often.
@@ -66,7 +67,7 @@ class TorchGroup:
             logger.warning("%s goes on after epoch %d", self.name, checkpoint[0])
         for attempt in range(losses + 1):
             try:
-                result = self._attempt(identity, checkpoint)
+                result = self._attempt(identity, checkpoint, reported)
             except _LostError as error:
                 checkpoint = self.checkpoints.read(identity)
                 after = "anew" if checkpoint is None else f"again after epoch {checkpoint[0]}"
@@ -91,7 +92,9 @@ class TorchGroup:
                 digest.update(array.raw())
         return digest.hexdigest()[:32]
 
-    def _attempt(self, identity: str, checkpoint: Checkpoint | None) -> Any:
+    def _attempt(
+        self, identity: str, checkpoint: Checkpoint | None, reported: Callable[[int, float], None]
+    ) -> Any:
         processes = self._start()
         try:
             meeting = ray.get(processes[0].ready.remote(), timeout=ANSWER_SECONDS)
@@ -99,7 +102,7 @@ class TorchGroup:
                 process.run.remote(self.name, list(self.arguments), meeting, checkpoint)
                 for process in processes
             ]
-            return self._follow(identity, processes, streams)
+            return self._follow(identity, processes, streams, reported)
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
             raise _LostError(_first_line(error)) from None
         finally:
@@ -127,7 +130,13 @@ class TorchGroup:
             logger.warning("%s has room for %d of %d processes", self.name, len(ready), wanted)
             wanted = len(ready)
 
-    def _follow(self, identity: str, processes: list[Any], streams: list[Any]) -> Any:
+    def _follow(
+        self,
+        identity: str,
+        processes: list[Any],
+        streams: list[Any],
+        reported: Callable[[int, float], None],
+    ) -> Any:
         """Wait for every process's end, and keep what rank 0 reports."""
         result: Any = None
         going = dict(enumerate(streams))
@@ -144,9 +153,9 @@ class TorchGroup:
                 self._check_alive(processes)
                 raise_cause(error)
             if isinstance(said, Epoch):
-                logger.info("%s: epoch %d, %.5f", self.name, said.number, said.score)
                 if said.state is not None:
                     self.checkpoints.write(identity, (said.number, said.state))
+                reported(said.number, said.score)
             elif isinstance(said, Returned) and rank == 0:
                 result = said.value
         return result

@@ -129,7 +129,14 @@ def test_who_stops_listening_ends_the_parts(executor: RayExecutor, tmp_path: Pat
 
 
 def test_a_loop_runs_in_several_processes(executor: RayExecutor, tmp_path: Path) -> None:
-    found = executor.torch(parts.descend, executor.share(str(tmp_path)), executor.share(""))
+    reports: list[tuple[int, float]] = []
+    found = executor.torch(
+        parts.descend,
+        executor.share(str(tmp_path)),
+        executor.share(""),
+        reported=lambda epoch, score: reports.append((epoch, score)),
+    )
+    assert reports == [(epoch, 3.0 * epoch) for epoch in range(1, 7)]
     assert found == {"total": 18.0, "world": 2, "begun": 0, "threads": 1}
     assert not list(Path(executor.checkpoints).glob("*")), "a loop that has ended leaves no checkpoint"
 

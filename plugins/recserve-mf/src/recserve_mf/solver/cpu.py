@@ -6,7 +6,6 @@ need all rows at once: they stay with the threads of this process.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from recserve import Executor, FloatArray, InProcess
+from recserve import Executor, FloatArray, InProcess, usable_threads
 from recserve_mf.solver.conjugate_gradient import observed_loss
 from recserve_mf.solver.ials import Objective, Problem, Side
 from recserve_mf.solver.rows import BlockRows, Fixed, RowSolver, ThreadRows
@@ -55,7 +54,7 @@ class CpuSolver:
         self._problem = problem
         self._objective = objective
         self._steps = steps
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or usable_threads()
         self.items = items.copy()
         self.users = np.zeros((len(problem.by_user), items.shape[1]), dtype=np.float32)
         self._user_reg = _regularization(problem.by_user, objective)
