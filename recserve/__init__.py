@@ -10,6 +10,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
+from recserve.data.system.cpus import usable_threads
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import (
     BundleError,
@@ -125,4 +126,5 @@ __all__ = [
     "taste_vectors",
     "time_order_matters",
     "top_k",
+    "usable_threads",
 ]

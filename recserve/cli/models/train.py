@@ -13,6 +13,14 @@ from rich.table import Table
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, warn
 from recserve.cli.data.accounting import show_account, training_account
 from recserve.cli.data.lake import TrainingSource
+from recserve.cli.models.workers import (
+    AddressOption,
+    CheckpointsOption,
+    CpusOption,
+    GpusOption,
+    Workers,
+    WorkersOption,
+)
 from recserve.cli.models.written_config import writable_config, write_config
 
 if TYPE_CHECKING:
@@ -64,13 +72,19 @@ def train_command(
     until: Annotated[
         str | None, typer.Option("--until", metavar="DAY", help="With --events: the day after the last one.")
     ] = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    cpus: CpusOption = 1.0,
+    gpus: GpusOption = 0.0,
+    checkpoints: CheckpointsOption = None,
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
     """Train every component on the store's data, or a lake's, and make the result current.
 
     With --no-promote that is left to `recserve promote`, which compares it with the current bundle.
-    The same data, configuration and seed give the same bundle, byte for byte.
+    The same data, configuration and seed give the same bundle, byte for byte; on workers up to what sums of
+    floats do.
     """
     state = State(home, config)
     resolved = state.resolved
@@ -89,9 +103,16 @@ def train_command(
     from recserve.training.trainer import Trainer
 
     started = time.perf_counter()
-    with progress_display() as progress:
+    asked = Workers(address, workers, cpus, gpus, checkpoints)
+    with asked.executor(state) as executor, progress_display() as progress:
         trainer = Trainer(
-            state.home, resolved, state.registry, state.repository, progress, automatic=automatic
+            state.home,
+            resolved,
+            state.registry,
+            state.repository,
+            progress,
+            automatic=automatic,
+            executor=executor,
         )
         deletions = state.store.pulse().deletions
         tables = TrainingSource(events, items, since, until).tables(state, progress)

@@ -1,4 +1,4 @@
-"""Where trials run: a Ray of their own, a cluster, or the one that serves, behind a fence.
+"""Where trials and parts of fits run: a Ray of their own, a cluster, or the one that serves, behind a fence.
 
 Imports Ray only when a session begins, since it is slow to import and most commands do without.
 """
@@ -14,28 +14,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recserve.data.system.cpus import usable_cpus
 from recserve.errors import RuntimeEnvironmentError
 
 FENCE = "recserve_tuning"
 """Custom resource that a server of ours offers: the CPUs that it can spare. Each trial takes some."""
 LOCAL = "local"
-_OBJECT_STORE_BYTES = 512 * 2**20
 _DEPLOYMENTS = "recserve_deployments.local_server"
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What one trial takes.
+    """What one trial, or one worker, takes.
 
     Attributes:
         cpus: CPUs.
         gpus: GPUs, possibly a fraction of one.
-        max_concurrent: Trials at a time at most, None for no bound of its own.
+        max_concurrent: How many at a time at most, None for no bound of its own.
+        what: What it is, in messages.
+        object_store: Bytes of shared memory of a Ray of our own; None for Ray's share of the machine's.
     """
 
     cpus: float
     gpus: float
     max_concurrent: int | None
+    what: str = "a trial"
+    object_store: int | None = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,17 @@ class Place:
 
 
 @contextmanager
-def ray_session(home: Path, folder: Path, address: str | None, needs: Needs) -> Iterator[Place]:
-    """Connect to where trials run, and leave it again.
+def ray_session(home: Path, address: str | None, needs: Needs, folder: Path | None = None) -> Iterator[Place]:
+    """Connect to where trials or parts run, and leave it again.
 
     Args:
         home: The home folder. Its running server's cluster is taken if there is one.
-        folder: The study's folder, which trials write to wherever they run.
         address: ``host:port`` of another cluster, or ``local`` for a Ray of our own.
-        needs: What one trial takes.
+        needs: What one of them takes.
+        folder: A folder that all write to wherever they run; None for none.
 
     Raises:
-        RuntimeEnvironmentError: Ray cannot be reached or started, has no room for a trial, or has a node that
+        RuntimeEnvironmentError: Ray cannot be reached or started, has no room, or has a node that
             does not see the study's folder.
     """
     runtime = importlib.import_module(f"{_DEPLOYMENTS}.control")
@@ -80,7 +84,7 @@ def ray_session(home: Path, folder: Path, address: str | None, needs: Needs) -> 
             yield place
         return
     with runtime.connected(home.resolve(), state):
-        if not state.owned:
+        if not state.owned and folder is not None:
             _refuse_unshared(folder.resolve())
         yield _room(state.address, needs)
 
@@ -117,15 +121,31 @@ def _own_ray(home: Path, needs: Needs) -> Iterator[Place]:
     os.environ.update(environment.client_environment(home))
     import ray
 
-    cpus = os.cpu_count() or 1
+    cpus = usable_cpus()
     if needs.cpus > cpus:
-        raise RuntimeEnvironmentError(f"a trial wants {needs.cpus:g} CPUs, but this machine has {cpus}")
+        raise RuntimeEnvironmentError(f"{needs.what} wants {needs.cpus:g} CPUs, but this machine has {cpus}")
+    try:
+        _start(directory, cpus, needs.object_store)
+        gpus = float(ray.cluster_resources().get("GPU", 0.0))
+        if needs.gpus > gpus:
+            raise RuntimeEnvironmentError(
+                f"{needs.what} wants {needs.gpus:g} GPUs, but this machine has {gpus:g}"
+            )
+        yield Place("a Ray of its own", _fit(needs, cpus, gpus), _resources(needs))
+    finally:
+        ray.shutdown()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _start(directory: Path, cpus: int, object_store: int | None) -> None:
+    import ray
+
     try:
         ray.init(
             address="local",
             num_cpus=cpus,
             include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
+            object_store_memory=object_store,
             log_to_driver=False,
             logging_level="ERROR",
             _temp_dir=str(directory),
@@ -134,14 +154,6 @@ def _own_ray(home: Path, needs: Needs) -> Iterator[Place]:
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise RuntimeEnvironmentError(f"Ray cannot start: {reason[0][:300]}") from None
-    try:
-        gpus = float(ray.cluster_resources().get("GPU", 0.0))
-        if needs.gpus > gpus:
-            raise RuntimeEnvironmentError(f"a trial wants {needs.gpus:g} GPUs, but this machine has {gpus:g}")
-        yield Place("a Ray of its own", _fit(needs, cpus, gpus), _resources(needs))
-    finally:
-        ray.shutdown()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _room(address: str, needs: Needs) -> Place:
@@ -155,8 +167,8 @@ def _room(address: str, needs: Needs) -> Place:
     if needs.cpus > spare or needs.gpus > free.get("GPU", 0.0):
         raise RuntimeEnvironmentError(
             f"the cluster at {address} can spare {max(spare, 0):g} CPUs and {free.get('GPU', 0.0):g} GPUs "
-            f"beside what it serves, but a trial wants {needs.cpus:g} and {needs.gpus:g}; "
-            f"use smaller trials, or --address {LOCAL} for a Ray beside it"
+            f"beside what it serves, but {needs.what} wants {needs.cpus:g} and {needs.gpus:g}; "
+            f"ask for less, or --address {LOCAL} for a Ray beside it"
         )
     resources = _resources(needs)
     if fenced:

@@ -131,7 +131,7 @@ class Study:
             RecserveError: No trial could be completed.
         """
         config = self._resolved.config
-        with self._folder.locked(), ray_session(self._home, self._folder.directory, address, needs) as place:
+        with self._folder.locked(), ray_session(self._home, address, needs, self._folder.directory) as place:
             from recserve.training.tuning.search import run_elsewhere, run_search
 
             placed(place)
