@@ -1,6 +1,7 @@
 """What training on a large lake takes: seconds and memory of each step, for growing numbers of events.
 
-    python -m benchmarks.lake [--events 1000000 10000000] [--dimension 64] [--asked 20000] [--json FILE]
+    python -m benchmarks.lake [--events 1000000 10000000] [--dimension 64] [--asked 20000] [--models mf]
+        [--json FILE]
 
 Events are made up: a tenth as many people as events, a hundredth as many items, both popular by a power
 law, user ids as UUIDs, times over 90 days. They are written as a lake, Parquet in a folder a day, and then
@@ -118,6 +119,7 @@ class Steps:
             "peak_mb": round(_kilobytes("VmHWM") / 1024),
             "anonymous_mb": round(max(anonymous) / 1024),
         }
+        print(name, json.dumps(self.taken[name]), file=sys.stderr, flush=True)
 
 
 def _kilobytes(name: str) -> int:
@@ -125,7 +127,7 @@ def _kilobytes(name: str) -> int:
     return int(status.partition(f"{name}:")[2].split(None, 1)[0])
 
 
-def measure(folder: Path, dimension: int, asked: int) -> dict[str, Any]:
+def measure(folder: Path, dimension: int, asked: int, models: Sequence[str] = MODELS) -> dict[str, Any]:
     """Do all steps on the lake of a folder, in this process."""
     steps, config, registry = Steps(), Config(), Registry.discover()
     with steps.step("lake to columns"):
@@ -139,7 +141,7 @@ def measure(folder: Path, dimension: int, asked: int) -> dict[str, Any]:
         split = some_people(temporal(data, queries_per_user=1), asked)
     context = FitContext(seed=0, event_types=tuple(config.event_types), threads=0, device="cpu")
     fitted: dict[str, tuple[Resolved, Any, dict[str, Any]]] = {}
-    for name in MODELS:
+    for name in models:
         params = {"dimension": dimension} if name == "mf" else {}
         chosen = registry.choose(Stage.RETRIEVER, ComponentConfig(use=name, params=params), "benchmark")
         with steps.step(f"fit {name}"):
@@ -236,11 +238,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--events", type=int, nargs="+", default=EVENTS, help="Sizes.")
     parser.add_argument("--dimension", type=int, default=64, help="Length of a factor of mf.")
     parser.add_argument("--asked", type=int, default=20_000, help="People that models are evaluated on.")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS, help="What is fitted.")
     parser.add_argument("--json", type=Path, help="Write the figures here.")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.folder is not None:  # the process of one size
-        print(json.dumps(measure(chosen.folder, chosen.dimension, chosen.asked)))
+        print(json.dumps(measure(chosen.folder, chosen.dimension, chosen.asked, chosen.models)))
         return
     console = Console(width=max(120, 40 + 40 * len(chosen.events)))
     found = []
@@ -248,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(prefix="recserve-lake-") as name:
             write_lake(Path(name), events)
             options = ["--dimension", str(chosen.dimension), "--asked", str(chosen.asked)]
+            options += ["--models", *chosen.models]
             command = [sys.executable, "-m", "benchmarks.lake", "--folder", name, *options]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found.append(json.loads(done.stdout.splitlines()[-1]))
