@@ -35,6 +35,7 @@ def record_training(
         "catalogue_version": tables.version,
         # Retraining counts from here what has come in since.
         "events": tables.events.num_rows,
+        "last_event": tables.last_event,
         "deletions": deletions,
     }
     store.record_bundle(bundle.id, now_ms(), summary)

@@ -128,7 +128,13 @@ class Retraining:
         deleted = self.store.pulse().deletions - int(last.summary.get("deletions", 0))
         if deleted:
             return f"{deleted:,} user ids were deleted since bundle {last.bundle_id}", True
-        new = self.store.counts().events - int(seen)
+        last_event = last.summary.get("last_event")
+        # By their numbers: of all events there may be fewer than before, as old ones expire.
+        new = (
+            self.store.counts().events - int(seen)
+            if last_event is None
+            else self.store.new_events(int(last_event))
+        )
         least = self.resolved.config.retrain.min_events
         told = f"{new:,} new events since bundle {last.bundle_id}"
         return (told, True) if new >= least else (f"{told}, fewer than retrain.min_events = {least:,}", False)
