@@ -28,7 +28,7 @@ from recserve.evaluation import Interval, Split, evaluate, paired_difference
 from recserve.plugin.protocols import FitContext
 from recserve.plugin.registry import Registry
 from recserve.training.fitting import Progress, catalogue_of, encode_catalogue, fit_pipeline, silent
-from recserve.training.selection.event_order import validation_split
+from recserve.training.selection.validation import validation_split
 from recserve.training.trainer import QUERIES_PER_USER, TrainingResult
 
 METRIC = "ndcg@10"

@@ -40,8 +40,8 @@ from recserve.training.fitting import (
     fit_windows,
     silent,
 )
-from recserve.training.selection.event_order import validation_split
 from recserve.training.selection.summary import SummaryRow, summary
+from recserve.training.selection.validation import validation_split
 
 logger = logging.getLogger(__name__)
 
