@@ -47,6 +47,7 @@ from benchmarks.chaos import read_back
 from benchmarks.common import Postgres, is_ready, machine, postgres, write_json
 from benchmarks.outcome import Fault
 from benchmarks.traffic import Call, Traffic
+from recserve.store import open_store
 from tests.conftest import write_domain
 from tests.support.bed import (
     GCS,
@@ -69,6 +70,9 @@ CUT_SECONDS = 25.0
 OUTAGE_SECONDS = 30.0
 STRONG_WITHIN = 150.0
 QUIET_SECONDS = 5.0
+OBSERVED_SECONDS = 20.0
+RESTART_SECONDS = 5.0
+SILENT_SECONDS = 20.0
 CONFIG: dict[str, Any] = {
     "item_text": {"use": "fields", "params": {"fields": ["title", "topic"]}},
     "scenarios": {
@@ -106,21 +110,33 @@ class Strength:
     def __init__(self, bed: TestBed) -> None:
         self._bed = bed
         self._said: tuple[float, dict[str, int]] = (0.0, {})
-        command = [sys.executable, "-c", _WATCH % GCS]
-        self._process = bed.hosts.popen(
-            ENTRY, command, bed.variables, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        self._over = False
+        self._process = self._start()
         threading.Thread(target=self._listen, daemon=True).start()
 
+    def _start(self) -> subprocess.Popen[str]:
+        self._started = time.monotonic()
+        command = [sys.executable, "-c", _WATCH % GCS]
+        return self._bed.hosts.popen(
+            ENTRY, command, self._bed.variables, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
     def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                self._said = (time.monotonic(), json.loads(line))
+        while not self._over:
+            assert self._process.stdout is not None
+            for line in self._process.stdout:
+                if line.startswith("{"):
+                    self._said = (time.monotonic(), json.loads(line))
+            self._process.wait()
+            time.sleep(1)
+            if not self._over:
+                self._process = self._start()  # it lost its head
 
     def full(self, hosts: Sequence[int]) -> bool:
         """Whether everything runs, on these hosts alone."""
         when, counts = self._said
+        if time.monotonic() - max(when, self._started) > SILENT_SECONDS:
+            self._process.kill()  # another one connects to the head that is there now
         if time.monotonic() - when > 3.0 or any(counts.get(name, 0) < n for name, n in WANTED.items()):
             return False
         found = replicas(hosts)
@@ -130,6 +146,7 @@ class Strength:
 
     def close(self) -> None:
         """End the program."""
+        self._over = True
         self._process.kill()
         self._process.wait()
 
@@ -181,10 +198,9 @@ class Cost:
         return sum(count for what, count in self.server_errors.items() if what.startswith("500"))
 
 
-def cost_of(fault: Fault, calls: Sequence[Call], lost: int) -> Cost:
-    """Look at the calls that overlap a fault."""
-    end = float("inf") if fault.healthy is None else fault.healthy
-    within = [call for call in calls if call.ended >= fault.started and call.started <= end]
+def cost_of(fault: Fault, calls: Sequence[Call], until: float, lost: int) -> Cost:
+    """Look at the calls that overlap a fault and the while after it, up to a moment."""
+    within = [call for call in calls if call.ended >= fault.started and call.started <= until]
     reads = [call for call in within if call.kind == "read"]
     errors = [f"{call.status} {call.code}" for call in within if call.status >= 500]
     broken = [call.code for call in reads if not call.status]
@@ -261,7 +277,10 @@ class Faults:
         for name in names:
             await asyncio.sleep(QUIET_SECONDS)
             fault = await self._ways[name]()
-            cost = cost_of(fault, self._traffic.calls, await asyncio.to_thread(self._lost))
+            # What is mended within a moment may still be felt later.
+            await asyncio.sleep(max(fault.started + OBSERVED_SECONDS - time.monotonic(), 0.0))
+            until = time.monotonic()
+            cost = cost_of(fault, self._traffic.calls, until, await asyncio.to_thread(self._lost))
             self.costs.append(cost)
             self._say(str(cost))
         self._strength.close()
@@ -310,8 +329,9 @@ class Faults:
 
     async def _database(self) -> Fault:
         assert self._parts.database is not None
-        fault = Fault("PostgreSQL restarted", time.monotonic(), 0.0)
+        fault = Fault(f"PostgreSQL down for {RESTART_SECONDS:g} s", time.monotonic(), 0.0)
         await asyncio.to_thread(self._parts.database.stop)
+        await asyncio.sleep(RESTART_SECONDS)
         await asyncio.to_thread(self._parts.database.start)
         fault.mending = time.monotonic()
         return await self._until_strong(fault)
@@ -323,12 +343,16 @@ class Faults:
         return await self._until_strong(fault)
 
     async def _swap(self) -> Fault:
-        """A bundle that no replica has seen is promoted while it cannot be read."""
+        """A bundle that no replica has seen becomes current while it cannot be read.
+
+        `recserve promote` would refuse: it reads the bundle first. So the pointer is moved without it, as if
+        the object store had failed right after.
+        """
         new = self._parts.bundles[-1]
         fault = Fault("object store down, bundle promoted meanwhile", time.monotonic(), 0.0)
         await asyncio.gather(
             self._without_storage(OUTAGE_SECONDS),
-            asyncio.to_thread(self._bed.recserve, ENTRY, "promote", new, "--force"),
+            asyncio.to_thread(self._point_at, new),
         )
         fault.mending = time.monotonic()
         while time.monotonic() < fault.mending + STRONG_WITHIN:
@@ -336,6 +360,11 @@ class Faults:
                 break
             await asyncio.sleep(0.3)
         return await self._until_strong(fault)
+
+    def _point_at(self, bundle: str) -> None:
+        store = open_store(self._bed.database, Path())
+        store.set_current(bundle)
+        store.close()
 
     def _answered_by(self, bundle: str) -> bool:
         with contextlib.suppress(httpx.HTTPError):
@@ -357,8 +386,9 @@ class Faults:
 
     async def _redis(self) -> Fault:
         assert self._bed.redis is not None
-        fault = Fault("Redis restarted", time.monotonic(), 0.0)
+        fault = Fault(f"Redis down for {RESTART_SECONDS:g} s", time.monotonic(), 0.0)
         await asyncio.to_thread(self._bed.redis.stop)
+        await asyncio.sleep(RESTART_SECONDS)
         await asyncio.to_thread(self._bed.redis.start)
         fault.mending = time.monotonic()
         return await self._until_strong(fault)

@@ -42,7 +42,7 @@ from benchmarks.common import (
     write_json,
 )
 from benchmarks.evil.plugin import RAISES
-from benchmarks.evil.site import CULPRITS, SCENARIO, EvilSite
+from benchmarks.evil.site import CULPRITS, SCENARIO, STAGES, EvilSite
 
 USERS = 600
 NEIGHBOURS = 2
@@ -126,12 +126,15 @@ async def measure(server: Server, site: EvilSite, case: Case, seconds: float) ->
         for place in range(NEIGHBOURS)
     ]
     connection = Connection("127.0.0.1", server.port)
+    culprits = {CULPRITS.get(case.component, "")}
+    if case.what == "kill":
+        culprits.add(STAGES.get(case.component, ""))
     site.tell({case.component: case.what} if case.component else {})
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         status, degraded = await ask_evil(connection)
         case.answers += 1
-        case.named += status == 200 and CULPRITS.get(case.component, "") in degraded
+        case.named += status == 200 and not culprits.isdisjoint(degraded)
         status, _ = await connection.call("GET", "/v1/health/live")
         case.live = case.live and status == 200
         await asyncio.sleep(ASK_SECONDS)

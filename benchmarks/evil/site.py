@@ -18,6 +18,9 @@ CULPRITS = {
 }
 """What an answer's ``degraded`` calls each component."""
 
+STAGES = {"retriever": "retrieval", "ranker": "ranking"}
+"""What it calls the stage whose process a component ends, until the next one knows which component it was."""
+
 SCENARIO: Mapping[str, Any] = {
     "retrievers": [{"use": "popular"}, {"use": "evil"}],
     "ranker": {"use": "evil"},

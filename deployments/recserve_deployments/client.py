@@ -37,7 +37,7 @@ class StageHandle:
 
     A call that waits for longer than usual is made again where there is another replica, and the first
     answer counts; all calls are reads.
-    After a replica died without another one taking over, or after three late answers in a row, the stage
+    After a replica died and no other one answered, or after three late answers in a row, the stage
     counts as down: calls fail at once, so that requests degrade instead of waiting, until the stage answers a
     ping again.
 
@@ -45,7 +45,8 @@ class StageHandle:
         name: What ``degraded`` and log messages call it.
         handle: The deployment's handle.
         deadline: Seconds a call may take, retry included.
-        alone: Whether the stage has one replica only, which a repeated call would just burden.
+        alone: Whether the stage has one replica only: a repeated call would just burden it, and there is
+            nobody to ask after it died.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class StageHandle:
         self._name = name
         self._handle = handle
         self._deadline = deadline
+        self._alone = alone
         self._late = 0
         self._burst = 0.0 if alone else _REPEATED_BURST
         self._spare = self._burst
@@ -73,8 +75,6 @@ class StageHandle:
         try:
             answer = await self._first_answer(method, arguments, end)
         except RayActorError:
-            # The replica died under the call; another one may answer instead.
-            logger.warning("a replica of %s died, trying another one", self._name)
             answer = await self._retry(method, arguments, end)
         except TimeoutError:
             self._late += 1
@@ -85,6 +85,15 @@ class StageHandle:
         return answer
 
     async def _retry(self, method: str, arguments: tuple[Any, ...], end: float) -> Any:
+        """What another replica answers, after one died under the call."""
+        if self._alone:
+            # The next replica is seconds away, so waiting for it would end at the deadline. That goes for
+            # calls, too, that Serve had not sent to the one that died and keeps for its successor.
+            self._mark_down()
+            for attempt in self._attempts:
+                attempt.cancel()
+            raise StageDownError(f"{self._name}: its only replica died")
+        logger.warning("a replica of %s died, trying another one", self._name)
         try:
             return await self._first_answer(method, arguments, end)
         except (RayActorError, TimeoutError):
@@ -99,6 +108,8 @@ class StageHandle:
             done, waiting = await asyncio.wait(
                 waiting, timeout=_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
+            if any(attempt.cancelled() for attempt in done):
+                raise StageDownError(f"{self._name}: its only replica died")
             answered = [attempt for attempt in done if not isinstance(attempt.exception(), RayActorError)]
             if answered or (done and not waiting):
                 return (answered or list(done))[0].result()

@@ -19,7 +19,6 @@ from recserve.api import ApiSettings, create_app
 from recserve.bundles.bundle import Bundle
 from recserve.errors import RecserveError
 from recserve.serving.guard.calls import GuardedCalls
-from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.loader import Loader, follow_catalogue
 from recserve.serving.local import LocalClient, reader_of
 from recserve.serving.pipeline import Pipeline
@@ -74,7 +73,7 @@ class Ingress:
         # These outlive each bundle: users' states do not depend on it.
         self._users = UserCache()
         self._results = ResultCache(server.repeats, server.repeats_seconds)
-        self._pool = WorkerPool()
+        self._pool = spec.workers()
         if retrieval is not None and ranking is not None:
             self._client = ServeStageClient(retrieval, encoding, ranking, server)
         else:
@@ -183,6 +182,9 @@ class Ingress:
             raise RuntimeError("batches of requests do not end")
 
     async def __del__(self) -> None:
+        pool = getattr(self, "_pool", None)
+        if pool is not None:
+            pool.close()
         keyring = getattr(self, "_keyring", None)
         if keyring is not None:
             await asyncio.to_thread(keyring.close)

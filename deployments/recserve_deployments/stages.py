@@ -66,7 +66,7 @@ class StageReplica(Generic[P]):
         """
         self.opened = await asyncio.to_thread(spec.open)
         self.metrics = Metrics(begin_telemetry(spec.role, self.opened.config.server))
-        self.pool = WorkerPool() if threads is None else WorkerPool(threads)
+        self.pool = spec.workers() if threads is None else spec.workers(threads)
         self.bundles = BundleHost(
             self.opened.repository,
             self.opened.store.bundle_history,
@@ -157,7 +157,9 @@ class StageReplica(Generic[P]):
             raise RuntimeError(f"calls of plugins hang: {self.pool.stuck}")
 
     def __del__(self) -> None:
-        opened = getattr(self, "opened", None)
+        pool, opened = getattr(self, "pool", None), getattr(self, "opened", None)
+        if pool is not None:
+            pool.close()
         if opened is not None:
             opened.store.close()
 

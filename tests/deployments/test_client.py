@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from ray.exceptions import ActorDiedError
 from recserve_deployments.client import StageHandle
 
-from recserve.errors import BundleError, StageError
+from recserve.errors import BundleError, StageDownError, StageError
 
 # Stands in for a Serve handle, because deaths and delays must happen at exact moments here. What real handles
 # do when a replica is killed is tested in test_server.py.
@@ -69,6 +70,35 @@ def test_a_call_is_tried_again_once_on_another_replica() -> None:
         called, handle = stage([died, fine], [fine])
         assert await called.call("work", 1) == "answer"
         assert handle.work.calls == 2
+
+    run(main())
+
+
+def test_nobody_waits_for_the_next_process_of_a_stage_with_one_replica() -> None:
+    async def main() -> None:
+        came_back = asyncio.Event()
+
+        async def ping() -> bool:
+            await came_back.wait()
+            return True
+
+        async def dies_soon() -> str:
+            await asyncio.sleep(0.01)
+            raise ActorDiedError
+
+        handle = Handle([late, dies_soon, late, fine], [ping])
+        called = StageHandle("ranking", handle, 20, alone=True)  # type: ignore[arg-type]  # see above
+        under_way = await asyncio.gather(*(called.call("work") for _ in range(3)), return_exceptions=True)
+        assert [type(error) for error in under_way] == [StageDownError] * 3
+        with pytest.raises(StageDownError):
+            await called.call("work")
+        assert handle.work.calls == 3
+        came_back.set()
+        while True:
+            with contextlib.suppress(StageDownError):
+                assert await called.call("work") == "answer"
+                break
+            await asyncio.sleep(0.01)
 
     run(main())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -113,6 +114,25 @@ def test_a_component_that_misbehaves_costs_itself_alone(server: Any, site: EvilS
     assert {status for status, _ in neighbours.answers} == {200}
     named = {name for _, answer in neighbours.answers for name in answer["degraded"]}
     assert not any("evil" in name for name in named)
+
+
+def test_a_component_that_ends_its_process_is_named_by_the_next_one_and_then_kept_from_it(
+    server: Any, site: EvilSite
+) -> None:
+    until_well(server)
+    site.tell({"retriever": "kill"})
+    seen: list[list[str]] = []
+    give_up = time.monotonic() + RECOVER_SECONDS
+    while ["retriever:evil"] not in seen and time.monotonic() < give_up:
+        seen.append(ask(server)["degraded"])
+        time.sleep(0.1)
+    site.tell({})
+    assert seen[0] == ["retrieval"], "nothing could tell yet"
+    assert seen[-1] == ["retriever:evil"]
+    until_well(server)
+    logs = Path(server.state.ray_logs) / "serve"
+    text = "".join(path.read_text(errors="replace") for path in logs.glob("replica_recserve_Retrieval*.log"))
+    assert re.search(r"the process before this one died while it called .*retriever:evil@evil", text)
 
 
 def test_the_log_names_each_culprit_with_its_error(server: Any) -> None:

@@ -14,9 +14,15 @@ from typing import Any
 
 from recserve.bundles.repository import BundleRepository
 from recserve.config import Config, parse_config
+from recserve.errors import RuntimeEnvironmentError
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole, ResolvedConfig
+from recserve.serving.guard.flight_record import FlightRecord
+from recserve.serving.guard.workers import WorkerPool
 from recserve.store import Store, open_store
+from recserve_deployments.local_server.environment import run_directory
+
+logger = logging.getLogger(__name__)
 
 STORE_PATIENCE = 10.0
 """Seconds that the store may take for a call: a write that waits for so long, and then is still being
@@ -56,6 +62,15 @@ class ReplicaSpec:
             store=open_store(config.store.url, home, STORE_PATIENCE),
             repository=BundleRepository(home, config.bundles),
         )
+
+    def workers(self, threads: int = 4) -> WorkerPool:
+        """Threads for plugin code, whose calls under way outlive the process; see :class:`FlightRecord`."""
+        try:
+            folder = run_directory(Path(self.home)) / "flights"
+            return WorkerPool(threads, FlightRecord(folder, self.role))
+        except (OSError, RuntimeEnvironmentError) as error:
+            logger.warning("calls under way are not written down: %s", error)
+            return WorkerPool(threads)
 
 
 def _log_like_serve() -> None:

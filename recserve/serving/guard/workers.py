@@ -6,8 +6,9 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import ExitStack, contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -15,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from recserve.errors import OverloadedError, RecserveError, StageDownError, StageLateError
 from recserve.serving.guard.failures import as_stage_error
+from recserve.serving.guard.flight_record import FlightRecord
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -25,6 +27,8 @@ MOST_STUCK = 8
 _MOST_WAITING = 64
 _LATE_IN_A_ROW = 3
 _PAUSES = (0.5, 30.0)
+# After the first death of a process, and after many.
+_DEATH_PAUSES = (2.0, 600.0)
 _STALLED_SECONDS = 10.0
 _IDLE_SECONDS = 10.0
 
@@ -73,6 +77,7 @@ class _Lane:
         late: Late calls in a row.
         retry_at: When the next call is let through after too many late ones.
         pause: How long to wait before that.
+        why: Why calls are refused in between.
     """
 
     name: str
@@ -82,6 +87,7 @@ class _Lane:
     late: int = 0
     retry_at: float = 0.0
     pause: float = _PAUSES[0]
+    why: str = ""
     waiting: deque[_Task] = field(default_factory=deque)
 
 
@@ -90,14 +96,18 @@ class WorkerPool:
 
     A call that is later than its deadline is abandoned: another thread takes its place, and at most
     :data:`MOST_STUCK` of a lane may hang at a time. After three late calls in a row a lane refuses calls at
-    once, and lets a single one through now and then to find out whether the component is well again.
+    once, and lets a single one through now and then to find out whether the component is well again. So does
+    the lane of a component in which the process before this one died, for a while that grows with each death.
 
     Args:
         threads: Calls of a lane that run at the same time.
+        record: Where calls under way are written down, and what earlier processes died of; None for nowhere.
     """
 
-    def __init__(self, threads: int = 4) -> None:
+    def __init__(self, threads: int = 4, record: FlightRecord | None = None) -> None:
         self._threads = threads
+        self._record = record
+        self._inside = threading.local()
         self._lock = threading.Lock()
         self._lanes: dict[str, _Lane] = {}
         self._queue: SimpleQueue[_Task] = SimpleQueue()
@@ -141,6 +151,7 @@ class WorkerPool:
         Returns:
             What each call returned, or why it did not.
         """
+        self._delegate()
         tasks = [self._try_submit(call) for call in calls]
         wait([task.future for task in tasks if isinstance(task, _Task)], timeout=seconds)
         return [self._outcome(task, seconds) if isinstance(task, _Task) else task for task in tasks]
@@ -158,6 +169,11 @@ class WorkerPool:
             return overdue(task.lane.name, seconds)
         error = task.future.exception()
         return task.future.result() if error is None else error
+
+    def close(self) -> None:
+        """Calls that are still under way are nothing that the process died of."""
+        if self._record is not None:
+            self._record.close()
 
     @property
     def stuck(self) -> dict[str, int]:
@@ -186,12 +202,29 @@ class WorkerPool:
         with self._lock:
             lane = self._lanes.get(name)
             if lane is None:
-                lane = self._lanes[name] = _Lane(name, self._threads)
+                lane = self._lanes[name] = self._new_lane(name)
             self._admit(lane)
             task = _Task(lane, call, arguments)
             lane.waiting.append(task)
             self._start_next(lane)
         return task
+
+    def _new_lane(self, name: str) -> _Lane:
+        lane = _Lane(name, self._threads)
+        deaths = 0 if self._record is None else self._record.deaths(name)
+        if deaths:
+            first, longest = _DEATH_PAUSES
+            lane.late = _LATE_IN_A_ROW
+            lane.pause = min(first * 4.0 ** (deaths - 1), longest)
+            lane.retry_at = time.monotonic() + lane.pause
+            lane.why = f"was being called when {deaths} process{'es' * (deaths > 1)} died"
+        return lane
+
+    def _delegate(self) -> None:
+        """Note that this thread, if it is one of ours, only waits for calls of other lanes from now on."""
+        ended = getattr(self._inside, "ended", None)
+        if ended is not None:
+            ended()
 
     def _admit(self, lane: _Lane) -> None:
         """Refuse a call that could only wait in vain."""
@@ -203,7 +236,7 @@ class WorkerPool:
             raise OverloadedError(f"{lane.name}: {len(lane.waiting)} calls are waiting already")
         if lane.late >= _LATE_IN_A_ROW:
             if now < lane.retry_at:
-                raise StageDownError(f"{lane.name} was late {lane.late} times in a row")
+                raise StageDownError(f"{lane.name} {lane.why or f'was late {lane.late} times in a row'}")
             self._put_off(lane, now)
 
     def _put_off(self, lane: _Lane, now: float) -> None:
@@ -239,7 +272,8 @@ class WorkerPool:
     def _execute(self, task: _Task) -> None:
         result, error = None, None
         try:
-            result = task.context.run(task.call, *task.arguments)
+            with self._recorded(task.lane.name):
+                result = task.context.run(task.call, *task.arguments)
         except BaseException as raised:  # a plugin may raise anything: SystemExit, a Rust panic
             error = as_stage_error(raised)
         self._finish(task)
@@ -250,6 +284,20 @@ class WorkerPool:
         else:
             task.future.set_exception(error)
 
+    @contextmanager
+    def _recorded(self, lane: str) -> Iterator[None]:
+        """Write the call down while it is under way, or until it begins to wait for other lanes."""
+        if self._record is None:
+            yield
+            return
+        with ExitStack() as under_way:
+            under_way.enter_context(self._record.calling(lane))
+            self._inside.ended = under_way.close
+            try:
+                yield
+            finally:
+                self._inside.ended = None
+
     def _finish(self, task: _Task) -> None:
         lane = task.lane
         with self._lock:
@@ -259,7 +307,7 @@ class WorkerPool:
                 lane.stuck -= 1
                 return
             lane.running -= 1
-            lane.late, lane.pause = 0, _PAUSES[0]
+            lane.late, lane.pause, lane.why = 0, _PAUSES[0], ""
             self._progress = time.monotonic()
             self._lost = False
             self._start_next(lane)
