@@ -196,9 +196,24 @@ def other_versions() -> list[str]:
             continue
         except ray.exceptions.RayError as error:
             raise RuntimeEnvironmentError(f"node {address} does not answer: {_reason(error)}") from None
-        for name in sorted(here.keys() | there.keys()):
-            versions = (here.get(name, "not installed"), there.get(name, "not installed"))
-            found += _different(name, [("this machine", versions[0]), (address, versions[1])])
+        found += version_problems(address, here, there)
+    return found
+
+
+def version_problems(address: str, here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """What a node has in another version than this machine, a line each.
+
+    Args:
+        address: The node's address.
+        here: Versions by distribution on this machine.
+        there: The same on the node.
+    """
+    absent = "not installed"
+    found = []
+    for name in sorted(here.keys() | there.keys()):
+        found += _different(
+            name, [("this machine", here.get(name, absent)), (address, there.get(name, absent))]
+        )
     return found
 
 
@@ -348,6 +363,7 @@ def traps(config: Config, host: str, home: Path, nodes: int, *, shared: bool) ->
 
 
 def _different(what: str, values: Sequence[tuple[str, str]]) -> list[str]:
+    """One line if the values of some places, (place, value), are not all equal."""
     if len({value for _, value in values}) < 2:
         return []
     listed = ", ".join(f"{value} on {where}" for where, value in values)
