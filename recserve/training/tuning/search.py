@@ -5,6 +5,7 @@ The only module of the library that imports Ray at its top; import it only insid
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,8 +70,9 @@ def run_search(
     left = trials - sum(record.state is not TrialState.RUNNING for record in records)
     if left <= 0:
         return
-    # Optuna says what it does on stderr, trial by trial.
+    # Optuna says what it does on stderr, trial by trial, and Ray prints a traceback for each lost process.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scheduler = _Halving(grace, reduction)
     scheduler.remember(records)
     follower = _Follower(folder, scheduler, observer)

@@ -63,6 +63,7 @@ def test_a_lost_host_costs_the_time_of_its_trials_only(filled: TestBed) -> None:
     assert process.returncode == 0, output
     assert f"which offers no resource {FENCE}: one of its 4 CPUs is left free, 3 trials at a time" in output
     assert "was lost with its process or its host, and begins anew" in output
+    assert "Traceback" not in output
     # Nothing but the first host's own disk holds the study.
     read = filled.hosts.run(HEAD, ["cat", f"{HOME}/tuning/mf/trials.json"])
     trials = json.loads(read.stdout)
