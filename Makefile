@@ -7,7 +7,7 @@ DIST   ?= dist
 # Strict: a reference or link that leads nowhere is an error. The variable silences an announcement of another major version.
 SITE   := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-.PHONY: demo test lint types contracts format bench chaos cluster-test evil freshness ingest scale encoding gpu hops quality docs structure walkthrough release clean
+.PHONY: demo test lint types contracts format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops quality docs structure walkthrough release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
@@ -67,6 +67,9 @@ ingest: $(VENV)/.installed
 
 scale: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scale
+
+lake: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.lake
 
 # The peer is sentence-transformers: PEER=path/to/a/python that has it.
 encoding: $(VENV)/.installed

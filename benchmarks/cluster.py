@@ -162,6 +162,15 @@ def replicas(hosts: Sequence[int]) -> dict[str, list[int]]:
     return found
 
 
+def _has_head() -> bool:
+    """Whether Ray's head serves, on the host where it belongs."""
+    found = []
+    for process in Hosts.processes(HEAD):
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(psutil.Process(process).cmdline()))
+    return any("gcs_server" in command for command in found)
+
+
 def ready(number: int) -> bool:
     """Whether a host's proxy says that the store and all stages are well."""
     return is_ready(TestBed.url(number), timeout=3)
@@ -391,6 +400,12 @@ class Faults:
         await asyncio.sleep(RESTART_SECONDS)
         await asyncio.to_thread(self._bed.redis.start)
         fault.mending = time.monotonic()
+        if not await asyncio.to_thread(_has_head):
+            # Ray's head ends when Redis does not answer a few times; Kubernetes starts its pod again.
+            fault.name += ", head restarted by that"
+            await asyncio.to_thread(self._bed.hosts.kill, HEAD)
+            await asyncio.to_thread(self._bed.hosts.start, HEAD)
+            await asyncio.to_thread(self._bed.start_ray, HEAD, 0)
         return await self._until_strong(fault)
 
     async def _head(self) -> Fault:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray.serve import Application, Deployment
 
 from recserve.config import Config, ServerConfig, StageConfig, from_environment, load_config, parse_config
+from recserve.data.system.cpus import thread_variables
 from recserve.errors import ConfigError
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole
@@ -180,8 +181,7 @@ def _sized(
 
 def _variables(size: StageConfig) -> dict[str, str]:
     """What libraries read when they are imported, before the replica's code is: threads, proxies, GPUs."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    variables = {name: str(size.threads) for name in (*names, "RAYON_NUM_THREADS")}
+    variables = thread_variables(size.threads)
     # Stages are called by address, which no web proxy of a node's environment must come between.
     variables |= {"TOKENIZERS_PARALLELISM": "false", "no_grpc_proxy": f"localhost,{ANY_ADDRESS}"}
     # Ray leaves all GPUs visible to a worker that asks for none; a replica takes none unasked.

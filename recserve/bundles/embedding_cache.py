@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -28,8 +28,10 @@ log = logging.getLogger(__name__)
 
 Keys = NDArray[np.uint64]
 
+# Texts of one call of the encoder, on a worker where there are some.
+_CHUNK = 2048
 # Texts encoded between two writes: what an interrupted run loses at most.
-_CHUNK = 8192
+_WRITTEN = 8192
 _KEY_BYTES = 16
 CACHE_SUFFIX = ".sqlite3"
 """How the file of a cache ends."""
@@ -183,6 +185,7 @@ def encode_all(
     texts: Sequence[str],
     cache: VectorCache | None = None,
     progress: Callable[[int, int], None] | None = None,
+    encode: Callable[[Iterator[Sequence[str]]], Iterable[FloatArray]] | None = None,
 ) -> tuple[FloatArray, int]:
     """Vectors of many texts; encodes each distinct text that the cache lacks once.
 
@@ -194,6 +197,7 @@ def encode_all(
         texts: n texts, duplicates welcome.
         cache: Where vectors are looked up and kept; None for neither.
         progress: Called with (texts done, texts to encode) during long work.
+        encode: Encodes chunks elsewhere by the same encoder, in their order; None for here.
 
     Returns:
         float32, shape (n, d), and how many texts were encoded.
@@ -216,12 +220,21 @@ def encode_all(
         if progress is not None:
             progress(done, len(missing))
 
-    for start in range(0, len(missing), _CHUNK):
-        chunk = missing[start : start + _CHUNK]
-        fresh = encoder.encode([texts[originals[row]] for row in chunk], step)
-        vectors[chunk] = checked_vectors(fresh, len(chunk), encoder.dimension)
-        if cache is not None:
-            cache.add(keys[chunk], vectors[chunk])
+    spans = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
+    chunks = ([texts[originals[row]] for row in span] for span in spans)
+    if encode is None:
+        results: Iterable[FloatArray] = (encoder.encode(chunk, step) for chunk in chunks)
+    else:
+        results = encode(chunks)
+    written = end = 0
+    for span, fresh in zip(spans, results, strict=True):
+        vectors[span] = checked_vectors(fresh, len(span), encoder.dimension)
+        end += len(span)
+        if encode is not None:
+            step(len(span))
+        if cache is not None and (end - written >= _WRITTEN or end == len(missing)):
+            cache.add(keys[missing[written:end]], vectors[missing[written:end]])
+            written = end
     return vectors[inverse], len(missing)
 
 

@@ -1,4 +1,4 @@
-"""Checks that a person who was deleted is gone: from the store, from every bundle, and from caches on disk.
+"""Checks that a deleted person is gone: from the store and its lake, every bundle, and caches on disk.
 
 Only a digest of the person's id is known by then. So every text in a bundle is digested and compared,
 and arrays are judged by their shape: what has one row a user of the training data, but not one an item,
@@ -23,6 +23,7 @@ from recserve.bundles.manifest import ITEMS, MANIFEST
 from recserve.bundles.repository import BundleRepository
 from recserve.errors import BundleError, NotFoundError
 from recserve.store import Deletion, Store, key_of
+from recserve.store.lake import LakeFolder, rows_of_people
 
 _BATCH_ROWS = 10_000
 
@@ -62,6 +63,7 @@ class Verification:
         bundles: What was found in each bundle.
         merged: Ids that had been merged into the person; they were looked for as well.
         caches: Files of text vectors that hold the vector of such an id.
+        lake: Rows of the store's lake that name the person and are older than the deletion.
     """
 
     deletion: Deletion
@@ -69,11 +71,13 @@ class Verification:
     bundles: tuple[BundleCheck, ...]
     merged: int = 0
     caches: tuple[str, ...] = ()
+    lake: int | None = None
 
     @property
     def clean(self) -> bool:
         """Whether nothing of the person is left."""
-        return not (any(self.traces.values()) or self.caches) and all(bundle.clean for bundle in self.bundles)
+        kept = any(self.traces.values()) or self.caches or self.lake
+        return not kept and all(bundle.clean for bundle in self.bundles)
 
 
 def verify_deletion(
@@ -82,8 +86,9 @@ def verify_deletion(
     receipt_id: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
     caches: Path | None = None,
+    lake: LakeFolder | None = None,
 ) -> Verification:
-    """Look for traces of a deleted person in the store, in every bundle, and in caches of text vectors.
+    """Look for traces of a deleted person in the store, its lake, every bundle, and caches of text vectors.
 
     Args:
         store: The store.
@@ -91,10 +96,12 @@ def verify_deletion(
         receipt_id: Of the receipt that the deletion returned.
         progress: Called with the bundles done and the bundles there are.
         caches: Folder of the caches, None if there is none.
+        lake: The lake that the store writes, None if there is none.
 
     Raises:
         NotFoundError: There is no such receipt.
         StoreError: The database failed.
+        DataError: The lake cannot be read.
     """
     deletion = store.deletion(receipt_id)
     if deletion is None:
@@ -105,13 +112,15 @@ def verify_deletion(
     later = store.deletions(deletion.number)
     merged = [part.user_key for part in later if part.part_of == deletion.number]
     user_keys = frozenset([deletion.user_key, *merged])
+    people = dict.fromkeys(user_keys, (deletion.number, deletion.last_event))
     bundle_ids = repository.ids()
     checks = []
     for done, bundle_id in enumerate(bundle_ids, 1):
         checks.append(_check(repository, bundle_id, user_keys))
         progress(done, len(bundle_ids))
     cached = tuple(_cached(caches, user_keys)) if caches is not None else ()
-    return Verification(deletion, store.traces(deletion), tuple(checks), len(merged), cached)
+    rows = None if lake is None else rows_of_people(lake, people)
+    return Verification(deletion, store.traces(deletion), tuple(checks), len(merged), cached, rows)
 
 
 def _cached(folder: Path, user_keys: frozenset[bytes]) -> Iterator[str]:

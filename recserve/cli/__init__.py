@@ -14,6 +14,7 @@ from recserve.cli.common import err, executable, out
 from recserve.cli.data import import_command, store
 from recserve.cli.models import evaluate, inspect, promote, retrain, train, tune
 from recserve.cli.new import plugin
+from recserve.data.system.cpus import sleep_when_idle
 from recserve.errors import RecserveError
 
 app = typer.Typer(
@@ -64,6 +65,8 @@ for group in (
 
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit status 2."""
+    # Read by libraries when they are loaded, which no command has done yet.
+    sleep_when_idle()
     try:
         app()
     except RecserveError as error:

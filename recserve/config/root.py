@@ -30,6 +30,17 @@ class StoreConfig(Strict):
         description="SQLAlchemy URL; default: an SQLite file in the home folder. `${NAME}` is replaced by "
         "the environment variable of whoever opens it.",
     )
+    lake: str | None = Field(
+        None,
+        description="Folder or pyarrow filesystem URI, such as s3://bucket/events, that `recserve export` "
+        "writes events into as Parquet, a folder a day. `${NAME}` as above.",
+    )
+    retention_days: float | None = Field(
+        None,
+        gt=0,
+        description="`recserve store expire` removes events and exposures older than this from the database, "
+        "once they are in the lake if there is one; null keeps them.",
+    )
 
 
 class Config(Strict):

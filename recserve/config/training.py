@@ -23,7 +23,7 @@ class TrainConfig(Strict):
         4000, ge=10, description="At most this many queries teach the ranker to blend."
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(0, ge=0, description="CPU threads; 0 takes all.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 takes as many as the process may use.")
 
 
 class TuneConfig(Strict):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from recserve.data.arrays import Int32Array
+from recserve.data.columns.codes import blocks, encoded
 from recserve.data.dataset import Tables
 from recserve.data.entities import EventType
 
@@ -43,11 +45,14 @@ def unknown_items(events: pa.Table, known: Callable[[list[str]], Collection[str]
         events: Canonical events (see :class:`recserve.Tables`).
         known: Says which of some items are in the catalogue.
     """
-    counted = pc.value_counts(events["item_id"])
-    ids = counted.field("values").to_pylist()
+    texts, codes = encoded(events["item_id"])
+    ids = texts.to_pylist()
     there = known(ids)
-    counts = dict(zip(ids, counted.field("counts").to_pylist(), strict=True))
-    strangers = sorted((item for item in ids if item not in there), key=lambda item: (-counts[item], item))
+    counts = dict(zip(ids, _counted(codes, len(ids)), strict=True))
+    # A dictionary may hold ids that no row of a filtered table has.
+    strangers = sorted(
+        (item for item in ids if counts[item] and item not in there), key=lambda item: (-counts[item], item)
+    )
     return UnknownItems(strangers, sum(counts[item] for item in strangers), len(events))
 
 
@@ -89,29 +94,48 @@ class Coverage:
 
 def coverage(tables: Tables, event_types: Mapping[str, EventType]) -> Coverage:
     """Count what training takes of a data set and what it does not."""
-    events, item_ids = tables.events, tables.items["item_id"]
-    catalogue = set(item_ids.to_pylist())
-    unknown = unknown_items(events, lambda ids: catalogue.intersection(ids))
-    # Masks and single columns: a filtered table would copy every id.
-    known = pc.is_in(events["item_id"], value_set=item_ids.combine_chunks())
-    configured = pc.is_in(events["event"], value_set=pa.array(list(event_types), pa.string()))
-    others = pc.value_counts(events["event"].filter(pc.and_not(known, configured)))
-    learnt = pc.and_(known, configured)
-    kinds = events["event"].filter(learnt)
-    off_scale, examples = {}, {}
-    values = events["value"].filter(learnt).to_numpy()
-    for name, kind in event_types.items():
-        if kind.value_range is not None:
-            odd = kind.off_scale(values) & pc.equal(kinds, name).to_numpy()
-            if odd.any():
-                off_scale[name], examples[name] = int(odd.sum()), float(values[np.flatnonzero(odd)[0]])
+    catalogue = set(tables.items["item_id"].to_pylist())
+    ids, item_codes = encoded(tables.events["item_id"])
+    names, type_codes = encoded(tables.events["event"])
+    types = names.to_pylist()
+    known = np.array([item_id in catalogue for item_id in ids.to_pylist()], np.bool_)
+    configured = np.array([name in event_types for name in types], np.bool_)
+    busy = np.zeros(len(ids), np.bool_)
+    others: Counter[str] = Counter()
+    off_scale: Counter[str] = Counter()
+    examples: dict[str, float] = {}
+    learnt = 0
+    for block in blocks(len(item_codes)):
+        items, kinds = item_codes[block], type_codes[block]
+        strange = kinds[known[items] & ~configured[kinds]]
+        for code in dict.fromkeys(strange.tolist()):
+            others[types[code]] += int((strange == code).sum())
+        taken = known[items] & configured[kinds]
+        learnt += int(taken.sum())
+        busy[items[taken]] = True
+        values = tables.events["value"].slice(block.start, block.stop - block.start).to_numpy()
+        for code, name in enumerate(types):
+            kind = event_types.get(name)
+            if kind is not None and kind.value_range is not None:
+                odd = values[taken & (kinds == code) & kind.off_scale(values)]
+                if len(odd):
+                    off_scale[name] += len(odd)
+                    examples.setdefault(name, float(odd[0]))
     return Coverage(
-        events=len(events),
-        learnt=len(kinds),
-        unknown=unknown,
-        unconfigured={counted["values"]: counted["counts"] for counted in others.to_pylist()},
-        off_scale=off_scale,
-        example_off_scale=examples,
+        events=len(tables.events),
+        learnt=learnt,
+        unknown=unknown_items(tables.events, catalogue.intersection),
+        unconfigured=dict(others),
+        off_scale={name: off_scale[name] for name in event_types if name in off_scale},
+        example_off_scale={name: examples[name] for name in event_types if name in examples},
         items=len(catalogue),
-        idle_items=len(catalogue) - len(events["item_id"].filter(learnt).unique()),
+        idle_items=len(catalogue) - int(busy.sum()),
     )
+
+
+def _counted(codes: Int32Array, kinds: int) -> list[int]:
+    """How often each code occurs; in blocks, as counting copies what it counts."""
+    counts = np.zeros(kinds, np.int64)
+    for block in blocks(len(codes)):
+        counts += np.bincount(codes[block], minlength=kinds)
+    return list(counts.tolist())

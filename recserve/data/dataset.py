@@ -22,11 +22,15 @@ from scipy.sparse import csr_array
 from recserve.data.arrays import BoolArray, FloatArray, Int16Array, Int32Array, Int64Array
 from recserve.data.batches import Histories
 from recserve.data.catalogue import Catalogue
+from recserve.data.columns.codes import blocks, encoded
+from recserve.data.columns.strings import Texts
 from recserve.data.entities import EventType
 from recserve.data.order.event_order import EventOrder
 from recserve.data.order.sequence import EventColumns
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import DataError
+
+_TIES = 4_000_000
 
 
 class Dataset:
@@ -76,41 +80,39 @@ class Dataset:
         Raises:
             DataError: No event is left.
         """
+        names, user_codes = encoded(events["user_id"])
+        item_ids, item_codes = encoded(events["item_id"])
+        types, type_codes = encoded(events["event"])
         codes = {name: code for code, name in enumerate(event_types)}
-        names, user_codes = _encoded(events["user_id"])
-        item_ids, item_codes = _encoded(events["item_id"])
-        types, type_codes = _encoded(events["event"])
-        item_rows = catalogue.ids.rows(item_ids)[item_codes]
-        type_rows = np.array([codes.get(name, -1) for name in types], np.int16)[type_codes]
+        item_rows = catalogue.ids.rows(item_ids.to_pylist())[item_codes]
+        type_rows = np.array([codes.get(name, -1) for name in types.to_pylist()], np.int16)[type_codes]
         keep = (item_rows >= 0) & (type_rows >= 0)
         if not keep.any():
             raise DataError(
                 "no event to learn from: none refers to a known item with a configured event type"
             )
-        # Rows of users in the order of their ids: independent of the order of storage.
-        by_name = np.argsort(np.array(names, dtype=object), kind="stable")
+        # Rows of users in the order of their ids: independent of the order of storage. The order of bytes in
+        # UTF-8 is that of characters.
+        by_name = pc.sort_indices(names).to_numpy()
         rank = np.empty(len(names), dtype=np.int32)
         rank[by_name] = np.arange(len(names), dtype=np.int32)
         user_rows = rank[user_codes]
+        weights = _weights(events["value"], type_rows, event_types)
+        timestamps = _numbers(events["timestamp"])
 
-        values = events["value"].to_numpy(zero_copy_only=False).astype(np.float64)
-        weights = np.zeros(len(values), dtype=np.float32)
-        for name, code in codes.items():
-            chosen = type_rows == code
-            if chosen.any():
-                weights[chosen] = event_types[name].confidence(values[chosen])
-        timestamps = events["timestamp"].to_numpy(zero_copy_only=False).astype(np.int64)
-
-        tie = _scramble(user_rows, item_rows)
-        order = np.lexsort((weights, type_rows, item_rows, user_rows, tie, timestamps), axis=0)
-        order = order[keep[order]]
-        used, dense = np.unique(user_rows[order], return_inverse=True)
+        order = _order(timestamps, user_rows, item_rows, type_rows, weights)
+        if not keep.all():
+            order = order[keep[order]]
+        users = user_rows[order]
+        used = np.zeros(len(names), dtype=np.bool_)
+        used[users] = True
+        dense = np.cumsum(used, dtype=np.int32) - 1
         return cls(
             catalogue=catalogue,
-            user_ids=Vocabulary(names[by_name[row]] for row in used),
-            users=dense.astype(np.int32),
-            items=item_rows[order].astype(np.int32),
-            events=type_rows[order].astype(np.int16),
+            user_ids=Vocabulary(Texts(names.take(pa.array(by_name[used])))),
+            users=dense[users],
+            items=item_rows[order],
+            events=type_rows[order],
             weights=weights[order],
             timestamps=timestamps[order],
             event_types=tuple(event_types),
@@ -235,16 +237,49 @@ class Dataset:
         return digest.hexdigest()
 
 
-def _encoded(column: pa.ChunkedArray) -> tuple[list[str], Int32Array]:
-    """Distinct texts of a column, and its entries as int32 codes into them, shape (N,).
+def _numbers(column: pa.ChunkedArray) -> Int64Array:
+    """A column of whole numbers as an array, without a copy if it is in one piece."""
+    return np.asarray(column.chunk(0).to_numpy() if column.num_chunks == 1 else column.to_numpy(), np.int64)
 
-    Chunk by chunk: an Arrow array of strings holds 2 GiB, which the ids of 60 million events exceed.
+
+def _weights(
+    column: pa.ChunkedArray, type_rows: Int16Array, event_types: Mapping[str, EventType]
+) -> FloatArray:
+    """Signed confidence of events with these values, 0 for those of no configured type."""
+    weights = np.zeros(len(type_rows), dtype=np.float32)
+    for block in blocks(len(type_rows)):
+        values = column.slice(block.start, block.stop - block.start).to_numpy().astype(np.float64)
+        for code, kind in enumerate(event_types.values()):
+            chosen = np.flatnonzero(type_rows[block] == code)
+            if len(chosen):
+                weights[block.start + chosen] = kind.confidence(values[chosen])
+    return weights
+
+
+def _order(
+    timestamps: Int64Array, users: Int32Array, items: Int32Array, types: Int16Array, weights: FloatArray
+) -> Int64Array:
+    """Places of events by time; those of equal time in a scrambled but fixed order.
+
+    Only what is not told apart by time is sorted by more than it, some millions at a time.
     """
-    encoded = pc.dictionary_encode(column).unify_dictionaries()
-    if not encoded.num_chunks:
-        return [], np.empty(0, np.int32)
-    codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks])
-    return encoded.chunk(0).dictionary.to_pylist(), codes
+    order = np.argsort(timestamps, kind="stable")
+    moments = timestamps[order]
+    tied = np.zeros(len(order), dtype=np.bool_)
+    np.equal(moments[1:], moments[:-1], out=tied[1:])
+    tied[:-1] |= tied[1:]
+    places = np.flatnonzero(tied)
+    moments = moments[places]
+    start = 0
+    while start < len(places):
+        last = moments[min(start + _TIES, len(places)) - 1]
+        stop = int(np.searchsorted(moments, last, side="right"))
+        rows = order[places[start:stop]]
+        tie = _scramble(users[rows], items[rows])
+        keys = (weights[rows], types[rows], items[rows], users[rows], tie, moments[start:stop])
+        order[places[start:stop]] = rows[np.lexsort(keys)]
+        start = stop
+    return order
 
 
 def _scramble(users: Int32Array, items: Int32Array) -> NDArray[np.uint64]:
@@ -263,10 +298,13 @@ class Tables:
     Attributes:
         items: Columns ``item_id`` (string) and ``attributes`` (string, a JSON object).
         events: Columns ``event_id``, ``user_id``, ``item_id``, ``event`` (strings), ``value``
-            (float64, nullable) and ``timestamp`` (int64, milliseconds since the epoch, UTC).
+            (float64, nullable) and ``timestamp`` (int64, milliseconds since the epoch, UTC). A snapshot
+            of the store has no ``event_id``, and its strings are dictionaries over memory-mapped files.
         version: Version of the store's catalogue that they show, None for data from elsewhere.
+        last_event: Number of the store's last event when they were read; None for data from elsewhere.
     """
 
     items: pa.Table
     events: pa.Table
     version: int | None = None
+    last_event: int | None = None

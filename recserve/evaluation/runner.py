@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from recserve.data.arrays import Float64Array, FloatArray, Int32Array
+from recserve.data.arrays import Float64Array, Int32Array
 from recserve.data.batches import Queries, Ragged
 from recserve.errors import PluginError
 from recserve.evaluation.bootstrap import (
@@ -22,15 +23,25 @@ from recserve.evaluation.bootstrap import (
 )
 from recserve.evaluation.checks.leaks import check_leaks, check_vocabulary
 from recserve.evaluation.metrics import accuracy as metrics
-from recserve.evaluation.metrics import calibration as profiles
-from recserve.evaluation.metrics.by_stage import StagedRecommender, StageMeasure
+from recserve.evaluation.metrics.by_stage import (
+    StageColumn,
+    StagedRecommender,
+    StageMeasure,
+    stage_columns,
+)
+from recserve.evaluation.metrics.per_query import BEFORE, QueryMeasures, lists_column
 from recserve.evaluation.metrics.slices import SliceFigures, group_mean, measure_slices
 from recserve.evaluation.report import Report
 from recserve.evaluation.splits import Split
+from recserve.plugin.executor import Executor
 from recserve.plugin.protocols import Retriever
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_KS = (10, 20)
 BATCH = 256
+# Enough to even out workers, and few enough for each to be worth its way.
+_PARTS_A_WORKER = 8
 
 # Enough for an interval, and a small part of what the means get: each one ranks the whole catalogue.
 CATALOGUE_RESAMPLES = 200
@@ -86,6 +97,7 @@ def evaluate(
     detailed: bool = False,
     reads_content: bool = True,
     progress: Progress = lambda description, done, total: None,
+    executor: Executor | None = None,
 ) -> Report:
     """Rank the whole catalogue for every query of a split and measure.
 
@@ -105,6 +117,8 @@ def evaluate(
         reads_content: The model reads what items are about. For one that does not,
             :func:`recserve.evaluation.checks.leaks.check_vocabulary` looks for knowledge of new items.
         progress: Called with (description, queries done, queries in all).
+        executor: Ranks and measures parts of the queries, with figures equal to the last bit; None for this
+            process. A model that cannot be pickled is measured here in any case.
 
     Raises:
         LeakError: The split leaks; see :func:`recserve.evaluation.checks.leaks.check_leaks`.
@@ -118,20 +132,14 @@ def evaluate(
     started = time.perf_counter()
     ks = tuple(sorted(set(ks)))
     check_leaks(split)
-    measure = _Measure(split, ks, seed, attribute)
-    by_stage = StageMeasure(split, ks, seed)
-    staged = model if detailed and isinstance(model, StagedRecommender) else None
-    seen = isinstance(model, MayReturnSeen) and model.returns_seen_items
-    for chosen, queries, relevant in split.batches(batch):
-        if staged is None:
-            ranked = model.recommend(queries, max(ks))
-        else:
-            stages = staged.stages(queries, max(ks))
-            by_stage.add(chosen, stages, relevant)
-            ranked = stages.items
-        _check_contract(ranked, None if seen else queries.excluded, len(queries), split.n_items, name)
-        measure.add(chosen, queries, ranked, relevant)
-        progress(f"evaluate {name}", chosen.stop, len(split))
+    measures = QueryMeasures.of(split, ks, seed, attribute)
+    bench = Bench(model, split, measures, name, batch, detailed and isinstance(model, StagedRecommender))
+    measure = _Measure(split, ks, seed)
+    by_stage = StageMeasure(split, seed)
+    for measured in _all_measured(bench, executor):
+        measure.put(measured)
+        by_stage.put(measured.chosen, measured.stages)
+        progress(f"evaluate {name}", measured.chosen.stop, len(split))
 
     per_user = measure.per_user()
     intervals = mean_intervals(np.column_stack(list(per_user.values())), seed=seed)
@@ -156,7 +164,7 @@ def evaluate(
         fit_seconds=fit_seconds,
         evaluate_seconds=time.perf_counter() - started,
         seed=seed,
-        diversity_vectors=measure.diversity_vectors,
+        diversity_vectors=measures.diversity_vectors,
         note=split.note,
         attribute=attribute,
         slices=slices,
@@ -165,46 +173,110 @@ def evaluate(
     )
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Lists and figures of one batch.
+
+    Attributes:
+        chosen: Its queries.
+        ranked: int32, shape (B, k).
+        metrics: Metrics of each query by name.
+        profiles: Popularity of each profile and list by column.
+        stages: What the stages of a pipeline did, if that is measured.
+    """
+
+    chosen: slice
+    ranked: Int32Array
+    metrics: dict[str, Float64Array]
+    profiles: dict[str, Float64Array]
+    stages: dict[StageColumn, Float64Array]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A model and what it is measured by, as workers get it.
+
+    Attributes:
+        model: The model.
+        split: The split.
+        measures: What figures of single queries are worked out with.
+        name: The model's name in errors.
+        batch: Queries a call of the model.
+        staged: Measure the stages of a pipeline.
+    """
+
+    model: Recommender
+    split: Split
+    measures: QueryMeasures
+    name: str
+    batch: int
+    staged: bool
+
+    def measured(self, start: int = 0, stop: int | None = None) -> Iterator[Measured]:
+        """Rank and measure queries, batch by batch.
+
+        Raises:
+            PluginError: The model broke the contract.
+        """
+        n = max(self.measures.ks)
+        returns_seen = isinstance(self.model, MayReturnSeen) and self.model.returns_seen_items
+        for chosen, queries, relevant in self.split.batches(self.batch, start, stop):
+            stages: dict[StageColumn, Float64Array] = {}
+            if self.staged and isinstance(self.model, StagedRecommender):
+                seen = self.model.stages(queries, n)
+                stages, ranked = stage_columns(seen, relevant, self.measures.ks), seen.items
+            else:
+                ranked = self.model.recommend(queries, n)
+            excluded = None if returns_seen else queries.excluded
+            _check_contract(ranked, excluded, len(queries), self.split.n_items, self.name)
+            values = self.measures.metrics(queries, ranked, relevant)
+            yield Measured(chosen, ranked, values, self.measures.profiles(queries, ranked), stages)
+
+
+def measure_part(bounds: tuple[int, int], bench: Bench) -> list[Measured]:
+    """The queries from one place to another, on a worker."""
+    return list(bench.measured(*bounds))
+
+
+def _all_measured(bench: Bench, executor: Executor | None) -> Iterator[Measured]:
+    """All batches in the order of the queries."""
+    shared = None
+    if executor is not None and executor.workers > 1:
+        try:
+            shared = executor.share(bench)
+        except TypeError as error:
+            logger.warning("%s is measured in this process: %s", bench.name, error)
+    if executor is None or shared is None:
+        yield from bench.measured()
+        return
+    batches = -(-len(bench.split) // bench.batch)
+    size = bench.batch * max(1, batches // (executor.workers * _PARTS_A_WORKER))
+    bounds = [(start, min(start + size, len(bench.split))) for start in range(0, len(bench.split), size)]
+    for part in executor.map(measure_part, bounds, shared):
+        yield from part
+    shared.release()
+
+
 class _Measure:
     """Collects the lists of all batches and their figures."""
 
-    def __init__(self, split: Split, ks: tuple[int, ...], seed: int, attribute: str | None) -> None:
+    def __init__(self, split: Split, ks: tuple[int, ...], seed: int) -> None:
         self._split = split
         self._ks = ks
         self._seed = seed
-        catalogue = split.training.catalogue
-        self._calibration = None if attribute is None else profiles.Calibration(catalogue, attribute)
-        self._popularity = profiles.popularity(split.training)
-        self._before = np.full(len(split), np.nan)
-        self._after = {k: np.full(len(split), np.nan) for k in ks}
-        self._information = metrics.self_information(split.training)
-        vectors = catalogue.vectors
-        self.diversity_vectors = "interactions" if vectors is None else "text"
-        self._vectors: FloatArray = (
-            metrics.interaction_vectors(split.training, seed=seed) if vectors is None else vectors
-        )
         self.ranked = np.full((len(split), max(ks)), -1, dtype=np.int32)
         self._per_query: dict[str, Float64Array] = {}
+        self._profiles: dict[str, Float64Array] = {}
 
-    def add(self, chosen: slice, queries: Queries, ranked: Int32Array, relevant: Ragged) -> None:
-        """Take the lists of one batch."""
-        histories = queries.histories
-        values = {
-            **metrics.accuracy(ranked, relevant, self._ks),
-            **metrics.novelty(ranked, self._information, self._ks),
-            **metrics.intra_list_diversity(ranked, self._vectors, self._ks),
-        }
-        if self._calibration is not None:
-            values.update(self._calibration.divergence(ranked, histories, self._ks))
-        for name, column in values.items():
-            if name not in self._per_query:
-                self._per_query[name] = np.empty(len(self._split))
-            self._per_query[name][chosen] = column
-        before, after = profiles.list_popularity(ranked, histories, self._popularity, self._ks)
-        self._before[chosen] = before
-        for k, lists in after.items():
-            self._after[k][chosen] = lists
-        self.ranked[chosen, : ranked.shape[1]] = ranked[:, : self.ranked.shape[1]]
+    def put(self, measured: Measured) -> None:
+        """Take one batch."""
+        for kept, columns in ((self._per_query, measured.metrics), (self._profiles, measured.profiles)):
+            for name, column in columns.items():
+                if name not in kept:
+                    kept[name] = np.full(len(self._split), np.nan)
+                kept[name][measured.chosen] = column
+        ranked = measured.ranked[:, : self.ranked.shape[1]]
+        self.ranked[measured.chosen, : ranked.shape[1]] = ranked
 
     @property
     def unanswered(self) -> int:
@@ -217,14 +289,16 @@ class _Measure:
 
     def lift(self) -> dict[str, Interval]:
         """By how much lists are more popular than the profiles they are made for, at each cut-off."""
-        return {
-            f"lift@{k}": growth_interval(
-                self._mean(np.where(np.isnan(lists), np.nan, self._before)),
-                self._mean(np.where(np.isnan(self._before), np.nan, lists)),
+        found: dict[str, Interval] = {}
+        before = self._profiles[BEFORE]
+        for k in self._ks:
+            lists = self._profiles[lists_column(k)]
+            found[f"lift@{k}"] = growth_interval(
+                self._mean(np.where(np.isnan(lists), np.nan, before)),
+                self._mean(np.where(np.isnan(before), np.nan, lists)),
                 seed=self._seed,
             )
-            for k, lists in self._after.items()
-        }
+        return found
 
     def _mean(self, per_query: Float64Array) -> Float64Array:
         return group_mean(per_query, self._split.groups, self._split.n_users)

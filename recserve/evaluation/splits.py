@@ -89,14 +89,22 @@ class Split:
         """Items that are ranked."""
         return self.training.n_items
 
-    def batches(self, size: int) -> Iterator[tuple[slice, Queries, Ragged]]:
+    def batches(
+        self, size: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[slice, Queries, Ragged]]:
         """Queries and answers in order, ``size`` at a time.
+
+        Args:
+            size: Queries of a batch.
+            start: The first query.
+            stop: The first one that does not count; None for all.
 
         Yields:
             Which queries (a slice of 0..Q-1), the batch for the model, and its answers.
         """
-        for start in range(0, len(self), size):
-            chosen = slice(start, min(start + size, len(self)))
+        stop = len(self) if stop is None else stop
+        for begin in range(start, stop, size):
+            chosen = slice(begin, min(begin + size, stop))
             yield chosen, self._queries(chosen), self.answers(chosen)
 
     def take(self, chosen: Int64Array) -> Split:
@@ -111,6 +119,27 @@ class Split:
             times=self.times[chosen],
             relevant=Ragged(offsets, self.relevant.values[index]),
             groups=self.groups[chosen],
+        )
+
+    def sample(self, users: int, seed: int) -> Split:
+        """All queries of some users, drawn at random; the note says of how many.
+
+        All items are ranked: a sample of users widens intervals, one of items would change what is measured.
+
+        Args:
+            users: How many, at most.
+            seed: Of the draw.
+        """
+        if users >= self.n_users:
+            return self
+        drawn = np.sort(np.random.default_rng(seed).choice(self.n_users, users, replace=False))
+        sample = self.take(np.flatnonzero(np.isin(self.groups, drawn)))
+        said = f"{users:,} of {self.n_users:,} users, drawn at random with seed {seed}"
+        return replace(
+            sample,
+            groups=np.searchsorted(drawn, sample.groups),
+            n_users=users,
+            note=said if self.note is None else f"{said}; {self.note}",
         )
 
     def answers(self, chosen: slice) -> Ragged:

@@ -39,8 +39,9 @@ class TorchWorker:
         world: Number of processes.
         device: ``"cpu"`` or ``"cuda:0"``; the process may use no other.
         threads: CPU threads of the process.
-        report: Called with (epoch, score, state) after each epoch, on every rank. Rank 0's ``state`` (arrays
-            and numbers by name, None for none) is kept as a checkpoint.
+        report: Called with (epoch, score, state) after each epoch, on every rank; the score is NaN where
+            there is none. Rank 0's ``state`` (arrays and numbers by name, None for none) is kept as a
+            checkpoint; its arrays must not change afterwards.
         checkpoint: The last kept ``state`` and its epoch, where the loop is begun again after a loss.
     """
 
@@ -50,6 +51,10 @@ class TorchWorker:
     threads: int = 0
     report: Callable[[int, float, dict[str, Any] | None], None] = lambda epoch, score, state: None
     checkpoint: tuple[int, dict[str, Any]] | None = None
+
+
+def _ignore(epoch: int, score: float) -> None:
+    pass
 
 
 class Executor(Protocol):
@@ -67,6 +72,9 @@ class Executor(Protocol):
     def map(self, function: Callable[..., R], parts: Iterable[P], *shared: Shared) -> Iterator[R]:
         """``function(part, *values of shared)`` of each part, in the order of the parts.
 
+        A part that is a tuple may hold handles: the function is given a tuple with their values in their
+        place. So what only one part reads, again and again, travels once.
+
         Results are yielded as they are needed; at most a few parts a worker are under way at a time.
 
         Raises:
@@ -74,10 +82,18 @@ class Executor(Protocol):
         """
         ...
 
-    def torch(self, function: Callable[..., R], *shared: Shared) -> R:
+    def torch(
+        self, function: Callable[..., R], *shared: Shared, reported: Callable[[int, float], None] = _ignore
+    ) -> R:
         """``function(worker, *values of shared)`` in every process; what rank 0 returned.
 
         The function is given a :class:`TorchWorker`.
+
+        Args:
+            function: The training loop.
+            *shared: Further arguments.
+            reported: Called in this process with the epoch and the score of each report of rank 0; an
+                error that it raises ends the loop.
 
         Raises:
             RecserveError: What the function raised, or processes were lost too often.
@@ -118,12 +134,25 @@ class InProcess:
         """One part after the other, each when its result is asked for."""
         values = [_value(handle) for handle in shared]
         for part in parts:
-            yield function(part, *values)
+            yield function(_resolved(part), *values)
 
-    def torch(self, function: Callable[..., R], *shared: Shared) -> R:
+    def torch(
+        self, function: Callable[..., R], *shared: Shared, reported: Callable[[int, float], None] = _ignore
+    ) -> R:
         """One call."""
-        worker = TorchWorker(device=self.device, threads=self.threads)
+
+        def report(epoch: int, score: float, state: dict[str, Any] | None) -> None:
+            reported(epoch, score)
+
+        worker = TorchWorker(device=self.device, threads=self.threads, report=report)
         return function(worker, *(_value(handle) for handle in shared))
+
+
+def _resolved(part: Any) -> Any:
+    """A part with the values of the handles that it holds."""
+    if not isinstance(part, tuple) or not any(isinstance(entry, _Held) for entry in part):
+        return part
+    return tuple(entry.value if isinstance(entry, _Held) else entry for entry in part)
 
 
 def _value(handle: Shared) -> Any:

@@ -36,6 +36,7 @@ from recserve.store.records import (
     Scope,
     Trials,
     UserPatch,
+    Withdrawn,
 )
 from recserve.store.sql.database import Database
 from recserve.store.sql.schema import hash_of, key_of
@@ -50,7 +51,7 @@ def open_store(url: str | None, home: Path, patience: float | None = None) -> St
     Args:
         url: SQLAlchemy URL of an SQLite file or a PostgreSQL database, such as
             ``postgresql://user:password@host/database``; None means ``<home>/recserve.db``.
-        home: The home folder, created if needed when the store lives in it.
+        home: The home folder, created if needed when the store lives in it; snapshots have their files there.
         patience: Seconds after which a call that the database has not begun with is given up, and a
             statement that it has begun with is stopped; None, for work that nobody waits for, waits a minute
             for a lock and for statements as long as they take.
@@ -61,7 +62,7 @@ def open_store(url: str | None, home: Path, patience: float | None = None) -> St
     """
     database = Database(parse_url(url, home), patience)
     try:
-        return SqlStore(database)
+        return SqlStore(database, home)
     except BaseException:
         database.close()
         raise
@@ -127,6 +128,7 @@ __all__ = [
     "Trials",
     "UserPatch",
     "UserStore",
+    "Withdrawn",
     "hash_of",
     "key_of",
     "open_store",

@@ -38,6 +38,7 @@ from recserve.store.records import (
     Pulse,
     Trials,
     UserPatch,
+    Withdrawn,
 )
 
 
@@ -102,6 +103,19 @@ class EventStore(Protocol):
         Returns:
             The events (columns of :class:`recserve.Tables`, and ``seq``, ``recommendation_id``) and the
             number to go on from, which is ``seq`` itself when there is nothing new.
+        """
+        ...
+
+    def new_events(self, seq: int) -> int:
+        """How many events there are that were stored after number ``seq``."""
+        ...
+
+    def withdrawn(self, known_removals: int = 0) -> Withdrawn:
+        """What an incremental export has to remove again.
+
+        Args:
+            known_removals: :attr:`Withdrawn.removals` of an earlier call; while there are no more, their ids
+                are not read.
         """
         ...
 
@@ -216,6 +230,10 @@ class UserStore(Protocol):
         Returns:
             The number of events that moved.
         """
+        ...
+
+    def merge_targets(self) -> frozenset[bytes]:
+        """Digests of the ids that got events of others; those events were stored anew, under new numbers."""
         ...
 
     def delete_user(self, user_id: str) -> DeletionReceipt:
@@ -368,11 +386,39 @@ class Store(EventStore, ItemStore, UserStore, BundleStore, ExposureStore, Access
         """How much there is."""
         ...
 
-    def snapshot(self) -> Tables:
-        """Everything at one moment as canonical Arrow tables.
+    def snapshot(self, *, events: bool = True) -> Tables:
+        """Everything at one moment as canonical Arrow tables, or the items alone.
 
-        Items are sorted by id; events are in the order in which they were stored.
+        Items are sorted by id; events are in the order in which they were stored, without their
+        ``event_id``. They are in files of the home folder that have no name there and go with the tables.
+
+        Raises:
+            StoreError: The database failed, or there is no space for the files.
         """
+        ...
+
+    def expire_events(self, before: int, through: int | None = None) -> int:
+        """Remove events that happened before a moment, some thousands a transaction; returns how many.
+
+        Nothing is forgotten about people by it: what was exported stays, and an ``event_id`` that is gone
+        could be used again.
+
+        Args:
+            before: Milliseconds since the epoch.
+            through: Only events up to this number, such as those that are in a lake; None for all.
+        """
+        ...
+
+    def expire_exposures(self, before: int) -> int:
+        """Remove exposures of recommendations made before a moment, likewise; returns how many."""
+        ...
+
+    def old_exposures(self, before: int, limit: int) -> pa.Table:
+        """Exposures of recommendations made before a moment, at most ``limit``, in the order of their ids."""
+        ...
+
+    def remove_exposures(self, recommendation_ids: Sequence[str]) -> int:
+        """Remove exposures; returns how many there were."""
         ...
 
     def ping(self) -> None:

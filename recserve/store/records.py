@@ -311,12 +311,31 @@ class Deletion:
         receipt: What the caller got.
         part_of: Number of the deletion of the person whom this id had been merged into; None for the
             person's own id.
+        last_event: Number of the last event that was stored before it, whoever's it was.
     """
 
     number: int
     user_key: bytes
     receipt: DeletionReceipt
     part_of: int | None = None
+    last_event: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """What no longer counts of events that were exported.
+
+    Attributes:
+        deletions: Number of the last deletion.
+        people: Number of a person's last deletion, and that of the last event before it, by digest of the id.
+        removals: How many events were ever taken back or deleted with their user.
+        removed: Digests of their ids; empty if the caller knows so many.
+    """
+
+    deletions: int
+    people: Mapping[bytes, tuple[int, int]]
+    removals: int
+    removed: frozenset[bytes]
 
 
 Scope = Literal["recommend", "read", "write", "admin"]

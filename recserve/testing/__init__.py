@@ -16,6 +16,7 @@ in plain pytest functions::
 from recserve.testing.checks import (
     build,
     check_encoder,
+    check_executor,
     check_explainer,
     check_filter,
     check_item_text,
@@ -34,10 +35,13 @@ from recserve.testing.examples import (
     queries_after,
 )
 from recserve.testing.pipelines import pipeline_over
+from recserve.testing.processes import ProcessExecutor
 
 __all__ = [
+    "ProcessExecutor",
     "build",
     "check_encoder",
+    "check_executor",
     "check_explainer",
     "check_filter",
     "check_item_text",

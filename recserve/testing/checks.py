@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from recserve.serving.guard.results import (
     check_sentences,
 )
 from recserve.testing.examples import example_candidates, example_dataset, example_queries, one_query
+from recserve.testing.processes import ProcessExecutor
 
 TIE = 1e-4
 """Scores that differ by less, relative to the largest, are equal: sums of floats depend on their order."""
@@ -87,6 +88,48 @@ def check_persistence(
                 rtol=1e-5,
                 atol=1e-5,
             )
+
+
+def check_executor(
+    name: str,
+    *,
+    kind: Literal["retriever", "ranker"] = "retriever",
+    dataset: Dataset | None = None,
+    workers: int = 2,
+    **params: Any,
+) -> None:
+    """A fit by the workers of an executor uses them, and answers as one in this process does.
+
+    Args:
+        name: Registered name.
+        kind: Its stage.
+        dataset: Items and events of your own; default: a small made-up domain.
+        workers: Processes of the executor.
+        **params: Its parameters.
+    """
+    data, stage = example_dataset() if dataset is None else dataset, Stage(kind)
+    alone = build(stage, name, params, data)
+    chosen = Registry.discover().choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
+    together = chosen.build(data.catalogue)
+    with ProcessExecutor(workers) as executor:
+        context = FitContext(seed=3, event_types=data.event_types, threads=1, executor=executor)
+        together.fit(data, context)
+    assert executor.parts, "the fit gave its executor nothing to do"
+    queries = example_queries(data)
+    if stage is Stage.RETRIEVER:
+        found, expected = together.retrieve(queries, 10), alone.retrieve(queries, 10)
+        for index in range(len(queries)):
+            _assert_same_list(_row(found, index), _row(expected, index), "a fit by parts answers otherwise")
+        return
+    candidates = example_candidates(data, queries)
+    real = candidates.items >= 0
+    np.testing.assert_allclose(
+        together.score(queries, candidates)[real],
+        alone.score(queries, candidates)[real],
+        rtol=1e-3,
+        atol=1e-4,
+        err_msg="a fit by parts answers otherwise",
+    )
 
 
 def check_retriever(name: str, *, dataset: Dataset | None = None, **params: Any) -> None:

@@ -40,10 +40,15 @@ class FittedPipeline:
     def __init__(self, scenario: Scenario, fallback: Retriever, catalogue: Catalogue) -> None:
         self._scenario = scenario
         self._fallback = fallback
+        self._catalogue = catalogue
         self._view = CatalogueView.of(catalogue)
         self._masks = FilterMasks({_ONLY: scenario}, len(catalogue))
         self._retrieval = RetrievalStage({_ONLY: scenario})
         self._ranking = RankingStage({_ONLY: scenario})
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes as what it is made of; masks are built again there."""
+        return FittedPipeline, (self._scenario, self._fallback, self._catalogue)
 
     @property
     def returns_seen_items(self) -> bool:

@@ -1,20 +1,25 @@
-"""Fits the components of a configuration on windows of data, in this process."""
+"""Fits the components of a configuration on windows of data."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recserve.bundles.embedding_cache import VectorCache, encode_all
 from recserve.bundles.manifest import OrderEntry
+from recserve.config import Config
+from recserve.data.arrays import FloatArray
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
+from recserve.data.system.cpus import usable_threads
 from recserve.errors import DataError
 from recserve.evaluation.splits import Split
+from recserve.plugin.executor import Executor, InProcess
 from recserve.plugin.protocols import Encoder, FitContext, LearnsFromCandidates, Stage, Trainable
 from recserve.plugin.resolved import Resolved, ResolvedConfig
 from recserve.serving.scenario import Scenario
@@ -39,26 +44,81 @@ def catalogue_of(tables: Tables) -> Catalogue:
     return Catalogue(items["item_id"].to_pylist(), items["attributes"].to_pylist())
 
 
+def fit_context(config: Config, progress: Progress = silent, executor: Executor | None = None) -> FitContext:
+    """Context of the fits of a configuration.
+
+    Args:
+        config: Seed, event types, device and threads are taken from here.
+        progress: Called with (description, done, total).
+        executor: Computes parts; None for this process.
+    """
+    train = config.train
+    threads = train.threads or usable_threads()
+    return FitContext(
+        seed=train.seed,
+        event_types=tuple(config.event_types),
+        progress=progress,
+        threads=threads,
+        device=train.device,
+        executor=executor or InProcess(train.device, threads),
+    )
+
+
 def encode_catalogue(
-    resolved: ResolvedConfig, catalogue: Catalogue, home: Path, progress: Progress = silent
+    resolved: ResolvedConfig,
+    catalogue: Catalogue,
+    home: Path,
+    progress: Progress = silent,
+    executor: Executor | None = None,
 ) -> tuple[Catalogue, str | None]:
     """Encode the text of every item; vectors are cached by content in ``<home>/cache``.
+
+    Args:
+        resolved: Its encoder and item text are used.
+        catalogue: The items.
+        home: The home folder.
+        progress: Called with (description, done, total).
+        executor: Encodes the texts that the cache lacks; None for this process.
 
     Returns:
         The catalogue with vectors, and the encoder's fingerprint; the catalogue as it is and None
         without an encoder.
     """
-    if resolved.encoder is None:
+    chosen = resolved.encoder
+    if chosen is None:
         return catalogue, None
-    encoder: Encoder = resolved.encoder.build(Catalogue())
+    encoder: Encoder = chosen.build(Catalogue())
     item_text = resolved.item_text.build(catalogue)
     texts = [item_text.text(item) for item in catalogue.items()]
     cache = VectorCache(home / "cache" / "vectors", encoder.fingerprint, encoder.dimension)
-    vectors, encoded = encode_all(
-        encoder, texts, cache, lambda done, total: progress("Encoding items", done, total)
-    )
+
+    def show(done: int, total: int) -> None:
+        progress("Encoding items", done, total)
+
+    encode = None
+    if executor is not None and executor.workers > 1:
+        encode = partial(_encoded_elsewhere, executor, chosen)
+    vectors, encoded = encode_all(encoder, texts, cache, show, encode)
     logger.info("%d of %d item texts were encoded, the others came from the cache", encoded, len(texts))
     return catalogue.with_vectors(vectors), encoder.fingerprint
+
+
+def _encoded_elsewhere(
+    executor: Executor, chosen: Resolved, chunks: Iterator[Sequence[str]]
+) -> Iterator[FloatArray]:
+    shared = executor.share(chosen)
+    yield from executor.map(encode_chunk, chunks, shared)
+    shared.release()
+
+
+_encoders: list[tuple[Resolved, Encoder]] = []
+
+
+def encode_chunk(texts: Sequence[str], chosen: Resolved) -> FloatArray:
+    """Vectors of some texts, by an encoder that a worker builds once."""
+    if not _encoders or _encoders[0][0] is not chosen:
+        _encoders[:] = [(chosen, chosen.build(Catalogue()))]
+    return _encoders[0][1].encode(texts)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,16 @@ from recserve.config.strict import Strict
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, RecserveError
 from recserve.evaluation import Interval, Split, evaluate, paired_difference
-from recserve.plugin.protocols import FitContext
+from recserve.plugin.executor import Executor
 from recserve.plugin.registry import Registry
-from recserve.training.fitting import Progress, catalogue_of, encode_catalogue, fit_pipeline, silent
+from recserve.training.fitting import (
+    Progress,
+    catalogue_of,
+    encode_catalogue,
+    fit_context,
+    fit_pipeline,
+    silent,
+)
 from recserve.training.selection.validation import validation_split
 from recserve.training.trainer import QUERIES_PER_USER, TrainingResult
 
@@ -140,6 +147,7 @@ def compare(
     candidate: Bundle,
     snapshot: Callable[[], Tables],
     progress: Progress = silent,
+    executor: Executor | None = None,
 ) -> Verdict:
     """Compare two bundles on one test window, in the cheapest way that is honest.
 
@@ -151,6 +159,7 @@ def compare(
         candidate: The one that is to replace it.
         snapshot: Reads the store's data; called only if something has to be fitted.
         progress: Called with (description, done, total).
+        executor: Computes parts of fits and of the evaluation; None for this process.
 
     Raises:
         ConfigError: A bundle's configuration does not work here any more, or they count other events.
@@ -165,11 +174,11 @@ def compare(
         if known[1] is not None:
             values = np.array(known[1].values)
         else:
-            values = _measure(home, config, registry, candidate, snapshot(), progress)[1]
+            values = _measure(home, config, registry, candidate, snapshot(), progress, executor)[1]
         return _verdict(values, values, "the same configuration, so equal on equal data")
     tables = snapshot()
-    first, before = _measure(home, config, registry, current, tables, progress)
-    second, after = _measure(home, config, registry, candidate, tables, progress)
+    first, before = _measure(home, config, registry, current, tables, progress, executor)
+    second, after = _measure(home, config, registry, candidate, tables, progress, executor)
     if not _same_queries(first, second):
         raise ConfigError(
             f"bundles {current.id} and {candidate.id} were trained with different event types, so they "
@@ -204,12 +213,13 @@ def _measure(
     bundle: Bundle,
     tables: Tables,
     progress: Progress,
+    executor: Executor | None,
 ) -> tuple[Split, NDArray[np.float64]]:
     """Fit a bundle's configuration before the home's test window; nDCG@10 of each user on it."""
     own = parse_config(bundle.manifest.config, f"configuration of bundle {bundle.id}")
     own = own.model_copy(update={"server": config.server})
     resolved = registry.resolve(own)
-    catalogue, _ = encode_catalogue(resolved, catalogue_of(tables), home, progress)
+    catalogue, _ = encode_catalogue(resolved, catalogue_of(tables), home, progress, executor)
     data = Dataset.from_tables(catalogue, tables.events, own.event_types)
     split = validation_split(
         data,
@@ -218,15 +228,12 @@ def _measure(
         history=config.server.history,
         queries_per_user=QUERIES_PER_USER,
     )
-    context = FitContext(
-        seed=own.train.seed,
-        event_types=tuple(own.event_types),
-        progress=progress,
-        threads=config.train.threads,
-        device=config.train.device,
+    # What decides the result is the bundle's, what it is computed with is the home's.
+    context = replace(
+        fit_context(config, progress, executor), seed=own.train.seed, event_types=tuple(own.event_types)
     )
     model = fit_pipeline(resolved, split.training, context).recommender(own.default_scenario)
-    report = evaluate(model, split, (_CUT_OFF,), name=bundle.id, progress=progress)
+    report = evaluate(model, split, (_CUT_OFF,), name=bundle.id, progress=progress, executor=executor)
     return split, report.per_user[METRIC]
 
 

@@ -37,6 +37,7 @@ def record_training(
         "config_hash": bundle.manifest.config_hash,
         "seed": bundle.manifest.seed,
         "events": tables.events.num_rows,
+        "last_event": tables.last_event,
         "deletions": deletions,
     }
     store.record_bundle(bundle.id, now_ms(), summary)

@@ -9,6 +9,7 @@ from typing import Literal
 from recserve.bundles.repository import BundleRepository
 from recserve.data.system.files import held_alone
 from recserve.errors import ConflictError
+from recserve.plugin.executor import Executor
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
 from recserve.store import Store
@@ -52,6 +53,7 @@ class Retraining:
         repository: Where its bundles live.
         store: Its store.
         progress: Called with (description, done, total).
+        executor: Computes parts of fits and of evaluations; None for this process.
     """
 
     home: Path
@@ -60,6 +62,7 @@ class Retraining:
     repository: BundleRepository
     store: Store
     progress: Progress = silent
+    executor: Executor | None = None
 
     def run(self, *, force: bool = False) -> Retrained:
         """Train if there is reason to, let the gate decide, and remove bundles nobody needs.
@@ -79,7 +82,14 @@ class Retraining:
                 return Retrained("nothing to do", reason)
             deletions = self.store.pulse().deletions
             tables = self.store.snapshot()
-            trainer = Trainer(self.home, self.resolved, self.registry, self.repository, self.progress)
+            trainer = Trainer(
+                self.home,
+                self.resolved,
+                self.registry,
+                self.repository,
+                self.progress,
+                executor=self.executor,
+            )
             result = trainer.run(tables)
             before = self.store.current_bundle()
             record_training(self.home, self.resolved.config, self.store, tables, result, deletions)
@@ -94,6 +104,7 @@ class Retraining:
                     candidate,
                     lambda: tables,
                     self.progress,
+                    self.executor,
                 )
                 reason = f"{reason}; {verdict}"
             outcome: Outcome = "promoted"
@@ -123,7 +134,13 @@ class Retraining:
         deleted = self.store.pulse().deletions - int(last.summary.get("deletions", 0))
         if deleted:
             return f"{deleted:,} user ids were deleted since bundle {last.bundle_id}", True
-        new = self.store.counts().events - int(last.summary["events"])
+        last_event = last.summary.get("last_event")
+        # By their numbers: of all events there may be fewer than before, as old ones expire.
+        new = (
+            self.store.counts().events - int(last.summary["events"])
+            if last_event is None
+            else self.store.new_events(int(last_event))
+        )
         least = config.retrain.min_events
         told = f"{new:,} new events since bundle {last.bundle_id}"
         return (told, True) if new >= least else (f"{told}, fewer than retrain.min_events = {least:,}", False)

@@ -27,6 +27,7 @@ from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, DataError
 from recserve.evaluation.report import Report
 from recserve.evaluation.runner import evaluate
+from recserve.plugin.executor import Executor
 from recserve.plugin.protocols import FitContext, Trainable
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
@@ -37,6 +38,7 @@ from recserve.training.fitting import (
     catalogue_of,
     encode_catalogue,
     fit_all,
+    fit_context,
     fit_windows,
     silent,
 )
@@ -83,6 +85,7 @@ class Trainer:
         repository: Where the bundle goes.
         progress: Called with (description, done, total).
         automatic: Choose the scenario's parts from all installed; see :mod:`recserve.training.automatic`.
+        executor: Computes what fits, encoding and evaluation split into parts; None for this process.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Trainer:
         progress: Progress = silent,
         *,
         automatic: bool = False,
+        executor: Executor | None = None,
     ) -> None:
         self._home = home
         self._resolved = resolved
@@ -101,6 +105,7 @@ class Trainer:
         self._repository = repository
         self._progress = progress
         self._automatic = automatic
+        self._executor = executor
         self._chosen: AutomaticPipeline | None = None
         self._seconds: dict[str, float] = {}
 
@@ -117,13 +122,7 @@ class Trainer:
         """
         config = self._resolved.config
         _refuse_what_bundles_must_not_hold(self._resolved)
-        context = FitContext(
-            seed=config.train.seed,
-            event_types=tuple(config.event_types),
-            progress=self._progress,
-            threads=config.train.threads,
-            device=config.train.device,
-        )
+        context = fit_context(config, self._progress, self._executor)
         if not tables.items.num_rows or not tables.events.num_rows:
             bare = (
                 "; `recserve import --create-items` makes bare items of those that the events are about"
@@ -140,7 +139,9 @@ class Trainer:
         catalogue = catalogue_of(tables)
         data = Dataset.from_tables(catalogue, tables.events, config.event_types)
         with self._timed("encode"):
-            catalogue, fingerprint = encode_catalogue(self._resolved, catalogue, self._home, self._progress)
+            catalogue, fingerprint = encode_catalogue(
+                self._resolved, catalogue, self._home, self._progress, self._executor
+            )
         data = data.with_catalogue(catalogue)
         windows, report = self._evaluate(data, context) if evaluated else (None, None)
         with self._timed("fit"):
@@ -202,6 +203,7 @@ class Trainer:
                 name="pipeline",
                 seed=config.train.seed,
                 progress=self._progress,
+                executor=self._executor,
             )
         return fitted, report
 

@@ -79,7 +79,7 @@ def test_every_pod_has_the_secrets_and_no_root(overlay: str) -> None:
         (container,) = spec["containers"]
         variables = {one["name"]: one for one in container["env"]}
         secrets = {"STORE_URL", "BUNDLES", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"}
-        assert set(variables) - {"RAY_num_redis_request_retries"} == secrets, name
+        assert set(variables) == secrets, name
         mounted = {one["name"] for one in container["volumeMounts"]}
         assert mounted == {one["name"] for one in spec["volumes"]}, name
         assert container["resources"]["limits"]["memory"]

@@ -11,8 +11,8 @@ import httpx
 import psutil
 import pytest
 
+from recserve.data.system.cpus import NICENESS
 from recserve.training.tuning import StudyFolder, TrialState
-from recserve.training.tuning.trial import NICENESS
 
 if TYPE_CHECKING:
     from tests.deployments.conftest import Server

@@ -128,7 +128,6 @@ class TestBed:
         variables = self.variables
         if number == HEAD and self.redis is not None:
             variables["RAY_REDIS_ADDRESS"] = self.redis.address
-            variables["RAY_num_redis_request_retries"] = "60"  # as in deployments/kubernetes
             command.append(f"--redis-password={self.redis.password}")
         done = self.hosts.run(number, command, variables, timeout=120)
         assert done.returncode == 0, done.stdout

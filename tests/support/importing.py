@@ -49,7 +49,9 @@ def imported(home: Path, *arguments: str | Path) -> Imported:
     """Run ``recserve import`` into a home."""
     said = " ".join(run("import", *arguments, "--home", home).split())
     with open_store(None, home) as store:
-        tables = store.snapshot()
-    events = sorted(tables.events.to_pylist(), key=lambda one: (one["user_id"], one["item_id"], one["event"]))
-    rows = tables.items.to_pylist()
+        stored, _ = store.events_after(0, 1_000_000)
+        items = store.snapshot(events=False).items
+    columns = stored.drop_columns(["seq", "recommendation_id"])
+    events = sorted(columns.to_pylist(), key=lambda one: (one["user_id"], one["item_id"], one["event"]))
+    rows = items.to_pylist()
     return Imported(said, events, {row["item_id"]: json.loads(row["attributes"]) for row in rows})

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from recserve.auth.masking import mask_keys, mask_keys_in_logs
+from recserve.data.system.cpus import usable_cpus
 from recserve.data.system.files import held_alone
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve.telemetry.logs import chosen_format, write_json
@@ -106,7 +107,7 @@ class Supervisor:
         import ray
 
         directory = Path(self._state.run_directory or "")
-        cpus = max(os.cpu_count() or 1, self._reserved_cpus())
+        cpus = max(usable_cpus(), self._reserved_cpus())
         try:
             context = ray.init(
                 address="local",

@@ -26,7 +26,13 @@ from recserve import (
     FitContext,
     Retrieved,
 )
-from recserve.testing import check_retriever, example_dataset, example_queries
+from recserve.testing import (
+    ProcessExecutor,
+    check_executor,
+    check_retriever,
+    example_dataset,
+    example_queries,
+)
 from recserve.testing import dataset_of as dataset
 from recserve.testing import queries_after as asked
 
@@ -97,6 +103,20 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, kind: str) -> No
     whole = ease_weights(matrix, 3.0, kind)
     monkeypatch.setattr(closed_form, "_BLOCK", 7)
     np.testing.assert_array_equal(ease_weights(matrix, 3.0, kind), whole)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_processes_find_the_same_weights(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    matrix = csr_array(example_dataset().matrix())
+    alone = ease_weights(matrix, 3.0, kind)
+    monkeypatch.setattr(closed_form, "_BLOCK", 7)
+    with ProcessExecutor(2) as processes:
+        np.testing.assert_array_equal(ease_weights(matrix, 3.0, kind, executor=processes), alone)
+        assert processes.parts == -(-matrix.shape[1] // 7)
+
+
+def test_keeps_the_contract_of_an_executor() -> None:
+    check_executor("ease", regularization=5.0)
 
 
 def test_a_matrix_that_cannot_be_inverted_says_what_to_do() -> None:

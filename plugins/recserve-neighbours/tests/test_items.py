@@ -21,8 +21,15 @@ from recserve import (
     BundleError,
     Dataset,
     FitContext,
+    InProcess,
 )
-from recserve.testing import check_retriever, example_dataset, example_queries
+from recserve.testing import (
+    ProcessExecutor,
+    check_executor,
+    check_retriever,
+    example_dataset,
+    example_queries,
+)
 from recserve.testing import dataset_of as dataset
 from recserve.testing import queries_after as asked
 
@@ -142,6 +149,48 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     found = parts.retrieve(queries, 10)
     for name in ("items", "scores", "evidence"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+class Several(InProcess):
+    """This process, for several."""
+
+    workers = 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(parts=st.integers(1, 80), block=st.integers(1, 80), workers=st.sampled_from([InProcess, Several]))
+def test_any_partition_finds_the_same_neighbours(parts: int, block: int, workers: type[InProcess]) -> None:
+    data = example_dataset()
+    expected = nearest_items(data, PLAIN, FitContext())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(items, "PARTS_A_WORKER", parts)
+        patch.setattr(items, "LEAST_ITEMS", 1)
+        patch.setattr(items, "NUMBERS_AT_A_TIME", block * data.n_items)
+        found = nearest_items(data, PLAIN, FitContext(executor=workers()))
+        some = np.arange(5, data.n_items, 3)
+        few = nearest_items(data, PLAIN, FitContext(executor=workers()), some)
+    for alone, together, sample in zip(expected, found, few, strict=True):
+        np.testing.assert_array_equal(together, alone)
+        np.testing.assert_array_equal(sample, alone[some][:, : sample.shape[1]])
+
+
+def test_processes_find_the_same_neighbours_and_settings(tmp_path: Path) -> None:
+    data = example_dataset()
+    facts = []
+    with ProcessExecutor(2) as processes:
+        for executor, name in ((InProcess(), "alone"), (processes, "together")):
+            retriever = ItemKnnRetriever(ItemKnnParams(), data.catalogue)
+            facts.append(retriever.fit(data, FitContext(executor=executor)))
+            (tmp_path / name).mkdir()
+            retriever.save(tmp_path / name)
+    assert processes.parts
+    assert facts[0] == facts[1]
+    for file in (tmp_path / "alone").iterdir():
+        assert file.read_bytes() == (tmp_path / "together" / file.name).read_bytes()
+
+
+def test_keeps_the_contract_of_an_executor() -> None:
+    check_executor("item_knn", neighbours=12, shrink=20.0, weighting="bm25")
 
 
 def test_finds_the_other_items_of_a_topic() -> None:

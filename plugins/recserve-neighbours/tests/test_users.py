@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,13 @@ from recserve.bundles.repository import BundleRepository
 from recserve.bundles.verify_deletion import verify_deletion
 from recserve.cli import app
 from recserve.store import open_store
-from recserve.testing import check_retriever, example_dataset, example_queries
+from recserve.testing import (
+    ProcessExecutor,
+    check_executor,
+    check_retriever,
+    example_dataset,
+    example_queries,
+)
 from recserve.testing import dataset_of as dataset
 from recserve.testing import queries_after as asked
 
@@ -173,6 +180,24 @@ def test_every_group_is_large_enough_and_none_could_be_two(size: int, more: int,
     assert counts.min() >= size
     assert counts.max() < 2 * size
     assert counts.max() - counts.min() <= size
+
+
+@pytest.mark.parametrize(("size", "n_people"), [(10, 10), (10, 3_000), (3, 500), (1, 64)])
+def test_processes_form_the_same_groups(size: int, n_people: int, processes: ProcessExecutor) -> None:
+    points = np.random.default_rng(size).standard_normal((n_people, 6))
+    before = processes.parts
+    np.testing.assert_array_equal(partition(points, size, processes), partition(points, size))
+    assert processes.parts - before >= (2 if n_people > 10 else 1)
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[ProcessExecutor]:
+    with ProcessExecutor(2) as executor:
+        yield executor
+
+
+def test_keeps_the_contract_of_an_executor() -> None:
+    check_executor("user_knn", group_size=10)
 
 
 def test_people_of_one_taste_are_in_one_group() -> None:

@@ -81,10 +81,13 @@ def unknown_account(unknown: UnknownItems) -> list[Row]:
     return [("  of these about items not in the catalogue", unknown.events, repr(unknown.item_ids[0]))]
 
 
-def training_account(coverage: Coverage) -> dict[str, list[Row]]:
+def training_account(coverage: Coverage, source: str = "store") -> dict[str, list[Row]]:
     """What a training learnt from, and what it did not."""
     unknown = coverage.unknown
-    events: list[Row] = [("events in the store", coverage.events, ""), ("  learnt from", coverage.learnt, "")]
+    events: list[Row] = [
+        (f"events in the {source}", coverage.events, ""),
+        ("  learnt from", coverage.learnt, ""),
+    ]
     if unknown.events:
         what = f"  left out: of {len(unknown.item_ids):,} items that are not in the catalogue"
         events.append((what, unknown.events, repr(unknown.item_ids[0])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -162,12 +163,20 @@ def _store(
     reports: Sequence[FileReport],
     create_items: bool,
 ) -> None:
-    from recserve.store.ingest import import_tables, import_users, not_in_catalogue, with_bare_items
+    from recserve.store.ingest import (
+        empty_tables,
+        import_tables,
+        import_users,
+        not_in_catalogue,
+        with_bare_items,
+    )
 
     unknown = not_in_catalogue(state.store, tables)
     read = len(tables.items)
     if create_items:
         tables = with_bare_items(tables, unknown.item_ids)
+    if not reports:  # the events are in the store already
+        tables = replace(tables, events=empty_tables().events)
     with progress_display() as progress:
         summary = import_tables(state.store, tables, lambda done, total: progress("Importing", done, total))
         progress.finish()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, record
+from recserve.cli.data.lake import expire_command, export_to_lake
 
 if TYPE_CHECKING:
     from recserve.bundles.verify_deletion import Verification
@@ -23,6 +24,7 @@ events_app = typer.Typer(help="What people did.", no_args_is_help=True)
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    store_app.command("expire")(expire_command)
     app.add_typer(store_app, name="store")
     app.command("export")(export_command)
     app.command("restore")(restore_command)
@@ -69,18 +71,50 @@ def status_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None)
 
 
 def export_command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A folder that is new or empty.")
+    ] = None,
     events_after: Annotated[
         int | None,
         typer.Option(min=0, metavar="SEQ", help="Only events stored after this number; 0 for all."),
     ] = None,
+    lake: Annotated[
+        str | None,
+        typer.Option(
+            "--lake",
+            metavar="PATH_OR_URL",
+            help="Write new events into this lake instead, Parquet in a folder a day.",
+            show_default="store.lake",
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on writing new events into the lake until interrupted.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="With --follow: how often to look.")
+    ] = 60.0,
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Write everything in the store as Parquet, one file a table, as it is at one moment."""
+    """Write everything in the store as Parquet into DIR, or without DIR what is new into the lake.
+
+    DIR gets one file a table, as it is at one moment. The lake gets each event once, whatever is interrupted
+    when; rows of deleted people and of events that were taken back are removed from it.
+    """
+    from recserve.errors import ConfigError
     from recserve.store.transfer.export import export_events, export_everything
 
     state = State(home, config)
+    if folder is None:
+        where = lake or state.config.store.lake
+        if where is None:
+            raise ConfigError("name a folder, or a lake: --lake PATH_OR_URL or store.lake in recserve.yaml")
+        if events_after is not None:
+            raise ConfigError("--events-after needs DIR; a lake knows itself how far it has been written")
+        export_to_lake(state, where, every if follow else None)
+        return
+    if lake is not None or follow:
+        raise ConfigError("give either DIR, or --lake and --follow")
     with progress_display() as progress:
         if events_after is None:
             with _database(state, prepared=True) as database:
@@ -137,6 +171,7 @@ def verify_command(
 ) -> None:
     """Look for what is left of a deleted person in store, bundles and caches; 1 if there is any."""
     from recserve.bundles.verify_deletion import verify_deletion
+    from recserve.store.lake import LakeFolder
 
     state = State(home, config)
     with state.store as store, progress_display() as progress:
@@ -146,6 +181,7 @@ def verify_command(
             receipt,
             lambda done, total: progress("Searching bundles", done, total),
             state.home / "cache",
+            None if state.config.store.lake is None else LakeFolder(state.config.store.lake),
         )
         progress.finish()
     _show(verification)
@@ -208,6 +244,9 @@ def _show(verification: Verification) -> None:
             table.add_row(escape(f"bundle {bundle.bundle_id}"), escape(what), found)
     for name in verification.caches:
         table.add_row("cache", escape(name), "[red]the person's id[/]")
+    if verification.lake is not None:
+        found = f"[red]{verification.lake:,} rows: run recserve export[/]" if verification.lake else "nothing"
+        table.add_row("lake", "all files", found)
     out.print(table)
     if verification.merged:
         _say(f"{verification.merged:,} ids that had been merged into the person were looked for as well")

@@ -24,6 +24,14 @@ from recserve.cli.common import (
     progress_display,
 )
 from recserve.cli.models.splitting import Source, SplitName
+from recserve.cli.models.workers import (
+    AddressOption,
+    CheckpointsOption,
+    CpusOption,
+    GpusOption,
+    Workers,
+    WorkersOption,
+)
 from recserve.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from recserve.data.catalogue import Catalogue
     from recserve.data.dataset import Dataset
     from recserve.evaluation import Findings, Recommender, Report, Split
+    from recserve.plugin.executor import Executor
     from recserve.plugin.registry import Registry
     from recserve.plugin.resolved import Resolved, ResolvedConfig, ResolvedPipeline
 
@@ -77,6 +86,15 @@ def evaluate_command(
             "--queries-per-user", min=1, help="Temporal split: at most this many of a user, spread evenly."
         ),
     ] = None,
+    users: Annotated[
+        int | None,
+        typer.Option(
+            "--users",
+            min=1,
+            help="Measure on this many users, drawn at random; items are all ranked. For large data.",
+            show_default="all",
+        ),
+    ] = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write an object here (a list for several models).")
     ] = None,
@@ -94,6 +112,11 @@ def evaluate_command(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Instead of train.seed.")] = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    cpus: CpusOption = 1.0,
+    gpus: GpusOption = 0.0,
+    checkpoints: CheckpointsOption = None,
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
@@ -122,12 +145,15 @@ def evaluate_command(
     resolved = _with_seed(state, seed)
     models = choose_models(state.registry, resolved, model or [], baselines=baselines)
 
-    with progress_display() as progress:
-        bench = Bench(resolved, state.home, progress)
+    asked = Workers(address, workers, cpus, gpus, checkpoints)
+    with asked.executor(state) as executor, progress_display() as progress:
+        bench = Bench(resolved, state.home, progress, executor)
         needs_vectors = any(chosen_model.needs_vectors for chosen_model in models)
         chosen, checks = source.split(state, partial(bench.dataset, needs_vectors=needs_vectors))
         if calibrate is None:
             calibrate = evaluation.choose_attribute(chosen.training.catalogue)
+        if users is not None:
+            chosen = chosen.sample(users, resolved.config.train.seed)
         reports = bench.measure_all(models, chosen, cut_offs, calibrate)
         progress.finish()
 
@@ -273,12 +299,20 @@ class Bench:
         resolved: The configuration.
         home: Home folder, for the cache of vectors.
         progress: Shown while it lasts.
+        executor: Computes what splits into parts; None for this process.
     """
 
-    def __init__(self, resolved: ResolvedConfig, home: Path, progress: ProgressCallback) -> None:
+    def __init__(
+        self,
+        resolved: ResolvedConfig,
+        home: Path,
+        progress: ProgressCallback,
+        executor: Executor | None = None,
+    ) -> None:
         self._resolved = resolved
         self._home = home
         self._progress = progress
+        self._executor = executor
 
     def dataset(self, catalogue: Catalogue, events: pa.Table, needs_vectors: bool) -> Dataset:
         """Events over a catalogue, which is encoded if a model needs it."""
@@ -288,7 +322,7 @@ class Bench:
         data = Dataset.from_tables(catalogue, events, self._resolved.config.event_types)
         if not needs_vectors:
             return data
-        encoded, _ = encode_catalogue(self._resolved, catalogue, self._home, self._progress)
+        encoded, _ = encode_catalogue(self._resolved, catalogue, self._home, self._progress, self._executor)
         return data.with_catalogue(encoded)
 
     def measure_all(
@@ -323,21 +357,15 @@ class Bench:
             detailed=True,
             reads_content=model.component is None or model.needs_vectors,
             progress=self._progress,
+            executor=self._executor,
         )
 
     def _fit(self, model: Model, training: Dataset) -> Recommender:
         from recserve.evaluation import RetrieverRecommender
-        from recserve.plugin.protocols import FitContext
-        from recserve.training.fitting import fit_component, fit_pipeline
+        from recserve.training.fitting import fit_component, fit_context, fit_pipeline
 
         config = self._resolved.config
-        context = FitContext(
-            seed=config.train.seed,
-            event_types=tuple(config.event_types),
-            progress=self._progress,
-            threads=config.train.threads,
-            device=config.train.device,
-        )
+        context = fit_context(config, self._progress, self._executor)
         if model.component is None:
             fitted = fit_pipeline(self._resolved, training, context)
             return fitted.recommender(config.default_scenario)

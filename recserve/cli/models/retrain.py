@@ -7,6 +7,14 @@ from typing import Annotated
 import typer
 
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, record
+from recserve.cli.models.workers import (
+    AddressOption,
+    CheckpointsOption,
+    CpusOption,
+    GpusOption,
+    Workers,
+    WorkersOption,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -16,6 +24,11 @@ def register(app: typer.Typer) -> None:
 
 def retrain_command(
     force: Annotated[bool, typer.Option("--force", help="Train even if nothing is new.")] = False,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    cpus: CpusOption = 1.0,
+    gpus: GpusOption = 0.0,
+    checkpoints: CheckpointsOption = None,
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
@@ -27,10 +40,11 @@ def retrain_command(
     from recserve.training.retraining import Retraining
 
     state = State(home, config)
-    with state.store as store, progress_display() as progress:
-        done = Retraining(state.home, state.resolved, state.registry, state.repository, store, progress).run(
-            force=force
-        )
+    asked = Workers(address, workers, cpus, gpus, checkpoints)
+    with state.store as store, asked.executor(state) as executor, progress_display() as progress:
+        done = Retraining(
+            state.home, state.resolved, state.registry, state.repository, store, progress, executor
+        ).run(force=force)
         progress.finish()
         action = {"promoted": "bundle.promote", "refused": "bundle.refuse"}.get(done.outcome)
         if action is not None and done.bundle_id is not None:

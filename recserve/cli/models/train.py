@@ -12,6 +12,15 @@ from rich.table import Table
 
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, warn
 from recserve.cli.data.accounting import show_account, training_account
+from recserve.cli.data.lake import TrainingSource
+from recserve.cli.models.workers import (
+    AddressOption,
+    CheckpointsOption,
+    CpusOption,
+    GpusOption,
+    Workers,
+    WorkersOption,
+)
 from recserve.cli.models.written_config import writable_config, write_config
 
 if TYPE_CHECKING:
@@ -43,13 +52,39 @@ def train_command(
         bool, typer.Option("--overwrite", help="With --auto: replace the scenarios of a configuration file.")
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Instead of train.seed.")] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            "--events",
+            metavar="PATH_OR_URL",
+            help="Learn from a lake instead of the store: Parquet files in a folder, or s3://bucket/folder.",
+        ),
+    ] = None,
+    items: Annotated[
+        str | None,
+        typer.Option(
+            "--items", metavar="PATH_OR_URL", help="With --events: items instead of the store's catalogue."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DAY", help="With --events: first day that counts (UTC).")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="DAY", help="With --events: the day after the last one.")
+    ] = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    cpus: CpusOption = 1.0,
+    gpus: GpusOption = 0.0,
+    checkpoints: CheckpointsOption = None,
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Train every component on the store's data and make the result current.
+    """Train every component on the store's data, or a lake's, and make the result current.
 
     With --no-promote that is left to `recserve promote`, which compares it with the current bundle.
-    The same data, configuration and seed give the same bundle, byte for byte.
+    The same data, configuration and seed give the same bundle, byte for byte; on workers up to what sums of
+    floats do.
     """
     state = State(home, config)
     resolved = state.resolved
@@ -68,12 +103,19 @@ def train_command(
     from recserve.training.trainer import Trainer
 
     started = time.perf_counter()
-    with progress_display() as progress:
+    asked = Workers(address, workers, cpus, gpus, checkpoints)
+    with asked.executor(state) as executor, progress_display() as progress:
         trainer = Trainer(
-            state.home, resolved, state.registry, state.repository, progress, automatic=automatic
+            state.home,
+            resolved,
+            state.registry,
+            state.repository,
+            progress,
+            automatic=automatic,
+            executor=executor,
         )
         deletions = state.store.pulse().deletions
-        tables = state.store.snapshot()
+        tables = TrainingSource(events, items, since, until).tables(state, progress)
         result = trainer.run(tables, evaluated=evaluated)
         progress.finish()
     bundle = result.bundle
@@ -90,7 +132,7 @@ def train_command(
         f"{data.items:,} items, {time.perf_counter() - started:.0f} s",
         soft_wrap=True,
     )
-    show_account("training data", "count", training_account(result.coverage))
+    show_account("training data", "count", training_account(result.coverage, "lake" if events else "store"))
     for line in str(result.coverage).splitlines():
         warn(line)
     for name, rows in result.summaries.items():

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from collections.abc import Mapping
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,13 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, err, out, progress_display
+from recserve.cli.models.workers import INTERRUPTED, Interruptions
 
 if TYPE_CHECKING:
     from recserve.training.tuning import Place, Result, TrialRecord
 
 _SHOWN = 12
 _VALUES = 9
-INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -112,7 +110,7 @@ def tune_command(
         study.prepare(tables, trials=trials, resume=resume, progress=progress)
         progress.finish()
     try:
-        with _Interruptions() as interruptions, _TrialDisplay(study.trials) as display:
+        with Interruptions() as interruptions, _TrialDisplay(study.trials) as display:
 
             def placed(place: Place) -> None:
                 # Ray puts its own handler for SIGTERM in place.
@@ -160,31 +158,6 @@ def _summary(result: Result) -> None:
     missing = result.study.trials - sum(record.state != "running" for record in result.trials)
     if missing > 0:
         out.print(f"time was up with {missing} trials to go; --resume goes on")
-
-
-class _Interruptions:
-    """Makes SIGTERM an interruption like Ctrl-C, and lets neither disturb the taking down."""
-
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __enter__(self) -> _Interruptions:
-        self._before = {number: signal.getsignal(number) for number in self._SIGNALS}
-        self.catch()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def catch(self) -> None:
-        """Put the handlers in place."""
-        for number in self._SIGNALS:
-            signal.signal(number, self._interrupt)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        for handled in self._SIGNALS:
-            signal.signal(handled, signal.SIG_IGN)
-        raise KeyboardInterrupt
 
 
 class _TrialDisplay:

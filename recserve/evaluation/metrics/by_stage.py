@@ -25,6 +25,9 @@ UNCUT = "merged, uncut"
 ALONE = "found by no other"
 PIPELINE = "pipeline"
 
+StageColumn = tuple[str, str, str]
+"""Stage, part and metric of a figure that each query has."""
+
 
 @dataclass(frozen=True)
 class Stages:
@@ -86,47 +89,24 @@ class StageMeasure:
 
     Args:
         split: The split.
-        ks: Cut-offs of nDCG.
         seed: Seed of the bootstrap.
     """
 
-    def __init__(self, split: Split, ks: Sequence[int], seed: int) -> None:
+    def __init__(self, split: Split, seed: int) -> None:
         self._split = split
-        self._ks = ks
         self._seed = seed
-        self._columns: dict[tuple[str, str, str], Float64Array] = {}
+        self._columns: dict[StageColumn, Float64Array] = {}
 
-    def add(self, chosen: slice, stages: Stages, answers: Ragged) -> None:
-        """Take what the stages did with one batch."""
-        total = np.maximum(np.diff(answers.offsets), 1)
-        held = {name: _found(found.items, answers) for name, found in stages.found.items()}
-        finders = np.sum(list(held.values()), axis=0)
-        for name, hits in held.items():
-            alone = hits & (finders == 1)
-            self._put(chosen, RETRIEVAL, name, f"recall@{stages.asked[name]}", _sums(hits, answers) / total)
-            self._put(chosen, RETRIEVAL, name, ALONE, _sums(alone, answers) / total)
-        among = _found(stages.candidates.items, answers)
-        budget = f"recall@{stages.budget}"
-        self._put(chosen, RETRIEVAL, UNCUT, "recall", _sums(finders > 0, answers) / total)
-        self._put(chosen, RETRIEVAL, MERGED, budget, _sums(among, answers) / total)
-
-        reachable = restricted(answers, among)
-        counts = np.diff(reachable.offsets) > 0
-        orders = {
-            "order of retrieval": stages.candidates.items,
-            "order of the ranker": stages.ranked,
-            "after reranking": stages.items,
-        }
-        for part, ranked in orders.items():
-            for name, values in self._ndcg(ranked, reachable).items():
-                self._put(chosen, RANKING, part, name, np.where(counts, values, np.nan))
-        for name, values in self._ndcg(stages.items, answers).items():
-            self._put(chosen, END_TO_END, PIPELINE, name, values)
+    def put(self, chosen: slice, columns: Mapping[StageColumn, Float64Array]) -> None:
+        """Take what :func:`stage_columns` made of one batch."""
+        for key, values in columns.items():
+            column = self._columns.setdefault(key, np.full(len(self._split), np.nan))
+            column[chosen] = values
 
     def figures(self) -> tuple[StageFigure, ...]:
         """All figures, in the order of the stages; orders that change nothing are left out."""
         split = self._split
-        columns: dict[tuple[str, str, str], Float64Array] = {}
+        columns: dict[StageColumn, Float64Array] = {}
         for (stage, part, metric), values in self._columns.items():
             earlier = [
                 column for key, column in columns.items() if key[0] == stage == RANKING and key[2] == metric
@@ -142,13 +122,39 @@ class StageMeasure:
             for (key, values), interval in zip(columns.items(), intervals, strict=True)
         )
 
-    def _ndcg(self, ranked: Int32Array, answers: Ragged) -> dict[str, Float64Array]:
-        values = metrics.accuracy(ranked, answers, self._ks)
-        return {name: values[name] for name in (f"ndcg@{k}" for k in self._ks)}
 
-    def _put(self, chosen: slice, stage: str, part: str, metric: str, values: Float64Array) -> None:
-        column = self._columns.setdefault((stage, part, metric), np.full(len(self._split), np.nan))
-        column[chosen] = values
+def stage_columns(stages: Stages, answers: Ragged, ks: Sequence[int]) -> dict[StageColumn, Float64Array]:
+    """Figures of each query of one batch: what the stages did with it."""
+    total = np.maximum(np.diff(answers.offsets), 1)
+    columns: dict[StageColumn, Float64Array] = {}
+    held = {name: _found(found.items, answers) for name, found in stages.found.items()}
+    finders = np.sum(list(held.values()), axis=0)
+    for name, hits in held.items():
+        alone = hits & (finders == 1)
+        columns[RETRIEVAL, name, f"recall@{stages.asked[name]}"] = _sums(hits, answers) / total
+        columns[RETRIEVAL, name, ALONE] = _sums(alone, answers) / total
+    among = _found(stages.candidates.items, answers)
+    columns[RETRIEVAL, UNCUT, "recall"] = _sums(finders > 0, answers) / total
+    columns[RETRIEVAL, MERGED, f"recall@{stages.budget}"] = _sums(among, answers) / total
+
+    reachable = restricted(answers, among)
+    counts = np.diff(reachable.offsets) > 0
+    orders = {
+        "order of retrieval": stages.candidates.items,
+        "order of the ranker": stages.ranked,
+        "after reranking": stages.items,
+    }
+    for part, ranked in orders.items():
+        for name, values in _ndcg(ranked, reachable, ks).items():
+            columns[RANKING, part, name] = np.where(counts, values, np.nan)
+    for name, values in _ndcg(stages.items, answers, ks).items():
+        columns[END_TO_END, PIPELINE, name] = values
+    return columns
+
+
+def _ndcg(ranked: Int32Array, answers: Ragged, ks: Sequence[int]) -> dict[str, Float64Array]:
+    values = metrics.accuracy(ranked, answers, ks)
+    return {name: values[name] for name in (f"ndcg@{k}" for k in ks)}
 
 
 def _found(ranked: Int32Array, answers: Ragged) -> NDArray[np.bool_]:

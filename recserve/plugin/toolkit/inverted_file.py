@@ -106,6 +106,10 @@ class InvertedFileIndex:
         self._masks: OrderedDict[int, _Mask] = OrderedDict()
         self._lock = Lock()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes without the lock and the masks met so far."""
+        return InvertedFileIndex, (self._index, self._lists, self._vectors, self.tuning)
+
     @classmethod
     def build(
         cls,

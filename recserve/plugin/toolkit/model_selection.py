@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 from recserve.data.batches import Histories
 from recserve.data.dataset import Dataset
 from recserve.data.order.event_order import EventOrder
+from recserve.data.system.cpus import usable_threads
 from recserve.plugin.toolkit.metrics import ndcg_of
 
 MIN_USERS = 30
@@ -143,7 +143,7 @@ def mean_ndcg(
         relevant[seen.owners(), seen.items] = False
         return ndcg_of(scores, relevant, CUTOFF)
 
-    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(threads or usable_threads()) as pool:
         parts = list(pool.map(gains, range(0, len(histories), block)))
     return float(np.concatenate(parts).mean())
 

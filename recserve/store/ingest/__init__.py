@@ -5,7 +5,13 @@ Bad rows are counted by reason and reported with file, line and value; the good 
 
 from __future__ import annotations
 
-from recserve.store.ingest.events import EVENT_SCHEMA, check_events, read_events, with_event_ids
+from recserve.store.ingest.events import (
+    EVENT_SCHEMA,
+    check_events,
+    parquet_events,
+    read_events,
+    with_event_ids,
+)
 from recserve.store.ingest.items import ITEM_SCHEMA, read_items, read_users
 from recserve.store.ingest.load import (
     ImportSummary,
@@ -30,6 +36,7 @@ __all__ = [
     "import_tables",
     "import_users",
     "not_in_catalogue",
+    "parquet_events",
     "read_events",
     "read_items",
     "read_users",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,14 @@ from recserve.errors import DataError
 from recserve.store.ingest.columns import id_column, name_column, number_column, time_column
 from recserve.store.ingest.columns.plain import FloatColumn
 from recserve.store.ingest.files.delimited import Block
+from recserve.store.ingest.files.sources import open_parquet, parquet_source
 from recserve.store.ingest.formats import (
     EVENT_COLUMNS,
     EventLayout,
     Reading,
+    canonical_source,
     open_events,
+    recognise_event_columns,
     recognise_events,
 )
 from recserve.store.ingest.problems import FileReport, Findings, columns_hint, conclude, quoted
@@ -96,6 +99,31 @@ def read_events(
     return events, report
 
 
+def parquet_events(
+    file: pa.NativeFile, report: FileReport, event_types: Mapping[str, EventType], now_ms: int
+) -> Iterator[pa.RecordBatch]:
+    """Canonical events of one Parquet file of several, read and checked as :func:`read_events` does.
+
+    Args:
+        file: The open file.
+        report: What became of each row is counted here; its ``file`` names the file in messages.
+        event_types: The configured event types by name.
+        now_ms: The moment after which (and a day) times are refused.
+
+    Raises:
+        DataError: The file cannot be read or lacks a column.
+    """
+    name = report.file
+    parquet = open_parquet(file, name, may_be_empty=True)
+    layout = recognise_event_columns(name, parquet.schema_arrow.names, Reading(event_types=event_types))
+    source = canonical_source(parquet_source(parquet, name, layout.wanted), layout)
+    unread = (column for column in source.header if column not in EVENT_COLUMNS)
+    report.ignored = list(dict.fromkeys((*report.ignored, *unread)))
+    _check_header(source.header, name, require_timestamp=True)
+    for block in source.blocks:
+        yield _read_block(block, report, event_types, now_ms)
+
+
 def check_events(
     events: pa.Table, name: str, event_types: Mapping[str, EventType]
 ) -> tuple[pa.Table, FileReport]:
@@ -166,7 +194,7 @@ def _repeats(ids: list[str]) -> list[tuple[int, int]]:
     return found
 
 
-def _check_header(header: list[str], path: Path, require_timestamp: bool) -> None:
+def _check_header(header: list[str], path: Path | str, require_timestamp: bool) -> None:
     needed = ["user_id", "item_id", *(["timestamp"] if require_timestamp else [])]
     for name in needed:
         if name not in header:

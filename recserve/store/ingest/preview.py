@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from recserve.data.columns.codes import encoded
 from recserve.data.coverage import unknown_items
 from recserve.data.dataset import Tables
 
@@ -50,7 +51,7 @@ class Preview:
         types = pc.value_counts(events["event"]).to_pylist()
         span: dict[str, Any] = pc.min_max(events["timestamp"]).as_py()
         return cls(
-            users=pc.count_distinct(events["user_id"]).as_py(),
+            users=len(encoded(events["user_id"])[0]),
             items=len(tables.items),
             events={
                 counted["values"]: counted["counts"]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
+import pyarrow as pa
 from sqlalchemy import func, select
 
 from recserve.data.dataset import Tables
+from recserve.data.system.files import make_private_folder
+from recserve.errors import StoreError
 from recserve.store.records import Counts, Pulse
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
@@ -19,7 +24,13 @@ from recserve.store.sql.parts.histories import PeoplePart
 from recserve.store.sql.parts.items import ItemPart
 from recserve.store.sql.parts.users import UserPart
 from recserve.store.sql.queries.counters import read_pulse
-from recserve.store.sql.queries.history import read_tables
+from recserve.store.sql.queries.expiry import (
+    expire_events,
+    expire_exposures,
+    read_exposures,
+    remove_exposures,
+)
+from recserve.store.sql.queries.snapshot import read_tables
 from recserve.store.sql.schema import events, items
 
 
@@ -28,13 +39,15 @@ class SqlStore(EventPart, PeoplePart, ItemPart, UserPart, BundlePart, Background
 
     Args:
         database: An open database; tables are created if it has none.
+        folder: Where snapshots have their files.
 
     Raises:
         StoreError: It cannot be reached, or its tables are of another version.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, folder: Path) -> None:
         prepare(database)
+        self._folder = folder
         super().__init__(database, Writer(database))
 
     def pulse(self) -> Pulse:
@@ -51,9 +64,29 @@ class SqlStore(EventPart, PeoplePart, ItemPart, UserPart, BundlePart, Background
         )
         return Counts(*self._database.read(lambda connection: connection.execute(query).one()))
 
-    def snapshot(self) -> Tables:
+    def snapshot(self, *, events: bool = True) -> Tables:
         """See :meth:`Store.snapshot`."""
-        return self._database.read(read_tables)
+        try:
+            make_private_folder(self._folder)
+            return read_tables(self._database, self._folder, events=events)
+        except OSError as error:
+            raise StoreError(f"cannot write a snapshot of the store to {self._folder}: {error}") from None
+
+    def expire_events(self, before: int, through: int | None = None) -> int:
+        """See :meth:`Store.expire_events`."""
+        return expire_events(self._database, before, through)
+
+    def expire_exposures(self, before: int) -> int:
+        """See :meth:`Store.expire_exposures`."""
+        return expire_exposures(self._database, before)
+
+    def old_exposures(self, before: int, limit: int) -> pa.Table:
+        """See :meth:`Store.old_exposures`."""
+        return self._database.read(lambda connection: read_exposures(connection, before, limit))
+
+    def remove_exposures(self, recommendation_ids: Sequence[str]) -> int:
+        """See :meth:`Store.remove_exposures`."""
+        return remove_exposures(self._database, recommendation_ids)
 
     def ping(self) -> None:
         """See :meth:`Store.ping`."""

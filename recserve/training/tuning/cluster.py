@@ -1,4 +1,4 @@
-"""Where trials run: a Ray of their own, a cluster, or the one that serves, behind a fence.
+"""Where trials and parts of fits run: a Ray of their own, a cluster, or the one that serves, behind a fence.
 
 Imports Ray only when a session begins, since it is slow to import and most commands do without.
 """
@@ -14,24 +14,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recserve.data.system.cpus import usable_cpus
 from recserve.errors import ConfigError, RuntimeEnvironmentError
 
 FENCE = "recserve_tuning"
 """Custom resource of a node: the CPUs that tuning may take of it. A server of ours offers it, and a joined
 cluster may."""
 LOCAL = "local"
-_OBJECT_STORE_BYTES = 512 * 2**20
 _DEPLOYMENTS = "recserve_deployments.local_server"
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What one trial takes.
+    """What one trial, or one worker, takes.
 
     Attributes:
         cpus: CPUs.
         gpus: GPUs, possibly a fraction of one.
-        max_concurrent: Trials at a time at most, None for no bound of its own.
+        max_concurrent: How many at a time at most, None for no bound of its own.
+        what: What it is, in messages.
+        object_store: Bytes of shared memory of a Ray of our own; None for Ray's share of the machine's.
 
     Raises:
         ConfigError: More than one GPU, and not a whole number.
@@ -40,11 +42,13 @@ class Needs:
     cpus: float
     gpus: float
     max_concurrent: int | None
+    what: str = "a trial"
+    object_store: int | None = 512 * 2**20
 
     def __post_init__(self) -> None:
         if self.gpus > 1 and self.gpus != int(self.gpus):
             raise ConfigError(
-                f"a trial takes a share of one GPU, such as 0.5, or whole GPUs, not {self.gpus:g}",
+                f"{self.what} takes a share of one GPU, such as 0.5, or whole GPUs, not {self.gpus:g}",
                 field="--gpus",
             )
 
@@ -66,16 +70,16 @@ class Place:
 
 @contextmanager
 def ray_session(home: Path, address: str | None, needs: Needs) -> Iterator[Place]:
-    """Connect to where trials run, and leave it again.
+    """Connect to where trials or parts run, and leave it again.
 
     Args:
         home: The home folder. Its running server's cluster is taken if there is one.
         address: ``host:port`` of another cluster, or ``local`` for a Ray of our own.
-        needs: What one trial takes.
+        needs: What one of them takes.
 
     Raises:
-        RuntimeEnvironmentError: Ray cannot be reached or started, has no room for a trial, or has a node with
-            other versions of what is installed here.
+        RuntimeEnvironmentError: Ray cannot be reached or started, has no room, or has a node with other
+            versions of what is installed here.
     """
     runtime = importlib.import_module(f"{_DEPLOYMENTS}.control")
     state = None if address == LOCAL else _server(runtime, home, address)
@@ -124,15 +128,32 @@ def _own_ray(home: Path, needs: Needs) -> Iterator[Place]:
     os.environ.update(environment.client_environment(home))
     import ray
 
-    cpus = os.cpu_count() or 1
+    cpus = usable_cpus()
     if needs.cpus > cpus:
-        raise RuntimeEnvironmentError(f"a trial wants {needs.cpus:g} CPUs, but this machine has {cpus}")
+        raise RuntimeEnvironmentError(f"{needs.what} wants {needs.cpus:g} CPUs, but this machine has {cpus}")
+    try:
+        _start(directory, cpus, needs.object_store)
+        gpus = float(ray.cluster_resources().get("GPU", 0.0))
+        if needs.gpus > gpus:
+            raise RuntimeEnvironmentError(
+                f"{needs.what} wants {needs.gpus:g} GPUs, but this machine has {gpus:g}"
+            )
+        concurrent = _bounded(needs, slots(needs, {"CPU": cpus, "GPU": gpus}))
+        yield Place("a Ray of its own", concurrent, _resources(needs))
+    finally:
+        ray.shutdown()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _start(directory: Path, cpus: int, object_store: int | None) -> None:
+    import ray
+
     try:
         ray.init(
             address="local",
             num_cpus=cpus,
             include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
+            object_store_memory=object_store,
             log_to_driver=False,
             logging_level="ERROR",
             _temp_dir=str(directory),
@@ -141,15 +162,6 @@ def _own_ray(home: Path, needs: Needs) -> Iterator[Place]:
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise RuntimeEnvironmentError(f"Ray cannot start: {reason[0][:300]}") from None
-    try:
-        gpus = float(ray.cluster_resources().get("GPU", 0.0))
-        if needs.gpus > gpus:
-            raise RuntimeEnvironmentError(f"a trial wants {needs.gpus:g} GPUs, but this machine has {gpus:g}")
-        concurrent = _bounded(needs, slots(needs, {"CPU": cpus, "GPU": gpus}))
-        yield Place("a Ray of its own", concurrent, _resources(needs))
-    finally:
-        ray.shutdown()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _room(address: str, needs: Needs) -> Place:
@@ -169,9 +181,8 @@ def _room(address: str, needs: Needs) -> Place:
         most = max(nodes, key=lambda free: (free.get("GPU", 0.0) >= needs.gpus, free["CPU"]))
         raise RuntimeEnvironmentError(
             f"the cluster at {address} can spare at most {max(min(most['CPU'], spare), 0):g} CPUs and "
-            f"{most.get('GPU', 0.0):g} GPUs of a node beside what it serves, but a trial wants "
-            f"{needs.cpus:g} and {needs.gpus:g}; "
-            f"use smaller trials, or --address {LOCAL} for a Ray beside it"
+            f"{most.get('GPU', 0.0):g} GPUs of a node beside what it serves, but {needs.what} wants "
+            f"{needs.cpus:g} and {needs.gpus:g}; ask for less, or --address {LOCAL} for a Ray beside it"
         )
     resources = _resources(needs)
     if fenced:

@@ -20,10 +20,11 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from recserve.data.system.cpus import step_back
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve.training.tuning.cluster import Place
 from recserve.training.tuning.log import StudyFolder, TrialRecord, TrialState
-from recserve.training.tuning.trial import METRIC, Outcome, Work, run_trial, step_back
+from recserve.training.tuning.trial import METRIC, Outcome, Work, run_trial
 
 _STEP, _VALIDATION, _ERROR = "step", "validation", "error"
 _PER_USER = "per_user"

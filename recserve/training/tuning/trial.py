@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +18,6 @@ from recserve.training.tuning.targets import Target
 
 METRIC = "ndcg@10"
 _CUT_OFF = 10
-NICENESS = 15
 
 
 @dataclass(frozen=True)
@@ -98,11 +94,3 @@ def run_trial(
         evaluate_seconds=round(time.perf_counter() - fitted, 2),
         per_user=report.per_user[METRIC].astype(np.float32),
     )
-
-
-def step_back() -> None:
-    """Let every other program go first: niceness 15 for all threads of this process."""
-    for thread in Path("/proc/self/task").glob("*"):
-        # Threads come and go; Linux keeps a niceness for each of them.
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, int(thread.name), NICENESS)

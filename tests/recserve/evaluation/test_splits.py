@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from recserve import Catalogue, DataError, Dataset, EventType, Ragged
 from recserve.evaluation import LeakError, check_leaks, leave_one_out, temporal
 from recserve.evaluation import given as given_split
+from recserve.testing import example_dataset
 
 TYPES = {"view": EventType(), "buy": EventType(weight=3.0), "hide": EventType(weight=-1.0)}
 
@@ -244,3 +245,23 @@ def test_an_answer_that_the_user_had_already_is_refused():
 def test_events_that_all_have_one_time_cannot_be_split_by_time():
     with pytest.raises(DataError, match="leaves nothing to train on"):
         temporal(dataset([("a", "i0", "view", 5), ("b", "i1", "view", 5)]))
+
+
+def test_a_sample_of_users_keeps_their_queries_and_every_item():
+    data = example_dataset()
+    split = temporal(data)
+    sample = split.sample(10, seed=3)
+    assert sample.n_users == 10
+    assert sample.n_items == split.n_items
+    assert sample.note == f"10 of {split.n_users} users, drawn at random with seed 3"
+    assert np.array_equal(np.unique(sample.groups), np.arange(10))
+    # Whole users: each one's queries are those of the full split.
+    timeline_users = sample.rows[np.searchsorted(sample.groups, np.arange(10))]
+    kept = np.isin(split.rows, timeline_users)
+    assert np.array_equal(sample.times, split.times[kept])
+    assert np.array_equal(sample.relevant.values, split.relevant.values[kept])
+    again, other = split.sample(10, seed=3), split.sample(10, seed=4)
+    assert np.array_equal(again.rows, sample.rows)
+    assert not np.array_equal(other.rows, sample.rows)
+    assert split.sample(split.n_users, seed=3) is split
+    assert "leaky" in leave_one_out(data).sample(5, seed=0).note

@@ -93,7 +93,6 @@ def test_strange_ids_come_back_as_they_were(store: Store) -> None:
     }
     assert store.snapshot().events.to_pylist() == [
         {
-            "event_id": event.event_id,
             "user_id": event.user_id,
             "item_id": event.item_id,
             "event": event.event,

@@ -148,8 +148,8 @@ def test_deleting_a_person_leaves_the_others(store: Store) -> None:
     assert store.exposures("of b 0") is not None
     assert store.snapshot().events["user_id"].to_pylist() == ["b"] * 3
     assert store.pulse().deletions == 1
-    assert store.deletions() == [Deletion(1, key_of("a"), receipt)]
-    assert store.deletion(receipt.receipt_id) == Deletion(1, key_of("a"), receipt)
+    assert store.deletions() == [Deletion(1, key_of("a"), receipt, last_event=6)]
+    assert store.deletion(receipt.receipt_id) == Deletion(1, key_of("a"), receipt, last_event=6)
     assert store.deletion("unknown") is None
     assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
     again = store.delete_user("a")

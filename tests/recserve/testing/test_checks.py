@@ -13,6 +13,7 @@ from recserve.plugin.protocols import NoParams
 from recserve.plugin.registry import Registry
 from recserve.plugin.toolkit.topk import mask_scores, top_k
 from recserve.testing import (
+    check_executor,
     check_explainer,
     check_filter,
     check_ranker,
@@ -192,3 +193,8 @@ def test_too_few_users_are_named_as_the_reason(registered: Callable[[Spoil], Non
 
 def test_the_built_in_retriever_passes_on_own_data() -> None:
     check_retriever("popular", dataset=own())
+
+
+def test_a_fit_that_leaves_its_executor_idle_fails() -> None:
+    with pytest.raises(AssertionError, match="nothing to do"):
+        check_executor("popular")

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -77,6 +78,15 @@ def test_a_growing_log_is_trained_on_only_when_enough_is_new(home: Path) -> None
     with open_store(None, home) as store:
         actions = [entry.action for entry in store.audit(10)]
     assert actions[:2] == ["bundle.refuse", "bundle.promote"]
+
+
+def test_old_events_that_expire_do_not_hide_new_ones(home: Path) -> None:
+    with open_store(None, home) as store:
+        moments = store.snapshot().events["timestamp"].to_numpy()
+        assert store.expire_events(int(np.median(moments))) > 100
+    assert "nothing to do: 0 new events since bundle" in retrain(home)
+    add_events(home, 2)
+    assert "nothing to do: 2 new events since bundle" in retrain(home)
 
 
 def test_old_bundles_go_but_neither_the_current_one_nor_the_one_before(home: Path) -> None:

@@ -67,6 +67,13 @@ class ProfileScorer:
         if catalogue.vectors is None:
             raise ValueError("the retriever 'content' needs a catalogue with vectors")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel between processes without the last profiles."""
+        return {name: value for name, value in self.__dict__.items() if name != "_last"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _last=threading.local())
+
     def profile(self, model: Model, queries: Queries) -> Profile:
         """Turn the histories into interests and an affinity.
 

@@ -10,7 +10,7 @@ from scipy.linalg import lapack
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from recserve import DataError
+from recserve import DataError, Executor, InProcess
 
 Weights = NDArray[np.float32] | NDArray[np.float64]
 
@@ -25,6 +25,7 @@ def ease_weights(
     regularization: float,
     precision: str,
     progress: Progress = lambda description, done, total: None,
+    executor: Executor | None = None,
 ) -> Weights:
     """How much each item of a user speaks for each other one.
 
@@ -38,6 +39,7 @@ def ease_weights(
         regularization: lambda, positive.
         precision: ``float32`` or ``float64``.
         progress: Called with (description, done, total).
+        executor: Computes the Gram matrix.
 
     Returns:
         C order, shape (m, m): row = item of the history, column = item that is scored.
@@ -46,7 +48,7 @@ def ease_weights(
         DataError: The matrix cannot be inverted in this precision.
     """
     n = matrix.shape[1]
-    gram = _gram(matrix, np.dtype(precision), progress)
+    gram = _gram(matrix, np.dtype(precision), progress, executor or InProcess())
     gram[np.arange(n), np.arange(n)] += gram.dtype.type(regularization)
     if not n:
         return gram
@@ -73,17 +75,38 @@ def ease_weights(
     return weights
 
 
-def _gram(matrix: csr_array, dtype: np.dtype[np.floating], progress: Progress) -> Weights:
-    """The upper triangle of ``X'X``, by blocks of rows; what is below is undefined."""
+def _gram(matrix: csr_array, dtype: np.dtype[np.floating], progress: Progress, executor: Executor) -> Weights:
+    """The upper triangle of ``X'X``, by blocks of rows; what is below is undefined.
+
+    A block of rows is a block of items, over all users: sums are taken in one order, and what travels from
+    workers is the matrix once, not as often as there are blocks of users.
+    """
     n = matrix.shape[1]
     by_item = csr_array(matrix.T.tocsr()).astype(dtype)
-    by_user = matrix.astype(dtype)
     gram = np.zeros((n, n), dtype=dtype)
-    for start in range(0, n, _BLOCK):
-        stop = min(start + _BLOCK, n)
-        gram[start:stop] = (by_item[start:stop] @ by_user).toarray()
-        progress("counting pairs", stop, n)
+    starts = range(0, n, _BLOCK)
+    parts = ((start, by_item[start : start + _BLOCK]) for start in starts)
+    by_user = executor.share(matrix.astype(dtype))
+    try:
+        for start, rows in zip(starts, executor.map(pair_counts, parts, by_user), strict=True):
+            stop = start + len(rows)
+            gram[start:stop, start:] = rows
+            progress("counting pairs", stop, n)
+    finally:
+        by_user.release()
     return gram
+
+
+def pair_counts(part: tuple[int, csr_array], by_user: csr_array) -> Weights:
+    """Rows of ``X'X`` from the diagonal on.
+
+    Args:
+        part: The first row, and the rows of ``X'``.
+        by_user: ``X``, CSR.
+    """
+    start, by_item = part
+    counts: Weights = (by_item @ by_user).toarray()[:, start:]
+    return counts
 
 
 def _mirror(square: Weights) -> None:

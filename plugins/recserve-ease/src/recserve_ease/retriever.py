@@ -68,7 +68,9 @@ class EaseRetriever:
                 data, params.confidence_power, context.seed, context.progress
             )
         taking_part = csr_array(matrix[:, np.flatnonzero(kept)])
-        weights = ease_weights(taking_part, float(regularization), params.precision, context.progress)
+        weights = ease_weights(
+            taking_part, float(regularization), params.precision, context.progress, context.executor
+        )
         if params.neighbours is None:
             self._model = DenseModel(kept, weights.astype(params.stored, copy=False))
         else:

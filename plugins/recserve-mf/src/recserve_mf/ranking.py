@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 
-from recserve import Float64Array, FloatArray, Histories
+from recserve import Float64Array, FloatArray, Histories, usable_threads
 from recserve_mf.model import Model
 from recserve_mf.solver.conjugate_gradient import solve_rows
 from recserve_mf.solver.fold_in import FoldIn
@@ -43,7 +42,7 @@ def ndcg(model: Model, histories: Histories, targets: Histories, threads: int) -
         _gains(scores, wanted.offsets, wanted.items, found)
         return found
 
-    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(threads or usable_threads()) as pool:
         parts = list(pool.map(gains, range(0, len(vectors), block)))
     return float(np.concatenate(parts).mean())
 

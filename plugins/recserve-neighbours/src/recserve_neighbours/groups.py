@@ -12,15 +12,19 @@ import numpy as np
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from recserve import Float64Array, Int64Array
+from recserve import Executor, Float64Array, InProcess, Int64Array
 from recserve_neighbours.weighting import inverse_frequency, norms
 
 DIMENSIONS = 24
 _SWEEPS = 4
 _REFINEMENTS = 12
+# Sets of people that a worker gets to halve further: enough to even out a busy one.
+SETS_A_WORKER = 4
 
 
-def pooled(matrix: csr_array, group_size: int, shared_by: int, seed: int) -> csr_array:
+def pooled(
+    matrix: csr_array, group_size: int, shared_by: int, seed: int, executor: Executor | None = None
+) -> csr_array:
     """What groups of people like.
 
     Args:
@@ -28,6 +32,7 @@ def pooled(matrix: csr_array, group_size: int, shared_by: int, seed: int) -> csr
         group_size: People a group has at least.
         shared_by: People of a group that like an item at least, or the group does not.
         seed: Of the start of the decomposition that people are compared in.
+        executor: Forms the groups.
 
     Returns:
         CSR, float32, one row a group: the mean over its people, others than those who like an item
@@ -40,7 +45,7 @@ def pooled(matrix: csr_array, group_size: int, shared_by: int, seed: int) -> csr
     chosen = csr_array(matrix[people])
     # One BLAS thread: sums are then taken in one order whatever the number of threads.
     with threadpool_limits(limits=1, user_api="blas"):
-        groups = partition(coordinates(chosen, seed), group_size)
+        groups = partition(coordinates(chosen, seed), group_size, executor)
     n_groups = int(groups.max()) + 1
     member = csr_array(
         (np.ones(len(people), dtype=np.float32), (groups, np.arange(len(people)))),
@@ -76,31 +81,57 @@ def coordinates(matrix: csr_array, seed: int) -> Float64Array:
     return np.asarray(weighted @ basis, dtype=np.float64)
 
 
-def partition(points: Float64Array, group_size: int) -> Int64Array:
+def partition(points: Float64Array, group_size: int, executor: Executor | None = None) -> Int64Array:
     """Halve a set of points until every part has ``group_size`` to ``2 * group_size - 1`` of them.
 
     Args:
         points: float64, shape (n, d), n >= group_size.
         group_size: At least 1.
+        executor: Goes on with what few halvings left, each by itself.
 
     Returns:
         int64, shape (n,): the part of each point, 0..parts-1.
     """
+    executor = executor or InProcess()
+    most = len(points)
+    if executor.workers > 1:
+        most = max(len(points) // (executor.workers * SETS_A_WORKER), 2 * group_size)
+    sets = _halve(points, group_size, most)
     groups = np.empty(len(points), dtype=np.int64)
-    pending = [np.arange(len(points))]
     done = 0
+    parts = ((points[members], group_size) for members in sets)
+    for members, found in zip(sets, executor.map(groups_of, parts), strict=True):
+        groups[members] = done + found
+        done += int(found.max()) + 1
+    return groups
+
+
+def groups_of(part: tuple[Float64Array, int]) -> Int64Array:
+    """Groups of a set of points by itself; see :func:`partition`."""
+    points, group_size = part
+    groups = np.empty(len(points), dtype=np.int64)
+    # One BLAS thread: sums are then taken in one order whatever the number of threads.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for number, members in enumerate(_halve(points, group_size, 0)):
+            groups[members] = number
+    return groups
+
+
+def _halve(points: Float64Array, group_size: int, most: int) -> list[Int64Array]:
+    """Halve a set of points until each has at most ``most`` of them, or too few for two groups."""
+    pending = [np.arange(len(points))]
+    sets: list[Int64Array] = []
     while pending:
         members = pending.pop()
         parts = len(members) // group_size
-        if parts <= 1:
-            groups[members] = done
-            done += 1
+        if parts <= 1 or len(members) <= most:
+            sets.append(members)
             continue
         # Where the parts come out as equal as they can.
         cut = len(members) * (parts // 2) // parts
         order = _halved(points, members, cut)
         pending += [order[cut:], order[:cut]]
-    return groups
+    return sets
 
 
 def _halved(points: Float64Array, members: Int64Array, cut: int) -> Int64Array:

@@ -118,7 +118,7 @@ class _Tries:
         self._done += 1
         label = f"choosing settings, try {self._done} of at most {TRIES}"
         self._context.progress(label, self._done, TRIES)
-        quiet = FitContext(seed=self._context.seed, threads=self._context.threads)
+        quiet = FitContext(threads=self._context.threads, executor=self._context.executor)
         near, similar = self._nearest(
             self._validation.training, _filled(self._params, place), quiet, self._rows
         )

@@ -64,7 +64,7 @@ class UserKnnRetriever:
             people = csr_array(matrix[np.flatnonzero(np.diff(matrix.indptr))])
             self._use(people)
             return {"people": people.shape[0]}
-        groups = pooled(matrix, params.group_size, params.shared_by, context.seed)
+        groups = pooled(matrix, params.group_size, params.shared_by, context.seed, context.executor)
         self._use(groups)
         return {"groups": groups.shape[0], "likes": groups.nnz}
 

@@ -110,13 +110,20 @@ def open_source(path: Path, wanted: Collection[str], form: Form) -> Iterator[Sou
             table = open_table(file, kind, path, form, wanted)
             yield Source(table.header, table.blocks())
         elif kind == "parquet":
-            parquet = open_parquet(file, path)
-            header = distinct_names(parquet.schema_arrow.names, str(path), wanted)
-            columns = [name for name in header if name in wanted]
-            yield Source(header, _parquet_blocks(parquet, columns, path))
+            yield parquet_source(open_parquet(file, path), str(path), wanted)
         else:
             names = sorted(wanted)
             yield Source(names, _object_blocks(read_objects(file, str(path)), str(path), names), sparse=True)
+
+
+def parquet_source(parquet: pq.ParquetFile, name: str, wanted: Collection[str]) -> Source:
+    """The wanted columns of a Parquet file.
+
+    Raises:
+        DataError: Two of them have the same name.
+    """
+    header = distinct_names(parquet.schema_arrow.names, name, wanted)
+    return Source(header, _parquet_blocks(parquet, [name for name in header if name in wanted], name))
 
 
 Objects = Iterator[tuple[int, "dict[str, Any] | RowProblem"]]
@@ -198,23 +205,25 @@ def object_keys(objects: Objects, name: str) -> list[str]:
     return list(keys)
 
 
-def open_parquet(file: BinaryIO, path: Path) -> pq.ParquetFile:
+def open_parquet(
+    file: BinaryIO | pa.NativeFile, path: Path | str, *, may_be_empty: bool = False
+) -> pq.ParquetFile:
     """Open a Parquet file.
 
     Raises:
-        DataError: It is not one, or only the first part of one.
+        DataError: It is not one, or only the first part of one, or holds no rows but must.
     """
     try:
         parquet = pq.ParquetFile(file)
     except (pa.ArrowException, OSError) as error:
         raise _is_damaged(path, error) from None
-    if parquet.metadata.num_rows == 0:
+    if parquet.metadata.num_rows == 0 and not may_be_empty:
         raise DataError(f"{path} holds no rows")
     return parquet
 
 
 def parquet_batches(
-    parquet: pq.ParquetFile, columns: list[str] | None, path: Path
+    parquet: pq.ParquetFile, columns: list[str] | None, path: Path | str
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Number of the first row (counted from 1) and rows of each batch; None for all columns.
 
@@ -230,8 +239,8 @@ def parquet_batches(
         raise _is_damaged(path, error) from None
 
 
-def _parquet_blocks(parquet: pq.ParquetFile, columns: list[str], path: Path) -> Iterator[Block]:
-    for first, batch in parquet_batches(parquet, columns, path):
+def _parquet_blocks(parquet: pq.ParquetFile, columns: list[str], name: str) -> Iterator[Block]:
+    for first, batch in parquet_batches(parquet, columns, name):
         lines = np.arange(first, first + len(batch), dtype=np.int64)
         yield Block(dict(zip(batch.schema.names, batch.columns, strict=True)), lines, [])
 
@@ -270,6 +279,6 @@ def _kind(path: Path, file: io.BufferedReader) -> Kind:
     return "jsonl" if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) else "csv"
 
 
-def _is_damaged(path: Path, error: Exception) -> DataError:
+def _is_damaged(path: Path | str, error: Exception) -> DataError:
     cause = " ".join(str(error).split())[:200]
     return DataError(f"{path} is not a complete Parquet file; write it again ({cause})")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from recserve.store.ingest.formats.event_layout import (
     EVENT_COLUMNS,
     EventLayout,
+    canonical_source,
     open_events,
+    recognise_event_columns,
     recognise_events,
 )
 from recserve.store.ingest.formats.item_layout import (
@@ -29,8 +31,10 @@ __all__ = [
     "ItemLayout",
     "Reading",
     "Table",
+    "canonical_source",
     "check_format",
     "open_events",
+    "recognise_event_columns",
     "recognise_events",
     "recognise_items",
     "recognise_users",

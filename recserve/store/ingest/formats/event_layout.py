@@ -24,10 +24,12 @@ from recserve.store.ingest.formats.known import EVENT_FORMATS
 from recserve.store.ingest.formats.model import AMBIGUOUS_COMMA, EventColumns
 from recserve.store.ingest.formats.reading import (
     Reading,
+    Recognised,
     chosen_columns,
     columns_there,
     plain_spelling,
     recognise,
+    recognise_header,
     shown_sources,
 )
 
@@ -41,6 +43,7 @@ _SPELLINGS = {
 }
 """Other names that canonical columns have where they cannot be mistaken."""
 
+_KEYS = ("user_id", "item_id")
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 _YEAR_MS = 365 * 86_400_000
 
@@ -65,6 +68,11 @@ class EventLayout:
     notes: tuple[str, ...]
     event_types: Mapping[str, EventType]
 
+    @property
+    def wanted(self) -> set[str]:
+        """Columns of the file that are read."""
+        return {name for names in self.columns.sources.values() for name in names}
+
     def shown_columns(self, full: bool) -> list[str]:
         """What columns become, for people, a phrase each; also those that keep their names if ``full``."""
         shown = [shown_sources(self.columns.sources, full)]
@@ -77,7 +85,19 @@ def recognise_events(path: Path, reading: Reading) -> EventLayout:
     Raises:
         DataError: It cannot be read, or is not what was said of it.
     """
-    known = recognise(path, reading, EVENT_FORMATS, ("user_id", "item_id"))
+    return _layout(path, recognise(path, reading, EVENT_FORMATS, _KEYS), reading)
+
+
+def recognise_event_columns(name: str, header: Sequence[str], reading: Reading) -> EventLayout:
+    """Tell by its columns how a Parquet file of events is to be read.
+
+    Raises:
+        DataError: It is not what was said of it.
+    """
+    return _layout(name, recognise_header(header, EVENT_FORMATS, _KEYS), reading)
+
+
+def _layout(path: Path | str, known: Recognised[EventColumns], reading: Reading) -> EventLayout:
     header = known.header
     columns = known.format.columns_of(header) if known.format else EventColumns(_plain(header))
     sources = columns_there(columns.sources, header) | chosen_columns(reading, header, EVENT_COLUMNS)
@@ -114,12 +134,15 @@ def recognise_events(path: Path, reading: Reading) -> EventLayout:
 @contextmanager
 def open_events(path: Path, layout: EventLayout) -> Iterator[Source]:
     """Open an events file as blocks of canonical columns."""
-    theirs = {name for names in layout.columns.sources.values() for name in names}
-    with open_source(path, theirs, layout.form) as source:
-        timeless = () if layout.columns.timed else ("timestamp",)
-        header = list(dict.fromkeys((*layout.columns.sources, *timeless, *layout.unread)))
-        blocks = (canonical_block(block, layout) for block in source.blocks)
-        yield Source(header, blocks, source.sparse)
+    with open_source(path, layout.wanted, layout.form) as source:
+        yield canonical_source(source, layout)
+
+
+def canonical_source(source: Source, layout: EventLayout) -> Source:
+    """The same blocks with canonical columns."""
+    timeless = () if layout.columns.timed else ("timestamp",)
+    header = list(dict.fromkeys((*layout.columns.sources, *timeless, *layout.unread)))
+    return Source(header, (canonical_block(block, layout) for block in source.blocks), source.sparse)
 
 
 def canonical_block(block: Block, layout: EventLayout) -> Block:

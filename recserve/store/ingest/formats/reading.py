@@ -135,6 +135,23 @@ def recognise(
     return Recognised(Form(encoding, dialect), header, found, delimiter, tuple(notes))
 
 
+def recognise_header(
+    header: Sequence[str], formats: Sequence[Format[Columns]], keys: Sequence[str]
+) -> Recognised[Columns]:
+    """Tell the format of a Parquet file by its columns.
+
+    Args:
+        header: Names of the columns.
+        formats: The formats it may have.
+        keys: Canonical columns by which a file is a plain one.
+    """
+    found = next((candidate for candidate in formats if candidate.has_header(header)), None)
+    if found is not None and _is_plain(header, found, keys):
+        found = None
+    notes = (found.note,) if found is not None and found.note else ()
+    return Recognised(Form(), list(header), found, None, notes)
+
+
 def plain_spelling(name: str) -> str:
     """A name without what spellings differ in: case, blanks, ``_`` and ``-``."""
     return "".join(char for char in name.casefold() if char not in " _-.")

@@ -9,13 +9,13 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from recserve.data.entities import Event
 from recserve.errors import ConflictError
-from recserve.store.records import AddedEvents
+from recserve.store.records import AddedEvents, Withdrawn
 from recserve.store.sql import schema
 from recserve.store.sql.database import Database
 from recserve.store.sql.parts.base import Part
 from recserve.store.sql.queries.adding import insert_events, new_event_rows
 from recserve.store.sql.queries.counters import count_change, exclude_people, share_people
-from recserve.store.sql.queries.forgetting import own, remove_events
+from recserve.store.sql.queries.forgetting import own, read_withdrawn, remove_events
 from recserve.store.sql.queries.history import read_events
 from recserve.store.sql.queries.rows import Row, check_id
 from recserve.store.sql.schema import events
@@ -71,6 +71,15 @@ class EventPart(Part):
         until = settled_event(self._database, seq)
         found = self._database.read(lambda connection: read_events(connection, seq, until, limit))
         return found, found["seq"][-1].as_py() if len(found) else seq
+
+    def new_events(self, seq: int) -> int:
+        """See :meth:`EventStore.new_events`."""
+        later = select(func.count()).select_from(events).where(events.c.seq > seq)
+        return self._database.read(lambda connection: int(connection.execute(later).scalar_one()))
+
+    def withdrawn(self, known_removals: int = 0) -> Withdrawn:
+        """See :meth:`EventStore.withdrawn`."""
+        return self._database.read(lambda connection: read_withdrawn(connection, known_removals))
 
 
 def _insert_all(connection: Connection, rows: Sequence[Row]) -> int:

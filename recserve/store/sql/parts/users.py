@@ -117,6 +117,12 @@ class UserPart(Part):
 
         return 0 if source == target else self._writer.run(work)
 
+    def merge_targets(self) -> frozenset[bytes]:
+        """See :meth:`UserStore.merge_targets`."""
+        query = select(merges.c.target_key).distinct()
+        rows = self._database.read(lambda connection: connection.execute(query).scalars().all())
+        return frozenset(map(bytes, rows))
+
     # -- forgetting -----------------------------------------------------------------------------
 
     def delete_user(self, user_id: str) -> DeletionReceipt:

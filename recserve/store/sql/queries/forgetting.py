@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select, text, union
 
 from recserve.data.entities import now_ms
-from recserve.store.records import Deletion, DeletionReceipt
+from recserve.store.records import Deletion, DeletionReceipt, Withdrawn
 from recserve.store.sql import schema
 from recserve.store.sql.queries.counters import raise_counter
+from recserve.store.sql.queries.numbering import last_number
 from recserve.store.sql.queries.rows import Row, Stored
 from recserve.store.sql.queries.statements import chunks, insert_new
 from recserve.store.sql.schema import deletions, events, exposures, merges, removed_events, users
@@ -42,7 +43,8 @@ def forget(connection: Connection, user_id: str, receipt_id: str) -> tuple[Delet
         connection.execute(delete(exposures).where(own(exposures, spelling))).rowcount for spelling in named
     )
     row = {
-        "last_event": connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one(),
+        # Not that of the newest row: rows that were exported may have expired since.
+        "last_event": last_number(connection, events),
         "deleted_at": _store_now(connection),
         "events": sum(remove_events(connection, own(events, spelling)) for spelling in named),
         "exposures": sum(shown),
@@ -118,6 +120,23 @@ def count_traces(connection: Connection, number: int) -> dict[str, int]:
     return found
 
 
+def read_withdrawn(connection: Connection, known_removals: int) -> Withdrawn:
+    """What of the events no longer counts; their ids only if there are not as many as are known."""
+    rows = connection.execute(
+        select(deletions.c.number, deletions.c.user_key, deletions.c.last_event).order_by(deletions.c.number)
+    ).all()
+    removals = connection.execute(select(func.count()).select_from(removed_events)).scalar_one()
+    removed: Sequence[bytes] = ()
+    if removals != known_removals:
+        removed = connection.execute(select(removed_events.c.event_key)).scalars().all()
+    return Withdrawn(
+        deletions=rows[-1].number if rows else 0,
+        people={bytes(row.user_key): (row.number, row.last_event) for row in rows},
+        removals=removals,
+        removed=frozenset(map(bytes, removed)),
+    )
+
+
 def merged_into(connection: Connection, key: bytes) -> dict[bytes, int]:
     """Digests and hashes of all ids that were merged into a person, or into such an id."""
     found: dict[bytes, int] = {}
@@ -139,7 +158,7 @@ def deletion_of(row: Stored) -> Deletion:
         exposures=row["exposures"],
         profiles=row["profiles"],
     )
-    return Deletion(row["number"], bytes(row["user_key"]), receipt, row["part_of"])
+    return Deletion(row["number"], bytes(row["user_key"]), receipt, row["part_of"], row["last_event"])
 
 
 def _ids(connection: Connection, key: bytes, hashed: int) -> set[str]:

@@ -27,31 +27,26 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from recserve.data.dataset import Tables
-from recserve.store.sql.queries.counters import read_pulse
-from recserve.store.sql.schema import counters, events, items, users
+from recserve.store.sql.schema import counters, events, users
 
 _FETCH_ROWS = 20_000
 
 HISTORY = ("user_id", "item_id", "event", "timestamp", "value", "event_id", "recommendation_id")
 """Columns that make an :class:`recserve.Event`, in the order of its fields."""
 
-_EVENT_SCHEMA = pa.schema(
+EVENT_CHANGES = pa.schema(
     {
+        "seq": pa.int64(),
         "event_id": pa.string(),
         "user_id": pa.string(),
         "item_id": pa.string(),
         "event": pa.string(),
         "value": pa.float64(),
         "timestamp": pa.int64(),
+        "recommendation_id": pa.string(),
     }
 )
-EVENT_CHANGES = pa.schema(
-    [pa.field("seq", pa.int64()), *_EVENT_SCHEMA, pa.field("recommendation_id", pa.string())]
-)
 """Columns of an incremental export."""
-
-_ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
 
 
 def overview_query(postgres: bool) -> CompoundSelect[Any]:
@@ -163,26 +158,11 @@ def newer_query(postgres: bool) -> Select[Any]:
     return found.order_by(events.c.timestamp, events.c.seq)
 
 
-def read_tables(connection: Connection) -> Tables:
-    """Everything as canonical Arrow tables; memory holds Arrow columns and a few thousand rows.
-
-    Call within one transaction, so that both tables show the same moment.
-    """
-    event_query = select(*events.c[tuple(_EVENT_SCHEMA.names)]).order_by(events.c.seq)
-    item_query = select(*items.c[tuple(_ITEM_SCHEMA.names)]).where(~items.c.deleted)
-    # Sorting in Arrow: byte order on every engine, whatever its collation.
-    return Tables(
-        items=_table(connection, item_query, _ITEM_SCHEMA).sort_by("item_id"),
-        events=_table(connection, event_query, _EVENT_SCHEMA),
-        version=read_pulse(connection).catalogue,
-    )
-
-
 def read_events(connection: Connection, after: int, until: int, limit: int) -> pa.Table:
     """Events numbered above ``after`` and not above ``until``, at most ``limit``, in order."""
     numbered = events.c.seq.between(after + 1, until)
     query = select(*events.c[tuple(EVENT_CHANGES.names)]).where(numbered)
-    return _table(connection, query.order_by(events.c.seq).limit(limit), EVENT_CHANGES)
+    return read_table(connection, query.order_by(events.c.seq).limit(limit), EVENT_CHANGES)
 
 
 def read_batches(connection: Connection, query: Select[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -191,7 +171,8 @@ def read_batches(connection: Connection, query: Select[Any], schema: pa.Schema) 
     return _batches(result.partitions(), schema)
 
 
-def _table(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
+def read_table(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
+    """The rows of a query as an Arrow table."""
     return pa.Table.from_batches(read_batches(connection, query, schema), schema)
 
 

@@ -279,7 +279,7 @@ def test_importing_twice_stores_once(tmp_path: Path) -> None:
         assert import_tables(store, tables) == ImportSummary(items=11, events=25_003, new_events=0)
         assert store.counts() == Counts(users=7, items=11, events=25_003)
         assert store.items(["i3"]) == {"i3": Item("i3", {"title": "Item 3"})}
-        again = store.snapshot()
+        again = Tables(store.snapshot(events=False).items, store.events_after(0, 30_000)[0])
         assert import_tables(store, again) == ImportSummary(11, 25_003, 0)
     assert seen[0] == (11, 25_014)
     assert seen[-1] == (25_014, 25_014)

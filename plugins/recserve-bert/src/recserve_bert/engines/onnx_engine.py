@@ -6,14 +6,13 @@ Making one needs torch and some seconds; loading one needs neither torch nor tra
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import ConfigError
+from recserve import ConfigError, usable_threads
 from recserve_bert.engines.onnx_cache import Folder, Kept
 from recserve_bert.engines.probes import CALIBRATION, PROBES, Verdict, judge
 from recserve_bert.sources import Source
@@ -42,7 +41,7 @@ class OnnxEngine:
 
     def __init__(self, source: Source, cache: Path | None = None) -> None:
         self.batch_tokens = _BATCH_TOKENS
-        self.workers = _threads()
+        self.workers = usable_threads()
         folder = Folder(source, cache)
         kept = folder.read()
         made = _make(source) if kept is None else kept
@@ -77,14 +76,6 @@ class OnnxEngine:
         for start in range(_PROBE_BATCHES):
             vectors[start::_PROBE_BATCHES] = unit_rows(self.forward(tokens[start::_PROBE_BATCHES]))
         return judge(vectors, full)
-
-
-def _threads() -> int:
-    """As many as numerical libraries were told to take, else one a core: a serving replica says one."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    if told.isdecimal() and int(told) > 0:
-        return int(told)
-    return len(os.sched_getaffinity(0))
 
 
 def _make(source: Source) -> Kept:

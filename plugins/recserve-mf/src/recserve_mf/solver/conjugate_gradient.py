@@ -14,14 +14,23 @@ from __future__ import annotations
 
 import numba
 import numpy as np
+from numba import types
 
 # A row whose remaining error, measured in the objective, is below this share of the row's total
 # confidence has converged: further steps only move float32 rounding.
 CONVERGED = np.float32(1e-9)
 
+# Read-only, as what is shared with other processes; writable arrays are accepted as well.
+_FACTORS = types.Array(types.float32, 2, "C", readonly=True)
+_VALUES = types.Array(types.float32, 1, "C", readonly=True)
+_COLUMNS = types.Array(types.int32, 1, "C", readonly=True)
+_OFFSETS = types.Array(types.int64, 1, "C", readonly=True)
+_ROW, _ROWS = types.float32[::1], types.float32[:, ::1]
+_INDEX = types.int64
+
 
 @numba.njit(
-    "void(f4[:,::1], i4[::1], f4[::1], i8, i8, f4[::1], f4, f4[::1])",
+    types.void(_FACTORS, _COLUMNS, _VALUES, _INDEX, _INDEX, _ROW, types.float32, _ROW),
     nogil=True,
     fastmath=True,
     cache=True,
@@ -62,7 +71,7 @@ def _add_errors(  # type: ignore[no-untyped-def]  # numba compiles it from the s
 
 
 @numba.njit(
-    "void(f4[:,::1], i8[::1], i4[::1], f4[::1], f4[::1], f4[::1], f4[:,::1], i8, i8, i8)",
+    types.void(_FACTORS, _OFFSETS, _COLUMNS, _VALUES, _VALUES, _VALUES, _ROWS, _INDEX, _INDEX, _INDEX),
     nogil=True,
     fastmath=True,
     cache=True,
@@ -135,7 +144,7 @@ def solve_rows(  # type: ignore[no-untyped-def]  # numba compiles it from the si
 
 
 @numba.njit(
-    "f8(f4[:,::1], f4[:,::1], i8[::1], i4[::1], f4[::1], i8, i8)",
+    types.float64(_FACTORS, _FACTORS, _OFFSETS, _COLUMNS, _VALUES, _INDEX, _INDEX),
     nogil=True,
     fastmath=True,
     cache=True,

@@ -1,8 +1,11 @@
-"""Alternating sweeps on the CPU: Gramian and rotation by BLAS, rows by conjugate gradient."""
+"""Alternating sweeps on the CPU: Gramian and rotation by BLAS, rows by conjugate gradient.
+
+An executor with several workers solves the rows. Gramians and rotations are a small part of the work and
+need all rows at once: they stay with the threads of this process.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,23 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from recserve import FloatArray
-from recserve_mf.solver.conjugate_gradient import observed_loss, solve_rows
+from recserve import Executor, FloatArray, InProcess, usable_threads
+from recserve_mf.solver.conjugate_gradient import observed_loss
 from recserve_mf.solver.ials import Objective, Problem, Side
+from recserve_mf.solver.rows import BlockRows, Fixed, RowSolver, ThreadRows
 
 T = TypeVar("T")
 
 # Rows of a block of a Gramian: fixed, so that the order of summation is too.
 GRAMIAN_ROWS = 4096
-# Pieces of equal work a thread gets of a half sweep: enough to even out a busy core.
-PIECES_A_THREAD = 8
 
 
 class CpuSolver:
     """Warm-started block coordinate descent, see :class:`recserve_mf.solver.ials.Solver`.
 
     Use as a context manager: inside, BLAS is held to one thread a call (parallelism comes from
-    blocks), which makes results independent of the number of threads.
+    blocks), which makes results independent of the number of threads and workers.
 
     Args:
         problem: The observed pairs.
@@ -37,20 +39,30 @@ class CpuSolver:
         items: Initial item factors, float32, shape (n_items, d); not modified.
         steps: CG steps a row and half sweep.
         threads: Threads; 0 takes as many as this process may use.
+        executor: Solves rows where it has several workers.
     """
 
     def __init__(
-        self, problem: Problem, objective: Objective, items: FloatArray, steps: int, threads: int
+        self,
+        problem: Problem,
+        objective: Objective,
+        items: FloatArray,
+        steps: int,
+        threads: int,
+        executor: Executor | None = None,
     ) -> None:
         self._problem = problem
         self._objective = objective
         self._steps = steps
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or usable_threads()
         self.items = items.copy()
         self.users = np.zeros((len(problem.by_user), items.shape[1]), dtype=np.float32)
         self._user_reg = _regularization(problem.by_user, objective)
         self._item_reg = _regularization(problem.by_item, objective)
         self._pool = ThreadPoolExecutor(self._threads)
+        executor = executor or InProcess()
+        self._by_user = self._rows(problem.by_user, self._user_reg, executor)
+        self._by_item = self._rows(problem.by_item, self._item_reg, executor)
 
     def __enter__(self) -> Self:
         self._limits = threadpool_limits(limits=1, user_api="blas")
@@ -64,13 +76,13 @@ class CpuSolver:
     ) -> None:
         self._limits.restore_original_limits()
         self._pool.shutdown()
+        self._by_user.release()
+        self._by_item.release()
 
     def sweep(self) -> None:
         """Solve all users for fixed items, then all items for fixed users."""
-        diagonal = self._rotate(self.items)
-        self._solve(self.items, self._problem.by_user, diagonal, self._user_reg, self.users)
-        diagonal = self._rotate(self.users)
-        self._solve(self.users, self._problem.by_item, diagonal, self._item_reg, self.items)
+        self._by_user.solve(self._fix(self.items), self.users)
+        self._by_item.solve(self._fix(self.users), self.items)
 
     def loss(self) -> float:
         """The whole objective at the current factors, float64 sums."""
@@ -91,43 +103,24 @@ class CpuSolver:
         )
         return float(sum(observed) + self._objective.unobserved_weight * float(unobserved) + shrinkage)
 
-    def _rotate(self, fixed: FloatArray) -> FloatArray:
-        """Turn both sides into the principal axes of ``fixed``; return ``a0`` x its Gramian."""
-        strengths, axes = np.linalg.eigh(self._gramian(fixed))
+    def _rows(self, side: Side, regularization: FloatArray, executor: Executor) -> RowSolver:
+        if executor.workers > 1:
+            return BlockRows(side, regularization, executor)
+        return ThreadRows(side, regularization, self._pool, self._threads)
+
+    def _fix(self, side: FloatArray) -> Fixed:
+        """Turn both sides into the principal axes of ``side``, which is to be fixed."""
+        strengths, axes = np.linalg.eigh(self._gramian(side))
         turn = axes.astype(np.float32)
         for rows in (self.users, self.items):
             self._map(partial(_turn, rows, turn), _blocks(len(rows)))
         # Rounding can leave a null direction slightly negative.
         scaled = self._objective.unobserved_weight * np.maximum(strengths, 0.0)
-        return np.asarray(scaled, dtype=np.float32)
+        return Fixed(side, np.asarray(scaled, dtype=np.float32), self._steps)
 
     def _gramian(self, rows: FloatArray) -> NDArray[np.float64]:
         parts = self._map(lambda start, stop: rows[start:stop].T @ rows[start:stop], _blocks(len(rows)))
         return np.asarray(np.sum(parts, axis=0, dtype=np.float64))
-
-    def _solve(
-        self,
-        fixed: FloatArray,
-        side: Side,
-        diagonal: FloatArray,
-        regularization: FloatArray,
-        out: FloatArray,
-    ) -> None:
-        def solve(start: int, stop: int) -> None:
-            solve_rows(
-                fixed,
-                side.offsets,
-                side.columns,
-                side.weights,
-                diagonal,
-                regularization,
-                out,
-                start,
-                stop,
-                self._steps,
-            )
-
-        self._map(solve, _pieces(side, self._threads * PIECES_A_THREAD))
 
     def _map(self, work: Callable[[int, int], T], ranges: list[tuple[int, int]]) -> list[T]:
         return list(self._pool.map(lambda bounds: work(*bounds), ranges))
@@ -143,11 +136,3 @@ def _regularization(side: Side, objective: Objective) -> FloatArray:
 
 def _blocks(n: int) -> list[tuple[int, int]]:
     return [(start, min(start + GRAMIAN_ROWS, n)) for start in range(0, n, GRAMIAN_ROWS)]
-
-
-def _pieces(side: Side, count: int) -> list[tuple[int, int]]:
-    """Contiguous row ranges of about equal work, counting an event and a row's overhead alike."""
-    work = side.offsets + 4 * np.arange(len(side.offsets))
-    bounds = np.searchsorted(work, np.linspace(0, work[-1], count + 1)[1:-1])
-    edges = np.unique(np.concatenate([[0], bounds, [len(side)]]))
-    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))

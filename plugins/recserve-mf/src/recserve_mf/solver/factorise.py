@@ -30,7 +30,7 @@ def factorise(
     else:
         from recserve_mf.solver.cpu import CpuSolver
 
-        solver = CpuSolver(problem, objective, start, params.cg_steps, context.threads)
+        solver = CpuSolver(problem, objective, start, params.cg_steps, context.threads, context.executor)
     with solver:
         for iteration in range(iterations):
             solver.sweep()

@@ -87,6 +87,19 @@ class Side:
         sums = np.add.reduceat(self.weights.astype(np.float64), self.offsets[:-1])
         return sums.astype(np.float32)
 
+    def pieces(self, count: int) -> list[tuple[int, int]]:
+        """Up to ``count`` contiguous row ranges of about equal work; a row itself counts as four events."""
+        work = self.offsets + 4 * np.arange(len(self.offsets))
+        bounds = np.searchsorted(work, np.linspace(0, work[-1], count + 1)[1:-1])
+        edges = np.unique(np.concatenate([[0], bounds, [len(self)]]))
+        return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+    def rows(self, start: int, stop: int) -> Side:
+        """Some of the rows, over the same columns."""
+        events = slice(self.offsets[start], self.offsets[stop])
+        offsets = self.offsets[start : stop + 1] - self.offsets[start]
+        return Side(offsets, self.columns[events], self.weights[events], self.n_columns)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

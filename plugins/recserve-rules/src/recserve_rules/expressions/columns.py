@@ -211,6 +211,10 @@ class Columns:
     def __len__(self) -> int:
         return self._size
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """In another process, the columns of the catalogue there."""
+        return Columns.of, (self._read(),)
+
     @property
     def names(self) -> frozenset[str]:
         """Every attribute name that occurs."""

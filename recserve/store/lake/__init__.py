@@ -1,0 +1,23 @@
+"""The event lake: Parquet files in a folder a day, on any pyarrow filesystem.
+
+A store writes what is new into its lake (:class:`LakeExport`), and training reads a lake, whoever wrote it
+(:func:`read_lake`).
+"""
+
+from __future__ import annotations
+
+from recserve.store.lake.export import Exported, LakeExport
+from recserve.store.lake.folder import LakeFolder
+from recserve.store.lake.reading import LakeEvents, Span, read_lake, read_lake_items
+from recserve.store.lake.withdrawal import rows_of_people
+
+__all__ = [
+    "Exported",
+    "LakeEvents",
+    "LakeExport",
+    "LakeFolder",
+    "Span",
+    "read_lake",
+    "read_lake_items",
+    "rows_of_people",
+]

@@ -1,0 +1,111 @@
+"""Reading of everything at one moment, for training.
+
+PostgreSQL is read by several connections at once, which share one snapshot and copy ranges of the events'
+numbers each.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+from sqlalchemy import Connection, func, select, text
+
+from recserve.data.columns.spool import EventSpool
+from recserve.data.dataset import Tables
+from recserve.store.sql import schema
+from recserve.store.sql.database import Database
+from recserve.store.sql.queries.counters import read_pulse
+from recserve.store.sql.queries.history import read_batches, read_table
+from recserve.store.sql.queries.numbering import last_number
+
+_READERS = 4
+_RANGE = 50_000
+"""Numbers of one range: the events of a range are in memory as text."""
+
+_EVENT_SCHEMA = pa.schema(
+    {
+        "user_id": pa.string(),
+        "item_id": pa.string(),
+        "event": pa.string(),
+        "value": pa.float64(),
+        "timestamp": pa.int64(),
+    }
+)
+_ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
+_READ = pyarrow.csv.ParseOptions(newlines_in_values=True)
+_CONVERT = pyarrow.csv.ConvertOptions(column_types=_EVENT_SCHEMA, null_values=[""], strings_can_be_null=False)
+
+
+def read_tables(database: Database, folder: Path, *, events: bool = True) -> Tables:
+    """Everything, or the items alone, as canonical Arrow tables; the events are in files of ``folder``.
+
+    Raises:
+        StoreError: The database failed.
+    """
+
+    def read(connection: Connection) -> Tables:
+        item_query = select(*schema.items.c[tuple(_ITEM_SCHEMA.names)]).where(~schema.items.c.deleted)
+        version = read_pulse(connection).catalogue
+        spool = EventSpool(folder)
+        if events:
+            spool.extend((_copied if database.is_postgres else _one_by_one)(database, connection))
+        return Tables(
+            # Sorting in Arrow: byte order on every engine, whatever its collation.
+            items=read_table(connection, item_query, _ITEM_SCHEMA).sort_by("item_id"),
+            events=spool.table(),
+            version=version,
+            last_event=last_number(connection, schema.events),
+        )
+
+    return database.read(read)
+
+
+def _one_by_one(database: Database, connection: Connection) -> Iterator[pa.RecordBatch]:
+    query = select(*schema.events.c[tuple(_EVENT_SCHEMA.names)]).order_by(schema.events.c.seq)
+    return read_batches(connection, query, _EVENT_SCHEMA)
+
+
+def _copied(database: Database, connection: Connection) -> Iterator[pa.RecordBatch]:
+    """Events in order, a few ranges of numbers ahead."""
+    low, high = connection.execute(select(func.min(schema.events.c.seq), func.max(schema.events.c.seq))).one()
+    if low is None:
+        return
+    moment = connection.execute(select(func.pg_export_snapshot())).scalar_one()
+
+    def read(first: int) -> pa.Table:
+        return database.read(lambda reader: _range(reader, moment, first))
+
+    ahead: deque[Future[pa.Table]] = deque()
+    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="snapshot")
+    try:
+        for first in range(low, high + 1, _RANGE):
+            ahead.append(pool.submit(read, first))
+            if len(ahead) > _READERS:
+                yield from ahead.popleft().result().to_batches()
+        while ahead:
+            yield from ahead.popleft().result().to_batches()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _range(connection: Connection, moment: str, first: int) -> pa.Table:
+    """Events of a range of numbers as they were when a snapshot was exported."""
+    connection.execute(text(f"SET TRANSACTION SNAPSHOT '{moment}'"))
+    columns = ", ".join(f'"{name}"' for name in _EVENT_SCHEMA.names)
+    query = f"SELECT {columns} FROM events WHERE seq >= {first} AND seq < {first + _RANGE} ORDER BY seq"
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as copy:
+        lines = b"".join(copy)
+    if not lines:
+        return _EVENT_SCHEMA.empty_table()
+    # One block, so that no row is too long for it.
+    reading = pyarrow.csv.ReadOptions(
+        column_names=_EVENT_SCHEMA.names, block_size=len(lines) + 1, use_threads=False
+    )
+    return pyarrow.csv.read_csv(pa.BufferReader(lines), reading, _READ, _CONVERT)
