@@ -10,7 +10,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
-from recserve.data.order.event_order import EventOrder
+from recserve.data.events.event_order import EventOrder
 from recserve.data.system.cpus import usable_threads
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import (

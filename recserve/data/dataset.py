@@ -25,8 +25,8 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.columns.codes import blocks, encoded
 from recserve.data.columns.strings import Texts
 from recserve.data.entities import EventType
-from recserve.data.order.event_order import EventOrder
-from recserve.data.order.sequence import EventColumns
+from recserve.data.events.event_order import EventOrder
+from recserve.data.events.sequence import EventColumns
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import DataError
 

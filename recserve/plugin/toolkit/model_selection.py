@@ -11,7 +11,7 @@ import numpy as np
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 from recserve.data.batches import Histories
 from recserve.data.dataset import Dataset
-from recserve.data.order.event_order import EventOrder
+from recserve.data.events.event_order import EventOrder
 from recserve.data.system.cpus import usable_threads
 from recserve.plugin.toolkit.metrics import ndcg_of
 

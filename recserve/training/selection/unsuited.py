@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
-from recserve.data.order.event_order import EventOrder
+from recserve.data.events.event_order import EventOrder
 from recserve.plugin.resolved import ResolvedConfig
 
 NO_TEXTS = "no item has a text"

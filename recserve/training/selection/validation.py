@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recserve.data.dataset import Dataset
-from recserve.data.order.event_order import EventOrder
+from recserve.data.events.event_order import EventOrder
 from recserve.evaluation.splits import DEFAULT_HISTORY, Split, by_user, temporal
 
 TESTED_USERS = 5000

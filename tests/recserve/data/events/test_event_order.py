@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from recserve import Dataset, EventOrder
-from recserve.data.order.sequence import EventColumns
+from recserve.data.events.sequence import EventColumns
 from recserve.testing import example_dataset
 from tests.support.interactions import Times, made_up_data
 from tests.support.wandering import drifting

@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from recserve.data.arrays import Float64Array, Int64Array
-from recserve.data.order.sequence import EventColumns, next_events_follow, sorted_by_item, tested_histories
+from recserve.data.events.sequence import EventColumns, next_events_follow, sorted_by_item, tested_histories
 
 FEWEST_EVENTS = 2000
 """With fewer events times are believed: little could be told from them."""

@@ -1,1 +1,0 @@
-"""Order of events: what their times say."""
