@@ -45,8 +45,8 @@ from recserve.bundles.manifest import ComponentEntry, DataEntry
 from recserve.bundles.repository import BundleRepository
 from recserve.config import ComponentConfig, Config
 from recserve.data.catalogue import Catalogue
-from recserve.data.coverage import coverage
 from recserve.data.dataset import Dataset, Tables
+from recserve.data.events.coverage import coverage
 from recserve.evaluation import RetrieverRecommender, Split, evaluate, temporal
 from recserve.plugin.protocols import FitContext, Stage
 from recserve.plugin.registry import Registry

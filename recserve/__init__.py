@@ -10,6 +10,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
+from recserve.data.events.event_order import EventOrder
 from recserve.data.system.cpus import usable_threads
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import (
@@ -47,7 +48,6 @@ from recserve.plugin.toolkit.inverted_file import InvertedFileIndex
 from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
 from recserve.plugin.toolkit.model_selection import Validation, climb, hold_out, mean_ndcg, narrow
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
-from recserve.plugin.toolkit.time_order import time_order_matters
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
 
@@ -66,6 +66,7 @@ __all__ = [
     "Dataset",
     "Encoder",
     "Event",
+    "EventOrder",
     "EventType",
     "ExactIndex",
     "Executor",
@@ -124,7 +125,6 @@ __all__ = [
     "sample_queries",
     "search",
     "taste_vectors",
-    "time_order_matters",
     "top_k",
     "usable_threads",
 ]

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from recserve.cli import app
 from recserve.testing import example_dataset
+from tests.support.bed import ObjectStore, object_store
 
 # Small enough to fit in seconds; every built-in stage takes part.
 SMALL_CONFIG: dict[str, Any] = {
@@ -95,6 +96,14 @@ def domain(tmp_path_factory: pytest.TempPathFactory) -> Domain:
 def trained_home(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a trained bundle; treat as read-only and copy it to change it."""
     return make_home(tmp_path_factory.mktemp("trained") / "home", domain)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectStore]:
+    """An S3 of this test session, on loopback."""
+    pytest.importorskip("moto.server", reason="object storage needs: pip install 'moto[s3]' flask flask-cors")
+    with object_store("127.0.0.1") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

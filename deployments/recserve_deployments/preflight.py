@@ -173,23 +173,54 @@ def check_cluster(home: Path, config: Config, report: Callable[[str], None]) -> 
         ]
 
 
-def blind_nodes(folder: Path) -> list[str]:
-    """Addresses of the living nodes that do not see a folder of this machine.
+def other_versions() -> list[str]:
+    """What living nodes have installed otherwise than this process, a line each.
 
     Raises:
-        RuntimeEnvironmentError: The folder cannot be written to, or a node does not answer.
+        RuntimeEnvironmentError: A node does not answer.
     """
     import ray
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    with _probe(folder) as probe:
-        look = ray.remote(num_cpus=0)(os.path.exists)
-        asked = [look.options(scheduling_strategy=_only_on(node)).remote(str(probe)) for node in nodes]
+    look = ray.remote(num_cpus=0)(_versions)
+    asked = [look.options(scheduling_strategy=_only_on(node)).remote() for node in nodes]
+    end = time.monotonic() + EXAMINATION_SECONDS
+    here = _versions()
+    found = []
+    for node, reference in zip(nodes, asked, strict=True):
+        address = node["NodeManagerAddress"]
         try:
-            seen = ray.get(asked, timeout=EXAMINATION_SECONDS)
+            there: dict[str, str] = ray.get(reference, timeout=max(end - time.monotonic(), 0.1))
+        except ray.exceptions.RayTaskError as error:
+            found.append(f"node {address}: {_reason(error)}; install what is installed here")
+            continue
         except ray.exceptions.RayError as error:
-            raise RuntimeEnvironmentError(f"a node of the cluster does not answer: {error}") from None
-    return [node["NodeManagerAddress"] for node, sees in zip(nodes, seen, strict=True) if not sees]
+            raise RuntimeEnvironmentError(f"node {address} does not answer: {_reason(error)}") from None
+        found += version_problems(address, here, there)
+    return found
+
+
+def version_problems(address: str, here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """What a node has in another version than this machine, a line each.
+
+    Args:
+        address: The node's address.
+        here: Versions by distribution on this machine.
+        there: The same on the node.
+    """
+    absent = "not installed"
+    found = []
+    for name in sorted(here.keys() | there.keys()):
+        found += _different(
+            name, [("this machine", here.get(name, absent)), (address, there.get(name, absent))]
+        )
+    return found
+
+
+def _reason(error: Exception) -> str:
+    """The last line of what went wrong on a node."""
+    lines = str(getattr(error, "cause", None) or error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 @contextmanager
@@ -234,8 +265,7 @@ def _collect(actor: Any, reference: Any, end: float) -> NodeReport:
     except ray.exceptions.GetTimeoutError:
         return NodeReport("", problem=f"did not answer within {EXAMINATION_SECONDS:.0f} s")
     except ray.exceptions.RayError as failure:
-        reason = str(getattr(failure, "cause", None) or failure).strip().splitlines()
-        return NodeReport("", problem=reason[-1] if reason else type(failure).__name__)
+        return NodeReport("", problem=_reason(failure))
     return replace(found, skew_ms=skew, skew_error_ms=error)
 
 
@@ -333,7 +363,8 @@ def traps(config: Config, host: str, home: Path, nodes: int, *, shared: bool) ->
 
 
 def _different(what: str, values: Sequence[tuple[str, str]]) -> list[str]:
+    """One line if the values of some places, (place, value), are not all equal."""
     if len({value for _, value in values}) < 2:
         return []
-    listed = ", ".join(f"{value} on {address}" for address, value in values)
+    listed = ", ".join(f"{value} on {where}" for where, value in values)
     return [f"{what} differs: {listed}; install the same on every node"]

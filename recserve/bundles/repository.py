@@ -109,6 +109,31 @@ class BundleRepository:
         fetch(self._remote, bundle_id, self.local, Bundle.open)
         return Bundle.open(directory)
 
+    def damage(self, bundle_id: str) -> str | None:
+        """Why a bundle could not be opened; None if it could. One that is only remote is not fetched for it.
+
+        Raises:
+            BundleError: Object storage cannot be listed.
+        """
+        directory = self.local / bundle_id
+        if directory.exists():
+            try:
+                Bundle.open(directory)
+            except BundleError as error:
+                return None if self._is_remote(bundle_id) else error.message
+            return None
+        return None if self._is_remote(bundle_id) else f"bundle {bundle_id} is gone"
+
+    def _is_remote(self, bundle_id: str) -> bool:
+        """Whether object storage has the whole of a bundle, whose manifest was written last."""
+        if self._remote is None:
+            return False
+        try:
+            return bool(self._remote.get_file_info(f"{bundle_id}/{MANIFEST}").type == fs.FileType.File)
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise BundleError(f"bundles in object storage cannot be listed: {reason}") from None
+
     def remove(self, bundle_id: str) -> None:
         """Remove a bundle, here and remotely; whoever has its files open keeps them.
 

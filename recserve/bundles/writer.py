@@ -65,7 +65,7 @@ class BundleWriter:
             **fields: Every field of :class:`Manifest` but ``files``.
 
         Returns:
-            The bundle; an equal one that already exists is returned as it is.
+            The bundle; an equal one that already exists is returned as it is, unless it is damaged.
 
         Raises:
             BundleError: A component wrote a file of a kind that is not allowed.
@@ -88,10 +88,15 @@ class BundleWriter:
             if path.is_file():
                 sync(path)
         final = self._parent / manifest.bundle_id()
+        self.directory.chmod(0o755)
         try:
-            self.directory.chmod(0o755)
             self.directory.rename(final)
         except OSError:
-            return Bundle.open(final)
+            try:
+                return Bundle.open(final)
+            except BundleError:
+                damaged = final.rename(self._parent / f".damaged-{final.name}")
+                self.directory.rename(final)
+                shutil.rmtree(damaged, ignore_errors=True)
         sync(self._parent)
         return Bundle(final, manifest)

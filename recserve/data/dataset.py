@@ -25,6 +25,8 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.columns.codes import blocks, encoded
 from recserve.data.columns.strings import Texts
 from recserve.data.entities import EventType
+from recserve.data.events.event_order import EventOrder
+from recserve.data.events.sequence import EventColumns
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import DataError
 
@@ -131,7 +133,7 @@ class Dataset:
 
     def where(self, keep: BoolArray) -> Dataset:
         """Only the marked events (bool, shape (N,)); users and catalogue unchanged."""
-        return Dataset(
+        part = Dataset(
             self.catalogue,
             self.user_ids,
             self.users[keep],
@@ -141,6 +143,8 @@ class Dataset:
             self.timestamps[keep],
             self.event_types,
         )
+        part.event_order = self.event_order
+        return part
 
     def before(self, moment: int) -> Dataset:
         """Events strictly before a moment (milliseconds)."""
@@ -161,7 +165,7 @@ class Dataset:
 
     def with_catalogue(self, catalogue: Catalogue) -> Dataset:
         """The same events over the same items, for example once vectors are known."""
-        return Dataset(
+        same = Dataset(
             catalogue,
             self.user_ids,
             self.users,
@@ -171,6 +175,19 @@ class Dataset:
             self.timestamps,
             self.event_types,
         )
+        same.event_order = self.event_order
+        return same
+
+    @cached_property
+    def event_order(self) -> EventOrder:
+        """What times order: all events, those of each user, or nothing.
+
+        Found out once, from all events of a data set: its windows and other parts are of the same order.
+        """
+        columns = EventColumns(
+            self.users, self.items, self.events, self.weights, self.timestamps, self.catalogue.ids
+        )
+        return EventOrder.of(columns)
 
     @cached_property
     def histories(self) -> Histories:

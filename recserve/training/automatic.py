@@ -23,10 +23,10 @@ from recserve.plugin.protocols import FitContext, Stage
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
 from recserve.training.fitting import Fitted, fit_component, fit_windows
-from recserve.training.selection.event_order import validation_split
 from recserve.training.selection.orders import BELOW, METRIC
 from recserve.training.selection.summary import SummaryRow, summary
 from recserve.training.selection.unsuited import has_texts, unsuited_parts
+from recserve.training.selection.validation import validation_split
 
 TRIAL_EVENTS = 200_000
 """With twice as many events a ranker is tried on users who have this many together before it gets all."""

@@ -24,10 +24,10 @@ from recserve.plugin.protocols import Encoder, FitContext, LearnsFromCandidates,
 from recserve.plugin.resolved import Resolved, ResolvedConfig
 from recserve.serving.scenario import Scenario
 from recserve.training.fitted_pipeline import FittedPipeline
-from recserve.training.selection.event_order import validation_split
 from recserve.training.selection.orders import HeldOutQueries, choose_order
 from recserve.training.selection.proposals import ordered, proposals, ranked_across
 from recserve.training.selection.unsuited import has_texts, unsuited_parts
+from recserve.training.selection.validation import validation_split
 
 logger = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ from recserve.training.fitting import (
     fit_pipeline,
     silent,
 )
-from recserve.training.selection.event_order import validation_split
+from recserve.training.selection.validation import validation_split
 from recserve.training.trainer import QUERIES_PER_USER, TrainingResult
 
 METRIC = "ndcg@10"

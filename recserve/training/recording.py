@@ -33,7 +33,9 @@ def record_training(
         "seconds": dict(result.seconds),
         # Servers follow the catalogue from here on; see recserve.serving.state.live_catalogue.
         "catalogue_version": tables.version,
-        # Retraining counts from here what has come in since.
+        # Retraining counts from here what has come in since, and learns from here what was trained.
+        "config_hash": bundle.manifest.config_hash,
+        "seed": bundle.manifest.seed,
         "events": tables.events.num_rows,
         "last_event": tables.last_event,
         "deletions": deletions,

@@ -8,11 +8,11 @@ from typing import Literal
 
 from recserve.bundles.repository import BundleRepository
 from recserve.data.system.files import held_alone
-from recserve.errors import BundleError, ConflictError
+from recserve.errors import ConflictError
 from recserve.plugin.executor import Executor
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
-from recserve.store import BundleRecord, Store
+from recserve.store import Store
 from recserve.training.fitting import Progress, silent
 from recserve.training.promotion import GateError, Verdict, compare
 from recserve.training.recording import record_training
@@ -122,8 +122,14 @@ class Retraining:
         if not records:
             return "nothing has been trained yet", True
         last = records[0]
-        seen = last.summary.get("events")
-        if seen is None or self._trained_otherwise(last):
+        config = self.resolved.config
+        damage = self.repository.damage(last.bundle_id)
+        if damage is not None:
+            return f"the last bundle cannot be used: {damage}", True
+        # Records of before these were kept lack them.
+        if any(last.summary.get(key) is None for key in ("events", "config_hash", "seed")):
+            return f"the record of bundle {last.bundle_id} does not tell what was trained", True
+        if (last.summary["config_hash"], last.summary["seed"]) != (config.training_hash(), config.train.seed):
             return "the configuration has changed since the last training", True
         deleted = self.store.pulse().deletions - int(last.summary.get("deletions", 0))
         if deleted:
@@ -131,21 +137,13 @@ class Retraining:
         last_event = last.summary.get("last_event")
         # By their numbers: of all events there may be fewer than before, as old ones expire.
         new = (
-            self.store.counts().events - int(seen)
+            self.store.counts().events - int(last.summary["events"])
             if last_event is None
             else self.store.new_events(int(last_event))
         )
-        least = self.resolved.config.retrain.min_events
+        least = config.retrain.min_events
         told = f"{new:,} new events since bundle {last.bundle_id}"
         return (told, True) if new >= least else (f"{told}, fewer than retrain.min_events = {least:,}", False)
-
-    def _trained_otherwise(self, last: BundleRecord) -> bool:
-        try:
-            manifest = self.repository.open(last.bundle_id).manifest
-        except BundleError:
-            return True
-        config = self.resolved.config
-        return (manifest.config_hash, manifest.seed) != (config.training_hash(), config.train.seed)
 
     def _remove_old(self) -> tuple[str, ...]:
         """Remove bundles beyond the newest; never the current one nor the one a rollback returns to."""

@@ -22,8 +22,8 @@ import recserve
 from recserve.bundles.bundle import Bundle
 from recserve.bundles.manifest import ComponentEntry, DataEntry
 from recserve.bundles.repository import BundleRepository
-from recserve.data.coverage import Coverage, coverage
 from recserve.data.dataset import Dataset, Tables
+from recserve.data.events.coverage import Coverage, coverage
 from recserve.errors import ConfigError, DataError
 from recserve.evaluation.report import Report
 from recserve.evaluation.runner import evaluate
@@ -42,8 +42,8 @@ from recserve.training.fitting import (
     fit_windows,
     silent,
 )
-from recserve.training.selection.event_order import validation_split
 from recserve.training.selection.summary import SummaryRow, summary
+from recserve.training.selection.validation import validation_split
 
 logger = logging.getLogger(__name__)
 

@@ -116,14 +116,15 @@ class TestBed:
         """The configuration that several hosts need."""
         return {"store": {"url": self.database}, "bundles": self.bucket}
 
-    def start_ray(self, number: int, cpus: int) -> None:
-        """Start Ray on a host: the head on host 1, a worker elsewhere."""
+    def start_ray(self, number: int, cpus: int, resources: Mapping[str, float] | None = None) -> None:
+        """Start Ray on a host: the head on host 1, a worker elsewhere, with resources of its own."""
         ray = str(Path(sys.executable).parent / "ray")
         place = (
             ["--head", "--port=6379", "--include-dashboard=false"] if number == HEAD else [f"--address={GCS}"]
         )
         command = [ray, "start", *place, f"--node-ip-address={Hosts.address(number)}", f"--num-cpus={cpus}"]
         command += ["--object-store-memory=100000000", "--disable-usage-stats"]
+        command += [] if resources is None else [f"--resources={json.dumps(dict(resources))}"]
         variables = self.variables
         if number == HEAD and self.redis is not None:
             variables["RAY_REDIS_ADDRESS"] = self.redis.address
@@ -139,6 +140,11 @@ class TestBed:
         done = self.hosts.run(number, command, {**self.variables, "COLUMNS": "240"}, timeout=timeout)
         assert not check or done.returncode == 0, done.stdout
         return done
+
+    def popen_recserve(self, number: int, *arguments: str, **options: object) -> subprocess.Popen[str]:
+        """Start a command of ours on a host."""
+        command = [sys.executable, "-m", "recserve", *arguments, "--home", HOME]
+        return self.hosts.popen(number, command, {**self.variables, "COLUMNS": "240"}, **options)
 
     def configure(self, number: int, config: Mapping[str, Any]) -> None:
         """Write the home's configuration on a host."""
@@ -203,16 +209,20 @@ def proxy_program(folder: Path) -> Path:
 
 
 class ObjectStore:
-    """S3 with one bucket that the hosts reach, kept in this process's memory.
+    """S3 with one bucket, kept in this process's memory.
+
+    Args:
+        address: Where it listens; by default the hosts reach it.
 
     Raises:
         ImportError: moto's server is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = OUTSIDE) -> None:
         import moto.server
 
         self._server_class = moto.server.ThreadedMotoServer
+        self._address = address
         self._port = 0
         self.start()
         httpx.put(f"{self.endpoint}/bundles", trust_env=False).raise_for_status()
@@ -220,17 +230,21 @@ class ObjectStore:
     @property
     def endpoint(self) -> str:
         """URL of the service."""
-        return f"http://{OUTSIDE}:{self._port}"
+        return f"http://{self._address}:{self._port}"
 
     @property
     def bucket(self) -> str:
-        """URI of the bucket."""
+        """URI of where bundles live in the bucket."""
+        return self.uri("recserve")
+
+    def uri(self, folder: str) -> str:
+        """URI of a folder in the bucket."""
         place = self.endpoint.removeprefix("http://")
-        return f"s3://key:secret@bundles/recserve?endpoint_override={place}&scheme=http&region=us-east-1"
+        return f"s3://key:secret@bundles/{folder}?endpoint_override={place}&scheme=http&region=us-east-1"
 
     def start(self) -> None:
         """Start it, with what it held."""
-        self._server = self._server_class(ip_address=OUTSIDE, port=self._port, verbose=False)
+        self._server = self._server_class(ip_address=self._address, port=self._port, verbose=False)
         self._server.start()
         self._port = self._server.get_host_and_port()[1]
 
@@ -240,9 +254,9 @@ class ObjectStore:
 
 
 @contextmanager
-def object_store() -> Iterator[ObjectStore]:
+def object_store(address: str = OUTSIDE) -> Iterator[ObjectStore]:
     """An object store that ends with the block."""
-    made = ObjectStore()
+    made = ObjectStore(address)
     try:
         yield made
     finally:

@@ -13,7 +13,7 @@ from rich.table import Table
 from recserve.cli.common import out
 
 if TYPE_CHECKING:
-    from recserve.data.coverage import Coverage, UnknownItems
+    from recserve.data.events.coverage import Coverage, UnknownItems
     from recserve.store.ingest import FileReport
 
 Row = tuple[str, int, str]

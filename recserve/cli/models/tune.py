@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,8 +54,11 @@ def tune_command(
         int | None, typer.Option("--max-concurrent", min=1, help="Trials at a time; default: what fits.")
     ] = None,
     storage: Annotated[
-        Path | None,
-        typer.Option("--storage", help="The study's folder, seen by all nodes; default: HOME/tuning/TARGET."),
+        str | None,
+        typer.Option(
+            "--storage",
+            help="The study's folder: a path, or a URI as s3://bucket/prefix; default: HOME/tuning/TARGET.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in that folder.")] = False,
     confirm: Annotated[
@@ -124,13 +127,15 @@ def tune_command(
             )
     except KeyboardInterrupt:
         options = {"--storage": storage, "--config": config, "--home": home}
-        given = "".join(f" {name} {value}" for name, value in options.items() if value is not None)
+        given = "".join(
+            f" {name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None
+        )
         err.print(f"interrupted; go on with: recserve tune {target} --resume{given}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     study.write(result)
     _summary(result)
-    out.print(f"configuration: {folder.directory / BEST}", soft_wrap=True)
-    out.print(f"report: {folder.directory / REPORT}", soft_wrap=True)
+    out.print(f"configuration: {folder.shown(BEST)}", soft_wrap=True)
+    out.print(f"report: {folder.shown(REPORT)}", soft_wrap=True)
 
 
 def _summary(result: Result) -> None:
@@ -147,6 +152,9 @@ def _summary(result: Result) -> None:
             )
     out.print(table)
     out.print(verdict(result), soft_wrap=True)
+    repeats = sum(record.repeats for record in result.trials)
+    if repeats:
+        out.print(f"{repeats} times a trial was begun anew: its process or its host was lost")
     missing = result.study.trials - sum(record.state != "running" for record in result.trials)
     if missing > 0:
         out.print(f"time was up with {missing} trials to go; --resume goes on")
@@ -184,6 +192,8 @@ class _TrialDisplay:
         self._records[record.number] = record
         if self._live is not None:
             self._live.update(self._table())
+        elif before is not None and record.repeats > before.repeats:
+            err.print(f"trial {record.number} was lost with its process or its host, and begins anew")
         elif record.state != "running" and (before is None or before.state != record.state):
             ended = sum(known.state != "running" for known in self._records.values())
             err.print(

@@ -11,10 +11,12 @@ import numpy as np
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 from recserve.data.batches import Histories
 from recserve.data.dataset import Dataset
+from recserve.data.events.event_order import EventOrder
 from recserve.data.system.cpus import usable_threads
 from recserve.plugin.toolkit.metrics import ndcg_of
-from recserve.plugin.toolkit.time_order import MIN_USERS, time_order_matters
 
+MIN_USERS = 30
+"""With fewer users than this settings cannot be told apart."""
 HELD_OUT_SHARE = 0.15
 MAX_USERS = 8000
 CUTOFF = 20
@@ -42,8 +44,8 @@ class HeldOut:
 def hold_out(positive: Dataset, seed: int, max_users: int = MAX_USERS) -> HeldOut | None:
     """Hold out 15% of the events, at least one, of some users who have three.
 
-    The newest events where the order in time says something (:func:`time_order_matters`), events drawn at
-    random where it does not: there, the newest are no harder to predict and no better a test, and the order
+    The newest events where times order something (:attr:`recserve.Dataset.event_order`), events drawn at
+    random where they do not: there, the newest are no harder to predict and no better a test, and the order
     may be that of a file.
 
     Args:
@@ -63,7 +65,7 @@ def hold_out(positive: Dataset, seed: int, max_users: int = MAX_USERS) -> HeldOu
         users = np.sort(generator.choice(users, max_users, replace=False))
     kept = counts.copy()
     kept[users] -= np.maximum(1, (HELD_OUT_SHARE * counts[users]).astype(np.int64))
-    newest = time_order_matters(positive, seed)
+    newest = positive.event_order is not EventOrder.NONE
     order = np.arange(len(positive)) if newest else generator.permutation(len(positive))
     order = order[np.argsort(positive.users[order], kind="stable")]
     starts = np.cumsum(counts) - counts
@@ -180,7 +182,12 @@ Place = tuple[int, ...]
 
 
 def narrow(
-    sizes: Place, start: Place, strides: Place, score: Callable[[Place], float], tries: int
+    sizes: Place,
+    start: Place,
+    strides: Place,
+    score: Callable[[Place], float],
+    tries: int,
+    better: Callable[[Place, Place], bool] | None = None,
 ) -> tuple[Place, dict[Place, float]]:
     """Pattern search on several grids at once (Hooke & Jeeves 1961): long steps first, then shorter ones.
 
@@ -193,6 +200,8 @@ def narrow(
         strides: First stride on each grid; 0 leaves a grid alone.
         score: What a place is worth; asked once a place.
         tries: Most places to ask about, at least 1.
+        better: Whether the first of two places whose scores are known is the better one, for searches that
+            do not follow every difference; by default, whether its score is higher.
 
     Returns:
         The best place, and what each one tried is worth, in the order tried.
@@ -201,7 +210,10 @@ def narrow(
     best = start
     directions = [1] * len(sizes)
 
-    def better(axis: int, direction: int, stride: int) -> Place | None:
+    def improved(place: Place, known: Place) -> bool:
+        return scores[place] > scores[known] if better is None else better(place, known)
+
+    def neighbour(axis: int, direction: int, stride: int) -> Place | None:
         index = best[axis] + direction * stride
         place = (*best[:axis], index, *best[axis + 1 :])
         if stride == 0 or not 0 <= index < sizes[axis]:
@@ -210,13 +222,13 @@ def narrow(
             if len(scores) >= tries:
                 return None
             scores[place] = score(place)
-        return place if scores[place] > scores[best] else None
+        return place if improved(place, best) else None
 
     while any(strides) and len(scores) < tries:
         moved = False
         for axis, stride in enumerate(strides):
             for direction in (directions[axis], -directions[axis]):
-                place = better(axis, direction, stride)
+                place = neighbour(axis, direction, stride)
                 if place is not None:
                     best, directions[axis], moved = place, direction, True
                     break

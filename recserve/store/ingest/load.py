@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from recserve.data.coverage import UnknownItems, unknown_items
 from recserve.data.dataset import Tables
 from recserve.data.entities import Event, Item, User
+from recserve.data.events.coverage import UnknownItems, unknown_items
 from recserve.errors import EventIdConflictError, EventRemovedError, UserDeletedError
 from recserve.store import Store
 from recserve.store.ingest.events import EVENT_SCHEMA, with_event_ids

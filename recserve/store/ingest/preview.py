@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from recserve.data.columns.codes import encoded
-from recserve.data.coverage import unknown_items
 from recserve.data.dataset import Tables
+from recserve.data.events.coverage import unknown_items
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
+from recserve.data.events.event_order import EventOrder
 from recserve.plugin.resolved import ResolvedConfig
-from recserve.training.selection.event_order import EventOrder
 
 NO_TEXTS = "no item has a text"
 NO_ORDER = "times say nothing of the order of events"
@@ -24,7 +24,7 @@ def unsuited_parts(resolved: ResolvedConfig, data: Dataset) -> dict[str, str]:
     say nothing of it, unless it reads texts and there are some. A scenario keeps its only retrievers.
     """
     texts = has_texts(resolved, data.catalogue)
-    ordered = EventOrder.of(data) is not EventOrder.NONE
+    ordered = data.event_order is not EventOrder.NONE
     found = {}
     for pipeline in resolved.scenarios.values():
         ranker = () if pipeline.ranker is None else (pipeline.ranker,)

@@ -8,17 +8,18 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recserve.data.system.cpus import usable_cpus
-from recserve.errors import RuntimeEnvironmentError
+from recserve.errors import ConfigError, RuntimeEnvironmentError
 
 FENCE = "recserve_tuning"
-"""Custom resource that a server of ours offers: the CPUs that it can spare. Each trial takes some."""
+"""Custom resource of a node: the CPUs that tuning may take of it. A server of ours offers it, and a joined
+cluster may."""
 LOCAL = "local"
 _DEPLOYMENTS = "recserve_deployments.local_server"
 
@@ -33,6 +34,9 @@ class Needs:
         max_concurrent: How many at a time at most, None for no bound of its own.
         what: What it is, in messages.
         object_store: Bytes of shared memory of a Ray of our own; None for Ray's share of the machine's.
+
+    Raises:
+        ConfigError: More than one GPU, and not a whole number.
     """
 
     cpus: float
@@ -40,6 +44,13 @@ class Needs:
     max_concurrent: int | None
     what: str = "a trial"
     object_store: int | None = 512 * 2**20
+
+    def __post_init__(self) -> None:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ConfigError(
+                f"{self.what} takes a share of one GPU, such as 0.5, or whole GPUs, not {self.gpus:g}",
+                field="--gpus",
+            )
 
 
 @dataclass(frozen=True)
@@ -58,18 +69,17 @@ class Place:
 
 
 @contextmanager
-def ray_session(home: Path, address: str | None, needs: Needs, folder: Path | None = None) -> Iterator[Place]:
+def ray_session(home: Path, address: str | None, needs: Needs) -> Iterator[Place]:
     """Connect to where trials or parts run, and leave it again.
 
     Args:
         home: The home folder. Its running server's cluster is taken if there is one.
         address: ``host:port`` of another cluster, or ``local`` for a Ray of our own.
         needs: What one of them takes.
-        folder: A folder that all write to wherever they run; None for none.
 
     Raises:
-        RuntimeEnvironmentError: Ray cannot be reached or started, has no room, or has a node that
-            does not see the study's folder.
+        RuntimeEnvironmentError: Ray cannot be reached or started, has no room, or has a node with other
+            versions of what is installed here.
     """
     runtime = importlib.import_module(f"{_DEPLOYMENTS}.control")
     state = None if address == LOCAL else _server(runtime, home, address)
@@ -84,19 +94,16 @@ def ray_session(home: Path, address: str | None, needs: Needs, folder: Path | No
             yield place
         return
     with runtime.connected(home.resolve(), state):
-        if not state.owned and folder is not None:
-            _refuse_unshared(folder.resolve())
+        if not state.owned:
+            _refuse_other_versions()
         yield _room(state.address, needs)
 
 
-def _refuse_unshared(folder: Path) -> None:
-    """Refuse a study whose trials would write to disks of their own."""
-    blind = importlib.import_module("recserve_deployments.preflight").blind_nodes(folder)
-    if blind:
-        raise RuntimeEnvironmentError(
-            f"{folder} is not shared with {', '.join(blind)}, where trials may run; set --storage to a "
-            f"folder that all nodes share, or --address {LOCAL} for a Ray of this machine"
-        )
+def _refuse_other_versions() -> None:
+    """Refuse nodes on which a trial would be another program than here."""
+    found = importlib.import_module("recserve_deployments.preflight").other_versions()
+    if found:
+        raise RuntimeEnvironmentError("\n".join(found))
 
 
 def _server(runtime: Any, home: Path, address: str | None) -> Any:
@@ -131,7 +138,8 @@ def _own_ray(home: Path, needs: Needs) -> Iterator[Place]:
             raise RuntimeEnvironmentError(
                 f"{needs.what} wants {needs.gpus:g} GPUs, but this machine has {gpus:g}"
             )
-        yield Place("a Ray of its own", _fit(needs, cpus, gpus), _resources(needs))
+        concurrent = _bounded(needs, slots(needs, {"CPU": cpus, "GPU": gpus}))
+        yield Place("a Ray of its own", concurrent, _resources(needs))
     finally:
         ray.shutdown()
         shutil.rmtree(directory, ignore_errors=True)
@@ -158,31 +166,59 @@ def _start(directory: Path, cpus: int, object_store: int | None) -> None:
 
 def _room(address: str, needs: Needs) -> Place:
     """How many trials the cluster we are connected to takes beside what it serves."""
-    import ray
-
-    total, free = ray.cluster_resources(), ray.available_resources()
-    fenced = FENCE in total
-    # A cluster without our fence: one core is left to whatever else it does.
-    spare = min(free.get(FENCE, 0.0) if fenced else total.get("CPU", 0.0) - 1.0, free.get("CPU", 0.0))
-    if needs.cpus > spare or needs.gpus > free.get("GPU", 0.0):
+    nodes = _free_by_node()
+    total = _total("CPU")
+    fenced = _total(FENCE) > 0
+    if fenced:
+        nodes = [{**free, "CPU": min(free["CPU"], free.get(FENCE, 0.0))} for free in nodes]
+        spare, fence = _total(FENCE), f"behind its resource {FENCE}, {_total(FENCE):g} of {total:g} CPUs"
+    else:
+        # One core is left to whatever else the cluster does.
+        spare = total - 1.0
+        fence = f"which offers no resource {FENCE}: one of its {total:g} CPUs is left free"
+    room = min(sum(slots(needs, free) for free in nodes), int(spare / needs.cpus + 1e-9))
+    if room < 1:
+        most = max(nodes, key=lambda free: (free.get("GPU", 0.0) >= needs.gpus, free["CPU"]))
         raise RuntimeEnvironmentError(
-            f"the cluster at {address} can spare {max(spare, 0):g} CPUs and {free.get('GPU', 0.0):g} GPUs "
-            f"beside what it serves, but {needs.what} wants {needs.cpus:g} and {needs.gpus:g}; "
-            f"ask for less, or --address {LOCAL} for a Ray beside it"
+            f"the cluster at {address} can spare at most {max(min(most['CPU'], spare), 0):g} CPUs and "
+            f"{most.get('GPU', 0.0):g} GPUs of a node beside what it serves, but {needs.what} wants "
+            f"{needs.cpus:g} and {needs.gpus:g}; ask for less, or --address {LOCAL} for a Ray beside it"
         )
     resources = _resources(needs)
     if fenced:
         resources[FENCE] = needs.cpus
-    return Place(f"the cluster at {address}", _fit(needs, spare, free.get("GPU", 0.0)), resources)
+    return Place(f"the cluster at {address}, {fence}", _bounded(needs, room), resources)
+
+
+def _free_by_node() -> list[dict[str, float]]:
+    """What is free on each living node."""
+    # The one public list of nodes, ray.nodes(), knows only what they have, not what is free.
+    from ray._private.state import available_resources_per_node
+
+    return [{"CPU": 0.0, **free} for free in available_resources_per_node().values()]
+
+
+def _total(resource: str) -> float:
+    import ray
+
+    return float(ray.cluster_resources().get(resource, 0.0))
 
 
 def _resources(needs: Needs) -> dict[str, float]:
     return {"CPU": needs.cpus, **({"GPU": needs.gpus} if needs.gpus else {})}
 
 
-def _fit(needs: Needs, cpus: float, gpus: float) -> int:
-    """Trials that fit at a time, at least one."""
-    room = int(cpus / needs.cpus + 1e-9)
-    if needs.gpus:
-        room = min(room, int(gpus / needs.gpus + 1e-9))
-    return max(1, room if needs.max_concurrent is None else min(room, needs.max_concurrent))
+def slots(needs: Needs, free: Mapping[str, float]) -> int:
+    """Trials that fit on a node at a time. A fraction of a GPU is of one GPU, not a bit of each of two."""
+    room = int(free["CPU"] / needs.cpus + 1e-9)
+    if not needs.gpus:
+        return room
+    gpus = free.get("GPU", 0.0)
+    if needs.gpus >= 1:
+        return min(room, int(gpus / needs.gpus + 1e-9))
+    each = int(1 / needs.gpus + 1e-9)
+    return min(room, int(gpus) * each + int(gpus % 1 / needs.gpus + 1e-9))
+
+
+def _bounded(needs: Needs, room: int) -> int:
+    return room if needs.max_concurrent is None else min(room, needs.max_concurrent)

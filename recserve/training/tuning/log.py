@@ -14,9 +14,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from recserve.config import from_environment
 from recserve.config.strict import Strict
-from recserve.data.system.files import held_alone
+from recserve.data.system.folder import Folder, reason_of
+from recserve.data.system.lease import leased
 from recserve.errors import ConfigError
 
 STUDY = "study.json"
 TRIALS = "trials"
+_OPTION = "--storage"
 
 
 class TrialState(StrEnum):
@@ -58,6 +60,8 @@ class TrialRecord(Strict):
         fit_seconds: What the fit took.
         evaluate_seconds: What ranking took.
         validations: (step, score) of the fit's own validations.
+        node: Address of the node it ran on last.
+        repeats: How often it was begun anew because its process or its host was lost.
         error: Why it failed.
     """
 
@@ -71,6 +75,8 @@ class TrialRecord(Strict):
     fit_seconds: float | None = None
     evaluate_seconds: float | None = None
     validations: list[tuple[int, float]] = Field(default_factory=list)
+    node: str | None = None
+    repeats: int = 0
     error: str | None = None
 
 
@@ -99,14 +105,22 @@ class StudyRecord(Strict):
 
 
 class StudyFolder:
-    """Reads and writes the folder of a study.
+    """Reads and writes the folder of a study, in the process that runs it; trials know nothing of it.
 
     Args:
-        directory: The folder, on a path that every node of a cluster sees; made if missing.
+        location: A path, or the URI of a folder on any filesystem that pyarrow knows.
+
+    Raises:
+        ConfigError: The filesystem cannot be opened.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory.resolve()
+    def __init__(self, location: str | Path) -> None:
+        self._folder = Folder.at(from_environment(str(location), _OPTION), _OPTION)
+        self._still_ours: Callable[[], None] = lambda: None
+
+    def shown(self, name: str = "") -> str:
+        """What a file of the folder, or the folder itself, is called in messages."""
+        return f"{self._folder.shown}/{name}" if name else self._folder.shown
 
     def read_study(self) -> StudyRecord | None:
         """The study in the folder, None if there is none.
@@ -114,14 +128,15 @@ class StudyFolder:
         Raises:
             ConfigError: There is one that cannot be read.
         """
-        path = self.directory / STUDY
         try:
-            return StudyRecord.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+            return StudyRecord.model_validate_json(self._folder.read(STUDY))
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValidationError) as error:
+        except OSError as error:
+            raise ConfigError(f"{self.shown(STUDY)} cannot be read: {reason_of(error)}") from None
+        except ValidationError as error:
             raise ConfigError(
-                f"{path} is damaged or of another version: {str(error).splitlines()[0]}"
+                f"{self.shown(STUDY)} is damaged or of another version: {str(error).splitlines()[0]}"
             ) from None
 
     def write_study(self, study: StudyRecord) -> None:
@@ -130,71 +145,88 @@ class StudyFolder:
         Raises:
             ConfigError: The folder cannot be written.
         """
-        try:
-            (self.directory / TRIALS).mkdir(parents=True, exist_ok=True)
-            write_atomically(self.directory / STUDY, study.model_dump_json(indent=1).encode())
-        except OSError as error:
-            raise ConfigError(f"--storage {self.directory} cannot be written: {error.strerror}") from None
+        self.write(STUDY, study.model_dump_json(indent=1).encode())
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Held while trials run: two runs of one study would overwrite each other's trials.
 
         Raises:
-            ConfigError: Another run holds it.
+            ConflictError: Another run holds it.
         """
-        refusal = ConfigError(f"another run of the study in {self.directory} is going on")
-        with held_alone(self.directory / ".lock", refusal):
+        with leased(self._folder, "run of the study") as self._still_ours:
             yield
 
     def trials(self) -> list[TrialRecord]:
-        """All trials by number. One whose record is damaged counts as never started."""
+        """All trials by number. One whose record is damaged counts as never started.
+
+        Raises:
+            ConfigError: The folder cannot be read.
+        """
         found = []
-        for path in sorted((self.directory / TRIALS).glob("*.json")):
-            try:
-                found.append(TrialRecord.model_validate_json(path.read_bytes()))
-            except ValidationError:
-                continue
+        try:
+            for name in self._folder.names(TRIALS):
+                if not name.startswith(".") and name.endswith(".json"):
+                    with suppress(ValidationError):
+                        found.append(TrialRecord.model_validate_json(self._folder.read(f"{TRIALS}/{name}")))
+        except OSError as error:
+            raise ConfigError(f"{self.shown(TRIALS)} cannot be read: {reason_of(error)}") from None
         return sorted(found, key=lambda trial: trial.number)
 
     def write_trial(self, record: TrialRecord) -> None:
-        """Write one trial, replacing what was known of it."""
-        path = self.directory / TRIALS / f"{record.number:04d}.json"
-        write_atomically(path, record.model_dump_json(indent=1).encode())
+        """Write one trial, replacing what was known of it.
 
-    def write_per_user(self, name: str, values: NDArray[np.float32]) -> None:
-        """Keep the figures of each user."""
+        Raises:
+            ConfigError: The folder cannot be written.
+            ConflictError: Another run of the study has begun meanwhile.
+        """
+        self._still_ours()
+        self.write(f"{TRIALS}/{record.number:04d}.json", record.model_dump_json(indent=1).encode())
+
+    def write_per_user(self, number: int, values: NDArray[np.float32]) -> None:
+        """Keep a trial's figures of each user."""
         buffer = io.BytesIO()
         np.save(buffer, values, allow_pickle=False)
-        write_atomically(self.directory / TRIALS / f"{name}.npy", buffer.getvalue())
+        self.write(f"{TRIALS}/{number:04d}.npy", buffer.getvalue())
 
-    def per_user(self, name: str) -> NDArray[np.float64]:
-        """The figures of each user, by the trial's four-digit number."""
-        loaded = np.load(self.directory / TRIALS / f"{name}.npy", allow_pickle=False)
+    def per_user(self, number: int) -> NDArray[np.float64]:
+        """A trial's figures of each user.
+
+        Raises:
+            ConfigError: They are not there.
+        """
+        name = f"{TRIALS}/{number:04d}.npy"
+        try:
+            loaded = np.load(io.BytesIO(self._folder.read(name)), allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.shown(name)} cannot be read: {reason_of(error)}") from None
         return np.asarray(loaded, dtype=np.float64)
 
     def write_tables(self, records: Sequence[TrialRecord]) -> None:
         """Write all trials as ``trials.json`` and ``trials.csv``."""
         listed = [trial.model_dump(mode="json", exclude={"point"}) for trial in records]
-        write_atomically(self.directory / "trials.json", (json.dumps(listed, indent=1) + "\n").encode())
+        self.write("trials.json", (json.dumps(listed, indent=1) + "\n").encode())
         names = list(records[0].values) if records else []
-        scratch = self.directory / ".trials.csv"
-        with scratch.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            figures = ["number", "state", "score", "low", "high", "fit_seconds", "evaluate_seconds"]
-            writer.writerow([*figures, *names, "error"])
-            for trial in listed:
-                values: Mapping[str, Any] = trial["values"]
-                chosen = ["" if values.get(name) is None else values[name] for name in names]
-                writer.writerow([*(trial[key] for key in figures), *chosen, trial["error"]])
-        scratch.replace(self.directory / "trials.csv")
+        table = io.StringIO(newline="")
+        writer = csv.writer(table)
+        figures = ["number", "state", "score", "low", "high", "fit_seconds", "evaluate_seconds"]
+        run = ["node", "repeats"]
+        writer.writerow([*figures, *names, *run, "error"])
+        for trial in listed:
+            values: Mapping[str, Any] = trial["values"]
+            chosen = ["" if values.get(name) is None else values[name] for name in names]
+            writer.writerow(
+                [*(trial[key] for key in figures), *chosen, *(trial[key] for key in run), trial["error"]]
+            )
+        self.write("trials.csv", table.getvalue().encode())
 
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, as a whole or not at all.
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+        Raises:
+            ConfigError: The folder cannot be written.
+        """
+        try:
+            self._folder.write(name, content)
+        except OSError as error:
+            raise ConfigError(f"{_OPTION} {self.shown()} cannot be written: {reason_of(error)}") from None

@@ -39,6 +39,7 @@ def render(result: Result, target: Target) -> str:
         result=result,
         verdict=verdict(result),
         counts=", ".join(f"{counts[state]} {state.value}" for state in TrialState if counts[state]),
+        repeats=sum(trial.repeats for trial in trials),
         windows=windows,
         numbers=numbers,
         scores=scores,

@@ -5,8 +5,11 @@ The only module of the library that imports Ray at its top; import it only insid
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,13 +21,18 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from recserve.data.system.cpus import step_back
-from recserve.errors import RecserveError
+from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve.training.tuning.cluster import Place
 from recserve.training.tuning.log import StudyFolder, TrialRecord, TrialState
 from recserve.training.tuning.trial import METRIC, Outcome, Work, run_trial
 
 _STEP, _VALIDATION, _ERROR = "step", "validation", "error"
+_PER_USER = "per_user"
 _MAX_STEPS = 10_000
+MOST_REPEATS = 2
+"""How often a trial is begun anew whose process or host was lost."""
+IDLE_SECONDS = 600.0
+"""How long a cluster may have no room for any trial before the search ends."""
 
 Observer = Callable[[TrialRecord], None]
 
@@ -43,7 +51,8 @@ def run_search(
     """Run trials until there are enough or time is up; every one that ends is in the folder by then.
 
     Trials that an earlier run began are repeated first, with the same values. Trial 0 has the configured
-    values and is never stopped early.
+    values and is never stopped early. Data reach trials, and results reach this process, through Ray's object
+    store: the hosts of trials need neither a disk in common nor a way to the study's folder.
 
     Args:
         work: What trials share.
@@ -56,42 +65,41 @@ def run_search(
         observer: Told of every trial that starts, validates itself or ends.
 
     Raises:
-        RecserveError: The configured values themselves cannot be fitted.
+        RecserveError: The configured values themselves cannot be fitted, or the folder cannot be written.
     """
     records = [_again(record) for record in folder.trials()]
     left = trials - sum(record.state is not TrialState.RUNNING for record in records)
     if left <= 0:
         return
-    # Optuna says what it does on stderr, trial by trial.
+    # Optuna says what it does on stderr, trial by trial, and Ray prints a traceback for each lost process.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scheduler = _Halving(grace, reduction)
     scheduler.remember(records)
     follower = _Follower(folder, scheduler, observer)
-    scratch = folder.directory / "ray"
-    tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(_trainable, work=work, directory=str(folder.directory)),
-            tune.PlacementGroupFactory([place.resources]),
-        ),
-        tune_config=tune.TuneConfig(
-            search_alg=_Search(work, records),
-            scheduler=scheduler,
-            num_samples=left,
-            max_concurrent_trials=place.concurrent,
-            time_budget_s=seconds,
-        ),
-        run_config=tune.RunConfig(
-            name="trials",
-            storage_path=str(scratch),
-            verbose=0,
-            callbacks=[follower],
-            stop=_WhenBroken(follower),
-        ),
-    )
-    try:
-        tuner.fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    # Ray's own notes of the search, which the study's folder makes needless, stay on this machine.
+    with tempfile.TemporaryDirectory(prefix="recserve-tune-", ignore_cleanup_errors=True) as scratch:
+        tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(_trainable, work=work),
+                tune.PlacementGroupFactory([place.resources]),
+            ),
+            tune_config=tune.TuneConfig(
+                search_alg=_Search(work, records),
+                scheduler=scheduler,
+                num_samples=left,
+                max_concurrent_trials=place.concurrent,
+                time_budget_s=seconds,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=MOST_REPEATS),
+                verbose=0,
+                callbacks=[follower],
+                stop=_WhenBroken(follower),
+            ),
+        ).fit()
     if follower.broken is not None:
         raise follower.broken
 
@@ -100,7 +108,10 @@ def run_elsewhere(work: Work, place: Place, chosen: Sequence[Mapping[str, Any]])
     """Fit and score a few sets of values on the cluster, outside any search."""
     resources = dict(place.resources)
     remote = ray.remote(_one).options(
-        num_cpus=resources.pop("CPU"), num_gpus=resources.pop("GPU", 0), resources=resources, max_retries=0
+        num_cpus=resources.pop("CPU"),
+        num_gpus=resources.pop("GPU", 0),
+        resources=resources,
+        max_retries=MOST_REPEATS,
     )
     shared = ray.put(work)
     try:
@@ -127,10 +138,9 @@ def _one(work: Work, values: Mapping[str, Any]) -> Outcome:
     return run_trial(work, values)
 
 
-def _trainable(config: Mapping[str, Any], work: Work, directory: str) -> None:
+def _trainable(config: Mapping[str, Any], work: Work) -> None:
     """What runs in a trial's process."""
     step_back()
-    number = int(config["number"])
 
     def validated(step: int, score: float) -> None:
         tune.report({_STEP: step, _VALIDATION: score})
@@ -139,17 +149,20 @@ def _trainable(config: Mapping[str, Any], work: Work, directory: str) -> None:
         outcome = run_trial(work, config["values"], validated)
     except RecserveError as error:
         tune.report({_ERROR: error.message})
-        return
-    StudyFolder(Path(directory)).write_per_user(f"{number:04d}", outcome.per_user)
-    tune.report(
-        {
-            METRIC: outcome.score,
-            "low": outcome.low,
-            "high": outcome.high,
-            "fit_seconds": outcome.fit_seconds,
-            "evaluate_seconds": outcome.evaluate_seconds,
-        }
-    )
+    except Exception as error:
+        # It would happen again: only what is lost with its process is repeated.
+        tune.report({_ERROR: " ".join(f"{type(error).__name__}: {error}".split())[:300]})
+    else:
+        tune.report(
+            {
+                METRIC: outcome.score,
+                "low": outcome.low,
+                "high": outcome.high,
+                "fit_seconds": outcome.fit_seconds,
+                "evaluate_seconds": outcome.evaluate_seconds,
+                _PER_USER: outcome.per_user,
+            }
+        )
 
 
 class _Search(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
@@ -267,17 +280,33 @@ class _Follower(tune.Callback):  # type: ignore[misc]  # Ray ships no types
         self._scheduler = scheduler
         self._observer = observer
         self._records: dict[str, TrialRecord] = {}
+        self._busy_at = time.monotonic()
         self.broken: RecserveError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray saves callbacks to restore experiments, which the study's folder does for us."""
         return {}
 
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """End a search that waits for hosts which do not come."""
+        if any(trial.status == "RUNNING" for trial in trials):
+            self._busy_at = time.monotonic()
+        elif trials and time.monotonic() - self._busy_at > IDLE_SECONDS:
+            self.broken = self.broken or RuntimeEnvironmentError(
+                f"the cluster had no room for a trial for {IDLE_SECONDS / 60:.0f} minutes; "
+                "go on with --resume once it has"
+            )
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial begins."""
+        """A trial begins, or begins anew."""
         config = trial.config
+        known = self._records.get(trial.trial_id)
         record = TrialRecord(
-            number=config["number"], state=TrialState.RUNNING, values=config["values"], point=config["point"]
+            number=config["number"],
+            state=TrialState.RUNNING,
+            values=config["values"],
+            point=config["point"],
+            repeats=0 if known is None else known.repeats,
         )
         self._note(trial, record)
 
@@ -285,7 +314,7 @@ class _Follower(tune.Callback):  # type: ignore[misc]  # Ray ships no types
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial validated itself, failed in an expected way, or has its final score."""
-        record = self._records[trial.trial_id]
+        record = self._records[trial.trial_id].model_copy(update={"node": result.get("node_ip")})
         if _VALIDATION in result:
             step = (int(result[_STEP]), round(float(result[_VALIDATION]), 6))
             record = record.model_copy(update={"validations": [*record.validations, step]})
@@ -294,6 +323,10 @@ class _Follower(tune.Callback):  # type: ignore[misc]  # Ray ships no types
         elif _ERROR in result:
             record = self._failed(record, str(result[_ERROR]))
         elif METRIC in result:
+            # Taken out: Ray would keep the figures of all users with what it notes of the search.
+            per_user = result.pop(_PER_USER)
+            with self._breaking():
+                self._folder.write_per_user(record.number, per_user)
             keys = ("low", "high", "fit_seconds", "evaluate_seconds")
             found = {key: result[key] for key in keys} | {"score": result[METRIC]}
             record = record.model_copy(update={**found, "state": TrialState.COMPLETE})
@@ -306,11 +339,19 @@ class _Follower(tune.Callback):  # type: ignore[misc]  # Ray ships no types
         if record is not None and record.state is TrialState.RUNNING and stopped:
             self._note(trial, record.model_copy(update={"state": TrialState.STOPPED}))
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial raised or its process died."""
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process or host was lost, and it will begin anew."""
         record = self._records.get(trial.trial_id)
         if record is not None:
-            self._note(trial, self._failed(record, _reason(trial)))
+            again = {"repeats": record.repeats + 1, "validations": [], "node": None}
+            self._note(trial, record.model_copy(update=again))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process or host was lost too often."""
+        record = self._records.get(trial.trial_id)
+        if record is not None:
+            lost = f"lost {record.repeats + 1} times, at last by: {_reason(trial)}"
+            self._note(trial, self._failed(record, lost))
 
     def _failed(self, record: TrialRecord, error: str) -> TrialRecord:
         if record.number == 0:
@@ -319,8 +360,17 @@ class _Follower(tune.Callback):  # type: ignore[misc]  # Ray ships no types
 
     def _note(self, trial: Any, record: TrialRecord) -> None:
         self._records[trial.trial_id] = record
-        self._folder.write_trial(record)
+        with self._breaking():
+            self._folder.write_trial(record)
         self._observer(record)
+
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """End the search where the study's folder cannot be written, or is another run's by now."""
+        try:
+            yield
+        except RecserveError as error:
+            self.broken = self.broken or error
 
 
 class _WhenBroken(tune.Stopper):  # type: ignore[misc]  # Ray ships no types

@@ -77,6 +77,14 @@ class Dimension:
         whole = int in kinds and float not in kinds
         return cls(name, default, (), low, high, log, whole, optional)
 
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The outermost values that the search may choose; all of a finite set."""
+        if self.choices:
+            return self.choices
+        ends: tuple[Any, ...] = (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
+        return (*ends, None) if self.optional else ends
+
     def suggest(self, trial: BaseTrial) -> None:
         """Let a trial choose a value."""
         if self.choices:

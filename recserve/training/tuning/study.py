@@ -16,10 +16,11 @@ from recserve.config import Config, plain_config
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, DataError, RecserveError
 from recserve.evaluation import Interval, Split, paired_difference, temporal
+from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
 from recserve.training.fitting import Progress, catalogue_of, encode_catalogue, silent
 from recserve.training.tuning.cluster import Needs, Place, ray_session
-from recserve.training.tuning.log import StudyFolder, StudyRecord, TrialRecord, TrialState, write_atomically
+from recserve.training.tuning.log import StudyFolder, StudyRecord, TrialRecord, TrialState
 from recserve.training.tuning.results import Comparison, Result
 from recserve.training.tuning.targets import Target
 from recserve.training.tuning.trial import Work
@@ -70,17 +71,19 @@ class Study:
             progress: Called with (description, done, total).
 
         Raises:
-            ConfigError: The folder holds a study already, or another one than the one to go on with.
+            ConfigError: The folder holds a study already, or another one than the one to go on with; or a
+                component refuses a value that is configured or that the search may choose.
             DataError: There are too few events.
         """
         config = self._resolved.config
         known = self._folder.read_study()
         if known is not None and not resume:
             raise ConfigError(
-                f"{self._folder.directory} holds a study of {known.target!r} with "
+                f"{self._folder.shown()} holds a study of {known.target!r} with "
                 f"{len(self._folder.trials())} trials: go on with it by --resume, or choose another --storage"
             )
         data = self._data(tables, None if known is None else known.until, progress)
+        self._target.check(Registry.discover(), config, data.catalogue)
         study = StudyRecord(
             target=self._target.name,
             scenario=self._target.scenario,
@@ -92,7 +95,7 @@ class Study:
             config_hash=config.training_hash(),
         )
         if known is not None:
-            _check_same(known, study, self._folder.directory)
+            _check_same(known, study, self._folder.shown())
         self._windows = _split(data, config)
         self._folder.write_study(study)
         self._study = study
@@ -131,7 +134,7 @@ class Study:
             RecserveError: No trial could be completed.
         """
         config = self._resolved.config
-        with self._folder.locked(), ray_session(self._home, address, needs, self._folder.directory) as place:
+        with self._folder.locked(), ray_session(self._home, address, needs) as place:
             from recserve.training.tuning.search import run_elsewhere, run_search
 
             placed(place)
@@ -160,7 +163,7 @@ class Study:
         validation = Comparison(
             challenger.score or 0.0,
             default.score or 0.0,
-            _difference(*(self._folder.per_user(f"{trial.number:04d}") for trial in (challenger, default))),
+            _difference(*(self._folder.per_user(trial.number) for trial in (challenger, default))),
             self._windows.validation.n_users,
         )
         return Result(self._study, trials, best, challenger, validation, test)
@@ -176,15 +179,14 @@ class Study:
         from recserve.training.tuning.report import render
 
         self._folder.write_tables(result.trials)
-        directory = self._folder.directory
         config = self._resolved.config
         tuned = config if result.default_is_best else self._target.configure(config, result.best.values)
         text = yaml.safe_dump(plain_config(tuned), sort_keys=False, allow_unicode=True)
         found = f"trial {result.best.number}, nDCG@10 {result.best.score:.4f} on the validation window"
         heading = f"# recserve tune {self._target.name}: {found}\n"
-        write_atomically(directory / BEST, (heading + text).encode())
-        write_atomically(directory / RESULT, (json.dumps(_facts(result), indent=1) + "\n").encode())
-        write_atomically(directory / REPORT, render(result, self._target).encode())
+        self._folder.write(BEST, (heading + text).encode())
+        self._folder.write(RESULT, (json.dumps(_facts(result), indent=1) + "\n").encode())
+        self._folder.write(REPORT, render(result, self._target).encode())
 
     def _data(self, tables: Tables, until: int | None, progress: Progress) -> Dataset:
         if not tables.items.num_rows or not tables.events.num_rows:
@@ -210,7 +212,7 @@ def _split(data: Dataset, config: Config) -> Windows:
     return Windows(validation, test)
 
 
-def _check_same(known: StudyRecord, wanted: StudyRecord, directory: Path) -> None:
+def _check_same(known: StudyRecord, wanted: StudyRecord, shown: str) -> None:
     """A resumed study must ask the same question, or its scores cannot be comparison.
 
     Raises:
@@ -227,8 +229,7 @@ def _check_same(known: StudyRecord, wanted: StudyRecord, directory: Path) -> Non
     for key, reason in named.items():
         if getattr(known, key) != getattr(wanted, key):
             raise ConfigError(
-                f"cannot go on with the study in {directory}: {reason}; "
-                "begin a new one with another --storage"
+                f"cannot go on with the study in {shown}: {reason}; begin a new one with another --storage"
             )
 
 

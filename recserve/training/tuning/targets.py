@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from recserve.config import ComponentConfig, Config, PipelineConfig, nearest, parse_config, plain_config
+from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
-from recserve.errors import ConfigError
+from recserve.errors import ConfigError, RecserveError
 from recserve.evaluation import Recommender, RetrieverRecommender
 from recserve.plugin.protocols import FitContext, Stage
 from recserve.plugin.registry import Registry
@@ -69,6 +70,32 @@ class Target:
                 _configure_pipeline(pipeline, values)
         return parse_config(plain, "tuned configuration")
 
+    def check(self, registry: Registry, config: Config, catalogue: Catalogue) -> None:
+        """Make sure that components take their configured values, and what is at the ends of each range.
+
+        Args:
+            registry: All components.
+            config: The configuration to begin with.
+            catalogue: The items.
+
+        Raises:
+            ConfigError: A component refuses a value; names it.
+        """
+        defaults = self.space.defaults
+        tried: list[tuple[str, str, Mapping[str, Any]]] = [("", "the configured values", defaults)]
+        for dimension in self.space.dimensions:
+            owner = dimension.name.partition(".")[0] if self.whole else self.name
+            for value in dimension.ends:
+                what = f"{dimension.name} = {value!r}, which the search may choose"
+                tried.append((owner, what, {**defaults, dimension.name: value}))
+        for owner, what, values in tried:
+            try:
+                for component in self._components(registry, self.configure(config, values)):
+                    if owner in ("", component.name):
+                        component.build(catalogue)
+            except RecserveError as error:
+                raise ConfigError(f"{what}: {error.message}") from None
+
     def fit(self, registry: Registry, config: Config, data: Dataset, context: FitContext) -> Recommender:
         """Fit what is tuned as a configuration has it, ready to be evaluated.
 
@@ -76,15 +103,23 @@ class Target:
             RecserveError: A component refuses its parameters or the data.
         """
         if not self.whole:
-            resolved = registry.resolve(config)
-            component = _as_retriever(registry, resolved.scenarios.values(), self.name)
+            (component,) = self._components(registry, config)
             built, _ = fit_component(component, data, context)
             return RetrieverRecommender(built)
-        # Other scenarios would be fitted for nothing.
-        alone = config.model_copy(update={"scenarios": {self.scenario: config.scenarios[self.scenario]}})
         # Components of a pipeline validate themselves one after the other: no series to compare.
         silent = replace(context, validated=lambda step, score: None)
-        return fit_pipeline(registry.resolve(alone), data, silent).recommender(self.scenario)
+        return fit_pipeline(self._alone(registry, config), data, silent).recommender(self.scenario)
+
+    def _components(self, registry: Registry, config: Config) -> list[Resolved]:
+        """What is fitted."""
+        if not self.whole:
+            return [_as_retriever(registry, registry.resolve(config).scenarios.values(), self.name)]
+        return list(self._alone(registry, config).scenarios[self.scenario].components())
+
+    def _alone(self, registry: Registry, config: Config) -> ResolvedConfig:
+        """The configuration without other scenarios, which would be fitted for nothing."""
+        scenarios = {self.scenario: config.scenarios[self.scenario]}
+        return registry.resolve(config.model_copy(update={"scenarios": scenarios}))
 
 
 def choose_target(

@@ -95,6 +95,20 @@ def test_building_the_same_bundle_again_is_harmless(tmp_path: Path) -> None:
     assert [path.name for path in repository.local.iterdir()] == repository.ids()
 
 
+def test_building_a_bundle_again_that_was_damaged_mends_it(tmp_path: Path) -> None:
+    repository = BundleRepository(tmp_path)
+    bundle = build(repository)
+    path = next(bundle.directory.rglob("state.npy"))
+    path.write_bytes(path.read_bytes()[:-1])
+    damage = repository.damage(bundle.id)
+    assert damage is not None
+    assert "state.npy" in damage
+    assert build(repository).id == bundle.id
+    assert repository.damage(bundle.id) is None
+    assert [path.name for path in repository.local.iterdir()] == [bundle.id]
+    assert repository.damage("20161016-nothing") == "bundle 20161016-nothing is gone"
+
+
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 def test_one_flipped_byte_anywhere_is_refused_by_name(tmp_path: Path, data: st.DataObject) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from recserve import Catalogue, DataError, Dataset, EventType, Item, Tables
-from recserve.data.coverage import coverage
+from recserve.data.events.coverage import coverage
 
 TYPES = {"view": EventType(weight=1.0), "hide": EventType(weight=-1.0)}
 ROWS = [

@@ -102,6 +102,30 @@ def test_old_bundles_go_but_neither_the_current_one_nor_the_one_before(home: Pat
     assert set(BundleRepository(home).ids()) == {before, current(home)}
 
 
+def test_a_damaged_last_bundle_is_a_reason_to_train(home: Path) -> None:
+    first = current(home)
+    assert first is not None
+    factors = next((home / "bundles" / first).rglob("item_factors.safetensors"))
+    factors.write_bytes(factors.read_bytes()[:-1] + b"?")
+    output = retrain(home)
+    assert "the last bundle cannot be used: " in output
+    assert "item_factors.safetensors" in output
+    assert retrain(home).startswith("nothing to do")
+
+
+def test_a_fresh_machine_fetches_no_bundle_to_find_nothing_to_do(home: Path, tmp_path: Path) -> None:
+    first = current(home)
+    assert first is not None
+    configure(home, bundles=(tmp_path / "remote").as_uri())
+    repository = BundleRepository(home, (tmp_path / "remote").as_uri())
+    repository.publish(repository.open(first))
+    shutil.rmtree(home / "bundles")
+    assert retrain(home).startswith("nothing to do: 0 new events since bundle")
+    assert not (home / "bundles").exists()
+    (tmp_path / "remote" / first / "manifest.json").unlink()
+    assert f"the last bundle cannot be used: bundle {first} is gone" in retrain(home)
+
+
 def test_two_runs_never_overlap(home: Path) -> None:
     with (home / "retrain.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from recserve import Catalogue, Dataset, EventType, Item, Tables
 from recserve.data.columns.codes import blocks, encoded
 from recserve.data.columns.spool import SPOOLED_SCHEMA, EventSpool
-from recserve.data.coverage import coverage
+from recserve.data.events.coverage import coverage
 from recserve.errors import DataError
 
 TYPES = {

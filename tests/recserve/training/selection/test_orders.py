@@ -9,8 +9,8 @@ from recserve.data.arrays import Float64Array
 from recserve.data.batches import Retrieved
 from recserve.evaluation.splits import Split
 from recserve.serving.stages.fusion import merge
-from recserve.training.selection.event_order import validation_split
 from recserve.training.selection.orders import BELOW, HeldOutQueries, choose_order
+from recserve.training.selection.validation import validation_split
 from tests.support.interactions import made_up_data
 
 WIDTH = 50

@@ -16,13 +16,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 from recserve.config import Config, load_config
+from recserve.data.system.folder import Folder
+from recserve.errors import ConfigError
 from recserve.plugin.registry import Registry
 from recserve.training.tuning import Needs, StudyFolder, TrialRecord, TrialState, choose_target
 from recserve.training.tuning.study import Study
+from tests.support.bed import ObjectStore
 
 MARK = "RECSERVE_TEST_TUNING"
 
@@ -71,8 +75,12 @@ def command(trained_home: Path, tmp_path: Path) -> Command:
     return Command(home)
 
 
+def study_files(command: Command, target: str) -> Path:
+    return command.home / "tuning" / target
+
+
 def study_folder(command: Command, target: str) -> StudyFolder:
-    return StudyFolder(command.home / "tuning" / target)
+    return StudyFolder(study_files(command, target))
 
 
 def wait_for(folder: StudyFolder, number: int, process: subprocess.Popen[str]) -> TrialRecord:
@@ -80,7 +88,7 @@ def wait_for(folder: StudyFolder, number: int, process: subprocess.Popen[str]) -
     end = time.monotonic() + 120
     while time.monotonic() < end:
         assert process.poll() is None, process.communicate()[0]
-        for record in folder.trials() if (folder.directory / "trials").exists() else []:
+        for record in folder.trials():
             if record.number == number and record.state is TrialState.RUNNING:
                 return record
         time.sleep(0.02)
@@ -91,7 +99,7 @@ def wait_for(folder: StudyFolder, number: int, process: subprocess.Popen[str]) -
 @pytest.mark.cluster
 def test_a_study_from_the_command_line_to_a_servable_configuration(command: Command) -> None:
     output = command.run("tune", "mf", "--trials", "3", "--param", "dimension", "--param", "nu")
-    folder = study_folder(command, "mf")
+    folder, files = study_folder(command, "mf"), study_files(command, "mf")
     records = folder.trials()
     assert [one.number for one in records] == [0, 1, 2]
     assert all(one.state is TrialState.COMPLETE for one in records), output
@@ -99,12 +107,11 @@ def test_a_study_from_the_command_line_to_a_servable_configuration(command: Comm
     assert len({str(one.values) for one in records}) == 3
     assert all(f"trial {one.number} complete" in output for one in records)
     for name in ("best.yaml", "report.html", "result.json", "trials.json", "trials.csv"):
-        assert (folder.directory / name).stat().st_size > 0, name
-    assert not (folder.directory / "ray").exists()
+        assert (files / name).stat().st_size > 0, name
     assert command.survivors() == []
 
     best = max(records, key=lambda one: one.score or 0)
-    tuned = load_config(folder.directory / "best.yaml")
+    tuned = load_config(files / "best.yaml")
     Registry.discover().resolve(tuned)
     params = tuned.scenarios["home"].retrievers[0].params
     expected = {"dimension": 8} if best.number == 0 else best.values
@@ -112,18 +119,18 @@ def test_a_study_from_the_command_line_to_a_servable_configuration(command: Comm
     assert params["iterations"] == 3
 
     assert "--resume" in command.run("tune", "mf", "--trials", "3", status=2)
-    before = [(folder.directory / "trials" / f"000{n}.json").read_bytes() for n in range(3)]
+    before = [(files / "trials" / f"000{n}.json").read_bytes() for n in range(3)]
     # What is searched need not be said again.
     more = command.run("tune", "mf", "--resume", "--trials", "5", "--no-confirm")
     assert "trial 2 complete" not in more
     assert "trial 4 complete" in more
-    assert [(folder.directory / "trials" / f"000{n}.json").read_bytes() for n in range(3)] == before
+    assert [(files / "trials" / f"000{n}.json").read_bytes() for n in range(3)] == before
     records = folder.trials()
     assert [one.number for one in records] == [0, 1, 2, 3, 4]
     assert len({str(one.values) for one in records}) == 5
     assert all(set(one.values) == {"dimension", "nu"} for one in records)
     # Nothing of any user is left behind.
-    for path in folder.directory.rglob("*"):
+    for path in files.rglob("*"):
         if path.is_file():
             assert b"user-1" not in path.read_bytes(), path
 
@@ -158,7 +165,33 @@ def test_an_interrupted_and_a_killed_study_go_on_where_they_were(command: Comman
     assert all(one.state in (TrialState.COMPLETE, TrialState.STOPPED) for one in records)
     assert records[0].validations, "the network reports its own validations"
     assert "trial 0" not in output
-    assert (folder.directory / "report.html").exists()
+    assert (study_files(command, "bert_lstm") / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_study_in_object_storage_leaves_nothing_on_the_driver(
+    command: Command, s3: ObjectStore, tmp_path: Path
+) -> None:
+    place = s3.uri(f"studies/{tmp_path.name}")
+    options = ("tune", "mf", "--param", "nu", "--no-confirm", "--storage", place)
+    process = command.start(*options, "--trials", "3", "--max-concurrent", "1")
+    interrupted = wait_for(StudyFolder(place), 1, process)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert f"recserve tune mf --resume --storage '{place}'" in output
+    output = command.run(*options, "--resume")
+    assert "trial 0" not in output
+    assert f"configuration: s3://bundles/studies/{tmp_path.name}/best.yaml" in output
+    folder, files = StudyFolder(place), Folder.at(place, "--storage")
+    assert [(one.number, one.state) for one in folder.trials()] == [
+        (number, TrialState.COMPLETE) for number in range(3)
+    ]
+    assert folder.trials()[1].values == interrupted.values
+    assert {"best.yaml", "report.html", "result.json", "trials.csv"} <= set(files.names())
+    assert "lease.json" not in files.names()
+    assert not (command.home / "tuning").exists()
 
 
 @pytest.mark.slow
@@ -315,9 +348,10 @@ def test_a_resumed_search_compares_with_the_trials_before() -> None:
     assert halving.stopped == {"2"}
 
 
-def test_a_failing_configuration_ends_the_search(tmp_path: Path) -> None:
+@pytest.fixture
+def begun(tmp_path: Path) -> StudyFolder:
+    """The folder of a study that has begun."""
     from recserve.training.tuning.log import StudyRecord
-    from recserve.training.tuning.search import _Follower, _Halving, _WhenBroken
 
     folder = StudyFolder(tmp_path / "study")
     folder.write_study(
@@ -325,8 +359,14 @@ def test_a_failing_configuration_ends_the_search(tmp_path: Path) -> None:
             target="mf", scenario="home", parameters=[], seed=0, trials=3, data="d", until=5, config_hash="c"
         )
     )
+    return folder
+
+
+def test_a_failing_configuration_ends_the_search(begun: StudyFolder) -> None:
+    from recserve.training.tuning.search import _Follower, _Halving, _WhenBroken
+
     seen: list[TrialRecord] = []
-    follower = _Follower(folder, _Halving(3, 3.0), seen.append)
+    follower = _Follower(begun, _Halving(3, 3.0), seen.append)
     stopper = _WhenBroken(follower)
     for number in (1, 0):
         assert not stopper.stop_all()
@@ -334,8 +374,76 @@ def test_a_failing_configuration_ends_the_search(tmp_path: Path) -> None:
         follower.on_trial_result(0, [], trial(number), {"error": "too little data"})
     assert stopper.stop_all()
     assert str(follower.broken) == "the configured values themselves cannot be fitted: too little data"
-    assert [(one.state, one.error) for one in folder.trials()] == [(TrialState.FAILED, "too little data")] * 2
+    assert [(one.state, one.error) for one in begun.trials()] == [(TrialState.FAILED, "too little data")] * 2
     assert [one.state for one in seen] == [TrialState.RUNNING, TrialState.FAILED] * 2
+
+
+def test_a_trial_that_was_lost_begins_anew_and_is_counted(begun: StudyFolder) -> None:
+    from recserve.training.tuning.search import _Follower, _Halving
+
+    follower = _Follower(begun, _Halving(3, 3.0), lambda record: None)
+    one = trial(1)
+    follower.on_trial_start(0, [], one)
+    follower.on_trial_result(0, [], one, {"step": 1, "validation": 0.25, "node_ip": "10.0.0.2"})
+    assert (begun.trials()[0].node, begun.trials()[0].validations) == ("10.0.0.2", [(1, 0.25)])
+    follower.on_trial_recover(0, [], one)
+    follower.on_trial_start(0, [], one)
+    assert (begun.trials()[0].repeats, begun.trials()[0].validations) == (1, [])
+    figures = {"low": 0.2, "high": 0.4, "fit_seconds": 1.0, "evaluate_seconds": 0.1}
+    result = {"ndcg@10": 0.3, **figures, "per_user": np.float32([0.3]), "node_ip": "10.0.0.3"}
+    follower.on_trial_result(0, [], one, result)
+    assert "per_user" not in result, "Ray would keep it"
+    (record,) = begun.trials()
+    assert (record.state, record.repeats, record.node) == (TrialState.COMPLETE, 1, "10.0.0.3")
+    assert begun.per_user(1).tolist() == [np.float32(0.3)]
+
+
+def test_a_trial_that_is_lost_again_and_again_fails(begun: StudyFolder, tmp_path: Path) -> None:
+    from recserve.training.tuning.search import _Follower, _Halving
+
+    follower = _Follower(begun, _Halving(3, 3.0), lambda record: None)
+    one = trial(1)
+    one.error_file = str(tmp_path / "error.txt")
+    (tmp_path / "error.txt").write_text("The actor died.\n\nits node was lost\n")
+    for _ in range(2):
+        follower.on_trial_start(0, [], one)
+        follower.on_trial_recover(0, [], one)
+    follower.on_trial_start(0, [], one)
+    follower.on_trial_error(0, [], one)
+    (record,) = begun.trials()
+    assert (record.state, record.error) == (TrialState.FAILED, "lost 3 times, at last by: its node was lost")
+
+
+def test_a_cluster_that_has_no_room_for_long_ends_the_search(
+    begun: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recserve.training.tuning import search
+    from recserve.training.tuning.search import IDLE_SECONDS, _Follower, _Halving, _WhenBroken
+
+    now = [0.0]
+    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    follower = _Follower(begun, _Halving(3, 3.0), lambda record: None)
+    waiting, running = SimpleNamespace(status="PENDING"), SimpleNamespace(status="RUNNING")
+    for trials in ([waiting, running], [waiting], []):
+        now[0] += IDLE_SECONDS - 1
+        follower.on_step_begin(0, trials)
+        assert not _WhenBroken(follower).stop_all()
+    now[0] += 2
+    follower.on_step_begin(0, [waiting])
+    assert _WhenBroken(follower).stop_all()
+    assert "had no room for a trial for 10 minutes; go on with --resume" in str(follower.broken)
+
+
+def test_a_folder_that_cannot_be_written_any_more_ends_the_search(begun: StudyFolder, tmp_path: Path) -> None:
+    from recserve.training.tuning.search import _Follower, _Halving, _WhenBroken
+
+    follower = _Follower(begun, _Halving(3, 3.0), lambda record: None)
+    shutil.rmtree(tmp_path / "study")
+    (tmp_path / "study").write_text("")
+    follower.on_trial_start(0, [], trial(1))
+    assert _WhenBroken(follower).stop_all()
+    assert isinstance(follower.broken, ConfigError)
+    assert "cannot be written" in str(follower.broken)
 
 
 def test_the_tuning_section_decides_nothing_about_a_bundle() -> None:

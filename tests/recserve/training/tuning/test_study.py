@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import yaml
+from pydantic import Field
 
+from recserve import Catalogue, Component, NoParams, search
 from recserve.config import Config, load_config, parse_config
 from recserve.data.dataset import Tables
-from recserve.errors import ConfigError, DataError
+from recserve.data.system.folder import Folder
+from recserve.errors import ConfigError, ConflictError, DataError
 from recserve.evaluation import Interval
-from recserve.plugin.registry import Registry
+from recserve.plugin.protocols import Stage
+from recserve.plugin.registry import PluginInfo, Registry
 from recserve.store import open_store
 from recserve.training.tuning import Needs, StudyFolder, TrialRecord, TrialState, choose_target, report
 from recserve.training.tuning.log import StudyRecord
@@ -29,6 +33,7 @@ from recserve.training.tuning.trial import run_trial
 
 if TYPE_CHECKING:
     from tests.conftest import Domain
+    from tests.support.bed import ObjectStore
 
 REGISTRY = Registry.discover()
 
@@ -143,10 +148,42 @@ def test_what_cannot_be_tuned_is_refused(
         target_of(configured(domain), name, **options)
 
 
+def registry_with_halves(low: int, longest: int) -> Registry:
+    """The installed components and one that takes even widths only, which it tells when it is built."""
+
+    class Params(NoParams):
+        width: int = Field(4, le=longest, json_schema_extra=search(low=low, high=8))
+
+    def halves(params: Params, catalogue: Catalogue) -> object:
+        if params.width % 2:
+            raise ConfigError(f"width {params.width} is not even")
+        return object()
+
+    components = {Stage.RETRIEVER: (Component("halves", halves, Params),)}
+    return Registry([*REGISTRY.plugins, PluginInfo("halves", "halves", "1.0", components)], REGISTRY.manager)
+
+
+@pytest.mark.parametrize(
+    ("low", "longest", "message"),
+    [
+        (3, 8, r"^width = 3, which the search may choose: .*width 3 is not even"),
+        (2, 6, r"^width = 8, which the search may choose: .*less than or equal to 6"),
+    ],
+)
+def test_a_value_that_a_component_refuses_is_refused_before_any_trial(
+    low: int, longest: int, message: str
+) -> None:
+    registry = registry_with_halves(low, longest)
+    config = parse_config({"scenarios": {"home": {"retrievers": [{"use": "halves"}]}}})
+    target = choose_target(registry, registry.resolve(config), "halves")
+    with pytest.raises(ConfigError, match=message):
+        target.check(registry, config, Catalogue())
+
+
 # Windows and the study
 
 
-def study_of(home: Path, folder: Path, name: str = "mf", **changes: Any) -> Study:
+def study_of(home: Path, folder: str | Path, name: str = "mf", **changes: Any) -> Study:
     config = load_config(home / "recserve.yaml").model_copy(update=changes)
     resolved = REGISTRY.resolve(config)
     return Study(StudyFolder(folder), choose_target(REGISTRY, resolved, name), resolved, home)
@@ -244,9 +281,12 @@ def test_a_trial_reports_each_validation_of_its_fit(trained_home: Path, tmp_path
 # The folder
 
 
-def test_the_folder_gives_back_what_was_written(tmp_path: Path) -> None:
-    folder = StudyFolder(tmp_path / "study")
+@pytest.mark.parametrize("kind", ["path", "S3"])
+def test_the_folder_gives_back_what_was_written(kind: str, tmp_path: Path, s3: ObjectStore) -> None:
+    location = str(tmp_path / "study") if kind == "path" else s3.uri(f"studies/{tmp_path.name}")
+    folder, files = StudyFolder(location), Folder.at(location, "--storage")
     assert folder.read_study() is None
+    assert folder.trials() == []
     study = StudyRecord(
         target="mf", scenario="home", parameters=["a"], seed=0, trials=3, data="d", until=5, config_hash="c"
     )
@@ -257,26 +297,39 @@ def test_the_folder_gives_back_what_was_written(tmp_path: Path) -> None:
     folder.write_trial(ended)
     assert folder.trials() == [ended, begun]
     # A record that was torn in the middle counts as never started.
-    (tmp_path / "study" / "trials" / "0002.json").write_text(ended.model_dump_json()[:40])
+    files.write("trials/0002.json", ended.model_dump_json()[:40].encode())
     assert folder.trials() == [begun]
     values = np.array([0.25, 0.0], dtype=np.float32)
-    folder.write_per_user("0002", values)
-    assert folder.per_user("0002").tolist() == [0.25, 0.0]
-    folder.write_tables([ended, begun])
-    assert [one["number"] for one in json.loads((folder.directory / "trials.json").read_text())] == [2, 10]
-    lines = (folder.directory / "trials.csv").read_text().splitlines()
-    assert lines[0] == "number,state,score,low,high,fit_seconds,evaluate_seconds,a,error"
-    assert lines[1] == "2,complete,0.5,,,1.0,,1,"
-    assert lines[2] == "10,stopped,,,,1.0,,,"
-    (tmp_path / "study" / "study.json").write_text("{")
+    folder.write_per_user(2, values)
+    assert folder.per_user(2).tolist() == [0.25, 0.0]
+    with pytest.raises(ConfigError, match=r"trials/0003.npy cannot be read"):
+        folder.per_user(3)
+    folder.write_tables([ended.model_copy(update={"node": "10.0.0.2", "repeats": 1}), begun])
+    assert [one["number"] for one in json.loads(files.read("trials.json"))] == [2, 10]
+    lines = files.read("trials.csv").decode().splitlines()
+    assert lines[0] == "number,state,score,low,high,fit_seconds,evaluate_seconds,a,node,repeats,error"
+    assert lines[1] == "2,complete,0.5,,,1.0,,1,10.0.0.2,1,"
+    assert lines[2] == "10,stopped,,,,1.0,,,,0,"
+    files.write("study.json", b"{")
     with pytest.raises(ConfigError, match="is damaged or of another version"):
         folder.read_study()
 
 
+def test_a_study_in_object_storage_is_gone_on_with(
+    trained_home: Path, s3: ObjectStore, tmp_path: Path
+) -> None:
+    tables, place = snapshot(trained_home), s3.uri(f"studies/{tmp_path.name}")
+    study_of(trained_home, place).prepare(tables, trials=3, resume=False)
+    with pytest.raises(ConfigError, match=r"^s3://bundles/studies/\S+ holds a study of 'mf'"):
+        study_of(trained_home, place).prepare(tables, trials=3, resume=False)
+    again = study_of(trained_home, place)
+    again.prepare(tables, trials=None, resume=True)
+    assert again.trials == 3
+
+
 def test_a_study_runs_once_at_a_time(tmp_path: Path) -> None:
-    (tmp_path / "study").mkdir()
     first, second = StudyFolder(tmp_path / "study"), StudyFolder(tmp_path / "study")
-    with first.locked(), pytest.raises(ConfigError, match="another run of the study in"), second.locked():
+    with first.locked(), pytest.raises(ConflictError, match="another run of the study in"), second.locked():
         pass
     with second.locked():
         pass

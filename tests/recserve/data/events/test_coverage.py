@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from recserve.data.coverage import coverage, unknown_items
 from recserve.data.dataset import Tables
 from recserve.data.entities import EventType
+from recserve.data.events.coverage import coverage, unknown_items
 
 
 def events(*rows: tuple[str, str, float | None]) -> pa.Table:

@@ -1,0 +1,1 @@
+"""Events: what their times order, and what is learnt from them."""
