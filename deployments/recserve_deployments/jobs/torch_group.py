@@ -145,9 +145,6 @@ class TorchGroup:
             rank = next(rank for rank, stream in going.items() if stream is ready[0])
             try:
                 said = ray.get(next(going[rank]))
-            except StopIteration:
-                del going[rank]
-                continue
             except (ray.exceptions.RayTaskError, ray.exceptions.RaySystemError) as error:
                 # One that lost another at a barrier raises as well: who is to blame?
                 self._check_alive(processes)
@@ -156,8 +153,9 @@ class TorchGroup:
                 if said.state is not None:
                     self.checkpoints.write(identity, (said.number, said.state))
                 reported(said.number, said.score)
-            elif isinstance(said, Returned) and rank == 0:
-                result = said.value
+            elif isinstance(said, Returned):
+                result = said.value if rank == 0 else result
+                del going[rank]
         return result
 
     def _check_alive(self, processes: list[Any]) -> None:
