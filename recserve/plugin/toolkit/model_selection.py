@@ -182,12 +182,7 @@ Place = tuple[int, ...]
 
 
 def narrow(
-    sizes: Place,
-    start: Place,
-    strides: Place,
-    score: Callable[[Place], float],
-    tries: int,
-    better: Callable[[Place, Place], bool] | None = None,
+    sizes: Place, start: Place, strides: Place, score: Callable[[Place], float], tries: int
 ) -> tuple[Place, dict[Place, float]]:
     """Pattern search on several grids at once (Hooke & Jeeves 1961): long steps first, then shorter ones.
 
@@ -200,8 +195,6 @@ def narrow(
         strides: First stride on each grid; 0 leaves a grid alone.
         score: What a place is worth; asked once a place.
         tries: Most places to ask about, at least 1.
-        better: Whether the first of two places whose scores are known is the better one, for searches that
-            do not follow every difference; by default, whether its score is higher.
 
     Returns:
         The best place, and what each one tried is worth, in the order tried.
@@ -210,10 +203,7 @@ def narrow(
     best = start
     directions = [1] * len(sizes)
 
-    def improved(place: Place, known: Place) -> bool:
-        return scores[place] > scores[known] if better is None else better(place, known)
-
-    def neighbour(axis: int, direction: int, stride: int) -> Place | None:
+    def better(axis: int, direction: int, stride: int) -> Place | None:
         index = best[axis] + direction * stride
         place = (*best[:axis], index, *best[axis + 1 :])
         if stride == 0 or not 0 <= index < sizes[axis]:
@@ -222,13 +212,13 @@ def narrow(
             if len(scores) >= tries:
                 return None
             scores[place] = score(place)
-        return place if improved(place, best) else None
+        return place if scores[place] > scores[best] else None
 
     while any(strides) and len(scores) < tries:
         moved = False
         for axis, stride in enumerate(strides):
             for direction in (directions[axis], -directions[axis]):
-                place = neighbour(axis, direction, stride)
+                place = better(axis, direction, stride)
                 if place is not None:
                     best, directions[axis], moved = place, direction, True
                     break

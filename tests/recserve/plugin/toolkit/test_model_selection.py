@@ -136,15 +136,3 @@ def test_a_grid_without_a_stride_is_left_alone() -> None:
     best, tried = narrow((5, 5), (2, 2), (0, 2), lambda place: float(sum(place)), tries=100)
     assert best == (2, 4)
     assert {place[0] for place in tried} == {2}
-
-
-def test_a_search_may_leave_small_differences_alone() -> None:
-    worth = {(0,): 0.50, (1,): 0.40, (2,): 0.41, (3,): 0.46, (4,): 0.47}
-
-    def clearly(place: tuple[int, ...], known: tuple[int, ...]) -> bool:
-        return worth[place] > worth[known] + 0.02
-
-    best, tried = narrow((5,), (2,), (1,), worth.__getitem__, 5, clearly)
-    assert best == (3,)
-    assert tried == {place: worth[place] for place in [(2,), (3,), (4,)]}
-    assert narrow((5,), (2,), (1,), worth.__getitem__, 5)[0] == (4,)
