@@ -187,7 +187,7 @@ def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
         assert answer.degraded == ()
         assert "i3" not in ids(answer)
 
-    with Flaky(Database(parse_url(None, tmp_path))) as store:
+    with Flaky(Database(parse_url(None, tmp_path)), tmp_path) as store:
         asyncio.run(story(Lab(store), store))
 
 
