@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ START_SECONDS = 120.0
 """Longest wait for the first process of a group; the others get as long again."""
 ANSWER_SECONDS = 30.0
 """A process that does not answer for so long is lost."""
+BLAME_SECONDS = 10.0
+"""Longest wait for the error of another process, where one says only that it lost its peers."""
 
 
 class _LostError(Exception):
@@ -146,9 +149,9 @@ class TorchGroup:
             try:
                 said = ray.get(next(going[rank]))
             except (ray.exceptions.RayTaskError, ray.exceptions.RaySystemError) as error:
-                # One that lost another at a barrier raises as well: who is to blame?
                 self._check_alive(processes)
-                raise_cause(error)
+                del going[rank]
+                raise_cause(_first_cause(error, list(going.values())))
             if isinstance(said, Epoch):
                 if said.state is not None:
                     self.checkpoints.write(identity, (said.number, said.state))
@@ -166,6 +169,34 @@ class TorchGroup:
             raise RecserveError(_first_line(error)) from None
         except ray.exceptions.RayError as error:
             raise _LostError(_first_line(error)) from None
+
+
+def _first_cause(error: Exception, others: list[Any]) -> Exception:
+    """The error that ended a group, of which this one may be a consequence.
+
+    Whoever waits for a process that has failed gets a ``RuntimeError`` of torch, perhaps before the failure
+    itself arrives here.
+
+    Args:
+        error: The error that came first.
+        others: Streams of the other processes.
+    """
+    deadline = time.monotonic() + BLAME_SECONDS
+    while isinstance(getattr(error, "cause", None), RuntimeError) and others:
+        ready, _ = ray.wait(others, num_returns=1, timeout=max(deadline - time.monotonic(), 0.0))
+        if not ready:
+            break
+        try:
+            ended = isinstance(ray.get(next(ready[0])), Returned)
+        except (ray.exceptions.RayTaskError, ray.exceptions.RaySystemError) as other:
+            if not isinstance(getattr(other, "cause", None), RuntimeError):
+                failure: Exception = other
+                return failure
+            ended = True
+        except (ray.exceptions.RayError, StopIteration):
+            ended = True
+        others = [stream for stream in others if not (ended and stream is ready[0])]
+    return error
 
 
 def _first_line(error: BaseException) -> str:
