@@ -155,6 +155,7 @@ class TorchGroup:
             if isinstance(said, Epoch):
                 if said.state is not None:
                     self.checkpoints.write(identity, (said.number, said.state))
+                processes[rank].kept.remote()
                 reported(said.number, said.score)
             elif isinstance(said, Returned):
                 result = said.value if rank == 0 else result

@@ -54,6 +54,11 @@ class TorchProcess:
         self._world = world
         self._threads = threads
         self._gpus = gpus
+        self._kept = threading.Semaphore(0)
+
+    def kept(self) -> None:
+        """Called when the last epoch that was yielded has been kept."""
+        self._kept.release()
 
     def ready(self) -> str:
         """``host:port`` on which rank 0 may wait for the others; answered at any time."""
@@ -73,12 +78,13 @@ class TorchProcess:
             meeting: :meth:`ready` of rank 0.
             checkpoint: Where to go on.
         """
-        # A slow driver must not make states pile up.
         told: queue.Queue[Epoch | Returned | BaseException] = queue.Queue(maxsize=1)
 
         def report(epoch: int, score: float, state: dict[str, Any] | None) -> None:
             if self._rank == 0:
                 told.put(Epoch(epoch, score, state))
+                # What was reported is not lost any more, and states do not pile up.
+                self._kept.acquire(timeout=GROUP_SECONDS)
 
         def train() -> None:
             try:
