@@ -16,7 +16,7 @@ from recserve.training.tuning.cluster import FENCE
 from tests.deployments.cluster.conftest import GCS, HOME, TestBed
 from tests.support.bed import HEAD
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 LOST = 3
 # A trial takes some seconds, enough to take its host away.
