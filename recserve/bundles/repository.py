@@ -16,6 +16,7 @@ from recserve.bundles.manifest import MANIFEST
 from recserve.bundles.remote import fetch
 from recserve.bundles.writer import BundleWriter
 from recserve.config import from_environment
+from recserve.data.system.folder import without_secrets
 from recserve.errors import BundleError
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class BundleRepository:
         self._remote: fs.SubTreeFileSystem | None = None
         if location is None:
             return
-        shown, location = location, from_environment(location, "bundles")
+        shown, location = without_secrets(location), from_environment(location, "bundles")
         if "://" not in location:
             self.local = Path(location)
             return
@@ -46,7 +47,8 @@ class BundleRepository:
             filesystem, path = fs.FileSystem.from_uri(location)
             filesystem.create_dir(path, recursive=True)
         except (pa.ArrowInvalid, OSError) as error:
-            raise BundleError(f"bundles = {shown!r} cannot be opened: {error}") from None
+            reason = str(error).replace(location, shown)
+            raise BundleError(f"bundles = {shown!r} cannot be opened: {reason}") from None
         self._remote = fs.SubTreeFileSystem(path, filesystem)
 
     def check(self) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pyarrow import fs
 
-from recserve.errors import ConfigError
+from recserve.data.system.folder import Folder
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +27,10 @@ class Checkpoints:
     Only the process that began the loop reads and writes it, so that workers need not share a disk.
 
     Attributes:
-        filesystem: Where it lies.
-        folder: Its path there.
+        folder: Where the files are.
     """
 
-    filesystem: fs.FileSystem
-    folder: str
+    folder: Folder
 
     @classmethod
     def at(cls, place: str | Path) -> Checkpoints:
@@ -42,20 +39,12 @@ class Checkpoints:
         Raises:
             ConfigError: The URI is none, or cannot be reached.
         """
-        if isinstance(place, Path) or "://" not in place:
-            place = Path(place).resolve().as_uri()
-        try:
-            filesystem, folder = fs.FileSystem.from_uri(place)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"checkpoints: {place}: {error}", field="checkpoints") from None
-        return cls(filesystem, folder)
+        return cls(Folder.at(place, "checkpoints"))
 
     def read(self, name: str) -> Checkpoint | None:
         """The epoch and state that a loop was at; None if there is none, or it is damaged."""
         try:
-            with self.filesystem.open_input_stream(self._path(name)) as file:
-                content = file.read()
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(self.folder.read(_file(name))), allow_pickle=False) as arrays:
                 state = {key: _plain(arrays[key]) for key in arrays.files}
         except FileNotFoundError:
             return None
@@ -72,22 +61,19 @@ class Checkpoints:
         epoch, state = checkpoint
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **{**state, _EPOCH: epoch})
-        path = self._path(name)
         try:
-            self.filesystem.create_dir(self.folder, recursive=True)
-            with self.filesystem.open_output_stream(f"{path}.new") as file:
-                file.write(content.getbuffer())
-            self.filesystem.move(f"{path}.new", path)
+            self.folder.write(_file(name), content.getvalue())
         except OSError as error:
-            logger.warning("the checkpoint %s cannot be written: %s", path, error)
+            logger.warning("a checkpoint in %s cannot be written: %s", self.folder.shown, error)
 
     def remove(self, name: str) -> None:
         """Forget a loop that has ended."""
         with suppress(OSError):
-            self.filesystem.delete_file(self._path(name))
+            self.folder.remove(_file(name))
 
-    def _path(self, name: str) -> str:
-        return f"{self.folder}/{name}.npz"
+
+def _file(name: str) -> str:
+    return f"{name}.npz"
 
 
 def _plain(array: Any) -> Any:

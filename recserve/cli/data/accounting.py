@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Row = tuple[str, int, str]
 """What, how many, and an example."""
 
+MOST_BAD = 0.05
+"""Share of bad rows above which a file is refused, unless told otherwise."""
+
 _SHOWN_REASONS = 30
 _UNLIMITED = 100_000
 

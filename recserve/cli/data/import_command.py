@@ -24,7 +24,7 @@ from recserve.cli.common import (
     show_problems,
     warn,
 )
-from recserve.cli.data.accounting import Row, file_account, show_account, unknown_account
+from recserve.cli.data.accounting import MOST_BAD, Row, file_account, show_account, unknown_account
 from recserve.cli.data.input_files import FileOptions, Files, recognise_files, show_item_text, show_preview
 from recserve.data.system.files import make_private_folder
 from recserve.errors import ConfigError, DataError
@@ -61,7 +61,7 @@ def import_command(
     allow_bad: Annotated[
         float,
         typer.Option("--allow-bad", min=0, max=1, help="Load nothing if a larger share of the rows is bad."),
-    ] = 0.05,
+    ] = MOST_BAD,
     create_items: Annotated[
         bool,
         typer.Option(

@@ -19,7 +19,7 @@ from recserve.cli.common import (
     show_problems,
     warn,
 )
-from recserve.cli.data.accounting import Row, file_account, show_account
+from recserve.cli.data.accounting import MOST_BAD, Row, file_account, show_account
 from recserve.errors import ConfigError, DataError, StoreError
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from recserve.data.dataset import Tables
     from recserve.store.ingest import FileReport
     from recserve.store.lake import LakeEvents, LakeExport, LakeFolder, Span
-
-MOST_BAD = 0.05
-"""Training refuses a lake or items of which a larger share of the rows is bad, as an import does."""
 
 CLEANING_SECONDS = 3600.0
 """A follower looks this often for rows that no longer count: it reads all files for that."""
@@ -80,9 +77,8 @@ def expire_command(
 
     For cron.
     """
-    from recserve.data.entities import now_ms
+    from recserve.data.entities import DAY_MS, now_ms
     from recserve.store.lake import LakeExport, LakeFolder
-    from recserve.store.lake.folder import DAY_MS
 
     state = State(home, config)
     age = state.config.store.retention_days if days is None else days

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from recserve.data.system.files import sync
 from recserve.errors import ConfigError
 
 
@@ -41,9 +42,7 @@ class Folder:
         if "://" not in text:
             path = Path(text).resolve()
             return cls(str(path), fs.LocalFileSystem(), str(path))
-        parts = urlsplit(text)
-        # Without what signs in: the part before the host, and the query.
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        shown = without_secrets(text)
         try:
             filesystem, path_there = fs.FileSystem.from_uri(text)
         except (pa.ArrowException, OSError) as error:
@@ -88,6 +87,14 @@ class Folder:
             self._files.delete_file(name)
 
 
+def without_secrets(location: str) -> str:
+    """A path or a URI without what signs in: the part before the host, and the query."""
+    if "://" not in location:
+        return location
+    parts = urlsplit(location)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def reason_of(error: Exception) -> str:
     """Why a filesystem refused, in one line."""
     return getattr(error, "strerror", None) or " ".join(str(error).split())
@@ -96,8 +103,6 @@ def reason_of(error: Exception) -> str:
 def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    scratch.write_bytes(content)
+    sync(scratch)
     scratch.replace(path)

@@ -19,11 +19,12 @@ from pydantic import Field, ValidationError
 from recserve.config import from_environment
 from recserve.config.strict import Strict
 from recserve.data.arrays import Int64Array
+from recserve.data.entities import DAY_MS
 from recserve.data.system.files import make_private_folder, sync
+from recserve.data.system.folder import without_secrets
 from recserve.errors import DataError
 
 RECORD = "_recserve.json"
-DAY_MS = 86_400_000
 FORMAT_VERSION = 1
 
 _SUFFIXES = (".parquet", ".pq")
@@ -110,7 +111,7 @@ class LakeFolder:
     """
 
     def __init__(self, where: str) -> None:
-        self.where = _without_secrets(where)
+        self.where = without_secrets(where)
         located = from_environment(where, "store.lake")
         try:
             if "://" in located:
@@ -301,14 +302,6 @@ def day_of(text: str) -> int | None:
 def days_of(timestamps: Int64Array) -> Int64Array:
     """Days since 1970 (UTC) of moments in milliseconds."""
     return np.asarray(np.floor_divide(timestamps, DAY_MS), np.int64)
-
-
-def _without_secrets(where: str) -> str:
-    scheme, separator, rest = where.partition("://")
-    if not separator:
-        return where
-    place = rest.partition("?")[0]
-    return f"{scheme}://{place.rpartition('@')[2]}"
 
 
 def _line(error: BaseException) -> Any:

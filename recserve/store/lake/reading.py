@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recserve.data.columns.spool import EventSpool
-from recserve.data.entities import EventType, now_ms
+from recserve.data.entities import DAY_MS, EventType, now_ms
 from recserve.errors import DataError
 from recserve.store.ingest import ITEM_SCHEMA, FileReport, parquet_events, read_items
 from recserve.store.ingest.files.sources import open_parquet, parquet_batches
 from recserve.store.ingest.problems import conclude
-from recserve.store.lake.folder import DAY_MS, LakeFile, LakeFolder
+from recserve.store.lake.folder import LakeFile, LakeFolder
 
 _COLUMNS = ("user_id", "item_id", "event", "value", "timestamp")
 

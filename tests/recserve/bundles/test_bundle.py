@@ -201,6 +201,9 @@ def test_remote_location_is_fetched_and_verified(tmp_path: Path) -> None:
     assert replica.open(bundle.id).manifest == bundle.manifest
     with pytest.raises(BundleError, match="cannot be opened"):
         BundleRepository(tmp_path, "nosuch://x/y")
+    with pytest.raises(BundleError, match="cannot be opened") as refused:
+        BundleRepository(tmp_path, "nosuch://key:word@x/y?token=word")
+    assert "word" not in refused.value.message
 
 
 class Lossy(LocalFileSystem):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recserve.config import nearest
-from recserve.data.entities import EventType
+from recserve.data.entities import DAY_MS, EventType
 from recserve.errors import DataError
 from recserve.store.ingest.columns.plain import is_binary, plain
 from recserve.store.ingest.files.delimited import Block
@@ -45,7 +45,7 @@ _SPELLINGS = {
 
 _KEYS = ("user_id", "item_id")
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
-_YEAR_MS = 365 * 86_400_000
+_YEAR_MS = 365 * DAY_MS
 
 
 @dataclass(frozen=True)
