@@ -151,24 +151,25 @@ class Strength:
         self._process.wait()
 
 
+def commands(hosts: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Id and command line of each process on some hosts."""
+    for process in (process for number in hosts for process in Hosts.processes(number)):
+        with contextlib.suppress(psutil.Error):
+            yield process, " ".join(psutil.Process(process).cmdline())
+
+
 def replicas(hosts: Sequence[int]) -> dict[str, list[int]]:
     """Ids of the processes of the replicas on some hosts, by deployment."""
     found: dict[str, list[int]] = {}
-    for process in (process for number in hosts for process in Hosts.processes(number)):
-        with contextlib.suppress(psutil.Error):
-            title = re.match(r"ray::ServeReplica:recserve:(\w+)", " ".join(psutil.Process(process).cmdline()))
-            if title:
-                found.setdefault(title[1], []).append(process)
+    for process, command in commands(hosts):
+        if title := re.match(r"ray::ServeReplica:recserve:(\w+)", command):
+            found.setdefault(title[1], []).append(process)
     return found
 
 
-def _has_head() -> bool:
+def has_head() -> bool:
     """Whether Ray's head serves, on the host where it belongs."""
-    found = []
-    for process in Hosts.processes(HEAD):
-        with contextlib.suppress(psutil.Error):
-            found.append(" ".join(psutil.Process(process).cmdline()))
-    return any("gcs_server" in command for command in found)
+    return any("gcs_server" in command for _, command in commands([HEAD]))
 
 
 def ready(number: int) -> bool:
@@ -400,7 +401,7 @@ class Faults:
         await asyncio.sleep(RESTART_SECONDS)
         await asyncio.to_thread(self._bed.redis.start)
         fault.mending = time.monotonic()
-        if not await asyncio.to_thread(_has_head):
+        if not await asyncio.to_thread(has_head):
             # Ray's head ends when Redis does not answer a few times; Kubernetes starts its pod again.
             fault.name += ", head restarted by that"
             await asyncio.to_thread(self._bed.hosts.kill, HEAD)

@@ -19,7 +19,7 @@ from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError, StageError
 from recserve.serving.guard.failures import cause_of, log_failure
-from recserve.serving.guard.workers import WorkerCall, WorkerPool
+from recserve.serving.guard.workers import THREADS, WorkerCall, WorkerPool
 from recserve.serving.loader import Loader, follow_catalogue
 from recserve.serving.local import guard_of, stage_seconds
 from recserve.serving.stages.encoding import LiveEncoder
@@ -54,7 +54,7 @@ class StageReplica(Generic[P]):
     pool: WorkerPool
     metrics: Metrics
 
-    async def start(self, spec: ReplicaSpec, threads: int | None = None) -> None:
+    async def start(self, spec: ReplicaSpec, threads: int = THREADS) -> None:
         """Load plugins and the current bundle, then follow the store's pointer.
 
         Args:
@@ -66,7 +66,7 @@ class StageReplica(Generic[P]):
         """
         self.opened = await asyncio.to_thread(spec.open)
         self.metrics = Metrics(begin_telemetry(spec.role, self.opened.config.server))
-        self.pool = spec.workers() if threads is None else spec.workers(threads)
+        self.pool = spec.workers(threads)
         self.bundles = BundleHost(
             self.opened.repository,
             self.opened.store.bundle_history,

@@ -1,4 +1,4 @@
-"""Functions that tests run on workers, which find them by their names."""
+"""Functions that tests run on workers, which find them by their names, and a configuration that splits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from typing import Any
 import numpy as np
 
 from recserve import ConfigError, TorchWorker
+
+CONFIG = {
+    "encoder": None,
+    "scenarios": {
+        "home": {
+            "retrievers": [
+                {"use": "popular"},
+                {"use": "item_knn"},
+                {"use": "mf", "params": {"dimension": 8, "iterations": 3}},
+            ]
+        }
+    },
+}
 
 
 def scaled(part: int, values: np.ndarray) -> float:

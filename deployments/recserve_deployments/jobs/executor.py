@@ -17,7 +17,7 @@ from recserve.data.system.cpus import thread_variables
 from recserve.errors import RuntimeEnvironmentError
 from recserve.plugin.executor import Shared
 from recserve_deployments.jobs.checkpoints import Checkpoints
-from recserve_deployments.jobs.failures import raise_cause
+from recserve_deployments.jobs.failures import first_line, raise_cause
 from recserve_deployments.jobs.part import called, name_of
 from recserve_deployments.jobs.torch_group import TorchGroup
 
@@ -72,8 +72,9 @@ class RayExecutor:
         try:
             return Held([ray.put(value)])
         except (TypeError, AttributeError, pickle.PicklingError) as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
-            raise TypeError(f"{type(value).__name__} cannot be sent to workers: {reason}") from None
+            raise TypeError(
+                f"{type(value).__name__} cannot be sent to workers: {first_line(error)}"
+            ) from None
 
     def map(self, function: Callable[..., R], parts: Iterable[P], *shared: Shared) -> Iterator[R]:
         """See :meth:`recserve.Executor.map`."""
@@ -183,7 +184,6 @@ def _result(reference: Any) -> Any:
     except (ray.exceptions.RayTaskError, ray.exceptions.RaySystemError) as error:
         raise_cause(error)
     except ray.exceptions.RayError as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RuntimeEnvironmentError(
-            f"a part was lost with its process or node more than {LOSSES} times: {reason}"
+            f"a part was lost with its process or node more than {LOSSES} times: {first_line(error)}"
         ) from None

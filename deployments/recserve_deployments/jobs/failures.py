@@ -25,3 +25,8 @@ def raise_cause(error: Any) -> NoReturn:
         raise RecserveError(f"a worker failed: {lines[-1].strip()}") from None
     cause.add_note(str(error))
     raise cause from None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, at most 300 characters, or its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

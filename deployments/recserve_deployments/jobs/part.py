@@ -11,6 +11,7 @@ import ray
 
 from recserve.data.system.cpus import step_back
 from recserve.errors import RuntimeEnvironmentError
+from recserve_deployments.jobs.failures import first_line
 
 _KEPT = 4
 """Shared values that a worker process keeps unpacked."""
@@ -44,10 +45,10 @@ def called(name: str, arguments: Sequence[Any]) -> Any:
         function = _found(name)
         values = [_resolved(argument) for argument in arguments]
     except (ImportError, AttributeError, ray.exceptions.RaySystemError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        wanted, node = name.replace(":", "."), ray.util.get_node_ip_address()
         raise RuntimeEnvironmentError(
-            f"node {ray.util.get_node_ip_address()} cannot run {name.replace(':', '.')} ({reason}); install "
-            "the same distributions on every node"
+            f"node {node} cannot run {wanted} ({first_line(error)}); "
+            "install the same distributions on every node"
         ) from None
     return function(*values)
 

@@ -13,7 +13,7 @@ import ray
 
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve_deployments.jobs.checkpoints import Checkpoint, Checkpoints
-from recserve_deployments.jobs.failures import raise_cause
+from recserve_deployments.jobs.failures import first_line, raise_cause
 from recserve_deployments.jobs.torch_process import Epoch, Returned, TorchProcess
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class TorchGroup:
             ]
             return self._follow(identity, processes, streams, reported)
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
-            raise _LostError(_first_line(error)) from None
+            raise _LostError(first_line(error)) from None
         finally:
             for process in processes:
                 ray.kill(process)
@@ -167,9 +167,9 @@ class TorchGroup:
         try:
             ray.get(answers, timeout=ANSWER_SECONDS)
         except ray.exceptions.RayTaskError as error:
-            raise RecserveError(_first_line(error)) from None
+            raise RecserveError(first_line(error)) from None
         except ray.exceptions.RayError as error:
-            raise _LostError(_first_line(error)) from None
+            raise _LostError(first_line(error)) from None
 
 
 def _first_cause(error: Exception, others: list[Any]) -> Exception:
@@ -198,8 +198,3 @@ def _first_cause(error: Exception, others: list[Any]) -> Exception:
             ended = True
         others = [stream for stream in others if not (ended and stream is ready[0])]
     return error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]

@@ -18,7 +18,7 @@ from recserve.errors import RuntimeEnvironmentError
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole, ResolvedConfig
 from recserve.serving.guard.flight_record import FlightRecord
-from recserve.serving.guard.workers import WorkerPool
+from recserve.serving.guard.workers import THREADS, WorkerPool
 from recserve.store import Store, open_store
 from recserve_deployments.local_server.environment import run_directory
 
@@ -63,7 +63,7 @@ class ReplicaSpec:
             repository=BundleRepository(home, config.bundles),
         )
 
-    def workers(self, threads: int = 4) -> WorkerPool:
+    def workers(self, threads: int = THREADS) -> WorkerPool:
         """Threads for plugin code, whose calls under way outlive the process; see :class:`FlightRecord`."""
         try:
             folder = run_directory(Path(self.home)) / "flights"

@@ -21,6 +21,8 @@ from recserve.serving.guard.flight_record import FlightRecord
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+THREADS = 4
+"""Calls of a lane that run at the same time, unless told otherwise."""
 MOST_STUCK = 8
 """Calls of a lane that may hang; further ones are refused until one comes back."""
 
@@ -104,7 +106,7 @@ class WorkerPool:
         record: Where calls under way are written down, and what earlier processes died of; None for nowhere.
     """
 
-    def __init__(self, threads: int = 4, record: FlightRecord | None = None) -> None:
+    def __init__(self, threads: int = THREADS, record: FlightRecord | None = None) -> None:
         self._threads = threads
         self._record = record
         self._inside = threading.local()

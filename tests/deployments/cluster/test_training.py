@@ -10,21 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.bed import GCS, HEAD, HOME, TestBed
+from tests.support.parts import CONFIG
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
-CONFIG = {
-    "encoder": None,
-    "scenarios": {
-        "home": {
-            "retrievers": [
-                {"use": "popular"},
-                {"use": "item_knn"},
-                {"use": "mf", "params": {"dimension": 8, "iterations": 3}},
-            ]
-        }
-    },
-}
 MANIFESTS = f"""
 import json
 from pathlib import Path

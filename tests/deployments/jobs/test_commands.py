@@ -17,21 +17,10 @@ from recserve_deployments.local_server.environment import run_directory
 
 from recserve.bundles.bundle import Bundle
 from tests.conftest import Domain, run
+from tests.support.parts import CONFIG
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-CONFIG = {
-    "encoder": None,
-    "scenarios": {
-        "home": {
-            "retrievers": [
-                {"use": "popular"},
-                {"use": "item_knn"},
-                {"use": "mf", "params": {"dimension": 8, "iterations": 3}},
-            ]
-        }
-    },
-}
 TOLERANCE = 1e-5
 MINUTES = 300
 
