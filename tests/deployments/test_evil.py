@@ -147,4 +147,4 @@ def test_the_log_names_each_culprit_with_its_error(server: Any) -> None:
     ):
         assert line in text, line
     assert "in allowed" in text, "tracebacks lead to the plugin's code"
-    assert max(len(line) for line in text.splitlines()) < 2000, "no array is printed into it"
+    assert not re.search(r"(?:-?\d[\d.e+-]*[,\s]+){30}", text), "no array is printed into it"
