@@ -182,11 +182,11 @@ def _prepare(home: Path, data: Data) -> Path:
         pq.write_table(data.test, home / "test.parquet")
     if data.items is not None:
         pq.write_table(data.items, home / "items.parquet")
-    (home / CONFIG_NAME).write_text(yaml.safe_dump(_config(data)), encoding="utf-8")
+    (home / CONFIG_NAME).write_text(yaml.safe_dump(suited_config(data)), encoding="utf-8")
     return home
 
 
-def _config(data: Data) -> dict[str, Any]:
+def suited_config(data: Data) -> dict[str, Any]:
     """The defaults; films as the plugin for films suggests; without texts no retrieval by text."""
     if data.items is None:
         home = {"retrievers": [{"use": "mf"}, {"use": "popular", "candidates": 100}]}
@@ -221,7 +221,7 @@ def _measure(
     command += ["--test", str(home / "test.parquet")] if split == GIVEN else ["--split", split]
     if split == TEMPORAL:
         command += ["--queries-per-user", str(options.queries_per_user)]
-    config = _config(data)
+    config = suited_config(data)
     if isinstance(model, Variant):
         config = model.configure(config)
         path = home / f"{name}.yaml"

@@ -1,15 +1,16 @@
 """Automatic choice of a pipeline: which installed retrievers and rankers enter it, and with which weights.
 
-Retrievers are fitted and measured first, on events held out of the training data. Those that the best order
-of their candidates gives a weight stay. A ranker is then tried on what these propose, on a part of the users
-first where there are many events, and stays if its order is better.
+Retrievers are fitted and measured first, on events held out of the training data. A ranker is then tried on
+what all of them propose, on a part of the users first where there are many events: a retriever that finds
+little by itself may find what the ranker would put first. If the ranker's order is better than any without
+it, all of them stay; otherwise those that the best order of candidates gives a weight.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
 from recserve.training.fitting import Fitted, fit_component, fit_windows
 from recserve.training.selection.orders import BELOW, METRIC
-from recserve.training.selection.summary import SummaryRow, summary
+from recserve.training.selection.summary import FILLS_UP, SummaryRow, summary
 from recserve.training.selection.unsuited import has_texts, unsuited_parts
 from recserve.training.selection.validation import validation_split
 
@@ -83,27 +84,39 @@ def choose_pipeline(
     first = fit_windows(wide, data, context, tried)
     order = first.orders.get(DEFAULT_SCENARIO)
     rows = summary(wide.scenarios[DEFAULT_SCENARIO], order, tried.seconds, {})
-    rows += [
+    unsuited = [
         SummaryRow(key.partition(".")[2], "", tried.seconds.get(key), f"left out: {why}")
         for key, why in tried.left_out.items()
     ]
     if order is None:
         asked = registry.resolve(config)
-        return AutomaticPipeline(asked, fit_windows(asked, data, context, first), rows)
-    kept = _kept(wide, order, has_texts(wide, data.catalogue))
+        return AutomaticPipeline(asked, fit_windows(asked, data, context, first), [*rows, *unsuited])
+    everything = [{"use": part.name} for part in wide.scenarios[DEFAULT_SCENARIO].retrievers]
     for name in registry.names(Stage.RANKER):
-        ranked = _resolve(registry, config, kept, name)
+        ranked = _resolve(registry, config, everything, name)
         reason = _why_not(ranked, data, context)
         if reason is not None:
-            rows.append(SummaryRow(f"ranked by {name}", "", None, f"left out: {reason}"))
+            unsuited.append(SummaryRow(f"ranked by {name}", "", None, f"left out: {reason}"))
             continue
         windows = fit_windows(ranked, data, context, first)
-        order = windows.orders.get(DEFAULT_SCENARIO)
-        rows.append(summary(ranked.scenarios[DEFAULT_SCENARIO], order, windows.seconds, {})[-1])
-        if order is None or order.ranked:
-            return AutomaticPipeline(ranked, windows, rows)
+        ranked_order = windows.orders.get(DEFAULT_SCENARIO)
+        seconds = {**tried.seconds, **windows.seconds}
+        ranked_rows = summary(ranked.scenarios[DEFAULT_SCENARIO], ranked_order, seconds, {})
+        if ranked_order is None or ranked_order.ranked:
+            return AutomaticPipeline(ranked, windows, [*ranked_rows, *unsuited])
+        rows.append(ranked_rows[-1])
+    kept = _kept(wide, order, has_texts(wide, data.catalogue))
+    names = {part["use"] for part in kept}
+    rows = [row if row.part in names else _dropped(row) for row in rows]
     chosen = _resolve(registry, config, kept)
-    return AutomaticPipeline(chosen, fit_windows(chosen, data, context, first), rows)
+    return AutomaticPipeline(chosen, fit_windows(chosen, data, context, first), [*rows, *unsuited])
+
+
+def _dropped(row: SummaryRow) -> SummaryRow:
+    """The row of a retriever that the best order gives no weight; other rows as they are."""
+    if row.outcome != FILLS_UP:
+        return row
+    return replace(row, outcome="left out: the best order gives it no weight")
 
 
 def _resolve(

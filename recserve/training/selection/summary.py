@@ -10,6 +10,8 @@ from recserve.bundles.manifest import OrderEntry
 from recserve.plugin.resolved import ResolvedPipeline
 from recserve.training.selection.orders import BELOW, FUSED, LEARNT, METRIC, RANKED
 
+FILLS_UP = "fills up below the others"
+
 
 @dataclass(frozen=True)
 class SummaryRow:
@@ -66,7 +68,7 @@ def _retriever(name: str, order: OrderEntry | None) -> str:
     if name not in order.weights:
         return "proposes candidates"
     weight = order.weights[name]
-    return "fills up below the others" if weight <= BELOW else f"proposes with weight {weight:g}"
+    return FILLS_UP if weight <= BELOW else f"proposes with weight {weight:g}"
 
 
 def _fused(figures: Mapping[str, Any], serves: str) -> Iterator[SummaryRow]:
