@@ -268,7 +268,10 @@ class Network(nn.Module):
             User states, float, shape (B, L, width), and what to go on from after the last position.
         """
         before = None if state is None else (state.hidden, state.cell)
-        hidden, (last, cell) = self.lstm(self._inputs(vectors, events, weights, gaps, dropout), before)
+        read = self._inputs(vectors, events, weights, gaps, dropout)
+        # Never in mixed precision: a recurrence adds up its rounding errors.
+        with torch.autocast(read.device.type, enabled=False):
+            hidden, (last, cell) = self.lstm(read.float(), before)
         taste, sums, counts = self.taste(vectors, _liked(weights), dropout, state)
         states = self.output(dropout(hidden.transpose(0, 1))) + taste
         return states, State(last, cell, sums, counts)
@@ -338,6 +341,12 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Products in bfloat16 on a GPU that has it; weights and losses stay in float32, and so does a CPU."""
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=able)
 
 
 @contextmanager

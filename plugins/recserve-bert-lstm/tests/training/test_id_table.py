@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recserve_bert_lstm.training.id_table import BETA, IdTable
 
-N_IDS, WIDTH, DECAY = 7, 3, 0.02
+N_IDS, WIDTH, DECAY = 7, 3, 0.3
 
 
 def table(steps: int) -> IdTable:
@@ -17,10 +17,7 @@ def table(steps: int) -> IdTable:
 
 
 def everywhere(start: np.ndarray, steps: list[tuple[list[int], np.ndarray, float, float]]) -> np.ndarray:
-    """Rows, averages and squares by the formulas, in float64, all rows in every step.
-
-    The table takes a row for constant while an average is made good; with a small decay it nearly is.
-    """
+    """Rows, averages and squares by the formulas, in float64, all rows in every step."""
     rows, average, squares = start.astype(np.float64), start.astype(np.float64), np.zeros(N_IDS)
     for number, (slots, gradient, rate, keep) in enumerate(steps, 1):
         whole = np.zeros((N_IDS, WIDTH))
@@ -32,7 +29,7 @@ def everywhere(start: np.ndarray, steps: list[tuple[list[int], np.ndarray, float
     return np.concatenate([rows, average, squares[:, None] * np.ones(WIDTH)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from recserve_bert_lstm.network import mixed_precision
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.training.loop import Fitted, Task, fit, train
 from recserve_bert_lstm.windows import TrainingWindows
@@ -76,6 +78,26 @@ def test_processes_together_make_the_steps_of_one(world: int, tmp_path: Path) ->
         np.testing.assert_array_equal(weights(fitted[1])[name], weights(fitted[0])[name])
         np.testing.assert_allclose(weights(fitted[0])[name], values, rtol=0.02, atol=2e-3, err_msg=name)
     np.testing.assert_allclose(fitted[0].facts["losses"], expected.facts["losses"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["sampled_softmax", "bce"])
+def test_mixed_precision_learns_the_same(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the CPU's bfloat16: what a GPU multiplies in."""
+    plain = task(PARAMS.model_copy(update={"loss": loss}))
+    expected = fit(TorchWorker(threads=1), plain)
+    used: list[torch.device] = []
+
+    def mixed(device: torch.device) -> torch.autocast:
+        used.append(device)
+        return torch.autocast("cpu", torch.bfloat16)
+
+    assert not mixed_precision(torch.device("cpu"))._enabled
+    monkeypatch.setattr("recserve_bert_lstm.training.loop.mixed_precision", mixed)
+    found = fit(TorchWorker(threads=1), plain)
+    assert used
+    assert found.matrix.dtype == np.float32
+    assert found.facts["losses"] != expected.facts["losses"]
+    np.testing.assert_allclose(found.facts["losses"], expected.facts["losses"], rtol=0.02)
 
 
 def test_parts_of_a_batch_are_the_batch() -> None:

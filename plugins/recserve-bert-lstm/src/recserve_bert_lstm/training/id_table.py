@@ -49,6 +49,8 @@ class IdTable:
         # Logarithms of what is left of a weight, and of an average's past, after each step.
         self._decays = torch.zeros(steps + 1, dtype=torch.float64, device=device)
         self._keeps = torch.zeros(steps + 1, dtype=torch.float64, device=device)
+        # Average after each step of a weight that was 1 at the start and had no gradient since.
+        self._untouched = torch.ones(steps + 1, dtype=torch.float64, device=device)
 
     def read(self, slots: torch.Tensor) -> torch.Tensor:
         """Some rows as a leaf that gathers a gradient.
@@ -77,6 +79,7 @@ class IdTable:
         shrink = 1.0 - rate * self._weight_decay
         self._decays[self._now] = self._decays[before] + math.log(shrink)
         self._keeps[self._now] = self._keeps[before] + math.log(keep)
+        self._untouched[self._now] = torch.lerp(self._decays[self._now].exp(), self._untouched[before], keep)
         squares = BETA * self._squares[slots] + (1.0 - BETA) * gradient.square().mean(dim=1)
         pace = rate / ((squares / (1.0 - BETA**self._now)).sqrt() + _EPSILON)
         rows = shrink * self._rows[slots] - pace[:, None] * gradient
@@ -99,6 +102,7 @@ class IdTable:
             "squares": self._squares,
             "decays": self._decays[: self._now + 1],
             "keeps": self._keeps[: self._now + 1],
+            "untouched": self._untouched[: self._now + 1],
         }
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -106,18 +110,24 @@ class IdTable:
         for name, own in (("rows", self._rows), ("average", self._average), ("squares", self._squares)):
             own.copy_(state[name])
         self._now = len(state["decays"]) - 1
-        self._decays[: self._now + 1] = state["decays"]
-        self._keeps[: self._now + 1] = state["keeps"]
+        for name, own in (
+            ("decays", self._decays),
+            ("keeps", self._keeps),
+            ("untouched", self._untouched),
+        ):
+            own[: self._now + 1] = state[name]
         self._settled.fill_(self._now)
 
     @torch.no_grad()
     def _settle(self, slots: torch.Tensor | slice) -> None:
         """Bring rows to the present step."""
         since = self._settled[slots]
-        shrunk = (self._decays[self._now] - self._decays[since]).exp().float()[:, None]
-        kept = (self._keeps[self._now] - self._keeps[since]).exp().float()[:, None]
-        rows = self._rows[slots] * shrunk
-        self._average[slots] = torch.lerp(rows, self._average[slots], kept)
-        self._rows[slots] = rows
+        shrunk = (self._decays[self._now] - self._decays[since]).exp()
+        kept = (self._keeps[self._now] - self._keeps[since]).exp()
+        # An average is linear in the row: what it gained is the difference of two untouched rows' averages.
+        gained = (self._untouched[self._now] - kept * self._untouched[since]) / self._decays[since].exp()
+        rows = self._rows[slots]
+        self._average[slots] = kept.float()[:, None] * self._average[slots] + gained.float()[:, None] * rows
+        self._rows[slots] = shrunk.float()[:, None] * rows
         self._squares[slots] *= BETA ** (self._now - since)
         self._settled[slots] = self._now

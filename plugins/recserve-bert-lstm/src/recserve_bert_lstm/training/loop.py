@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from recserve import Dataset, FitContext, Histories, InProcess, Int64Array, TorchWorker
-from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic
+from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic, mixed_precision
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.training.exchange import Exchange
 from recserve_bert_lstm.training.id_table import IdTable
@@ -265,9 +265,10 @@ class Trainer:
         ids = learner.table.read(read)
         if part.learn.any():
             places = np.where(known, np.cumsum(known) - 1, -1)
-            vectors = learner.network.items(self._text(own), self._tensor(places), ids)
             share = float(part.learn.sum() / batch.learn.sum())
-            loss = share * self._loss(learner.network, part, pool, own, vectors)
+            with mixed_precision(self._device):
+                vectors = learner.network.items(self._text(own), self._tensor(places), ids)
+                loss = share * self._loss(learner.network, part, pool, own, vectors)
         else:
             loss = 0.0 * ids.sum()
         return learner.step(loss, read, ids)
