@@ -20,8 +20,7 @@ N_ITEMS, WIDTH, TEXT, EVENT_TYPES = 7, 8, 5, 3
 @pytest.fixture
 def stored() -> Stored:
     torch.manual_seed(0)
-    network = Network.blank(0, TEXT, EVENT_TYPES, WIDTH)
-    network.items.ids = None
+    network = Network.blank(TEXT, EVENT_TYPES, WIDTH)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter)
     rng = np.random.default_rng(0)

@@ -67,34 +67,32 @@ NO_DROPOUT = Dropout(0.0)
 
 
 class ItemTower(nn.Module):
-    """Item vectors: projected text plus a learnt id vector; unknown items share one id vector.
+    """Item vectors: projected text plus a learnt id vector; items without one share a vector in its place.
+
+    Id vectors are no part of it: they are learnt in a table (:mod:`recserve_bert_lstm.training.id_table`)
+    and then part of the stored item vectors.
 
     Args:
-        n_ids: Items with an id vector of their own.
         text_dimension: Length of the text vectors; 0 for items by id alone.
         width: Length of item vectors.
     """
 
-    def __init__(self, n_ids: int, text_dimension: int, width: int) -> None:
+    def __init__(self, text_dimension: int, width: int) -> None:
         super().__init__()
         self.width = width
-        self.ids: nn.Embedding | None = nn.Embedding(n_ids, width)
         self.unknown = nn.Parameter(torch.zeros(width))
         self.projection = nn.Linear(text_dimension, width, bias=False) if text_dimension else None
         self.register_buffer("text_mean", torch.zeros(text_dimension))
         self.text_mean: torch.Tensor
 
-    def initialise(self, vectors: NDArray[np.float32] | None, generator: torch.Generator) -> None:
-        """Start the projection at the whitened principal axes of the text, ids near zero.
+    def initialise(self, vectors: NDArray[np.float32] | None) -> None:
+        """Start the projection at the whitened principal axes of the text.
 
         Args:
             vectors: float32, shape (n, text_dimension); text vectors of (a sample of) the catalogue.
-            generator: Source of the random start.
         """
         nn.init.zeros_(self.unknown)
         nn.init.zeros_(self.text_mean)
-        if self.ids is not None:
-            nn.init.normal_(self.ids.weight, std=0.05, generator=generator)
         if self.projection is None or vectors is None:
             return
         mean = vectors.mean(axis=0, dtype=np.float64)
@@ -109,21 +107,23 @@ class ItemTower(nn.Module):
             self.text_mean.copy_(torch.from_numpy(mean.astype(np.float32)))
             self.projection.weight.copy_(torch.from_numpy(start.astype(np.float32)))
 
-    def forward(self, text: torch.Tensor | None, slots: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, text: torch.Tensor | None, slots: torch.Tensor, ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Item vectors.
 
         Args:
             text: float, shape (M, text_dimension); None for a tower without text.
-            slots: int64, shape (M,); number of the id vector, -1 for none.
+            slots: int64, shape (M,); row of the id vector in ``ids``, -1 for none.
+            ids: float, shape (N, width); id vectors; None where no item has one.
 
         Returns:
             float, shape (M, width).
         """
-        known = (slots >= 0)[:, None]
         vectors = self.unknown.expand(len(slots), -1)
-        if self.ids is not None and self.ids.num_embeddings:
-            own = functional.embedding(slots.clamp(min=0), self.ids.weight)
-            vectors = torch.where(known, own, vectors)
+        if ids is not None and len(ids):
+            own = functional.embedding(slots.clamp(min=0), ids)
+            vectors = torch.where((slots >= 0)[:, None], own, vectors)
         if self.projection is not None and text is not None:
             vectors = vectors + self.projection(text - self.text_mean)
         return vectors
@@ -204,16 +204,15 @@ class Network(nn.Module):
     (:meth:`encode` takes and returns it).
 
     Args:
-        n_ids: See :class:`ItemTower`.
         text_dimension: See :class:`ItemTower`.
         n_event_types: Configured event types; one more row serves types configured later.
         width: Length of item vectors and user states, and units of the LSTM.
     """
 
-    def __init__(self, n_ids: int, text_dimension: int, n_event_types: int, width: int) -> None:
+    def __init__(self, text_dimension: int, n_event_types: int, width: int) -> None:
         super().__init__()
         self.width = width
-        self.items = ItemTower(n_ids, text_dimension, width)
+        self.items = ItemTower(text_dimension, width)
         self.event_types = nn.Embedding(n_event_types + 1, width)
         self.gaps = nn.Embedding(GAP_BUCKETS, width)
         self.confidence = nn.Linear(1, width, bias=False)
@@ -223,10 +222,10 @@ class Network(nn.Module):
         self.taste = Taste(width)
 
     @classmethod
-    def blank(cls, n_ids: int, text_dimension: int, n_event_types: int, width: int) -> Network:
+    def blank(cls, text_dimension: int, n_event_types: int, width: int) -> Network:
         """A network with unset weights; unlike the constructor it draws no global random numbers."""
         with torch.device("meta"):
-            network = cls(n_ids, text_dimension, n_event_types, width)
+            network = cls(text_dimension, n_event_types, width)
         return network.to_empty(device="cpu")
 
     def initialise(self, vectors: NDArray[np.float32] | None, generator: torch.Generator) -> None:
@@ -244,7 +243,7 @@ class Network(nn.Module):
         with torch.no_grad():
             # An open forget gate at the start (Jozefowicz et al., 2015).
             self.lstm.get_parameter("bias_hh_l0")[self.width : 2 * self.width] += 1.0
-        self.items.initialise(vectors, generator)
+        self.items.initialise(vectors)
 
     def encode(
         self,
@@ -269,7 +268,10 @@ class Network(nn.Module):
             User states, float, shape (B, L, width), and what to go on from after the last position.
         """
         before = None if state is None else (state.hidden, state.cell)
-        hidden, (last, cell) = self.lstm(self._inputs(vectors, events, weights, gaps, dropout), before)
+        read = self._inputs(vectors, events, weights, gaps, dropout)
+        # Never in mixed precision: a recurrence adds up its rounding errors.
+        with torch.autocast(read.device.type, enabled=False):
+            hidden, (last, cell) = self.lstm(read.float(), before)
         taste, sums, counts = self.taste(vectors, _liked(weights), dropout, state)
         states = self.output(dropout(hidden.transpose(0, 1))) + taste
         return states, State(last, cell, sums, counts)
@@ -339,6 +341,12 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Products in bfloat16 on a GPU that has it; weights and losses stay in float32, and so does a CPU."""
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=able)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Stored:
     """Everything a bundle keeps of the model; nothing in it belongs to one user.
 
     Attributes:
-        network: Without id vectors.
+        network: What reads events.
         matrix: float32, shape (n_items, width); item vectors.
         popularity: float32, shape (n_items,); log(1 + positive events).
         window: Newest events of a user that are read.
@@ -121,8 +121,7 @@ def _read(directory: Path, n_items: int, text_dimension: int) -> Stored:
     # Copy-on-write: pages stay shared between processes, and torch gets the writable array it wants.
     matrix = _array(directory / _ITEMS, (n_items, width), mapped=n_items > 0)
     popularity = _array(directory / _POPULARITY, (n_items,), mapped=False)
-    network = Network.blank(0, text_dimension, int(description["event_types"]), width)
-    network.items.ids = None
+    network = Network.blank(text_dimension, int(description["event_types"]), width)
     weights = load_file(directory / _WEIGHTS)
     if description["format"] == _WITHOUT_TASTE:
         weights["taste.scale"] = torch.zeros_like(network.taste.scale)

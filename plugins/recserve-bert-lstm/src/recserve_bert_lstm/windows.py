@@ -148,6 +148,20 @@ class Batch:
     targets: Int64Array
     learn: NDArray[np.bool_]
 
+    def part(self, number: int, parts: int) -> Batch:
+        """Every ``parts``-th window from the ``number``-th on."""
+        if parts == 1:
+            return self
+        chosen, whole = slice(number, None, parts), self.inputs
+        inputs = Padded(
+            whole.items[chosen],
+            whole.events[chosen],
+            whole.weights[chosen],
+            whole.gaps[chosen],
+            whole.lengths[chosen],
+        )
+        return Batch(inputs, self.targets[chosen], self.learn[chosen])
+
 
 class TrainingWindows:
     """All windows of a set of histories.

@@ -1,8 +1,13 @@
-"""Fits the network: one forward for each window, shared negatives, averaged weights."""
+"""Fits the network: one forward for each window, shared negatives, averaged weights.
+
+The loop runs in one process or in several. Several share the windows of each batch and sum gradients, so
+that they make the steps that one process makes.
+"""
 
 from __future__ import annotations
 
-import copy
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from recserve import Dataset, FitContext, Int64Array
-from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic
+from recserve import Dataset, FitContext, Histories, InProcess, Int64Array, TorchWorker
+from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic, mixed_precision
 from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.training.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
-from recserve_bert_lstm.training.settings import Settings, schedule
+from recserve_bert_lstm.training.exchange import Exchange
+from recserve_bert_lstm.training.id_table import IdTable
+from recserve_bert_lstm.training.learner import Learner
+from recserve_bert_lstm.training.losses import MASKED, NegativeSampler, Pool, bce_loss, softmax_loss
+from recserve_bert_lstm.training.progress import Course, Kept
+from recserve_bert_lstm.training.settings import EPOCHS, Settings, schedule
 from recserve_bert_lstm.training.validation import HeldOut, hold_out, validate
 from recserve_bert_lstm.windows import Batch, TrainingWindows, shuffle_ties
 
-CLIP_NORM = 5.0
-AVERAGING = 0.98
-LEAST_RATE = 0.02
-"""Share of the learning rate that is left at the end of the schedule."""
 VALIDATION_EVENTS = 2000
 AS_GOOD = 0.98
 """Of the epochs with this share of the best validation nDCG@10 the last one is kept: vectors of rare items
@@ -37,7 +42,7 @@ class Fitted:
     """Result of a fit.
 
     Attributes:
-        network: On the CPU, without its id vectors.
+        network: On the CPU.
         matrix: float32, shape (n_items, width); item vectors, ids included.
         facts: JSON-like.
     """
@@ -47,78 +52,134 @@ class Fitted:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What every process of a fit reads.
+
+    Attributes:
+        histories: All events.
+        counts: int64, shape (n_items,); positive events of each item.
+        vectors: float, shape (n_items, text_dimension); text vectors; None learns from ids alone.
+        n_event_types: Configured event types.
+        params: What the user asked for.
+        seed: Of everything random.
+        previous: See :class:`recserve.FitContext`.
+    """
+
+    histories: Histories
+    counts: Int64Array
+    vectors: NDArray[Any] | None
+    n_event_types: int
+    params: BertLstmParams
+    seed: int
+    previous: Mapping[str, Any] | None
+
+
 def train(data: Dataset, params: BertLstmParams, context: FitContext) -> Fitted:
     """Fit a network; see :class:`recserve.FitContext` for what ``context.previous`` decides."""
-    device = choose_device(context.device)
-    with deterministic(context.threads, device):
-        trainer = Trainer(data, params, context, device)
-        return trainer.run()
+    vectors = data.catalogue.vectors if params.text else None
+    task = Task(
+        data.histories,
+        data.item_counts,
+        vectors,
+        len(data.event_types),
+        params,
+        context.seed,
+        context.previous,
+    )
+    executor = context.executor
+    if isinstance(executor, InProcess):
+        executor = InProcess(str(choose_device(context.device)), context.threads)
+    most = int((context.previous or {}).get("epochs", params.epochs or EPOCHS[1]))
+
+    def reported(epoch: int, score: float) -> None:
+        context.progress("bert_lstm: epochs", epoch, most)
+        if not math.isnan(score):
+            context.validated(epoch, score)
+
+    shared = executor.share(task)
+    try:
+        return executor.torch(fit, shared, reported=reported)
+    finally:
+        shared.release()
+
+
+def fit(worker: TorchWorker, task: Task) -> Fitted:
+    """Fit a network in one of the processes of a training loop."""
+    device = torch.device(worker.device)
+    with deterministic(worker.threads, device):
+        return Trainer(task, worker, device).run()
 
 
 class Trainer:
-    """One fit of the network.
+    """One fit of the network, in one of its processes.
 
     Args:
-        data: Events and catalogue.
-        params: What the user asked for.
-        context: Seed, previous and progress.
+        task: What to learn from.
+        worker: This process among the others.
         device: Where to compute.
     """
 
-    def __init__(
-        self, data: Dataset, params: BertLstmParams, context: FitContext, device: torch.device
-    ) -> None:
-        self._data = data
-        self._params = params
-        self._context = context
+    def __init__(self, task: Task, worker: TorchWorker, device: torch.device) -> None:
+        self._task = task
+        self._params = task.params
+        self._worker = worker
         self._device = device
-        self._random = np.random.default_rng(context.seed)
-        self._vectors = data.catalogue.vectors if params.text else None
-        counts = data.item_counts
+        self._exchange = Exchange(worker.world)
+        self._random = np.random.default_rng(task.seed)
         self._settings = Settings.choose(
-            params,
-            int(counts.sum()),
-            data.histories.lengths,
-            int((counts > 0).sum()),
-            context.previous,
+            task.params,
+            int(task.counts.sum()),
+            task.histories.lengths,
+            int((task.counts > 0).sum()),
+            task.previous,
         )
-        self._slots = np.full(data.n_items, -1, dtype=np.int64)
-        frequent = np.flatnonzero(counts >= params.min_id_count)
+        n_items = len(task.counts)
+        self._slots = np.full(n_items, -1, dtype=np.int64)
+        frequent = np.flatnonzero(task.counts >= task.params.min_id_count)
         self._slots[frequent] = np.arange(len(frequent))
+        self._n_ids = len(frequent)
         # Places of catalogue rows within the distinct rows, and within the pool, of a batch.
-        self._place = np.zeros(data.n_items, dtype=np.int64)
-        self._pooled = np.full(data.n_items, -1, dtype=np.int64)
-        self._network = self._build(len(frequent))
-        masks = torch.Generator(device).manual_seed(context.seed)
-        self._dropout = Dropout(self._params.dropout, masks)
+        self._place = np.zeros(n_items, dtype=np.int64)
+        self._pooled = np.full(n_items, -1, dtype=np.int64)
+        self._start = torch.Generator().manual_seed(task.seed)
+        self._network = self._build()
+        self._masks = torch.Generator(device)
+        self._dropout = Dropout(task.params.dropout, self._masks)
+        self._sampler = NegativeSampler(task.counts, self._settings.negatives, self._settings.in_batch)
 
     def run(self) -> Fitted:
         """Train and return averaged weights: of the last epoch, or of one before it got worse."""
-        previous, held_out = self._context.previous, None
-        histories = shuffle_ties(self._data.histories, self._random)
+        previous, held_out = self._task.previous, None
+        histories = shuffle_ties(self._task.histories, self._random)
         if previous is None:
             histories, held_out = hold_out(histories, VALIDATION_EVENTS, self._random)
         windows = TrainingWindows(histories, self._settings.window)
-        span = schedule(self._params, windows.n_batches(self._params.batch_events), previous)
+        batches = windows.n_batches(self._params.batch_events)
+        span = schedule(self._params, batches, previous)
         epochs = span
         if previous is not None:
             epochs = int(previous["epochs"])
         elif held_out is not None and len(held_out) == 0:
             epochs, held_out = min(span, UNVALIDATED_EPOCHS), None
-        network, learnt = self._network, {"epochs": 0}
+        steps = max(span, epochs) * max(batches, 1)
+        table = IdTable(
+            self._n_ids, self._settings.width, steps, self._params.weight_decay, self._start, self._device
+        )
+        learner = Learner(self._network, table, self._params, span * max(batches, 1), self._exchange)
+        network, ids, learnt = self._network, table.average(), {"epochs": 0}
         if windows.n_targets:
-            network, learnt = self._optimise(windows, epochs, span, held_out)
-        matrix = self._item_matrix(network).cpu().numpy()
-        network.items.ids = None
+            network, ids, learnt = self._optimise(learner, windows, epochs, span, held_out)
         facts = {
             **learnt,
             "width": self._settings.width,
             "window": self._settings.window,
             "dropout": self._params.dropout,
             "targets": windows.n_targets,
-            "items_with_id": int((self._slots >= 0).sum()),
+            "items_with_id": self._n_ids,
             "loss": self._loss_name,
         }
+        matrix = self._item_matrix(network, ids).cpu().numpy()
         return Fitted(network.cpu(), matrix, facts)
 
     @property
@@ -127,85 +188,111 @@ class Trainer:
             return "bce"
         return "sampled_softmax" if self._settings.negatives else "full_softmax"
 
-    def _build(self, n_ids: int) -> Network:
-        vectors = self._vectors
+    def _build(self) -> Network:
+        vectors = self._task.vectors
         dimension = 0 if vectors is None else vectors.shape[1]
-        network = Network.blank(n_ids, dimension, len(self._data.event_types), self._settings.width)
+        network = Network.blank(dimension, self._task.n_event_types, self._settings.width)
         sample = None
         if vectors is not None:
             rows = np.arange(len(vectors))
             if len(rows) > _PRINCIPAL_SAMPLE:
                 rows = np.sort(self._random.choice(rows, _PRINCIPAL_SAMPLE, replace=False))
             sample = np.asarray(vectors[rows], dtype=np.float32)
-        network.initialise(sample, torch.Generator().manual_seed(self._context.seed))
+        network.initialise(sample, self._start)
         return network.to(self._device)
 
     def _optimise(
-        self, windows: TrainingWindows, epochs: int, span: int, held_out: HeldOut | None
-    ) -> tuple[Network, dict[str, Any]]:
-        """Train for ``epochs`` of the ``span`` epochs over which the learning rate falls to nothing."""
-        parameters = list(self._network.parameters())
-        optimiser = torch.optim.AdamW(
-            parameters,
-            lr=self._params.learning_rate,
-            weight_decay=self._params.weight_decay,
-            fused=True,
-        )
-        falling = torch.optim.lr_scheduler.LinearLR(
-            optimiser, 1.0, LEAST_RATE, span * windows.n_batches(self._params.batch_events)
-        )
-        sampler = NegativeSampler(self._data.item_counts, self._settings.negatives, self._settings.in_batch)
-        average = copy.deepcopy(self._network)
-        kept, kept_epoch, steps = average.state_dict(), 0, 0
-        losses: list[float] = []
-        scores: list[float] = []
-        for epoch in range(1, epochs + 1):
-            self._context.progress("bert_lstm: epochs", epoch - 1, epochs)
-            total, batches = 0.0, 0
-            for batch in windows.epoch(self._random, self._params.batch_events):
-                if not batch.learn.any():
-                    continue
-                loss = self._loss(batch, sampler)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
-                optimiser.step()
-                falling.step()
-                steps += 1
-                _average(average, parameters, min(AVERAGING, steps / (9 + steps)))
-                total, batches = total + float(loss.detach()), batches + 1
-            losses.append(round(total / batches, 6))
-            if held_out is None:
-                kept_epoch = epoch
-                continue
-            matrix = self._item_matrix(average)
-            scores.append(round(validate(average, matrix, held_out, self._settings.window), 6))
-            self._context.validated(epoch, scores[-1])
-            if scores[-1] >= AS_GOOD * max(scores):
-                kept, kept_epoch = _copy(average), epoch
-            elif epoch - kept_epoch >= self._params.patience:
-                break
-        self._context.progress("bert_lstm: epochs", epochs, epochs)
-        facts: dict[str, Any] = {"epochs": kept_epoch, "schedule": span, "losses": losses}
-        if held_out is not None:
-            average.load_state_dict(kept)
-            facts |= {"validation_events": len(held_out), "validation_ndcg@10": scores}
-        return average, facts
+        self, learner: Learner, windows: TrainingWindows, epochs: int, span: int, held_out: HeldOut | None
+    ) -> tuple[Network, torch.Tensor, dict[str, Any]]:
+        """Train for ``epochs`` of the ``span`` epochs over which the learning rate falls to nothing.
 
-    def _loss(self, batch: Batch, sampler: NegativeSampler) -> torch.Tensor:
-        inputs, targets = batch.inputs, batch.targets[batch.learn]
-        pool = sampler.pool(targets, self._random)
+        Returns:
+            The averaged network and id vectors, and facts.
+        """
+        kept, course = Kept.of(learner, 0), Course()
+        begin = 1
+        if self._worker.checkpoint is not None:
+            last, saved = self._worker.checkpoint
+            learner.restore(saved)
+            kept, course, begin = Kept.restored(learner, saved), Course.restored(saved), last + 1
+        for epoch in range(begin, epochs + 1):
+            if held_out is not None and epoch - 1 - kept.epoch >= self._params.patience:
+                break
+            course.losses.append(self._epoch(learner, windows, epoch))
+            score = math.nan
+            if held_out is not None:
+                score = self._validated(learner, held_out)
+                course.scores.append(score)
+            if held_out is None or score >= AS_GOOD * max(course.scores):
+                kept = Kept.of(learner, epoch)
+            state = {**learner.state(), **kept.state(), **course.state()} if self._worker.rank == 0 else None
+            self._worker.report(epoch, score, state)
+        facts: dict[str, Any] = {"epochs": kept.epoch, "schedule": span, "losses": course.losses}
+        if held_out is not None:
+            facts |= {"validation_events": len(held_out), "validation_ndcg@10": course.scores}
+        learner.average.load_state_dict(kept.network)
+        return learner.average, kept.ids, facts
+
+    def _epoch(self, learner: Learner, windows: TrainingWindows, epoch: int) -> float:
+        """Learn from all windows once; the mean loss."""
+        # Everything random depends on the epoch alone, so that a fit can be taken up again after any.
+        self._random = np.random.default_rng([self._task.seed, epoch])
+        own = np.random.default_rng([self._task.seed, epoch, self._worker.rank])
+        self._masks.manual_seed(int(own.integers(2**62)))
+        losses = [
+            self._step(learner, batch)
+            for batch in windows.epoch(self._random, self._params.batch_events)
+            if batch.learn.any()
+        ]
+        return round(sum(losses) / len(losses), 6)
+
+    def _validated(self, learner: Learner, held_out: HeldOut) -> float:
+        matrix = self._item_matrix(learner.average, learner.table.average())
+        score = validate(learner.average, matrix, held_out, self._settings.window)
+        return round(self._exchange.agreed(score, self._device), 6)
+
+    def _step(self, learner: Learner, batch: Batch) -> float:
+        """Learn from a batch: this process from its windows, by the negatives of the whole batch."""
+        pool = self._sampler.pool(batch.targets[batch.learn], self._random)
+        rows = _rows(batch, pool)
+        hidden = self._random.random(len(rows)) < self._params.id_dropout
+        part = batch.part(self._worker.rank, self._worker.world)
         # Each distinct item is projected once, whatever its part in the batch.
-        rows = np.unique(np.concatenate([inputs.items.ravel(), targets, pool.items]))
-        rows = rows[rows >= 0]
+        own = _rows(part, pool)
+        slots = np.where(hidden[np.searchsorted(rows, own)], -1, self._slots[own])
+        known = slots >= 0
+        read = self._tensor(slots[known])
+        ids = learner.table.read(read)
+        if part.learn.any():
+            places = np.where(known, np.cumsum(known) - 1, -1)
+            share = float(part.learn.sum() / batch.learn.sum())
+            with mixed_precision(self._device):
+                vectors = learner.network.items(self._text(own), self._tensor(places), ids)
+                loss = share * self._loss(learner.network, part, pool, own, vectors)
+        else:
+            loss = 0.0 * ids.sum()
+        return learner.step(loss, read, ids)
+
+    def _loss(
+        self, network: Network, batch: Batch, pool: Pool, rows: Int64Array, vectors: torch.Tensor
+    ) -> torch.Tensor:
+        """Mean loss over the targets of some windows.
+
+        Args:
+            network: Reads the windows.
+            batch: The windows.
+            pool: Negatives.
+            rows: int64, shape (M,); items of the windows and of the pool.
+            vectors: float, shape (M, width); their vectors.
+        """
+        inputs, targets = batch.inputs, batch.targets[batch.learn]
         self._place[rows] = np.arange(len(rows))
-        vectors = self._item_vectors(self._network, rows, hide=self._params.id_dropout)
 
         def pick(items: Int64Array) -> torch.Tensor:
             places = self._place[np.where(items >= 0, items, rows[0])]
             return functional.embedding(self._tensor(places), vectors)
 
-        states = self._network.encode_padded(pick(inputs.items), inputs, self._dropout)
+        states = network.encode_padded(pick(inputs.items), inputs, self._dropout)
         states = functional.embedding(
             self._tensor(np.flatnonzero(batch.learn)), states.reshape(-1, states.shape[-1])
         )
@@ -225,36 +312,23 @@ class Trainer:
         where = (self._tensor(hits), self._tensor(column[hits]))
         negative.index_put_(where, negative.new_tensor(MASKED))
 
-    def _item_vectors(self, network: Network, rows: Int64Array, hide: float = 0.0) -> torch.Tensor:
-        slots = self._slots[rows]
-        if hide > 0:
-            slots = np.where(self._random.random(len(rows)) < hide, -1, slots)
-        text = None
-        if self._vectors is not None:
-            text = self._tensor(np.asarray(self._vectors[rows], dtype=np.float32))
-        vectors: torch.Tensor = network.items(text, self._tensor(slots))
-        return vectors
+    def _text(self, rows: Int64Array) -> torch.Tensor | None:
+        vectors = self._task.vectors
+        return None if vectors is None else self._tensor(np.asarray(vectors[rows], dtype=np.float32))
 
     @torch.no_grad()
-    def _item_matrix(self, network: Network) -> torch.Tensor:
+    def _item_matrix(self, network: Network, ids: torch.Tensor) -> torch.Tensor:
         """Item vectors of the whole catalogue, shape (n_items, width)."""
-        starts = range(0, self._data.n_items, _BLOCK)
-        blocks = [
-            self._item_vectors(network, np.arange(start, min(start + _BLOCK, self._data.n_items)))
-            for start in starts
-        ]
-        return torch.cat(blocks) if blocks else torch.zeros((0, network.width), device=self._device)
+        blocks = np.split(np.arange(len(self._slots)), range(_BLOCK, len(self._slots), _BLOCK))
+        return torch.cat(
+            [network.items(self._text(rows), self._tensor(self._slots[rows]), ids) for rows in blocks]
+        )
 
     def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
 
 
-@torch.no_grad()
-def _average(average: Network, parameters: list[torch.nn.Parameter], keep: float) -> None:
-    """Exponential moving average of the weights: steadier validation, better generalisation."""
-    for mean, parameter in zip(average.parameters(), parameters, strict=True):
-        mean.lerp_(parameter, 1.0 - keep)
-
-
-def _copy(network: Network) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+def _rows(batch: Batch, pool: Pool) -> Int64Array:
+    """Distinct items of some windows and of a pool, ascending."""
+    rows = np.unique(np.concatenate([batch.inputs.items.ravel(), batch.targets[batch.learn], pool.items]))
+    return rows[rows >= 0]
