@@ -85,8 +85,8 @@ class MfParams(NoParams):
         ge=0,
         le=100,
         description=(
-            "Work on choosing settings: at most this share of the final fit's, on small data about a "
-            "second; 0 takes constants."
+            "Work on choosing settings: at most this share of the final fit's, on small data about "
+            "two seconds; 0 takes constants."
         ),
     )
     personal_share: float = Field(

@@ -3,8 +3,10 @@
 The weight of unobserved pairs and the shrinkage of factors must be chosen together: the best of either
 depends on the other and on how sparse and how regular the data are, by more than a factor of ten between
 data sets. What is nearly constant is their product, so the search goes over the ratio and the *strength*
-``regularization * (1 + unobserved_ratio)``: first by long steps with narrow factors, then by short ones
-with wider factors. How much wider factors gain there decides on the width.
+``regularization * (1 + unobserved_ratio)``: first by short fits of narrow factors, then by fits of full
+length and wider factors. Few iterations and narrow factors cannot overfit, so the former may favour much
+more shrinkage than is good for the final fit; the latter begin at the better of what was found and the usual
+place. How much wider factors gain there decides on the width.
 """
 
 from __future__ import annotations
@@ -35,16 +37,18 @@ STRIDES = (2, 2)
 DEFAULT_RATIO = 8.0
 DEFAULT_STRENGTH = STRENGTHS[8]
 
-# Enough to tell settings apart: their order hardly changes afterwards.
+# Enough to tell distant settings apart.
 TRIAL_ITERATIONS = 4
 TRIAL_STEPS = 2
 TESTED_USERS = 2000
 FEWEST_TRIES, ENOUGH_TRIES, MOST_TRIES = 4, 12, 20
-MOST_REFINEMENTS = 5
-# Work that small data get anyway, about a second: a few narrow fits are no less for a small final one.
-LEAST_BUDGET = 1e9
+MOST_REFINEMENTS = 8
+# Work that small data get anyway, about two seconds: a few narrow fits are no less for a small final one.
+LEAST_BUDGET = 3e9
 # Shares of the budget.
-NARROW_SHARE, REFINED_SHARE, HALF_LIFE_SHARE = 0.5, 0.5, 0.15
+NARROW_SHARE, HALF_LIFE_SHARE = 0.4, 0.15
+# Of what is left when wider factors are tried: the rest is for the choice of the width.
+REFINED_SHARE = 0.7
 
 # What doubling the width must gain halfway for the final width to be doubled.
 GROWTH = 0.04
@@ -109,7 +113,7 @@ class Search:
         self._left = max(params.search_share * final, LEAST_BUDGET)
         self._best: Model | None = None
         self._best_score = -1.0
-        self._scores: dict[tuple[int, Place], float] = {}
+        self._scores: dict[tuple[int, int, Place], float] = {}
         self.fits: list[dict[str, float]] = []
         self.half_lives: dict[str, float] = {}
 
@@ -140,45 +144,54 @@ class Search:
             return START, width
         halves = [max(width // part, 1) for part in (2, 4, 8)]
         for low in halves:
-            tries = int(NARROW_SHARE * self._left / self._cost(low))
+            tries = int(NARROW_SHARE * self._left / self._cost(low, self._trial))
             if tries >= ENOUGH_TRIES:
                 break
-        place = self._narrow(low, START, strides, min(max(tries, FEWEST_TRIES), MOST_TRIES))
-        for wider, share in ((halves[1], REFINED_SHARE), (halves[0], 1.0)):
-            tries = min(int(share * self._left / self._cost(wider)), MOST_REFINEMENTS)
-            if wider > low and tries:
-                place = self._narrow(wider, place, tuple(stride // 2 for stride in strides), tries)
+        tries = min(max(tries, FEWEST_TRIES), MOST_TRIES)
+        place = self._narrow(low, self._trial, START, strides, tries)
+        place = self._refined(halves[1], place, strides)
         if self._params.dimension is None:
             width = self._paying_width(width, place)
         return place, width
 
+    def _refined(self, dimension: int, place: Place, strides: Place) -> Place:
+        """The best place by fits of full length, near the better of a place and the usual one."""
+        full = self._params
+        tries = min(int(REFINED_SHARE * self._left / self._cost(dimension, full)), MOST_REFINEMENTS)
+        starts = [place] if not any(strides) or place == START else [place, START]
+        if tries < len(starts):
+            return place
+        best = max(starts, key=lambda each: self._try(dimension, full, each))
+        return self._narrow(dimension, full, best, strides, tries - len(starts) + 1)
+
     def _paying_width(self, width: int, place: Place) -> int:
         """Twice the width where half of it gains much over a quarter, half of it where that loses."""
-        if any(
-            (part, place) not in self._scores and self._cost(part) > self._left
-            for part in (width // 2, width // 4)
-        ):
+        params = self._params
+        if sum(self._cost(part, params) for part in (width // 2, width // 4)) > self._left:
+            params = self._trial
+        if sum(self._cost(part, params) for part in (width // 2, width // 4)) > self._left:
             return width
-        half, quarter = (self._try(part, place) for part in (width // 2, width // 4))
+        half, quarter = (self._try(part, params, place) for part in (width // 2, width // 4))
         if half >= (1.0 + GROWTH) * quarter:
             return min(2 * width, max(width, WIDEST))
         return max(width // 2, NARROWEST) if half < quarter else width
 
-    def _narrow(self, dimension: int, start: Place, strides: Place, tries: int) -> Place:
+    def _narrow(self, dimension: int, params: MfParams, start: Place, strides: Place, tries: int) -> Place:
         sizes = (len(RATIOS), len(STRENGTHS))
-        return narrow(sizes, start, strides, lambda place: self._try(dimension, place), tries)[0]
+        return narrow(sizes, start, strides, lambda place: self._try(dimension, params, place), tries)[0]
 
-    def _try(self, dimension: int, place: Place) -> float:
-        """Fit with settings and score them on the validation data, once."""
-        if (dimension, place) in self._scores:
-            return self._scores[dimension, place]
-        self._left -= self._cost(dimension)
-        params, problem = self._params, self._problem
+    def _try(self, dimension: int, params: MfParams, place: Place) -> float:
+        """Fit with settings and score them on the validation data, once for a number of iterations."""
+        key = (dimension, params.iterations, place)
+        if key in self._scores:
+            return self._scores[key]
+        self._left -= self._cost(dimension, params)
+        problem = self._problem
         ratio, regularization = self._ratio(place), self._regularization(place)
         objective = Objective(ratio * problem.density, regularization, params.nu)
         label = f"choosing settings, fit {len(self.fits) + 1} ({dimension} dimensions)"
         items = factorise(
-            problem, objective, dimension, self._trial, self._context, self._trial.iterations,
+            problem, objective, dimension, params, self._context, params.iterations,
             lambda _, done, total: self._context.progress(label, done, total),
         )  # fmt: skip
         n_items = self._validation.training.n_items
@@ -187,12 +200,13 @@ class Search:
         self.fits.append(
             {
                 "dimension": dimension,
+                "iterations": params.iterations,
                 "unobserved_ratio": ratio,
                 "regularization": regularization,
                 "ndcg@20": score,
             }
         )
-        self._scores[dimension, place] = score
+        self._scores[key] = score
         if score > self._best_score:
             self._best, self._best_score = model, score
         return score
@@ -212,11 +226,12 @@ class Search:
             self.half_lives[str(events)] = ndcg(faded, steps.histories, steps.targets, self._context.threads)
             return self.half_lives[str(events)]
 
-        best, _ = climb(HALF_LIVES, len(HALF_LIVES) - 2, score)
+        # Begun in the middle: between long half-lives differences are small, and chance would end the climb.
+        best, _ = climb(HALF_LIVES, len(HALF_LIVES) // 2 - 1, score)
         return NO_HALF_LIFE if best == float("inf") else best
 
-    def _cost(self, dimension: int) -> float:
-        fitted = self._size.fit(dimension, self._trial.iterations, self._trial.cg_steps)
+    def _cost(self, dimension: int, params: MfParams) -> float:
+        fitted = self._size.fit(dimension, params.iterations, params.cg_steps)
         return fitted + self._size.ranking(len(self._validation.histories), dimension)
 
     def _ratio(self, place: Place) -> float:

@@ -19,6 +19,11 @@ _SPREAD = 0.05
 _BLOCK = 65_536
 
 
+def first_rows(n_ids: int, width: int, generator: torch.Generator) -> torch.Tensor:
+    """Random vectors near zero, float, shape (n_ids, width)."""
+    return _SPREAD * torch.randn((n_ids, width), generator=generator)
+
+
 class IdTable:
     """Table of id vectors with its optimiser and its running average.
 
@@ -40,7 +45,7 @@ class IdTable:
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self._rows = (_SPREAD * torch.randn((n_ids, width), generator=generator)).to(device)
+        self._rows = first_rows(n_ids, width, generator).to(device)
         self._average = self._rows.clone()
         self._squares = torch.zeros(n_ids, device=device)
         self._settled = torch.zeros(n_ids, dtype=torch.int64, device=device)

@@ -11,6 +11,7 @@ import torch
 
 from recserve_bert_lstm.network import Network
 from recserve_bert_lstm.parameters import BertLstmParams
+from recserve_bert_lstm.training.dense_table import DenseIdTable
 from recserve_bert_lstm.training.exchange import Exchange
 from recserve_bert_lstm.training.id_table import IdTable
 
@@ -37,7 +38,12 @@ class Learner:
     """
 
     def __init__(
-        self, network: Network, table: IdTable, params: BertLstmParams, steps: int, exchange: Exchange
+        self,
+        network: Network,
+        table: IdTable | DenseIdTable,
+        params: BertLstmParams,
+        steps: int,
+        exchange: Exchange,
     ) -> None:
         self.network = network
         self.table = table

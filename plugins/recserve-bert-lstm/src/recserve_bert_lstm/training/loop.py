@@ -19,6 +19,7 @@ from torch.nn import functional
 from recserve import Dataset, FitContext, Histories, InProcess, Int64Array, TorchWorker
 from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic, mixed_precision
 from recserve_bert_lstm.parameters import BertLstmParams
+from recserve_bert_lstm.training.dense_table import DenseIdTable
 from recserve_bert_lstm.training.exchange import Exchange
 from recserve_bert_lstm.training.id_table import IdTable
 from recserve_bert_lstm.training.learner import Learner
@@ -29,6 +30,8 @@ from recserve_bert_lstm.training.validation import HeldOut, hold_out, validate
 from recserve_bert_lstm.windows import Batch, TrainingWindows, shuffle_ties
 
 VALIDATION_EVENTS = 2000
+DENSE_UP_TO = 2**24
+"""Numbers in a table of id vectors that all have an optimiser of their own: 268 MB more."""
 AS_GOOD = 0.98
 """Of the epochs with this share of the best validation nDCG@10 the last one is kept: vectors of rare items
 are learnt last, and validation hardly sees them."""
@@ -163,9 +166,7 @@ class Trainer:
         elif held_out is not None and len(held_out) == 0:
             epochs, held_out = min(span, UNVALIDATED_EPOCHS), None
         steps = max(span, epochs) * max(batches, 1)
-        table = IdTable(
-            self._n_ids, self._settings.width, steps, self._params.weight_decay, self._start, self._device
-        )
+        table = self._table(steps)
         learner = Learner(self._network, table, self._params, span * max(batches, 1), self._exchange)
         network, ids, learnt = self._network, table.average(), {"epochs": 0}
         if windows.n_targets:
@@ -200,6 +201,13 @@ class Trainer:
             sample = np.asarray(vectors[rows], dtype=np.float32)
         network.initialise(sample, self._start)
         return network.to(self._device)
+
+    def _table(self, steps: int) -> IdTable | DenseIdTable:
+        """The table of id vectors that there is room for."""
+        size, decay = (self._n_ids, self._settings.width), self._params.weight_decay
+        if math.prod(size) <= DENSE_UP_TO:
+            return DenseIdTable(*size, decay, self._start, self._device)
+        return IdTable(*size, steps, decay, self._start, self._device)
 
     def _optimise(
         self, learner: Learner, windows: TrainingWindows, epochs: int, span: int, held_out: HeldOut | None
