@@ -3,6 +3,8 @@
     python -m benchmarks.quality [--data DIR] [--models mf pipeline ...] [--splits temporal leave-one-out]
                                  [--variant NAME=MODEL:PARAMETER=VALUE,...] [--users N] [--out DIR]
 
+A text encoder that is trained is a variant as well: ``head=content:encoder.tune=head``.
+
 Each model is fitted and evaluated by `recserve evaluate` in a process of its own, so that the time it takes
 and the memory it needs are its own. Text vectors are encoded once a data set. Without --data the sample
 that comes with recserve is measured; :mod:`benchmarks.datasets` lists the formats that are read. A variant
@@ -42,6 +44,7 @@ MODELS = (
     "popular", "trending", "item_knn", "user_knn", "ease", "mf", "content", "bert_lstm", PIPELINE,
 )  # fmt: skip
 NEED_TEXT = frozenset({"content"})
+NEW_ITEMS = "new items"
 COLD_ITEMS = "cold items"
 WARM_ITEMS = "warm items"
 
@@ -313,7 +316,7 @@ def markdown(measured: Sequence[Measured], notes: Mapping[str, str]) -> str:
             )
         for variant in (row for row in rows if row.variant_of is not None):
             for model in (row for row in rows if row.model == variant.variant_of):
-                for part in (None, COLD_ITEMS, WARM_ITEMS):
+                for part in (None, NEW_ITEMS, COLD_ITEMS, WARM_ITEMS):
                     over = over_variant(model, variant, "ndcg@10", part)
                     if over is not None:
                         where = "" if part is None else f", {part}"

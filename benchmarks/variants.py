@@ -12,6 +12,7 @@ import yaml
 
 from recserve.config import parse_config, plain_config
 
+_ENCODER = "encoder."
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -22,7 +23,7 @@ class Variant:
     Attributes:
         name: What its row is called.
         model: The component it is a variant of.
-        params: What differs.
+        params: What differs; ``encoder.NAME`` is a parameter of the text encoder.
     """
 
     name: str
@@ -46,8 +47,14 @@ class Variant:
         if not used:
             used = [{"use": self.model}]
             scenario["retrievers"].append(used[0])
+        encoder = {key: value for key, value in self.params.items() if key.startswith(_ENCODER)}
+        own = {key: value for key, value in self.params.items() if key not in encoder}
         for one in used:
-            one["params"] = {**one.get("params", {}), **self.params}
+            one["params"] = {**one.get("params", {}), **own}
+        if encoder:
+            written = plain.setdefault("encoder", {})
+            named = {key.removeprefix(_ENCODER): value for key, value in encoder.items()}
+            written["params"] = {**written.get("params", {}), **named}
         return plain
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from ray import serve
@@ -17,7 +18,7 @@ from recserve.bundles.bundle import Bundle
 from recserve.config import parse_config
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
-from recserve.errors import RecserveError, StageError
+from recserve.errors import BundleError, RecserveError, StageError
 from recserve.serving.guard.failures import cause_of, log_failure
 from recserve.serving.guard.workers import THREADS, WorkerCall, WorkerPool
 from recserve.serving.loader import Loader, follow_catalogue
@@ -244,7 +245,7 @@ class Ranking(StageReplica[RankingStage]):
 
 @serve.deployment
 class Encoding(StageReplica[Bundle]):
-    """The configured text encoder; one model serves all bundles.
+    """The configured text encoder; bundles share one model unless it was trained with them.
 
     Args:
         spec: What to load.
@@ -253,14 +254,22 @@ class Encoding(StageReplica[Bundle]):
     # Serve awaits asynchronous constructors.
     async def __init__(self, spec: ReplicaSpec) -> None:  # type: ignore[misc]
         await self.start(spec)
-        self._encoder = LiveEncoder(self.opened.resolved)
         watch_caches(self.metrics, {"text": self._encoder})
-        # Models are loaded with the first text. This also finds out now if the bundle needs another one.
+        # This finds out now if the bundle needs another encoder.
         current = self.bundles.current.bundle
         await asyncio.to_thread(self._encoder.encode, current, [WARM_TEXT])
 
+    @cached_property
+    def _encoder(self) -> LiveEncoder:
+        return LiveEncoder(self.opened.resolved)
+
     def load(self, bundle: Bundle) -> Bundle:
-        """The bundle itself: only its encoder's fingerprint matters here."""
+        """The bundle itself; its encoder is loaded and ready."""
+        try:
+            self._encoder.encode(bundle, [WARM_TEXT])
+        except BundleError as error:
+            # The other stages can serve it; requests with a text degrade.
+            logger.warning("texts cannot be encoded for bundle %s: %s", bundle.id, error)
         return bundle
 
     async def encode(

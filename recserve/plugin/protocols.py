@@ -79,7 +79,12 @@ class RetrievesNewItems(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Text encoder: turns texts into vectors."""
+    """Text encoder: turns texts into vectors.
+
+    One that is :class:`Trainable` too is fitted before all other components, on a catalogue with the vectors
+    that it gives untrained and with ``context.item_texts``; after that it has another fingerprint. It travels
+    in the bundle, and to other processes by pickle.
+    """
 
     @property
     def dimension(self) -> int:
@@ -97,6 +102,25 @@ class Encoder(Protocol):
         Args:
             texts: n texts; an empty text gives some valid vector.
             progress: Called with the number of texts just finished, for long jobs.
+
+        Returns:
+            float32, shape (n, d), rows of unit length.
+        """
+        ...
+
+
+@runtime_checkable
+class TransformsVectors(Protocol):
+    """A trainable encoder whose vectors follow from those that it gave before it was trained.
+
+    After a fit the catalogue is then not encoded a second time.
+    """
+
+    def transform(self, vectors: FloatArray) -> FloatArray:
+        """Its vectors of some texts.
+
+        Args:
+            vectors: float32, shape (n, d); of the same texts, before training.
 
         Returns:
             float32, shape (n, d), rows of unit length.
@@ -215,6 +239,8 @@ class FitContext:
         threads: CPU threads the fit may use.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         executor: Computes what a fit splits into parts, here or on the workers of a cluster.
+        item_texts: Called without arguments, the texts of the catalogue's items in row order, as item text
+            renders them for the encoder.
     """
 
     seed: int = 0
@@ -225,6 +251,7 @@ class FitContext:
     threads: int = 0
     device: str = "auto"
     executor: Executor = field(default_factory=InProcess)
+    item_texts: Callable[[], Sequence[str]] = tuple
 
 
 @runtime_checkable
@@ -371,5 +398,6 @@ __all__ = [
     "Stage",
     "Tables",
     "Trainable",
+    "TransformsVectors",
     "search",
 ]

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from recserve.bundles.bundle import Bundle
 from recserve.data.catalogue import Catalogue
 from recserve.errors import BundleError
-from recserve.plugin.protocols import Trainable
+from recserve.plugin.protocols import Encoder, Trainable
 from recserve.plugin.resolved import Resolved, ResolvedConfig, ResolvedPipeline
 from recserve.serving.scenario import RequestRules, Scenario, ScenarioContext
 from recserve.serving.stages.ranking import RankingStage
@@ -53,6 +53,20 @@ class Loader:
         if wanted.key not in self._built:
             self._built[wanted.key] = self._load(wanted)
         return self._built[wanted.key]
+
+    def encoder(self) -> Encoder | None:
+        """The text encoder: with what training made of it, if the bundle has that, else as it comes.
+
+        Raises:
+            BundleError: Its files are damaged, or were learnt on another model.
+            ConfigError: Its model cannot be loaded.
+        """
+        wanted = self.resolved.encoder
+        if wanted is None:
+            return None
+        trained = wanted.key in self.bundle.manifest.components
+        encoder: Encoder = self.component(wanted) if trained else wanted.build(Catalogue())
+        return encoder
 
     def _load(self, wanted: Resolved) -> Any:
         built = self._with_params(wanted).build(self.bundle.catalogue)

@@ -23,7 +23,7 @@ from recserve.errors import ConfigError, DataError
 from recserve.plugin.protocols import FitContext, Stage
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
-from recserve.training.fitting import Fitted, fit_component, fit_windows
+from recserve.training.fitting import Fitted, fit_component, fit_encoder, fit_windows
 from recserve.training.selection.orders import BELOW, METRIC
 from recserve.training.selection.summary import FILLS_UP, SummaryRow, summary
 from recserve.training.selection.unsuited import has_texts, unsuited_parts
@@ -162,10 +162,11 @@ def _fit_each(resolved: ResolvedConfig, data: Dataset, context: FitContext) -> F
         split = validation_split(data, config.next_window, seed=config.seed, users=config.ranking_examples)
     except DataError:
         return fitted
+    training = fit_encoder(fitted, split.training, context, Fitted(resolved, data.catalogue))
     for part in resolved.without(fitted.left_out).scenarios[DEFAULT_SCENARIO].retrievers:
         started = time.perf_counter()
         try:
-            built, facts = fit_component(part, split.training, context)
+            built, facts = fit_component(part, training, context)
         except DataError as error:
             fitted.left_out[part.key] = error.message
             continue

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from recserve.bundles.embedding_cache import VectorCache, encode_all
+from recserve.bundles.catalogue_vectors import Progress, encode_again, item_texts
 from recserve.bundles.manifest import OrderEntry
 from recserve.config import Config
-from recserve.data.arrays import FloatArray
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.system.cpus import usable_threads
 from recserve.errors import DataError
 from recserve.evaluation.splits import Split
 from recserve.plugin.executor import Executor, InProcess
-from recserve.plugin.protocols import Encoder, FitContext, LearnsFromCandidates, Stage, Trainable
+from recserve.plugin.protocols import FitContext, LearnsFromCandidates, Stage, Trainable
 from recserve.plugin.resolved import Resolved, ResolvedConfig
 from recserve.serving.scenario import Scenario
 from recserve.training.fitted_pipeline import FittedPipeline
@@ -30,8 +27,6 @@ from recserve.training.selection.unsuited import has_texts, unsuited_parts
 from recserve.training.selection.validation import validation_split
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[str, int, int], None]
 
 
 def silent(description: str, done: int, total: int) -> None:
@@ -64,71 +59,14 @@ def fit_context(config: Config, progress: Progress = silent, executor: Executor 
     )
 
 
-def encode_catalogue(
-    resolved: ResolvedConfig,
-    catalogue: Catalogue,
-    home: Path,
-    progress: Progress = silent,
-    executor: Executor | None = None,
-) -> tuple[Catalogue, str | None]:
-    """Encode the text of every item; vectors are cached by content in ``<home>/cache``.
-
-    Args:
-        resolved: Its encoder and item text are used.
-        catalogue: The items.
-        home: The home folder.
-        progress: Called with (description, done, total).
-        executor: Encodes the texts that the cache lacks; None for this process.
-
-    Returns:
-        The catalogue with vectors, and the encoder's fingerprint; the catalogue as it is and None
-        without an encoder.
-    """
-    chosen = resolved.encoder
-    if chosen is None:
-        return catalogue, None
-    encoder: Encoder = chosen.build(Catalogue())
-    item_text = resolved.item_text.build(catalogue)
-    texts = [item_text.text(item) for item in catalogue.items()]
-    cache = VectorCache(home / "cache" / "vectors", encoder.fingerprint, encoder.dimension)
-
-    def show(done: int, total: int) -> None:
-        progress("Encoding items", done, total)
-
-    encode = None
-    if executor is not None and executor.workers > 1:
-        encode = partial(_encoded_elsewhere, executor, chosen)
-    vectors, encoded = encode_all(encoder, texts, cache, show, encode)
-    logger.info("%d of %d item texts were encoded, the others came from the cache", encoded, len(texts))
-    return catalogue.with_vectors(vectors), encoder.fingerprint
-
-
-def _encoded_elsewhere(
-    executor: Executor, chosen: Resolved, chunks: Iterator[Sequence[str]]
-) -> Iterator[FloatArray]:
-    shared = executor.share(chosen)
-    yield from executor.map(encode_chunk, chunks, shared)
-    shared.release()
-
-
-_encoders: list[tuple[Resolved, Encoder]] = []
-
-
-def encode_chunk(texts: Sequence[str], chosen: Resolved) -> FloatArray:
-    """Vectors of some texts, by an encoder that a worker builds once."""
-    if not _encoders or _encoders[0][0] is not chosen:
-        _encoders[:] = [(chosen, chosen.build(Catalogue()))]
-    return _encoders[0][1].encode(texts)
-
-
 @dataclass
 class Fitted:
     """A configuration's components, fitted on some data.
 
     Attributes:
         resolved: The configuration.
-        catalogue: The items that they were fitted on.
-        objects: Stage objects by component key.
+        catalogue: The items that they were fitted on, with a trained encoder's vectors if there is one.
+        objects: Stage objects by component key, a trained encoder included.
         facts: What each fit reported, by component key.
         orders: The order of candidates that was chosen, by scenario.
         left_out: Configured components that were not fitted, by key, and why.
@@ -142,6 +80,13 @@ class Fitted:
     orders: dict[str, OrderEntry] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Fingerprint of the trained encoder, None where none was trained."""
+        chosen = self.resolved.encoder
+        encoder = None if chosen is None else self.objects.get(chosen.key)
+        return None if encoder is None else str(encoder.fingerprint)
 
     def scenario(self, name: str) -> Scenario:
         """One scenario with every stage object in place."""
@@ -184,6 +129,60 @@ def fit_component(one: Resolved, data: Dataset, context: FitContext) -> tuple[An
     return built, dict(built.fit(data, named))
 
 
+def with_texts(context: FitContext, resolved: ResolvedConfig, data: Dataset) -> FitContext:
+    """The context of a fit on some data, whose items' texts it gives."""
+    return replace(context, item_texts=partial(item_texts, resolved, data.catalogue))
+
+
+def fit_encoder(
+    fitted: Fitted, data: Dataset, context: FitContext, previous: Fitted, done: Fitted | None = None
+) -> Dataset:
+    """Fit the text encoder on ``data`` if behaviour trains it, and encode the catalogue with it.
+
+    Args:
+        fitted: Gets the encoder and the catalogue.
+        data: Events to learn from; its catalogue has the untrained encoder's vectors.
+        context: As for :func:`fit_all`.
+        previous: As there.
+        done: As there.
+
+    Returns:
+        The data with the encoder's vectors, or as they were.
+    """
+    chosen = fitted.resolved.encoder
+    if chosen is None or data.catalogue.vectors is None:
+        return data
+    key = chosen.key
+    if done is not None and key in done.objects:
+        fitted.objects[key], fitted.facts[key] = done.objects[key], dict(done.facts[key])
+        fitted.seconds[key], fitted.catalogue = done.seconds.get(key, 0.0), done.catalogue
+        return data.with_catalogue(fitted.catalogue)
+    if not isinstance(chosen.build(Catalogue()), Trainable):
+        return data
+    started = time.perf_counter()
+    # Its validations are a series of their own, which tuning must not take for a component's.
+    own = replace(
+        with_texts(context, fitted.resolved, data),
+        previous=previous.facts.get(key),
+        validated=lambda step, score: None,
+    )
+    fitted.objects[key], fitted.facts[key] = fit_component(chosen, data, own)
+    fitted.catalogue = encode_again(fitted.resolved, fitted.objects[key], data.catalogue, context)
+    fitted.seconds[key] = time.perf_counter() - started
+    return data.with_catalogue(fitted.catalogue)
+
+
+def fit_single(
+    resolved: ResolvedConfig, chosen: Resolved, data: Dataset, context: FitContext
+) -> tuple[Any, dict[str, Any]]:
+    """Fit one component as :func:`fit_component` does, after the encoder whose vectors it reads."""
+    context = with_texts(context, resolved, data)
+    if chosen.component.needs_vectors:
+        nothing = Fitted(resolved, data.catalogue)
+        data = fit_encoder(nothing, data, context, nothing)
+    return fit_component(chosen, data, context)
+
+
 def fit_all(
     resolved: ResolvedConfig,
     data: Dataset,
@@ -191,7 +190,7 @@ def fit_all(
     previous: Fitted | None = None,
     done: Fitted | None = None,
 ) -> Fitted:
-    """Fit every component of every scenario on ``data``.
+    """Fit every component of every scenario on ``data``, a text encoder that is trained before the others.
 
     Args:
         resolved: The configuration.
@@ -204,6 +203,8 @@ def fit_all(
         previous = Fitted(resolved, data.catalogue)
     resolved = resolved.without(previous.left_out)
     fitted = Fitted(resolved, data.catalogue, orders=previous.orders, left_out=previous.left_out)
+    context = with_texts(context, resolved, data)
+    data = fit_encoder(fitted, data, context, previous, done)
     for key, one in resolved.components().items():
         if one.stage is Stage.EXPLAINER:
             continue

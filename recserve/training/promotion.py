@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from recserve.bundles.bundle import Bundle
+from recserve.bundles.catalogue_vectors import Progress, encode_catalogue
 from recserve.bundles.manifest import Manifest
 from recserve.config import Config, parse_config
 from recserve.config.strict import Strict
@@ -26,15 +27,9 @@ from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, RecserveError
 from recserve.evaluation import Interval, Split, evaluate, paired_difference
 from recserve.plugin.executor import Executor
+from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import Registry
-from recserve.training.fitting import (
-    Progress,
-    catalogue_of,
-    encode_catalogue,
-    fit_context,
-    fit_pipeline,
-    silent,
-)
+from recserve.training.fitting import catalogue_of, fit_context, fit_pipeline, silent
 from recserve.training.selection.validation import validation_split
 from recserve.training.trainer import QUERIES_PER_USER, TrainingResult
 
@@ -194,10 +189,12 @@ def _verdict(current: NDArray[np.float64], candidate: NDArray[np.float64], how: 
 
 def _recipe(manifest: Manifest) -> str:
     """Everything but the data that decides a bundle, as text."""
+    # What behaviour trained follows from the data, too.
+    trained = any(key.startswith(f"{Stage.ENCODER}.") for key in manifest.components)
     recipe: Mapping[str, Any] = {
         "config": manifest.config_hash,
         "seed": manifest.seed,
-        "encoder": manifest.encoder_fingerprint,
+        "encoder": None if trained else manifest.encoder_fingerprint,
         "components": {
             key: (component.distribution, component.version, component.params)
             for key, component in manifest.components.items()

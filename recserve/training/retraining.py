@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from recserve.bundles.catalogue_vectors import Progress
 from recserve.bundles.repository import BundleRepository
 from recserve.data.system.files import held_alone
 from recserve.errors import ConflictError
@@ -13,7 +14,7 @@ from recserve.plugin.executor import Executor
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
 from recserve.store import Store
-from recserve.training.fitting import Progress, silent
+from recserve.training.fitting import silent
 from recserve.training.promotion import GateError, Verdict, compare
 from recserve.training.recording import record_training
 from recserve.training.trainer import Trainer

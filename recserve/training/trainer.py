@@ -20,6 +20,7 @@ import numpy as np
 
 import recserve
 from recserve.bundles.bundle import Bundle
+from recserve.bundles.catalogue_vectors import Progress, encode_catalogue
 from recserve.bundles.manifest import ComponentEntry, DataEntry
 from recserve.bundles.repository import BundleRepository
 from recserve.data.dataset import Dataset, Tables
@@ -30,13 +31,11 @@ from recserve.evaluation.runner import evaluate
 from recserve.plugin.executor import Executor
 from recserve.plugin.protocols import FitContext, Trainable
 from recserve.plugin.registry import Registry
-from recserve.plugin.resolved import ResolvedConfig
+from recserve.plugin.resolved import Resolved, ResolvedConfig
 from recserve.training.automatic import AutomaticPipeline, choose_pipeline
 from recserve.training.fitting import (
     Fitted,
-    Progress,
     catalogue_of,
-    encode_catalogue,
     fit_all,
     fit_context,
     fit_windows,
@@ -219,9 +218,9 @@ class Trainer:
         plugins = {plugin.name: plugin for plugin in self._registry.plugins}
         config = self._resolved.config
         with self._repository.writer() as writer:
-            writer.write_catalogue(data.catalogue)
+            writer.write_catalogue(fitted.catalogue)
             entries: dict[str, ComponentEntry] = {}
-            for key, component in fitted.resolved.components().items():
+            for key, component in _written(fitted).items():
                 built = fitted.objects.get(key)
                 saved = isinstance(built, Trainable)
                 if isinstance(built, Trainable):
@@ -247,7 +246,7 @@ class Trainer:
                     events=len(data),
                     until=int(data.timestamps[-1]),
                 ),
-                encoder_fingerprint=fingerprint,
+                encoder_fingerprint=fitted.fingerprint or fingerprint,
                 components=entries,
                 metrics=dict(metrics),
                 orders=fitted.orders,
@@ -258,6 +257,14 @@ class Trainer:
 
     def _timed(self, step: str) -> _Timed:
         return _Timed(self._seconds, step)
+
+
+def _written(fitted: Fitted) -> dict[str, Resolved]:
+    """Components of the bundle by key: the encoder among them only if it was trained."""
+    components, encoder = fitted.resolved.components(), fitted.resolved.encoder
+    if encoder is not None and encoder.key in fitted.objects:
+        components[encoder.key] = encoder
+    return components
 
 
 def _refuse_what_bundles_must_not_hold(resolved: ResolvedConfig) -> None:

@@ -34,6 +34,14 @@ def test_parameters_go_where_the_scenario_uses_the_component():
     assert home.ranker is not None
     assert (home.ranker.use, home.ranker.params) == ("bert_lstm", {"text": False})
 
+    trained = variants.parse("head=content:encoder.tune=head,recent=20").configure(
+        {"encoder": {"model": "m"}}
+    )
+    config = parse_config(trained, "test")
+    assert config.encoder is not None
+    assert (config.encoder.model, config.encoder.params) == ("m", {"tune": "head"})
+    assert config.scenarios["home"].retrievers[2].params == {"recent": 20}
+
     other = variants.parse("flat=ease:l2=9").configure(
         {"scenarios": {"home": {"retrievers": [{"use": "mf"}]}}}
     )

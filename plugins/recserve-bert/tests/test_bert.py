@@ -43,32 +43,6 @@ def minilm() -> Encoder:
     return build("bundled:minilm")
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Path:
-    """A small BERT with a character vocabulary, saved as save_pretrained leaves it."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    directory = tmp_path_factory.mktemp("tiny-bert")
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,"
-    pieces = [*letters, *(f"##{letter}" for letter in letters), *CHINESE]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]
-    (directory / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    tokenizer = BertTokenizerFast(vocab=str(directory / "vocab.txt"))
-    tokenizer.save_pretrained(str(directory))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    )
-    BertModel(config).save_pretrained(str(directory))
-    return directory
-
-
 @pytest.fixture
 def copy(tiny, tmp_path) -> Path:
     directory = tmp_path / "model"
@@ -352,6 +326,53 @@ def test_a_truncated_file_is_refused(copy, name):
     with pytest.raises(ConfigError, match=r"cannot be (read|loaded)") as error:
         build(str(copy)).encode(["cat"])
     one_line(error)
+
+
+def described(directory: Path, **changes) -> Path:
+    path = directory / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_type": "llama"}, "'llama', which is no BERT-like text encoder"),
+        ({"model_type": "vit"}, "'vit', which is no BERT-like text encoder"),
+        ({"model_type": None}, "names no model_type"),
+        (
+            {"model_type": "mine", "auto_map": {"AutoModel": "mine.Model"}},
+            "code of its own",
+        ),
+        ({"hidden_size": None}, "hidden_size"),
+    ],
+)
+def test_what_is_no_bert_is_refused(copy, changes, words):
+    with pytest.raises(ConfigError, match=words) as error:
+        build(str(described(copy, **changes)))
+    assert str(copy) in one_line(error)
+
+
+def test_code_that_comes_with_a_model_is_never_run(copy, monkeypatch):
+    """Files that would tell on themselves lie beside a BERT whose configuration names them."""
+    told = copy / "told"
+    for name in ("modeling_mine.py", "tokenization_mine.py"):
+        (copy / name).write_text(f"open({str(told)!r}, 'w').close()\n")
+    described(copy, auto_map={"AutoModel": "modeling_mine.Model", "AutoConfig": "modeling_mine.Config"})
+    before = build(str(copy)).encode(["cat"])
+    assert before.shape == (1, 16)
+    assert not told.exists()
+
+
+def test_weights_that_lack_a_layer_are_refused(copy):
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    del weights["encoder.layer.1.attention.self.query.weight"]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match="lack") as error:
+        build(str(copy)).encode(["cat"])
+    assert "encoder.layer.1.attention.self.query.weight" in one_line(error)
 
 
 def test_a_layer_that_would_be_left_out_is_refused(copy):

@@ -316,8 +316,8 @@ class Bench:
 
     def dataset(self, catalogue: Catalogue, events: pa.Table, needs_vectors: bool) -> Dataset:
         """Events over a catalogue, which is encoded if a model needs it."""
+        from recserve.bundles.catalogue_vectors import encode_catalogue
         from recserve.data.dataset import Dataset
-        from recserve.training.fitting import encode_catalogue
 
         data = Dataset.from_tables(catalogue, events, self._resolved.config.event_types)
         if not needs_vectors:
@@ -362,14 +362,14 @@ class Bench:
 
     def _fit(self, model: Model, training: Dataset) -> Recommender:
         from recserve.evaluation import RetrieverRecommender
-        from recserve.training.fitting import fit_component, fit_context, fit_pipeline
+        from recserve.training.fitting import fit_context, fit_pipeline, fit_single
 
         config = self._resolved.config
         context = fit_context(config, self._progress, self._executor)
         if model.component is None:
             fitted = fit_pipeline(self._resolved, training, context)
             return fitted.recommender(config.default_scenario)
-        retriever, _ = fit_component(model.component, training, context)
+        retriever, _ = fit_single(self._resolved, model.component, training, context)
         return RetrieverRecommender(retriever)
 
 

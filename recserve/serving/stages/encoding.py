@@ -1,4 +1,4 @@
-"""Encoding stage: vectors of texts that have none yet, cached by content."""
+"""Encoding stage: vectors of texts that have none yet, by the encoder of a bundle, cached by content."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from recserve.bundles.bundle import Bundle
 from recserve.bundles.embedding_cache import TextVectorCache
 from recserve.data.arrays import FloatArray
-from recserve.data.catalogue import Catalogue
 from recserve.errors import BundleError, ConfigError
-from recserve.plugin.protocols import Encoder
 from recserve.plugin.resolved import ResolvedConfig
+from recserve.serving.loader import Loader
 
 LIVE_VECTORS = 50_000
+_KEPT = 2
+"""Encoders in memory: of the current bundle and of the one before it, where training changes them."""
 
 
 class LiveEncoder:
-    """Encoder of a process, cached by content; the model is loaded on first use.
+    """Encoders of a process, cached by content; a model is loaded on first use.
+
+    Bundles with the same encoder share it. One that was trained with its bundle is loaded from there.
 
     Args:
         resolved: The configuration; its encoder is used.
@@ -26,44 +29,57 @@ class LiveEncoder:
     def __init__(self, resolved: ResolvedConfig) -> None:
         self._resolved = resolved
         self._lock = threading.Lock()
-        self._cache: TextVectorCache | None = None
-        self._fingerprint = ""
+        self._loading = threading.Lock()
+        self._caches: dict[str, TextVectorCache] = {}
+        self._counted = (0, 0)
 
     @property
     def hits(self) -> int:
         """Texts so far whose vectors were in the cache."""
-        return 0 if self._cache is None else self._cache.hits
+        return self._counted[0] + sum(cache.hits for cache in list(self._caches.values()))
 
     @property
     def misses(self) -> int:
-        """Texts so far that the model encoded."""
-        return 0 if self._cache is None else self._cache.misses
-
-    def warm(self) -> None:
-        """Load the model now.
-
-        Raises:
-            ConfigError: No encoder is configured, or its model cannot be loaded.
-        """
-        with self._lock:
-            if self._cache is not None:
-                return
-            if self._resolved.encoder is None:
-                raise ConfigError("no text encoder is configured ('encoder' is null)", field="encoder")
-            encoder: Encoder = self._resolved.encoder.build(Catalogue())
-            self._fingerprint = encoder.fingerprint
-            self._cache = TextVectorCache(encoder, LIVE_VECTORS)
+        """Texts so far that a model encoded."""
+        return self._counted[1] + sum(cache.misses for cache in list(self._caches.values()))
 
     def encode(self, bundle: Bundle, texts: Sequence[str]) -> FloatArray:
         """Vectors comparable with the bundle's, float32 (n, d).
 
         Raises:
             BundleError: The bundle was made with another encoder.
+            ConfigError: No encoder is configured, or its model cannot be loaded.
         """
-        self.warm()
-        assert self._cache is not None
-        if bundle.manifest.encoder_fingerprint != self._fingerprint:
+        return self._cache(bundle).encode(texts)
+
+    def _cache(self, bundle: Bundle) -> TextVectorCache:
+        wanted = bundle.manifest.encoder_fingerprint
+        with self._lock:
+            known = None if wanted is None else self._caches.get(wanted)
+        if known is not None:
+            return known
+        # Loading takes seconds: texts of another bundle must not wait for it.
+        with self._loading:
+            if wanted is not None and wanted in self._caches:
+                return self._caches[wanted]
+            cache = self._load(bundle)
+            with self._lock:
+                self._keep(str(wanted), cache)
+            return cache
+
+    def _load(self, bundle: Bundle) -> TextVectorCache:
+        encoder = Loader(bundle, self._resolved).encoder()
+        if encoder is None:
+            raise ConfigError("no text encoder is configured ('encoder' is null)", field="encoder")
+        if bundle.manifest.encoder_fingerprint != encoder.fingerprint:
             raise BundleError(
                 f"bundle {bundle.id} was made with another text encoder; train again or restore 'encoder'"
             )
-        return self._cache.encode(texts)
+        return TextVectorCache(encoder, LIVE_VECTORS)
+
+    def _keep(self, fingerprint: str, cache: TextVectorCache) -> None:
+        """Put an encoder in the place of the oldest."""
+        if len(self._caches) >= _KEPT:
+            oldest = self._caches.pop(next(iter(self._caches)))
+            self._counted = (self._counted[0] + oldest.hits, self._counted[1] + oldest.misses)
+        self._caches[fingerprint] = cache

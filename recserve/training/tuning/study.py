@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow.compute as pc
 import yaml
 
+from recserve.bundles.catalogue_vectors import Progress, encode_catalogue
 from recserve.config import Config, plain_config
 from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError, DataError, RecserveError
 from recserve.evaluation import Interval, Split, paired_difference, temporal
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
-from recserve.training.fitting import Progress, catalogue_of, encode_catalogue, silent
+from recserve.training.fitting import catalogue_of, silent
 from recserve.training.tuning.cluster import Needs, Place, ray_session
 from recserve.training.tuning.log import StudyFolder, StudyRecord, TrialRecord, TrialState
 from recserve.training.tuning.results import Comparison, Result

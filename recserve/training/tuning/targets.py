@@ -11,13 +11,15 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.errors import ConfigError, RecserveError
 from recserve.evaluation import Recommender, RetrieverRecommender
-from recserve.plugin.protocols import FitContext, Stage
+from recserve.plugin.protocols import FitContext, Stage, Trainable
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import Resolved, ResolvedConfig, ResolvedPipeline
-from recserve.training.fitting import fit_component, fit_pipeline
+from recserve.training.fitting import fit_pipeline, fit_single
 from recserve.training.tuning.space import Dimension, Space, dimensions_of
 
 PIPELINE = "pipeline"
+_ENCODER = "encoder."
+"""Begins the names of the parameters of a text encoder that is trained."""
 _BUDGETS = (100, 200, 300, 500)
 _WEIGHTS = (0.25, 4.0)
 
@@ -53,6 +55,11 @@ class Target:
             values: By name, as in :attr:`space`.
         """
         plain = plain_config(config)
+        encoder = {key: value for key, value in values.items() if key.startswith(_ENCODER)}
+        values = {key: value for key, value in values.items() if key not in encoder}
+        if encoder:
+            params = plain["encoder"].setdefault("params", {})
+            params.update({key.removeprefix(_ENCODER): value for key, value in encoder.items()})
         for name, pipeline in plain["scenarios"].items():
             _write_fallback(pipeline, config.scenarios[name], {key.partition(".")[0] for key in values}, self)
             for component in _components(pipeline):
@@ -104,7 +111,7 @@ class Target:
         """
         if not self.whole:
             (component,) = self._components(registry, config)
-            built, _ = fit_component(component, data, context)
+            built, _ = fit_single(registry.resolve(config), component, data, context)
             return RetrieverRecommender(built)
         # Components of a pipeline validate themselves one after the other: no series to compare.
         silent = replace(context, validated=lambda step, score: None)
@@ -156,6 +163,8 @@ def choose_target(
         component = _as_retriever(registry, resolved.scenarios.values(), name)
         dimensions = dimensions_of(component.params)
         encoded = component.component.needs_vectors
+    if encoded:
+        dimensions += _encoder_dimensions(resolved)
     known = [dimension.name for dimension in dimensions]
     for wanted in only:
         if wanted not in known:
@@ -185,6 +194,14 @@ def _as_retriever(registry: Registry, pipelines: Any, name: str) -> Resolved:
     component = used[name]
     params = component.params.model_dump(mode="json", exclude_unset=True)
     return registry.choose(Stage.RETRIEVER, ComponentConfig(use=name, params=params), component.where)
+
+
+def _encoder_dimensions(resolved: ResolvedConfig) -> list[Dimension]:
+    """Parameters of the text encoder, if it is trained: each trial then trains it anew."""
+    encoder = resolved.encoder
+    if encoder is None or not isinstance(encoder.build(Catalogue()), Trainable):
+        return []
+    return dimensions_of(encoder.params, _ENCODER)
 
 
 def _pipeline_dimensions(pipeline: ResolvedPipeline) -> list[Dimension]:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from recserve import Catalogue
+from recserve.bundles.catalogue_vectors import encode_catalogue
 from recserve.bundles.embedding_cache import VectorCache
 from recserve.config import parse_config
 from recserve.evaluation import Report, RetrieverRecommender, evaluate, temporal
 from recserve.plugin.protocols import FitContext
 from recserve.plugin.registry import Registry
 from recserve.testing import example_dataset
-from recserve.training.fitting import encode_catalogue, fit_all
+from recserve.training.fitting import fit_all
 from tests.support.travelling import Travelling
 
 RETRIEVERS = ("popular", "trending", "item_knn", "user_knn", "ease", "content", "mf")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recserve import Catalogue, Component, Encoder, hookimpl
+from recserve import Catalogue, Component, ConfigError, Encoder, hookimpl
 from recserve_bert.parameters import BertParams
 
 __all__ = ["BertParams", "register_encoders"]
@@ -17,6 +17,14 @@ __all__ = ["BertParams", "register_encoders"]
 
 def bert_encoder(params: BertParams, catalogue: Catalogue) -> Encoder:
     """The encoder that parameters ask for; its libraries are imported here."""
+    if params.tune == "head":
+        from recserve_bert.tuning.head import HeadEncoder
+
+        return HeadEncoder(_frozen(params), params)
+    return _frozen(params) if params.tune == "none" else _tuned(params)
+
+
+def _frozen(params: BertParams) -> Encoder:
     from recserve_bert.sources import BUNDLED_E5
 
     if params.model == BUNDLED_E5:
@@ -28,9 +36,27 @@ def bert_encoder(params: BertParams, catalogue: Catalogue) -> Encoder:
     return BertEncoder(params)
 
 
+def _tuned(params: BertParams) -> Encoder:
+    from recserve_bert.sources import BUNDLED_E5
+
+    if params.model == BUNDLED_E5:
+        raise ConfigError(
+            f"tune = {params.tune!r}: {BUNDLED_E5} has fixed weights; use tune 'head' or another model",
+            field="encoder.params.tune",
+        )
+    from recserve_bert.tuning.tuned import TunedBertEncoder
+
+    return TunedBertEncoder(params)
+
+
 @hookimpl
 def register_encoders() -> Sequence[Component]:
     """The encoder ``bert``."""
     return [
-        Component("bert", bert_encoder, BertParams, summary="BERT models: bundled, local or from the hub.")
+        Component(
+            "bert",
+            bert_encoder,
+            BertParams,
+            summary="BERT models, bundled, local or from the hub; can be trained.",
+        )
     ]

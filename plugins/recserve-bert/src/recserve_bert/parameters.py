@@ -7,9 +7,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recserve_bert.tuning.parameters import TuningParams
 
-class BertParams(BaseModel):
-    """Parameters of the encoder ``bert``."""
+
+class ModelParams(BaseModel):
+    """Parameters that say which model there is and how it runs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,3 +64,7 @@ class BertParams(BaseModel):
         None,
         description="Folder where 8-bit models are kept; default: $XDG_CACHE_HOME/recserve/encoders.",
     )
+
+
+class BertParams(TuningParams, ModelParams):
+    """Parameters of the encoder ``bert``."""

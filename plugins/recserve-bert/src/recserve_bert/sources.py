@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from recserve import ConfigError
 from recserve_bert.parameters import BertParams
+from recserve_bert.tuning.storage import LearntState
 
 BUNDLED_MINILM = "bundled:minilm"
 BUNDLED_E5 = "bundled:e5-multilingual"
@@ -38,6 +39,14 @@ _VOCABULARIES = _TOKENIZER_FILES[:3] + _TOKENIZER_FILES[4:7]
 _DEFAULT_LENGTH = 512
 _POOLING_MODES = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
+_KINDS = frozenset(
+    (
+        "albert", "bert", "big_bird", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2",
+        "distilbert", "electra", "ernie", "flaubert", "ibert", "luke", "megatron-bert", "mobilebert",
+        "modernbert", "mpnet", "nomic_bert", "nystromformer", "rembert", "roberta", "roberta-prelayernorm",
+        "roformer", "squeezebert", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+    )
+)  # fmt: skip
 # These count positions from the padding id on, so that many positions cannot be used.
 _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "data2vec-text")
 
@@ -54,6 +63,7 @@ class Source:
         max_length: Tokens a text is cut to.
         prefix: Put before each text.
         fingerprint: sha256 over weights, tokenizer and settings, hexadecimal.
+        learnt: What training changed of the weights in the directory; None for nothing.
     """
 
     name: str
@@ -63,6 +73,11 @@ class Source:
     max_length: int
     prefix: str
     fingerprint: str
+    learnt: LearntState | None = None
+
+    def trained(self, learnt: LearntState) -> Source:
+        """The same model with trained weights."""
+        return replace(self, learnt=learnt, fingerprint=learnt.fingerprint(self.fingerprint))
 
 
 def locate(params: BertParams) -> Source:
@@ -140,6 +155,7 @@ def _download(name: str, revision: str | None) -> Path:
 
 def _describe(params: BertParams, directory: Path) -> Source:
     config = _json(directory / "config.json", params.model, required=True)
+    _check_kind(config, directory, params.model)
     weights = _weights(directory, params.model)
     digests = {path.name: sha256_of(path) for path in weights}
     if params.model == BUNDLED_MINILM and digests.get("model.safetensors") != _MINILM_SHA256:
@@ -160,8 +176,8 @@ def _describe(params: BertParams, directory: Path) -> Source:
     dimension = config.get("hidden_size") or config.get("dim") or config.get("d_model")
     if not isinstance(dimension, int) or dimension < 1:
         raise ConfigError(
-            f"encoder.model = {params.model!r}: config.json names no hidden_size; is it a BERT-like "
-            "text model?",
+            f"encoder.model = {params.model!r}: {directory / 'config.json'} names no hidden_size; is it a "
+            "BERT-like text model?",
             field="encoder.model",
         )
     pooling = params.pooling or _own_pooling(directory, params.model)
@@ -178,6 +194,20 @@ def _describe(params: BertParams, directory: Path) -> Source:
     }
     fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return Source(params.model, directory, dimension, pooling, max_length, prefix, fingerprint)
+
+
+def _check_kind(config: dict[str, Any], directory: Path, name: str) -> None:
+    """Refuse what is no text encoder, and what could only be loaded by running its own code."""
+    kind = config.get("model_type")
+    if kind in _KINDS:
+        return
+    if config.get("auto_map"):
+        reason = f"{directory} comes with code of its own, which is never run; choose a model that needs none"
+    elif not kind:
+        reason = f"{directory / 'config.json'} names no model_type; is it a BERT-like text model?"
+    else:
+        reason = f"{directory} is a {kind!r}, which is no BERT-like text encoder such as bert or xlm-roberta"
+    raise ConfigError(f"encoder.model = {name!r}: {reason}", field="encoder.model")
 
 
 def _weights(directory: Path, name: str) -> list[Path]:

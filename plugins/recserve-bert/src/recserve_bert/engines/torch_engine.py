@@ -43,11 +43,11 @@ class TorchEngine:
             )
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         self._halved = precision == "bfloat16" or (precision == "auto" and device == "cuda")
         self._source = source
         self.tokenizer, model = load(source)
-        self.model = model.to(self._device).eval()
+        self.model = model.to(self.device).eval()
         padding = self.tokenizer.pad_token_id
         self.padding = 0 if padding is None else int(padding)
         self.batch_tokens = _CPU_TOKENS if device == "cpu" else _GPU_TOKENS
@@ -74,22 +74,25 @@ class TorchEngine:
         """Pooled vectors, float32, shape (b, d), of texts given by token ids."""
         import torch
 
-        ids, mask = padded(tokens, self.padding)
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device.type, torch.bfloat16, enabled=self._halved),
-        ):
-            attention = torch.from_numpy(mask).to(self._device)
-            hidden = self.model(
-                input_ids=torch.from_numpy(ids).to(self._device), attention_mask=attention
-            ).last_hidden_state
-            pooled = pool(hidden.float(), attention, self._source.pooling)
-            vectors: NDArray[np.float32] = pooled.cpu().numpy()
+        with torch.inference_mode():
+            vectors: NDArray[np.float32] = self.pooled(tokens).cpu().numpy()
         return vectors
+
+    def pooled(self, tokens: list[list[int]]) -> torch.Tensor:
+        """The same on the engine's device, with gradients where the caller wants them."""
+        import torch
+
+        ids, mask = padded(tokens, self.padding)
+        attention = torch.from_numpy(mask).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._halved):
+            hidden = self.model(
+                input_ids=torch.from_numpy(ids).to(self.device), attention_mask=attention
+            ).last_hidden_state
+            return pool(hidden.float(), attention, self._source.pooling)
 
 
 def load(source: Source, **options: Any) -> tuple[Any, Any]:
-    """Tokenizer and float32 model of a directory; nothing of it is executed.
+    """Tokenizer and float32 model of a directory, trained weights included; nothing of it is executed.
 
     Args:
         source: The model.
@@ -101,14 +104,27 @@ def load(source: Source, **options: Any) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
+    from recserve_bert.tuning.weights import UNUSED, apply_weights
+
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     directory = str(source.directory)
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(directory, **safe)
-            model = AutoModel.from_pretrained(
-                directory, use_safetensors=True, dtype=torch.float32, **safe, **options
+            model, found = AutoModel.from_pretrained(
+                directory,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **safe,
+                **options,
             )
+        # transformers would make up what is missing; BERT's own pooling is not used.
+        missing = sorted(name for name in found["missing_keys"] if not name.startswith(UNUSED))
+        if missing:
+            raise ValueError(f"its weights lack {len(missing)} tensors, such as {missing[0]}")
+        if source.learnt is not None:
+            apply_weights(model, source.learnt.weights)
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ConfigError(

@@ -1,0 +1,109 @@
+"""Vectors of a bundle's catalogue: encoded once, and anew by an encoder that was trained."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from recserve.bundles.embedding_cache import VectorCache, checked_vectors, encode_all
+from recserve.data.arrays import FloatArray
+from recserve.data.catalogue import Catalogue
+from recserve.plugin.executor import Executor
+from recserve.plugin.protocols import Encoder, FitContext, TransformsVectors
+from recserve.plugin.resolved import Resolved, ResolvedConfig
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+
+
+def item_texts(resolved: ResolvedConfig, catalogue: Catalogue) -> list[str]:
+    """The text of every item, in row order, as the encoder reads it."""
+    item_text = resolved.item_text.build(catalogue)
+    return [item_text.text(item) for item in catalogue.items()]
+
+
+def encode_catalogue(
+    resolved: ResolvedConfig,
+    catalogue: Catalogue,
+    home: Path,
+    progress: Progress = lambda description, done, total: None,
+    executor: Executor | None = None,
+) -> tuple[Catalogue, str | None]:
+    """Encode the text of every item; vectors are cached by content in ``<home>/cache``.
+
+    Args:
+        resolved: Its encoder and item text are used. One that is trained starts from these vectors.
+        catalogue: The items.
+        home: The home folder.
+        progress: Called with (description, done, total).
+        executor: Encodes the texts that the cache lacks; None for this process.
+
+    Returns:
+        The catalogue with vectors, and the encoder's fingerprint; the catalogue as it is and None
+        without an encoder.
+    """
+    if resolved.encoder is None:
+        return catalogue, None
+    encoder: Encoder = resolved.encoder.build(Catalogue())
+    texts = item_texts(resolved, catalogue)
+    cache = VectorCache(home / "cache" / "vectors", encoder.fingerprint, encoder.dimension)
+    vectors, encoded = encode_all(
+        encoder, texts, cache, _shown(progress), _elsewhere(executor, resolved.encoder)
+    )
+    logger.info("%d of %d item texts were encoded, the others came from the cache", encoded, len(texts))
+    return catalogue.with_vectors(vectors), encoder.fingerprint
+
+
+def encode_again(
+    resolved: ResolvedConfig, encoder: Encoder, catalogue: Catalogue, context: FitContext
+) -> Catalogue:
+    """The catalogue with the vectors of an encoder that was trained on the vectors that it has.
+
+    Nothing is cached: these weights exist in one training run only.
+
+    Raises:
+        PluginError: The encoder returned something that is not unit vectors of its dimension.
+    """
+    if isinstance(encoder, TransformsVectors) and catalogue.vectors is not None:
+        vectors = encoder.transform(catalogue.vectors)
+        return catalogue.with_vectors(checked_vectors(vectors, len(catalogue), encoder.dimension))
+    texts = item_texts(resolved, catalogue)
+    vectors, _ = encode_all(
+        encoder, texts, None, _shown(context.progress), _elsewhere(context.executor, encoder)
+    )
+    return catalogue.with_vectors(vectors)
+
+
+def _shown(progress: Progress) -> Callable[[int, int], None]:
+    return lambda done, total: progress("Encoding items", done, total)
+
+
+def _elsewhere(
+    executor: Executor | None, chosen: Resolved | Encoder
+) -> Callable[[Iterator[Sequence[str]]], Iterator[FloatArray]] | None:
+    """What encodes chunks of texts on workers; None where there are none."""
+    if executor is None or executor.workers < 2:
+        return None
+    return partial(_encoded_elsewhere, executor, chosen)
+
+
+def _encoded_elsewhere(
+    executor: Executor, chosen: Resolved | Encoder, chunks: Iterator[Sequence[str]]
+) -> Iterator[FloatArray]:
+    shared = executor.share(chosen)
+    yield from executor.map(encode_chunk, chunks, shared)
+    shared.release()
+
+
+_encoders: list[tuple[Resolved | Encoder, Encoder]] = []
+
+
+def encode_chunk(texts: Sequence[str], chosen: Resolved | Encoder) -> FloatArray:
+    """Vectors of some texts, by a trained encoder, or by one that a worker builds once."""
+    if not _encoders or _encoders[0][0] is not chosen:
+        encoder: Encoder = chosen.build(Catalogue()) if isinstance(chosen, Resolved) else chosen
+        _encoders[:] = [(chosen, encoder)]
+    return _encoders[0][1].encode(texts)
