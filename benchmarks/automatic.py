@@ -31,6 +31,7 @@ from benchmarks.common import machine, write_json
 from benchmarks.datasets import Data
 from benchmarks.places import check_ins, crowd
 from benchmarks.quality import suited_config
+from recserve.bundles.catalogue_vectors import encode_catalogue
 from recserve.config import DEFAULT_SCENARIO, parse_config
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.events.coverage import unknown_items
@@ -44,7 +45,6 @@ from recserve.store.ingest.load import ITEM_SCHEMA
 from recserve.training.automatic import choose_pipeline
 from recserve.training.fitting import (
     catalogue_of,
-    encode_catalogue,
     fit_all,
     fit_component,
     fit_context,

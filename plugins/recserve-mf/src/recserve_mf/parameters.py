@@ -81,7 +81,7 @@ class MfParams(NoParams):
         json_schema_extra=search(low=1.0, high=100.0, log=True),
     )
     search_share: float = Field(
-        1.0,
+        1.5,
         ge=0,
         le=100,
         description=(

@@ -20,7 +20,6 @@ from recserve import (
     FitContext,
     Histories,
     Validation,
-    climb,
     narrow,
 )
 from recserve_mf.cost import Size
@@ -46,9 +45,9 @@ MOST_REFINEMENTS = 8
 # Work that small data get anyway, about two seconds: a few narrow fits are no less for a small final one.
 LEAST_BUDGET = 3e9
 # Shares of the budget.
-NARROW_SHARE, HALF_LIFE_SHARE = 0.4, 0.15
+NARROW_SHARE, HALF_LIFE_SHARE = 0.3, 0.15
 # Of what is left when wider factors are tried: the rest is for the choice of the width.
-REFINED_SHARE = 0.7
+REFINED_SHARE = 0.9
 
 # What doubling the width must gain halfway for the final width to be doubled.
 GROWTH = 0.04
@@ -149,18 +148,22 @@ class Search:
                 break
         tries = min(max(tries, FEWEST_TRIES), MOST_TRIES)
         place = self._narrow(low, self._trial, START, strides, tries)
-        place = self._refined(halves[1], place, strides)
+        for wider in halves[:2]:
+            if wider > low and self._full_fits(wider) >= 2:
+                place = self._refined(wider, place, strides)
+                break
         if self._params.dimension is None:
             width = self._paying_width(width, place)
         return place, width
 
+    def _full_fits(self, dimension: int) -> int:
+        """Fits of full length that there is work left for."""
+        return min(int(REFINED_SHARE * self._left / self._cost(dimension, self._params)), MOST_REFINEMENTS)
+
     def _refined(self, dimension: int, place: Place, strides: Place) -> Place:
         """The best place by fits of full length, near the better of a place and the usual one."""
-        full = self._params
-        tries = min(int(REFINED_SHARE * self._left / self._cost(dimension, full)), MOST_REFINEMENTS)
+        tries, full = self._full_fits(dimension), self._params
         starts = [place] if not any(strides) or place == START else [place, START]
-        if tries < len(starts):
-            return place
         best = max(starts, key=lambda each: self._try(dimension, full, each))
         return self._narrow(dimension, full, best, strides, tries - len(starts) + 1)
 
@@ -216,7 +219,7 @@ class Search:
         model = self._best
         assert model is not None, "a half-life is looked for after the first fit"
         each = self._size.ranking(1, model.items.shape[1])
-        count = int(min(max(self._left / (4 * each), MIN_STEPS), MAX_STEPS))
+        count = int(min(max(self._left / (len(HALF_LIVES) * each), MIN_STEPS), MAX_STEPS))
         steps = Steps.of(self._validation.whole, self._validation.histories.lengths, count)
 
         def score(half_life: float) -> float:
@@ -226,8 +229,8 @@ class Search:
             self.half_lives[str(events)] = ndcg(faded, steps.histories, steps.targets, self._context.threads)
             return self.half_lives[str(events)]
 
-        # Begun in the middle: between long half-lives differences are small, and chance would end the climb.
-        best, _ = climb(HALF_LIVES, len(HALF_LIVES) // 2 - 1, score)
+        # All of them: long ones differ so little that chance would end a climb among them.
+        best = max(HALF_LIVES, key=score)
         return NO_HALF_LIFE if best == float("inf") else best
 
     def _cost(self, dimension: int, params: MfParams) -> float:
