@@ -85,7 +85,7 @@ class MfParams(NoParams):
         ge=0,
         le=100,
         description=(
-            "Work on choosing settings: at most this share of the final fit's, on small data about "
+            "Work on choosing settings: about this share of the final fit's, on small data about "
             "two seconds; 0 takes constants."
         ),
     )
