@@ -40,6 +40,7 @@ from recserve.plugin.protocols import (
     Reranker,
     Retriever,
     RetrievesNewItems,
+    ScoresUsers,
     Trainable,
     search,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "Retrieved",
     "Retriever",
     "RetrievesNewItems",
+    "ScoresUsers",
     "Shared",
     "Tables",
     "TorchWorker",

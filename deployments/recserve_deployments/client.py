@@ -202,6 +202,9 @@ class ServeStageClient:
         self._retrieval = StageHandle("retrieval", retrieval, seconds, alone=_alone(server.retrieval))
         seconds = server.ranking.deadline_ms / 1000 + _SLACK_SECONDS
         self._ranking = StageHandle("ranking", ranking, seconds, alone=_alone(server.ranking))
+        # A breaker of its own: comparing many users takes long, and what is late there is no reason to do
+        # without ranking.
+        self._audience = StageHandle("audience", ranking, seconds, alone=_alone(server.ranking))
         self._encoding = None
         if encoding is not None:
             seconds = server.encoding.deadline_ms / 1000 + _SLACK_SECONDS
@@ -226,6 +229,13 @@ class ServeStageClient:
             "rank", bundle, scenario, queries, candidates, current()
         )
         return scores
+
+    async def affinity(self, bundle: str, scenario: str, queries: Queries, item: int) -> FloatArray:
+        """See :class:`recserve.serving.stage_client.StageClient`."""
+        affinity: FloatArray = await self._audience.call(
+            "affinity", bundle, scenario, queries, item, current()
+        )
+        return affinity
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         """See :class:`recserve.serving.stage_client.StageClient`."""

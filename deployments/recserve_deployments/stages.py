@@ -242,6 +242,20 @@ class Ranking(StageReplica[RankingStage]):
             seconds = self.opened.config.server.ranking.deadline_ms / 1000
             return await self.call(f"ranking@{scenario}", seconds, stage.score, scenario, queries, candidates)
 
+    async def affinity(
+        self,
+        bundle: str,
+        scenario: str,
+        queries: Queries,
+        item: int,
+        requests: RequestContext = NO_REQUEST,
+    ) -> FloatArray:
+        """See :meth:`recserve.serving.stages.ranking.RankingStage.affinity`."""
+        with self.observed("affinity", len(queries), requests):
+            stage = await self.bundles.get(bundle)
+            seconds = self.opened.config.server.ranking.deadline_ms / 1000
+            return await self.call(f"audience@{scenario}", seconds, stage.affinity, scenario, queries, item)
+
 
 @serve.deployment
 class Encoding(StageReplica[Bundle]):

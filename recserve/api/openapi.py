@@ -70,6 +70,7 @@ BODIES: tuple[type[models.Body], ...] = (
     models.RecommendBody,
     models.SimilarBody,
     models.RankBody,
+    models.AudienceBody,
     writes.EventBody,
     writes.EventBatchBody,
     writes.ItemsBody,

@@ -142,6 +142,27 @@ class Ranker(Protocol):
 
 
 @runtime_checkable
+class ScoresUsers(Protocol):
+    """A ranker that can also compare users: how much each of them wants one item.
+
+    Scores of :meth:`Ranker.score` order the items of one user. Those of two users need not be on one scale.
+    """
+
+    def affinity(self, queries: Queries, item: int) -> FloatArray:
+        """How much each user wants an item.
+
+        Args:
+            queries: B queries; only their histories count.
+            item: Row of the item; a row behind the catalogue is one of ``queries.extra_vectors``.
+
+        Returns:
+            float32, shape (B,); higher is better, comparable between users; -inf where nothing is known of a
+            user.
+        """
+        ...
+
+
+@runtime_checkable
 class Reranker(Protocol):
     """Reranker: reorders the ranked list for diversity, business rules or calibration."""
 
@@ -395,6 +416,7 @@ __all__ = [
     "Reranker",
     "Retriever",
     "RetrievesNewItems",
+    "ScoresUsers",
     "Stage",
     "Tables",
     "Trainable",

@@ -59,6 +59,13 @@ class LocalClient:
             f"ranking@{scenario}", seconds, self._ranking.score, scenario, queries, candidates
         )
 
+    async def affinity(self, bundle: str, scenario: str, queries: Queries, item: int) -> FloatArray:
+        """See :class:`recserve.serving.stage_client.StageClient`."""
+        seconds = self._server.ranking.deadline_ms / 1000
+        return await self._pool.run(
+            f"audience@{scenario}", seconds, self._ranking.affinity, scenario, queries, item
+        )
+
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         """See :class:`recserve.serving.stage_client.StageClient`."""
         seconds = self._server.encoding.deadline_ms / 1000 if self._encoded else _LOAD_SECONDS

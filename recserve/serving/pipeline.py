@@ -16,6 +16,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.errors import NotFoundError, RecserveError
 from recserve.serving.guard.calls import GuardedCalls, PluginCalls
 from recserve.serving.guard.failures import log_failure
+from recserve.serving.requests.audience import AudienceFinder
 from recserve.serving.requests.batch import (
     Asked,
     Outcome,
@@ -80,6 +81,7 @@ class Pipeline:
         self._states = ServingStates(build, reader.live, self._calls)
         self._preparer = Preparer(self._calls)
         self.items = ItemEncoder(self._states, reader.live, reader.store, client, self._calls)
+        self.audiences = AudienceFinder(self._states, client)
         self.trials = TrialRecorder(reader.store, reader.live, self.context.event_types)
         reader.users.tell(self.cache)
 

@@ -21,6 +21,10 @@ class StageClient(Protocol):
         """See :meth:`recserve.serving.stages.ranking.RankingStage.score`."""
         ...
 
+    async def affinity(self, bundle: str, scenario: str, queries: Queries, item: int) -> FloatArray:
+        """See :meth:`recserve.serving.stages.ranking.RankingStage.affinity`."""
+        ...
+
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         """Encode texts to unit vectors, float32 (n, d)."""
         ...

@@ -15,13 +15,14 @@ import numpy as np
 from recserve.bundles.manifest import ALLOWED_SUFFIXES
 from recserve.config import ComponentConfig
 from recserve.data.arrays import BoolArray
-from recserve.data.batches import Candidates, Queries, Retrieved
+from recserve.data.batches import Candidates, Histories, Queries, Retrieved
 from recserve.data.dataset import Dataset
 from recserve.data.entities import Item, Reason
 from recserve.errors import StageError
-from recserve.plugin.protocols import FitContext, RetrievesNewItems, Stage, Trainable
+from recserve.plugin.protocols import FitContext, RetrievesNewItems, ScoresUsers, Stage, Trainable
 from recserve.plugin.registry import Registry
 from recserve.serving.guard.results import (
+    check_affinity,
     check_mask,
     check_positions,
     check_retrieved,
@@ -222,6 +223,30 @@ def check_ranker(name: str, *, dataset: Dataset | None = None, **params: Any) ->
     with ThreadPoolExecutor(4) as pool:
         for other in pool.map(lambda _: ranker.score(queries, candidates), range(8)):
             np.testing.assert_allclose(other[real], scores[real], rtol=1e-5, atol=1e-5)
+    if isinstance(ranker, ScoresUsers):
+        _check_users_compared(ranker, data, queries)
+
+
+def _check_users_compared(ranker: ScoresUsers, data: Dataset, queries: Queries) -> None:
+    """Users are compared for items of the catalogue and for a new one, each as if he were alone."""
+    new = 0 if queries.extra_vectors is None else len(queries.extra_vectors)
+    for item in (0, data.n_items - 1, *([data.n_items] if new else [])):
+        affinity = ranker.affinity(queries, item)
+        with _contract():
+            check_affinity(affinity, len(queries))
+        spoken = np.isfinite(affinity)
+        assert spoken.any(), f"nothing is said of any user's wish for item {item}"
+        for index in range(len(queries)):
+            alone = ranker.affinity(one_query(queries, index), item)
+            np.testing.assert_allclose(
+                alone[0],
+                affinity[index],
+                rtol=1e-3,
+                atol=1e-4,
+                err_msg=f"user {index} wants an item otherwise alone than in a batch",
+            )
+    unknown = Queries.of(Histories.empty(1), np.zeros(1, dtype=np.int64))
+    assert np.isneginf(ranker.affinity(unknown, 0)).all(), "a user who has done nothing wants an item"
 
 
 def check_reranker(name: str, *, dataset: Dataset | None = None, **params: Any) -> None:

@@ -127,6 +127,10 @@ class _FittedStages:
         """See :class:`recserve.serving.stage_client.StageClient`."""
         return self._ranking.score(scenario, queries, candidates)
 
+    async def affinity(self, bundle: str, scenario: str, queries: Queries, item: int) -> FloatArray:
+        """See :class:`recserve.serving.stage_client.StageClient`."""
+        return self._ranking.affinity(scenario, queries, item)
+
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         """Never called: the queries of a data set have no texts."""
         raise StageError("a fitted pipeline encodes no texts")

@@ -73,6 +73,23 @@ def test_an_event_changes_the_very_next_answer(server: Server) -> None:
     assert any("mf" in item["sources"] or "content" in item["sources"] for item in after["items"])
 
 
+def test_users_are_put_in_order_for_an_item_of_a_moment_ago(server: Server) -> None:
+    """Across processes: users from the store, the item's vector from the ranking stage's own catalogue."""
+    new = {"item_id": "fresh", "attributes": {"title": "Trains number 99", "topic": "trains"}}
+    server.post("/v1/items", {"items": [new]})
+    asked = server.url + "/v1/items/fresh/audience"
+    wait_for(lambda: httpx.post(asked, json={}, trust_env=False, timeout=30).status_code == 200, 20)
+    answer = server.post("/v1/items/fresh/audience", {"limit": 8})
+    assert len(answer["users"]) == 8
+    assert answer["considered"] >= 80
+    # Every fourth user is one of trains.
+    assert len({user["user_id"] for user in answer["users"]} & {f"user-{n}" for n in range(3, 80, 4)}) >= 5
+
+    refused = httpx.post(asked, json={"scenario": "plain"}, trust_env=False, timeout=30)
+    assert refused.status_code == 422
+    assert refused.json()["error"]["field"] == "scenario"
+
+
 def test_concurrent_requests_get_their_own_answers(server: Server) -> None:
     """Micro-batches must not mix up their members, wrong requests among them."""
     sizes = [1 + number % 7 for number in range(60)]

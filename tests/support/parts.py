@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,22 @@ def descend(worker: TorchWorker, folder: str, dies: str) -> dict[str, Any]:
         total += float(step)
         worker.report(epoch, total, {"total": total, "weights": np.full(3, total, dtype=np.float32)})
     return {"total": total, "world": worker.world, "begun": begun, "threads": torch.get_num_threads()}
+
+
+def interrupted_fit(worker: TorchWorker, task: Any, folder: str) -> dict[str, Any]:
+    """A fit of ``bert_lstm`` whose second process dies once, after the second epoch."""
+    from recserve_bert_lstm.training.loop import fit
+
+    def report(epoch: int, score: float, state: dict[str, Any] | None) -> None:
+        worker.report(epoch, score, state)
+        mark = Path(folder) / "died"
+        if worker.rank == 1 and epoch == 2 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    begun = 0 if worker.checkpoint is None else worker.checkpoint[0]
+    fitted = fit(replace(worker, report=report), task)
+    return {"begun": begun, "world": worker.world, "matrix": fitted.matrix, "facts": fitted.facts}
 
 
 def slow_address(part: int) -> tuple[int, str]:

@@ -126,6 +126,10 @@ class Direct:
         self._enter("ranking")
         return self._ranking.score(scenario, queries, candidates)
 
+    async def affinity(self, bundle: str, scenario: str, queries: Queries, item: int) -> FloatArray:
+        self._enter("audience")
+        return self._ranking.affinity(scenario, queries, item)
+
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         """``Title 7`` has the vector of item 7."""
         self._enter("encoding")

@@ -9,6 +9,7 @@ from typing import Protocol
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
+from recserve.serving.requests.audience import Audience
 from recserve.serving.requests.request import Recommendation, Request
 from recserve.store import DeletionReceipt, ItemPatch, Moment, UserPatch
 
@@ -137,6 +138,16 @@ class Backend(CatalogueBackend, PeopleBackend, Protocol):
         Raises:
             RecserveError: The request is wrong (NotFoundError, InvalidRequestError), or it cannot be
                 served now (NotReadyError, OverloadedError, BundleError).
+        """
+        ...
+
+    async def audience(self, item_id: str, scenario: str | None, limit: int) -> Audience:
+        """The users who want an item most, of those who did something last.
+
+        Raises:
+            RecserveError: See :meth:`recserve.serving.requests.audience.AudienceFinder.find`; the item is
+                unknown (NotFoundError).
+            StoreError: The store cannot be reached.
         """
         ...
 

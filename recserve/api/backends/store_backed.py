@@ -12,8 +12,9 @@ from recserve.api.backends.protocol import HistoryEntry
 from recserve.api.backends.store_threads import StoreThreads
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User, now_ms
-from recserve.errors import NotReadyError, OutcomeUnknownError, RecserveError, StoreError
+from recserve.errors import NotFoundError, NotReadyError, OutcomeUnknownError, RecserveError, StoreError
 from recserve.serving.pipeline import Pipeline
+from recserve.serving.requests.audience import CONSIDERED_USERS, READ_EVENTS, Audience
 from recserve.serving.requests.batch import Asked
 from recserve.serving.requests.request import Recommendation, Request
 from recserve.serving.state.live_catalogue import CatalogueView
@@ -106,6 +107,23 @@ class StoredBackend:
             counter = EXPOSURES_LOST
         for _, answer in served:
             self.metrics.count(counter, answer.scenario)
+
+    async def audience(self, item_id: str, scenario: str | None, limit: int) -> Audience:
+        """See :meth:`recserve.api.Backend.audience`."""
+        pipeline = self._served()
+        histories = await self.read_store(self._recent_histories, item_id, pipeline)
+        return await pipeline.audiences.find(item_id, histories, scenario, limit)
+
+    def _recent_histories(self, item_id: str, pipeline: Pipeline) -> dict[str, list[Event]]:
+        """Histories of those who did something last; the pipeline then knows the item.
+
+        Raises:
+            NotFoundError: There is no such item.
+        """
+        if self._item(item_id, pipeline) is None:
+            raise NotFoundError(f"unknown item {item_id[:80]!r}", field="item_id")
+        pipeline.live.at_least(self._store.pulse().catalogue)
+        return self._store.histories(self._store.recent_users(CONSIDERED_USERS), READ_EVENTS)
 
     async def add_events(self, events: Sequence[Event]) -> int:
         """See :meth:`recserve.api.Backend.add_events`."""

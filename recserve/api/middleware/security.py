@@ -41,6 +41,8 @@ _ABOUT = "/v1/about"
 _RECOMMEND_TO = "/v1/recommend/"
 _USERS = "/v1/users"
 _MERGE = "/merge"
+_ITEMS = "/v1/items/"
+_AUDIENCE = "/audience"
 _HEALTH = "/v1/health/"
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -63,6 +65,8 @@ def scope_needed(method: str, path: str) -> Scope:
         return "recommend" if path == _ABOUT or path.startswith(_RECOMMEND_TO) else "read"
     if method == "POST" and path in _ANSWERING_POSTS:
         return "recommend"
+    if method == "POST" and path.startswith(_ITEMS) and path.endswith(_AUDIENCE):
+        return "read"
     if path.startswith(_USERS) and (method == "DELETE" or path.endswith(_MERGE)):
         return "admin"
     return "write"

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from recserve.api.middleware.body import read, validate
 from recserve.api.routes.recommendations import ItemId, Limit, ListCursor, backend_of
 from recserve.api.schemas import responses as answers
+from recserve.api.schemas.recommend_request import AudienceBody
 from recserve.api.schemas.write_request import ItemIdsBody, ItemPatchesBody, ItemsBody
 from recserve.api.settings import ApiSettings
 from recserve.auth.caller import caller_of
@@ -64,6 +65,16 @@ class ItemRoutes:
         """Answer `DELETE /v1/items/{item_id}`."""
         deleted = await backend_of(request).delete_items([item_id], caller_of(request).actor)
         return answers.json_response({"deleted": deleted})
+
+    async def audience(self, request: Request, item_id: ItemId) -> Response:
+        """Answer `POST /v1/items/{item_id}/audience`."""
+
+        def parse(data: Any) -> AudienceBody:
+            return validate(AudienceBody, data)
+
+        asked = await read(request, self._settings.max_body_bytes, parse)
+        found = await backend_of(request).audience(item_id, asked.scenario, asked.limit)
+        return answers.json_response(found)
 
     async def list_items(self, request: Request, limit: Limit = 100, cursor: ListCursor = None) -> Response:
         """Answer `GET /v1/items`."""

@@ -283,6 +283,20 @@ def _add_items(add: _Adder, routes: ItemRoutes) -> None:
         writes.ItemIdsBody,
         Two_items={"item_ids": ["t-1", "t-2"]},
     )
+    # Before the item itself, whose path would swallow it.
+    add(
+        "POST",
+        "/v1/items/{item_id:anyid}/audience",
+        routes.audience,
+        "Who would like an item",
+        "The users who want it most, in order, with scores. Considered are up to 2,000 users, those of the "
+        "newest events, who have not had the item; `considered` says how many they were. Works for an item "
+        "that was written a moment ago: it is judged by its text. The scenario's ranker must be able to "
+        "compare users.",
+        openapi.responses(answers.AudienceAnswer, "Users, best first.", 404, body=True),
+        models.AudienceBody,
+        The_best_hundred={"limit": 100},
+    )
     add(
         "GET",
         "/v1/items/{item_id:anyid}",

@@ -291,3 +291,12 @@ class SimilarBody(_Selection):
             seen=self.seen,
             rules=self.rules,
         )
+
+
+class AudienceBody(Body):
+    """How many users, and whose ranker compares them."""
+
+    limit: int = Field(100, ge=1, le=MAX_N, description="Users that are returned, at most.", examples=[100])
+    scenario: str | None = Field(
+        None, min_length=1, description="A scenario whose ranker can compare users; default: the server's."
+    )

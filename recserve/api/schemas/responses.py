@@ -119,6 +119,29 @@ class ItemAnswer(Answer):
     )
 
 
+class AudienceUserAnswer(Answer):
+    """One user of an audience."""
+
+    user_id: str = Field(examples=["42"])
+    score: float | None = Field(
+        description="How much the user wants the item; comparable only within one answer.", examples=[2.4]
+    )
+    rank: int = Field(description="1 is best.", examples=[1])
+
+
+class AudienceAnswer(Answer):
+    """The users who want an item most, best first."""
+
+    item_id: str = Field(examples=["t-1"])
+    scenario: str = Field(description="Whose ranker compared the users.", examples=["home"])
+    users: list[AudienceUserAnswer]
+    considered: int = Field(
+        description="Users who were compared: those of the newest events who have not had the item.",
+        examples=[1934],
+    )
+    bundle: str = Field(description="The trained bundle that compared them.", examples=["4f1a09c2d7"])
+
+
 _NEXT = Field(
     description="Asks for the next page; null on the last one.", examples=["AR2c0fRbIml0ZW1zIiwiMSJd"]
 )

@@ -53,6 +53,17 @@ def check_retrieved(found: Any, batch: int, k: int, rows: int | None = None) -> 
     return found
 
 
+def check_affinity(affinity: Any, batch: int) -> FloatArray:
+    """What a ranker says of users: one number each, -inf where nothing is known."""
+    if not isinstance(affinity, np.ndarray) or affinity.shape != (batch,):
+        raise StageError(f"returned affinities as {_kind(affinity)} for {batch} users")
+    if not np.issubdtype(affinity.dtype, np.floating):
+        raise StageError(f"returned affinities of dtype {affinity.dtype}")
+    if np.isnan(affinity).any() or np.isposinf(affinity).any():
+        raise StageError("returned an affinity that is not a number")
+    return affinity
+
+
 def check_scores(scores: Any, real: BoolArray) -> FloatArray:
     """Scores of a ranker.
 

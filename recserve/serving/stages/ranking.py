@@ -8,8 +8,9 @@ import numpy as np
 
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
-from recserve.plugin.protocols import Reranker
-from recserve.serving.guard.results import check_positions, check_scores
+from recserve.errors import InvalidRequestError
+from recserve.plugin.protocols import Reranker, ScoresUsers
+from recserve.serving.guard.results import check_affinity, check_positions, check_scores
 from recserve.serving.scenario import Scenario
 from recserve.serving.state.live_catalogue import CatalogueFollower
 
@@ -55,6 +56,24 @@ class RankingStage:
             queries = self._live.newest(queries.live_version).attach(queries)
         scores = ranker.score(queries, candidates)
         return np.where(fused[:, None], candidates.scores, scores) if fused.any() else scores
+
+    def affinity(self, scenario: str, queries: Queries, item: int) -> FloatArray:
+        """How much each user wants an item; see :class:`recserve.ScoresUsers`.
+
+        Raises:
+            InvalidRequestError: The scenario has no ranker that can compare users.
+            StageError: The scores are not what such a ranker must return.
+        """
+        ranker: object = self._scenarios[scenario].ranker
+        if not isinstance(ranker, ScoresUsers):
+            raise InvalidRequestError(
+                f"the ranker of scenario {scenario!r} cannot compare users; name a scenario whose can, "
+                "such as bert_lstm or bert_sequence",
+                field="scenario",
+            )
+        if self._live is not None:
+            queries = self._live.newest(queries.live_version).attach(queries)
+        return check_affinity(ranker.affinity(queries, item), len(queries))
 
 
 def rerank(reranker: Reranker, queries: Queries, ranked: Candidates, n: int) -> Candidates:

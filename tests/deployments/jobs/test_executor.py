@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+from recserve_bert_lstm.parameters import BertLstmParams
+from recserve_bert_lstm.training.loop import Task, fit
 from recserve_deployments.jobs.executor import RayExecutor
 
+from recserve import TorchWorker
 from recserve.data.system.cpus import NICENESS
 from recserve.errors import ConfigError, RuntimeEnvironmentError
+from recserve.testing import example_dataset
 from tests.support import parts
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -149,6 +153,25 @@ def test_a_loop_that_loses_a_process_goes_on_from_its_last_epoch(
     assert (tmp_path / f"died-{rank}").exists()
     assert found["total"] == 18.0
     assert 2 <= found["begun"] <= 3
+
+
+@pytest.mark.long
+def test_bert_lstm_in_two_processes_learns_what_it_learns_in_one(
+    executor: RayExecutor, tmp_path: Path
+) -> None:
+    """A process dies in between. Without dropout, which each process draws for itself."""
+    data = example_dataset()
+    params = BertLstmParams(width=8, epochs=4, patience=9, batch_events=300, dropout=0.0)
+    task = Task(
+        data.histories, data.item_counts, data.catalogue.vectors, len(data.event_types), params, 3, None
+    )
+    found = executor.torch(parts.interrupted_fit, executor.share(task), executor.share(str(tmp_path)))
+    assert (tmp_path / "died").exists()
+    assert found["world"] == 2
+    assert 1 <= found["begun"] <= 3
+    alone = fit(TorchWorker(threads=1), task)
+    np.testing.assert_allclose(found["facts"]["losses"], alone.facts["losses"], rtol=1e-3)
+    np.testing.assert_allclose(found["matrix"], alone.matrix, rtol=0.02, atol=2e-3)
 
 
 def test_what_a_rank_raises_comes_out_as_itself(executor: RayExecutor, tmp_path: Path) -> None:

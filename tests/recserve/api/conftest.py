@@ -132,10 +132,14 @@ class SameWords:
         assert catalogue.vectors is not None
         self._vectors = catalogue.vectors
 
+    def vectors(self, queries: Queries) -> FloatArray:
+        """Of all items, new ones included."""
+        extra = queries.extra_vectors
+        return self._vectors if extra is None else np.concatenate([self._vectors, extra])
+
     def scores(self, queries: Queries) -> FloatArray:
         """How well all items, new ones included, fit the text of each query."""
-        extra = queries.extra_vectors
-        vectors = self._vectors if extra is None else np.concatenate([self._vectors, extra])
+        vectors = self.vectors(queries)
         if queries.text_vectors is None:
             return np.zeros((len(queries), len(vectors)), dtype=np.float32)
         return np.asarray(queries.text_vectors @ vectors.T, dtype=np.float32)
@@ -165,6 +169,14 @@ class Fused:
             return candidates.scores
         every = self._genres.scores(queries) + self._words.scores(queries)
         return np.take_along_axis(every, np.maximum(candidates.items, 0).astype(np.int64), axis=1)
+
+    def affinity(self, queries: Queries, item: int) -> FloatArray:
+        """How much the titles and genres that a user liked have in common with the item's."""
+        vectors = self._words.vectors(queries)
+        shared = np.zeros(len(queries), dtype=np.float32)
+        liked = queries.histories.positive()
+        np.add.at(shared, liked.owners(), vectors[liked.items] @ vectors[item])
+        return np.where(liked.lengths > 0, shared, np.float32(-np.inf))
 
 
 class Since:
@@ -206,6 +218,10 @@ class DirectClient:
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
         self._enter("ranking")
         return await asyncio.to_thread(self._ranking.score, scenario, queries, candidates)
+
+    async def affinity(self, bundle: str, scenario: str, queries: Queries, item: int) -> FloatArray:
+        self._enter("audience")
+        return await asyncio.to_thread(self._ranking.affinity, scenario, queries, item)
 
     async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
         self._enter("encoding")

@@ -49,6 +49,7 @@ CALLS: dict[tuple[str, str], tuple[Scope | None, Any]] = {
     ("PATCH", "/v1/items"): ("write", {"items": [{"item_id": "1", "hidden": False}]}),
     ("DELETE", "/v1/items"): ("write", {"item_ids": ["new"]}),
     ("DELETE", "/v1/items/{item_id}"): ("write", None),
+    ("POST", "/v1/items/{item_id}/audience"): ("read", {}),
     ("POST", "/v1/users"): ("write", {"users": [{"user_id": "ada", "attributes": {"city": "London"}}]}),
     ("PATCH", "/v1/users"): ("write", {"users": [{"user_id": "ada", "attributes": {"city": "Paris"}}]}),
     ("POST", "/v1/users/{user_id}/merge"): ("admin", {"from": "session-1"}),

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from recserve.api.schemas.about import PluginsAnswer
-from recserve.api.schemas.responses import PageAnswer, RankAnswer
+from recserve.api.schemas.responses import AudienceAnswer, PageAnswer, RankAnswer
 
 Post = Callable[[str, Any], dict[str, Any]]
 
@@ -75,6 +75,17 @@ def test_free_text_and_similar_items_go_through_bert(post: Post) -> None:
     similar = ids(post("/v1/similar", {"item_id": item_id, "n": 5}))
     assert len(similar) == 5
     assert item_id not in similar
+
+
+def test_a_trained_ranker_puts_users_in_order_for_an_item(post: Post) -> None:
+    item = {"item_id": "new-train", "attributes": {"title": "Trains number 99", "topic": "trains"}}
+    assert post("/v1/items", {"items": [item]})["encoded"] == 1
+    # The catalogue follows when it is next read.
+    post("/v1/recommend", {})
+    answer = post("/v1/items/new-train/audience", {"limit": 8})
+    AudienceAnswer.model_validate(answer)
+    # Every fourth user is one of trains.
+    assert len({user["user_id"] for user in answer["users"]} & {f"user-{n}" for n in range(3, 80, 4)}) >= 5
 
 
 def test_a_scenario_by_name(post: Post) -> None:

@@ -150,6 +150,12 @@ class BertLstm:
             scores = scores + np.float32(self._params.text_weight) * standardise(near, valid)
         return np.where(valid, scores, np.float32(-np.inf))
 
+    def affinity(self, queries: Queries, item: int) -> FloatArray:
+        """How much each user wants an item; see :class:`recserve.ScoresUsers`."""
+        stored, server = self._fitted()
+        lift, known = server.affinity(queries, item)
+        return np.where(known & stored.ready, lift, np.float32(-np.inf))
+
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
         """The k best items of the whole catalogue for each user state.
 

@@ -14,6 +14,10 @@ PROFILE_EVENTS = 10
 """Liked events whose mean text vector is the recent profile."""
 
 
+COMPARED_ITEMS = 2048
+"""Items of the catalogue that stand for all others where users are compared."""
+
+
 class Server:
     """A network and the item vectors it produced.
 
@@ -72,6 +76,22 @@ class Server:
         """Logits of the whole catalogue, float32, shape (B, n_items)."""
         scores: FloatArray = (states @ self._matrix.T).cpu().numpy()
         return scores
+
+    @torch.inference_mode()
+    def affinity(self, queries: Queries, item: int) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """How much likelier one item is to each user than an average one, as a logarithm.
+
+        Logits are comparable within one user only; beside those of other items they are between users too.
+
+        Returns:
+            float32, shape (B,), and bool, shape (B,): whether there was anything to read.
+        """
+        states, known = self.states(queries)
+        step = max(len(self._matrix) // COMPARED_ITEMS, 1)
+        others = torch.logsumexp(states @ self._matrix[::step].T, dim=1)
+        wanted = states @ self._gather(np.array([item]), queries)[0]
+        lift = wanted - others + np.log(len(range(0, len(self._matrix), step)))
+        return lift.cpu().numpy(), known
 
     @torch.inference_mode()
     def evidence(self, items: NDArray[np.int32], queries: Queries) -> NDArray[np.int32]:
