@@ -5,7 +5,7 @@ The names re-exported here are the public contract: plugins need nothing else.
 
 from recserve.config import nearest
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int16Array, Int32Array, Int64Array
-from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrieved
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
@@ -95,6 +95,7 @@ __all__ = [
     "Ranker",
     "RankingExamples",
     "Reason",
+    "RecentTexts",
     "RecserveError",
     "Reranker",
     "Retrieved",

@@ -107,7 +107,8 @@ def _recommend(client: httpx.Client, user: str) -> dict[str, Any]:
 
 def _show_history(client: httpx.Client, user: str) -> None:
     events = client.get(f"/v1/users/{user}/history", params={"limit": 200}).json()["events"]
-    liked = sorted(events, key=lambda event: (event["value"] or 0, event["timestamp"]), reverse=True)[:5]
+    rated = (event for event in events if event["item_id"] is not None)
+    liked = sorted(rated, key=lambda event: (event["value"] or 0, event["timestamp"]), reverse=True)[:5]
     titles = []
     for event in liked:
         item = client.get(f"/v1/items/{event['item_id']}").json()

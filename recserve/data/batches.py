@@ -132,6 +132,68 @@ class Histories:
         )
 
 
+RECENT_TEXTS = 20
+"""Newest texts of a user that queries carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecentTexts:
+    """What B users wrote lately (searches, reviews, comments), ragged, oldest first within each user.
+
+    At most :data:`RECENT_TEXTS` of each user. A text may belong to an event with an item, which the histories
+    hold as well; so texts are no further interactions.
+
+    Attributes:
+        offsets: int64, shape (B + 1,).
+        vectors: float32, shape (N, d), unit length, comparable with those of items.
+        events: int16, shape (N,); index into the configured event types.
+        weights: float32, shape (N,); signed confidence of the event, negative for dislikes.
+        timestamps: int64, shape (N,); milliseconds since the epoch.
+    """
+
+    offsets: Int64Array
+    vectors: FloatArray
+    events: Int16Array
+    weights: FloatArray
+    timestamps: Int64Array
+
+    def part(self, start: int, stop: int) -> RecentTexts:
+        """The texts of users ``start:stop``."""
+        offsets = self.offsets[start : stop + 1]
+        span = slice(offsets[0], offsets[-1])
+        return RecentTexts(
+            offsets - offsets[0],
+            self.vectors[span],
+            self.events[span],
+            self.weights[span],
+            self.timestamps[span],
+        )
+
+    def among(self, histories: Histories, first: int) -> Histories:
+        """Histories with the texts as further events, each where its time puts it.
+
+        Args:
+            histories: Of the same users.
+            first: Row of the first text; the others follow.
+        """
+        places: list[Int64Array] = []
+        for user in np.flatnonzero(np.diff(self.offsets)):
+            start, end = histories.offsets[user : user + 2]
+            # A session counts as newer than all that is stored, whatever its times.
+            reached = np.maximum.accumulate(histories.timestamps[start:end])
+            times = self.timestamps[self.offsets[user] : self.offsets[user + 1]]
+            places.append(start + np.searchsorted(reached, times, side="right"))
+        at = np.concatenate(places) if places else np.empty(0, dtype=np.int64)
+        rows = np.arange(first, first + len(at), dtype=np.int32)
+        return Histories(
+            histories.offsets + self.offsets,
+            np.insert(histories.items, at, rows),
+            np.insert(histories.events, at, self.events),
+            np.insert(histories.weights, at, self.weights),
+            np.insert(histories.timestamps, at, self.timestamps),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Queries:
     """A batch of B queries as the stages see them.
@@ -146,6 +208,7 @@ class Queries:
         text_vectors: float32, shape (B, d), unit length, zero rows where there is no text; None when
             the whole batch has none.
         extra_vectors: float32, shape (M, d); see :attr:`Histories.items`.
+        recent_texts: What the users wrote lately; None when nobody of the batch wrote anything.
         allowed: For each query a bool array of shape (n_items,) or None for "everything"; filled by
             the retrieval stage from its filters.
         filters: The ``filter`` object of each request, filter name -> argument.
@@ -164,6 +227,7 @@ class Queries:
     texts: tuple[str | None, ...] = ()
     text_vectors: FloatArray | None = None
     extra_vectors: FloatArray | None = None
+    recent_texts: RecentTexts | None = None
     allowed: tuple[BoolArray | None, ...] = ()
     filters: tuple[Mapping[str, Any], ...] = ()
     contexts: tuple[Mapping[str, Any], ...] = ()
@@ -202,8 +266,10 @@ class Queries:
 
     @property
     def plain(self) -> BoolArray:
-        """Whether each query goes by its history alone, bool, shape (B,): neither text nor anchor."""
+        """Whether each query goes by a history of items alone, bool, shape (B,): neither text nor anchor."""
         plain: BoolArray = self.anchors < 0
+        if self.recent_texts is not None:
+            plain &= (np.diff(self.recent_texts.offsets) == 0) | (self.histories.lengths > 0)
         return plain if self.text_vectors is None else plain & ~self.text_vectors.any(axis=1)
 
     @property
@@ -219,9 +285,35 @@ class Queries:
         """The same batch with the filters' masks set."""
         return replace(self, allowed=allowed)
 
+    def with_texts(self, n_items: int) -> Queries:
+        """The batch with what users wrote as further events of their histories.
+
+        For components that read nothing of an item but its vector: each text has a row behind all items, and
+        its vector in :attr:`extra_vectors`. What such a component finds is explained by
+        :meth:`text_evidence`.
+
+        Args:
+            n_items: Items of the bundle's catalogue.
+        """
+        texts, extra = self.recent_texts, self.extra_vectors
+        if texts is None or not len(texts.vectors):
+            return self
+        known = 0 if extra is None else len(extra)
+        vectors = texts.vectors if extra is None else np.concatenate([extra, texts.vectors])
+        histories = texts.among(self.histories, n_items + known)
+        return replace(self, histories=histories, extra_vectors=vectors, recent_texts=None)
+
+    def text_evidence(self, evidence: Int32Array, n_items: int) -> Int32Array:
+        """Evidence of :meth:`with_texts` as :attr:`Retrieved.evidence` wants it, shape (B, K)."""
+        if self.recent_texts is None:
+            return evidence
+        first = n_items + (0 if self.extra_vectors is None else len(self.extra_vectors))
+        place = evidence - first - self.recent_texts.offsets[:-1, None]
+        return np.where(evidence < first, evidence, -2 - place).astype(np.int32)
+
     def part(self, start: int, stop: int) -> Queries:
         """Queries ``start:stop`` as a batch of their own."""
-        vectors = self.text_vectors
+        vectors, written = self.text_vectors, self.recent_texts
         return replace(
             self,
             user_ids=self.user_ids[start:stop],
@@ -231,6 +323,7 @@ class Queries:
             excluded=self.excluded.part(start, stop),
             texts=self.texts[start:stop],
             text_vectors=None if vectors is None else vectors[start:stop],
+            recent_texts=None if written is None else written.part(start, stop),
             allowed=self.allowed[start:stop],
             filters=self.filters[start:stop],
             contexts=self.contexts[start:stop],
@@ -244,8 +337,9 @@ class Retrieved:
     Attributes:
         items: int32, shape (B, K); catalogue rows, -1 pads short rows (always at the end).
         scores: float32, shape (B, K); higher is better, -inf at pads. Scales differ by retriever.
-        evidence: int32, shape (B, K); the history row that led to each item, -1 where there is none or where
-            the batch does not want to know.
+        evidence: int32, shape (B, K); the history row that led to each item, or -2 - j for the text j of the
+            query's :attr:`Queries.recent_texts`; -1 where there is none or where the batch does not want to
+            know.
     """
 
     items: Int32Array
@@ -270,7 +364,7 @@ class Candidates:
         sources: Names of the R retrievers.
         source_scores: float32, shape (B, K, R); the retriever's own score, NaN where it did not
             return the item.
-        evidence: int32, shape (B, K); history row that explains the item, -1 for none.
+        evidence: int32, shape (B, K); what explains the item as in :class:`Retrieved`, -1 for none.
     """
 
     items: Int32Array

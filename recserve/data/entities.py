@@ -16,6 +16,9 @@ from recserve.data.arrays import BoolArray, FloatArray
 MAX_ID = 10_000
 """Longest id, in characters."""
 
+MAX_TEXT = 10_000
+"""Longest text of an event, in characters."""
+
 SECONDS_BELOW = 100_000_000_000
 """Times below are seconds (until the year 5138), others milliseconds (from March 1973 on)."""
 
@@ -67,16 +70,19 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing a user did with one item.
+    """One thing a user did: with an item, in words, or both.
 
     Attributes:
         user_id: External user id.
-        item_id: External item id; need not be in the catalogue.
+        item_id: External item id; need not be in the catalogue. Empty for what was done in words alone,
+            such as a search.
         event: Name of a configured event type, such as ``view`` or ``rating``.
         timestamp: Milliseconds since the epoch, UTC.
         value: Rating, count or amount, where the event type has one.
         event_id: Idempotency key; storing the same id twice stores one event.
         recommendation_id: The recommendation that led to it, if any.
+        text: What the user wrote, such as a search or a review; None if nothing. On one line, at most
+            10,000 characters; see :func:`recserve.data.events.text.event_text`.
         timed: Whether ``timestamp`` is the client's own; False if the server's clock was read instead.
     """
 
@@ -87,6 +93,7 @@ class Event:
     value: float | None = None
     event_id: str = ""
     recommendation_id: str | None = None
+    text: str | None = None
     timed: bool = field(default=True, compare=False, repr=False)
 
 
@@ -165,6 +172,8 @@ class Reason:
         evidence_event: What the user did with that item (event type name), None if nothing.
         query_text: The free text of the request, if any.
         interests: What the user says to like, where the answer goes by that.
+        evidence_text: What the user wrote that led to it, where no item did; ``evidence_event`` is what that
+            was, such as ``search``.
     """
 
     item: Item
@@ -173,3 +182,4 @@ class Reason:
     evidence_event: str | None = None
     query_text: str | None = None
     interests: str | None = None
+    evidence_text: str | None = None

@@ -355,7 +355,8 @@ def given(
         DataError: No test event can be an answer.
     """
     known = training.catalogue.ids
-    strangers = sorted({item for item in test_events["item_id"].unique().to_pylist() if item not in known})
+    named = (item for item in test_events["item_id"].unique().to_pylist() if item)
+    strangers = sorted({item for item in named if item not in known})
     wide = Catalogue([*known, *strangers])
     test = Dataset.from_tables(wide, test_events, event_types).positive()
     timeline = training.histories

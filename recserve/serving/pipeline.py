@@ -31,6 +31,7 @@ from recserve.serving.requests.checking import check_request
 from recserve.serving.requests.preparation import Preparer
 from recserve.serving.requests.queries import build_queries
 from recserve.serving.requests.request import Recommendation, Request
+from recserve.serving.requests.texts import TextEncoder
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stage_client import StageClient
 from recserve.serving.stages.explanations import Page
@@ -82,6 +83,7 @@ class Pipeline:
         self._preparer = Preparer(self._calls)
         self.items = ItemEncoder(self._states, reader.live, reader.store, client, self._calls)
         self.audiences = AudienceFinder(self._states, client)
+        self.texts = TextEncoder(self._states, reader, client, metrics)
         self.trials = TrialRecorder(reader.store, reader.live, self.context.event_types)
         reader.users.tell(self.cache)
 
@@ -234,16 +236,18 @@ class Pipeline:
         usual: Seen = "allow" if given else scenario.config.seen
         seen = [request.seen or usual for request in requests]
 
+        states = [self._with_rows(waiting, current) for waiting in pending]
         built = build_queries(
             requests,
             view,
             context.event_types,
-            [self._with_rows(waiting, current) for waiting in pending],
+            states,
             context.cold_start,
             now=trace.now,
             seen=seen,
         )
-        queries = await built.encoded(self.client, context.bundle, trace)
+        built = await self.texts.encoded(built, states, context, trace)
+        queries = built.base
         prepared = [waiting.prepared for waiting in pending if waiting.prepared is not None]
         served = view.bars.served(trace.now)
         allowed = [wishes.mask.within(served) for wishes in prepared]
@@ -285,7 +289,7 @@ class Pipeline:
                 scenario=waiting.scenario,
                 items=items[index],
                 bundle=context.bundle,
-                degraded=trace.of_answer(built.base.texts[index]),
+                degraded=trace.of_answer(bool(queries.texts[index] or states[index].texts)),
                 timings=timings,
                 left_out=left_out[index],
             )

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
+from recserve.data.arrays import FloatArray
 from recserve.data.dataset import Tables
 from recserve.data.entities import Event, Item, User
 from recserve.store.records import (
@@ -71,6 +72,24 @@ class EventStore(Protocol):
 
     def remove_events(self, user_id: str, item_id: str) -> int:
         """Take back all that a user did with an item; returns the number of events there were."""
+        ...
+
+    def text_vectors(self, event_ids: Sequence[str], fingerprint: str) -> dict[str, FloatArray]:
+        """Vectors of the texts of events by ``event_id``; what this encoder has not encoded is left out."""
+        ...
+
+    def set_text_vectors(self, vectors: Mapping[str, FloatArray], fingerprint: str) -> int:
+        """Keep vectors of the texts of events, in the place of other encoders'.
+
+        They go when the event goes. Of an event that is gone already nothing is stored.
+
+        Args:
+            vectors: float32, shape (d,), by ``event_id``.
+            fingerprint: The encoder's, see :attr:`recserve.Encoder.fingerprint`.
+
+        Returns:
+            The number of vectors stored.
+        """
         ...
 
     def history(self, user_id: str, limit: int, before: Moment | None = None) -> list[tuple[Moment, Event]]:

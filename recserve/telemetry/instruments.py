@@ -96,6 +96,13 @@ EVENTS_ACCEPTED = Instrument(
     ("event",),
 )
 EVENTS_STORED = Instrument("recserve_events_stored_total", "counter", "Events stored, each once.")
+EVENT_TEXTS = Instrument(
+    "recserve_event_texts_total",
+    "counter",
+    "Texts of events whose vector was stored in the background, or was not because that failed or too many "
+    "waited (dropped); a request that needs such a vector has it made.",
+    ("outcome",),
+)
 EXPOSURES = Instrument(
     "recserve_exposures_total", "counter", "Answers handed to the log of exposures.", ("scenario",)
 )

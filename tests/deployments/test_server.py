@@ -90,6 +90,20 @@ def test_users_are_put_in_order_for_an_item_of_a_moment_ago(server: Server) -> N
     assert refused.json()["error"]["field"] == "scenario"
 
 
+def test_searches_alone_change_the_very_next_answer(server: Server) -> None:
+    before = server.post("/v1/recommend", {"user_id": "searcher", "n": 5})
+    assert "encoding" not in before["timings"]
+    for text in ("steam trains", "railway journeys", "locomotives"):
+        stored = server.post("/v1/events", {"user_id": "searcher", "event": "search", "text": text})
+        assert stored["stored"] == 1
+    after = server.post("/v1/recommend", {"user_id": "searcher", "n": 5})
+    assert after["timings"]["encoding"] > 0
+    assert after["degraded"] == []
+    assert items(after) != items(before)
+    assert any("content" in item["sources"] for item in after["items"])
+    assert any(item["explanation"].startswith("Because you searched for “") for item in after["items"])
+
+
 def test_concurrent_requests_get_their_own_answers(server: Server) -> None:
     """Micro-batches must not mix up their members, wrong requests among them."""
     sizes = [1 + number % 7 for number in range(60)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from recserve_bert_lstm.model import BertLstm
 from recserve_bert_lstm.parameters import BertLstmParams
 
-from recserve import Catalogue, Dataset, FitContext, Queries, Ragged, Vocabulary
+from recserve import Catalogue, Dataset, FitContext, Histories, Queries, Ragged, RecentTexts, Vocabulary
 from recserve.testing import check_retriever
 
 N_ITEMS, N_USERS, TOPICS, DIMENSION, EVENTS = 4000, 250, 40, 16, 12
@@ -104,3 +105,22 @@ def test_it_comes_back_from_its_files(data: Dataset, indexed: BertLstm, tmp_path
 
 def test_it_keeps_the_rules_of_a_retriever() -> None:
     check_retriever("bert_lstm", width=8, epochs=2, approximate_above=0)
+
+
+def test_what_a_user_wrote_is_a_step_of_the_sequence(data: Dataset, exact: BertLstm) -> None:
+    vectors = data.catalogue.vectors
+    assert vectors is not None
+    texts = vectors[[7, 7 + TOPICS, 7 + 2 * TOPICS]]
+    count = len(texts)
+    written = RecentTexts(
+        np.array([0, count, count]),
+        texts,
+        np.zeros(count, dtype=np.int16),
+        np.ones(count, dtype=np.float32),
+        np.arange(count) * 60_000,
+    )
+    queries = Queries.of(Histories.empty(2), np.full(2, count * 60_000))
+    found = exact.retrieve(replace(queries, recent_texts=written), 20)
+    assert (found.items[0] % TOPICS == 7).mean() > 0.5
+    assert (found.items[1] == -1).all()
+    assert (exact.retrieve(queries, 20).items == -1).all()

@@ -433,6 +433,14 @@ def test_item_text(registry: Registry, attributes: dict[str, Any], expected: str
         (Reason(TOY_STORY, ("mf",)), "Loved by viewers with your taste"),
         (Reason(TOY_STORY, ("somebody_elses",)), "Picked for you"),
         (Reason(TOY_STORY, ()), "Picked for you"),
+        (
+            Reason(TOY_STORY, ("content",), evidence_event="search", evidence_text="toys  that live"),
+            "Because you searched for “toys that live”",
+        ),
+        (
+            Reason(TOY_STORY, ("content",), evidence_event="rating", evidence_text="lovely"),
+            "Because you wrote “lovely”",
+        ),
         (Reason(TOY_STORY, ("content",), query_text=" toys\n that live "), "Found for “toys that live”"),
     ],
 )

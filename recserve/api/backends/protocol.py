@@ -40,12 +40,12 @@ class HistoryEntry:
     Attributes:
         place: Its place in the history.
         event: The event.
-        title: Title of its item, the item's id where that is not known.
+        title: Title of its item, the item's id where that is not known; None without an item.
     """
 
     place: Moment
     event: Event
-    title: str
+    title: str | None
 
 
 class CatalogueBackend(Protocol):

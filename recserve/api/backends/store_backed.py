@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -127,8 +129,11 @@ class StoredBackend:
 
     async def add_events(self, events: Sequence[Event]) -> int:
         """See :meth:`recserve.api.Backend.add_events`."""
+        events = [_named(event) if event.text is not None else event for event in events]
         stored = await self.write_store(self._store.add_events, events)
         pipeline = self._pipeline()
+        if pipeline is not None:
+            pipeline.texts.encode_later(events)
         # Of a repeated batch nobody knows which events are new: an outcome counts once or not at all.
         if pipeline is not None and stored == len(events):
             try:
@@ -229,7 +234,7 @@ class StoredBackend:
         self, user_id: str, limit: int, before: Moment | None, pipeline: Pipeline | None
     ) -> list[HistoryEntry]:
         found = self._store.history(user_id, limit, before)
-        ids = list({event.item_id for _, event in found})
+        ids = list({event.item_id for _, event in found if event.item_id})
         items: dict[str, Item | None] = {**self._store.items(ids)}
         unknown = [item_id for item_id in ids if item_id not in items]
         if unknown and pipeline is not None:
@@ -238,7 +243,8 @@ class StoredBackend:
             items.update((item_id, _item_of(view, item_id)) for item_id in unknown)
         titles = {item_id: item.title for item_id, item in items.items() if item is not None}
         return [
-            HistoryEntry(place, event, titles.get(event.item_id, event.item_id)) for place, event in found
+            HistoryEntry(place, event, titles.get(event.item_id, event.item_id) or None)
+            for place, event in found
         ]
 
     async def user(self, user_id: str) -> User | None:
@@ -293,6 +299,11 @@ class StoredBackend:
 def _item_of(view: CatalogueView, item_id: str) -> Item | None:
     row = view.catalogue.ids.row(item_id)
     return None if row < 0 or view.bars.barred[row] else view.catalogue.item(row)
+
+
+def _named(event: Event) -> Event:
+    """An event with an id, by which the vector of its text is stored."""
+    return event if event.event_id else replace(event, event_id=secrets.token_hex(16))
 
 
 def _exposure(request: Request, answer: Recommendation, asked: Asked) -> Exposure:

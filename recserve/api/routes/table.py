@@ -198,6 +198,7 @@ def _add_events(add: _Adder, routes: Routes) -> None:
         writes.EventBody,
         writes.EventBatchBody,
         One_event={"user_id": "42", "item_id": "260", "event": "rating", "value": 5},
+        A_search={"user_id": "42", "event": "search", "text": "space opera with robots"},
         What_a_recommendation_led_to={
             "user_id": "42",
             "item_id": "1196",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from recserve.api.pagination import MAX_CURSOR
 from recserve.api.settings import ApiSettings
 from recserve.data.entities import DAY_MS, LAST_MS, MAX_ID, SECONDS_BELOW
+from recserve.data.events.text import ENCODED_CHARACTERS, one_line
 from recserve.errors import InvalidRequestError
 from recserve.serving.requests.request import Request, SessionEvent
 
@@ -19,8 +19,7 @@ MAX_LIST = 10_000
 MAX_QUERY = 100_000
 MAX_N = 1_000
 
-# Far more than any text encoder reads (256 to 512 tokens), little enough that tokenising it is cheap.
-QUERY_KEPT = 4_000
+QUERY_KEPT = ENCODED_CHARACTERS
 
 Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=r"^[^\x00]+$")]
 
@@ -260,7 +259,7 @@ def _cut_query(query: str | None) -> str | None:
     """Free text without control characters, cut between words; None when nothing is left."""
     if query is None:
         return None
-    text = re.sub(r"[\x00-\x1f\x7f\s]+", " ", query[: 4 * QUERY_KEPT]).strip()
+    text = one_line(query[: 4 * QUERY_KEPT])
     if len(text) > QUERY_KEPT:
         head = text[:QUERY_KEPT]
         whole_words = head.rsplit(" ", 1)[0]

@@ -229,11 +229,15 @@ class ReceiptAnswer(Answer):
 class HistoryEvent(Answer):
     """One event of a user."""
 
-    item_id: str = Field(examples=["260"])
-    title: str = Field(description="Of the item; its id where that is not known.", examples=["Star Wars"])
+    item_id: str | None = Field(description="null for what was done in words alone.", examples=["260"])
+    title: str | None = Field(
+        description="Of the item; its id where that is not known, null without an item.",
+        examples=["Star Wars"],
+    )
     event: str = Field(examples=["rating"])
     timestamp: int = Field(description="Milliseconds since the epoch, UTC.", examples=[1738324800000])
     value: float | None = Field(examples=[4.5])
+    text: str | None = Field(description="What the user wrote, if anything.", examples=["space opera"])
     event_id: str = Field(examples=["3f9c1a"])
 
 
@@ -318,5 +322,8 @@ def receipt_answer(receipt: DeletionReceipt) -> dict[str, Any]:
 
 def history_answer(user_id: str, newest_first: Sequence[HistoryEntry], cursor: str | None) -> dict[str, Any]:
     """See :class:`HistoryAnswer`."""
-    events = [filled(HistoryEvent, entry.event, title=entry.title) for entry in newest_first]
+    events = [
+        filled(HistoryEvent, entry.event, item_id=entry.event.item_id or None, title=entry.title)
+        for entry in newest_first
+    ]
     return {"user_id": user_id, "events": events, "cursor": cursor}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from recserve.api.schemas.recommend_request import (
     MAX_LIST,
@@ -15,17 +15,23 @@ from recserve.api.schemas.recommend_request import (
     check_not_future,
 )
 from recserve.api.settings import ApiSettings
-from recserve.data.entities import Event, Item, User
+from recserve.data.entities import MAX_TEXT, Event, Item, User
+from recserve.data.events.text import event_text
+from recserve.errors import InvalidRequestError
 from recserve.store import KEEP, ItemPatch, UserPatch
 
 MAX_RECOMMENDATION_ID = 200
 
 
 class EventBody(Body):
-    """One thing that a user did with an item."""
+    """One thing that a user did: with an item, in words, or both."""
 
     user_id: Identifier = Field(description="Who; need not be known yet.", examples=["42"])
-    item_id: Identifier = Field(description="With what; need not be in the catalogue.", examples=["260"])
+    item_id: Identifier | None = Field(
+        None,
+        description="With what; need not be in the catalogue. Optional where there is a `text`.",
+        examples=["260"],
+    )
     event: str = Field(min_length=1, description="A configured event type.", examples=["rating"])
     timestamp: Timestamp = Field(
         None,
@@ -33,6 +39,13 @@ class EventBody(Body):
         examples=["2025-01-31T12:00:00Z"],
     )
     value: Value | None = Field(None, description="Rating, count or amount.", examples=[4.5])
+    text: Annotated[str, AfterValidator(event_text)] | None = Field(
+        None,
+        description=f"What the user wrote: a search, a review, a comment; at most {MAX_TEXT:,} characters, "
+        "after runs of blanks and line breaks have become one blank each. It counts as an interest, never as "
+        "another interaction with the item.",
+        examples=["space opera with robots"],
+    )
     event_id: Identifier | None = Field(
         None,
         description="Idempotency key: sending the same event again stores nothing, so retries do no harm. "
@@ -50,18 +63,23 @@ class EventBody(Body):
         """The domain event.
 
         Raises:
-            InvalidRequestError: Unknown event type, value off its scale, or a time in the future.
+            InvalidRequestError: Unknown event type, value off its scale, a time in the future, or neither an
+                item nor a text.
         """
+        if self.item_id is None and self.text is None:
+            field = f"{place}item_id"
+            raise InvalidRequestError(f"{field}: an event needs an item_id, a text, or both", field=field)
         settings.check_event(self.event, self.value, place)
         check_not_future(self.timestamp, now, place)
         return Event(
             user_id=self.user_id,
-            item_id=self.item_id,
+            item_id=self.item_id or "",
             event=self.event,
             timestamp=now if self.timestamp is None else self.timestamp,
             value=self.value,
             event_id=self.event_id or "",
             recommendation_id=self.recommendation_id,
+            text=self.text,
             timed=self.timestamp is not None,
         )
 

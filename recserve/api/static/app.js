@@ -257,10 +257,10 @@ async function showHistory(number) {
     const user = $("user").value;
     events = user ? (await call(`v1/users/${encodeURIComponent(user)}/history?limit=${HISTORY}`)).events : [];
   }
-  await Promise.all([...new Set(events.map((event) => event.item_id))].map(lookUp));
+  await Promise.all([...new Set(events.flatMap((event) => event.item_id ?? []))].map(lookUp));
   if (number !== state.asked) return;
   const lines = events.map((event) => element("li", {},
-    element("span", {}, state.titles.get(event.item_id) ?? event.item_id),
+    element("span", {}, event.item_id === null ? `“${event.text}”` : state.titles.get(event.item_id) ?? event.item_id),
     element("span", { className: "what" }, sentence(event.event, event.value).toLowerCase())));
   if (!lines.length) lines.push(element("li", { className: "empty" }, "Nothing yet. Click something."));
   $("history").replaceChildren(...lines);

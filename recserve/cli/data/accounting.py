@@ -91,6 +91,8 @@ def training_account(coverage: Coverage, source: str = "store") -> dict[str, lis
         (f"events in the {source}", coverage.events, ""),
         ("  learnt from", coverage.learnt, ""),
     ]
+    if coverage.texts:
+        events.append(("  of words alone, such as searches: about no item", coverage.texts, ""))
     if unknown.events:
         what = f"  left out: of {len(unknown.item_ids):,} items that are not in the catalogue"
         events.append((what, unknown.events, repr(unknown.item_ids[0])))

@@ -157,7 +157,7 @@ def _catalogue(items: pa.Table | None, more: Iterable[str]) -> Catalogue:
     """The items of a table and those that only events name, in the order of their ids."""
     from recserve.data.catalogue import Catalogue
 
-    attributes = dict.fromkeys(more, "{}")
+    attributes = {item_id: "{}" for item_id in more if item_id}
     if items is not None:
         attributes.update(zip(items["item_id"].to_pylist(), items["attributes"].to_pylist(), strict=True))
     ids = sorted(attributes)

@@ -47,11 +47,13 @@ def unknown_items(events: pa.Table, known: Callable[[list[str]], Collection[str]
     """
     texts, codes = encoded(events["item_id"])
     ids = texts.to_pylist()
-    there = known(ids)
+    there = known([item_id for item_id in ids if item_id])
     counts = dict(zip(ids, _counted(codes, len(ids)), strict=True))
     # A dictionary may hold ids that no row of a filtered table has.
+    # What was done in words alone is about no item.
     strangers = sorted(
-        (item for item in ids if counts[item] and item not in there), key=lambda item: (-counts[item], item)
+        (item for item in ids if item and counts[item] and item not in there),
+        key=lambda item: (-counts[item], item),
     )
     return UnknownItems(strangers, sum(counts[item] for item in strangers), len(events))
 
@@ -63,6 +65,7 @@ class Coverage:
     Attributes:
         events: All events.
         learnt: Events of known items, of configured types.
+        texts: Events of words alone, such as searches: they are about no item.
         unknown: Events about items that are not in the catalogue, of whatever type.
         unconfigured: Other events by type, where the type is not configured.
         off_scale: Events that are learnt from with a value off their type's scale, by type; such a value
@@ -80,6 +83,7 @@ class Coverage:
     example_off_scale: Mapping[str, float] = field(default_factory=dict)
     items: int = 0
     idle_items: int = 0
+    texts: int = 0
 
     def __str__(self) -> str:
         """What is left out, in sentences; empty if nothing is."""
@@ -98,13 +102,15 @@ def coverage(tables: Tables, event_types: Mapping[str, EventType]) -> Coverage:
     ids, item_codes = encoded(tables.events["item_id"])
     names, type_codes = encoded(tables.events["event"])
     types = names.to_pylist()
-    known = np.array([item_id in catalogue for item_id in ids.to_pylist()], np.bool_)
+    names_of_items = ids.to_pylist()
+    known = np.array([item_id in catalogue for item_id in names_of_items], np.bool_)
+    of_words = np.array([not item_id for item_id in names_of_items], np.bool_)
     configured = np.array([name in event_types for name in types], np.bool_)
     busy = np.zeros(len(ids), np.bool_)
     others: Counter[str] = Counter()
     off_scale: Counter[str] = Counter()
     examples: dict[str, float] = {}
-    learnt = 0
+    learnt = texts = 0
     for block in blocks(len(item_codes)):
         items, kinds = item_codes[block], type_codes[block]
         strange = kinds[known[items] & ~configured[kinds]]
@@ -112,6 +118,7 @@ def coverage(tables: Tables, event_types: Mapping[str, EventType]) -> Coverage:
             others[types[code]] += int((strange == code).sum())
         taken = known[items] & configured[kinds]
         learnt += int(taken.sum())
+        texts += int(of_words[items].sum())
         busy[items[taken]] = True
         values = tables.events["value"].slice(block.start, block.stop - block.start).to_numpy()
         for code, name in enumerate(types):
@@ -130,6 +137,7 @@ def coverage(tables: Tables, event_types: Mapping[str, EventType]) -> Coverage:
         example_off_scale={name: examples[name] for name in event_types if name in examples},
         items=len(catalogue),
         idle_items=len(catalogue) - int(busy.sum()),
+        texts=texts,
     )
 
 

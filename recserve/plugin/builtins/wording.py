@@ -30,6 +30,9 @@ class TemplateExplainer:
             return f"Found for “{_shorten(reason.query_text)}”"
         if "explore" in reason.sources:
             return "New here"
+        if reason.evidence_text:
+            done = "searched for" if reason.evidence_event == "search" else "wrote"
+            return f"Because you {done} “{_shorten(reason.evidence_text)}”"
         if reason.evidence is not None and reason.evidence_event is None:
             return f"Similar to {_shorten(reason.evidence.title)}"
         if reason.evidence is not None:

@@ -9,7 +9,7 @@ lost                what is served
 ``retriever:NAME``  what the other retrievers found
 ``filter:NAME``     an empty page: what the filter would have hidden stays hidden
 ``fallback``        the short page
-``encoding``        the answer to the same request without its text
+``encoding``        the answer to the same request without its text and what its user wrote just now
 ``ranking``         the candidates in the order of retrieval
 ``reranker:NAME``   the order as the reranker found it
 ``explaining``      items without explanations
@@ -52,9 +52,9 @@ class Degradation:
         """Note components that a stage did without, and why."""
         self.degraded.update(causes)
 
-    def of_answer(self, text: str | None) -> dict[str, str]:
-        """What the answer to a request with this text had to do without: without text it needs no encoder."""
-        return {name: cause for name, cause in self.degraded.items() if text or name != "encoding"}
+    def of_answer(self, with_text: bool) -> dict[str, str]:
+        """What the answer to a request had to do without; with no text to read it needs no encoder."""
+        return {name: cause for name, cause in self.degraded.items() if with_text or name != "encoding"}
 
 
 class GoingWithout:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from recserve.data.arrays import BoolArray, FloatArray
-from recserve.data.batches import Retrieved
+from recserve.data.batches import RECENT_TEXTS, Retrieved
 from recserve.errors import StageError
 
 
@@ -44,7 +44,7 @@ def check_retrieved(found: Any, batch: int, k: int, rows: int | None = None) -> 
     if not found.items.size:
         return found
     _check_range("items", found.items, rows)
-    _check_range("evidence", found.evidence, None)
+    _check_range("evidence", found.evidence, None, lowest=-1 - RECENT_TEXTS)
     real = found.items >= 0
     if not np.isfinite(found.scores[real]).all():
         raise StageError("returned a score that is not finite")
@@ -122,9 +122,9 @@ def check_sentences(sentences: Any, count: int) -> list[str]:
     return list(sentences)
 
 
-def _check_range(name: str, values: Any, end: int | None) -> None:
-    if values.min() < -1 or (end is not None and values.max() >= end):
-        raise StageError(f"returned {name} outside of -1..{'' if end is None else end - 1}")
+def _check_range(name: str, values: Any, end: int | None, lowest: int = -1) -> None:
+    if values.min() < lowest or (end is not None and values.max() >= end):
+        raise StageError(f"returned {name} outside of {lowest}..{'' if end is None else end - 1}")
 
 
 def _repeats(rows: Any) -> bool:

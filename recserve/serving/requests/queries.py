@@ -9,11 +9,9 @@ import numpy as np
 
 from recserve.config import ColdStartConfig
 from recserve.data.arrays import FloatArray, Int32Array
-from recserve.data.batches import Queries, Ragged
+from recserve.data.batches import Queries, Ragged, RecentTexts
 from recserve.data.entities import Event, EventType, User
 from recserve.serving.requests.request import Request
-from recserve.serving.stage_client import StageClient
-from recserve.serving.stages.trace import Trace
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.user_cache import UserState
 from recserve.serving.state.user_events import UserEvents, pack
@@ -21,36 +19,44 @@ from recserve.serving.state.user_events import UserEvents, pack
 
 @dataclass(frozen=True)
 class BuiltQueries:
-    """Queries whose ids are resolved but whose texts are not encoded yet.
+    """Queries whose ids are resolved, before and after their texts are encoded.
 
     Attributes:
-        base: The queries without vectors of their texts.
+        base: The queries.
         interests: What each user says to like, where that is what the query's text is; else None.
         missing: For each request its anchor's id where no item has it, else None.
         event_names: Event types in code order.
+        written: The events behind each query's :attr:`Queries.recent_texts`.
     """
 
     base: Queries
     interests: tuple[str | None, ...]
     missing: tuple[str | None, ...]
     event_names: tuple[str, ...]
+    written: tuple[tuple[Event, ...], ...] = ()
 
-    def queries(self, text_vectors: FloatArray | None = None) -> Queries:
-        """The batch with vectors of the non-empty texts, in order; without them texts do not count."""
-        if text_vectors is None or not len(text_vectors):
-            return self.base
-        by_query = np.zeros((len(self.base), text_vectors.shape[1]), dtype=np.float32)
-        by_query[[index for index, text in enumerate(self.base.texts) if text]] = text_vectors
-        return replace(self.base, text_vectors=by_query)
+    def with_vectors(
+        self,
+        text_vectors: FloatArray | None,
+        written: tuple[tuple[Event, ...], ...] = (),
+        recent: RecentTexts | None = None,
+    ) -> BuiltQueries:
+        """The batch with vectors of the non-empty texts, in order, and of what the users wrote.
 
-    async def encoded(self, client: StageClient, bundle: str, trace: Trace) -> Queries:
-        """The batch with vectors of its texts, without them if encoding fails; no hop where no text is."""
-        texts = [text for text in self.base.texts if text]
-        if not texts:
-            return self.queries()
-        with trace.without("encoding"), trace.stage("encoding"):
-            return self.queries(await client.encode(bundle, texts))
-        return self.queries()
+        Texts without a vector do not count.
+        """
+        base = replace(self.base, recent_texts=recent)
+        if text_vectors is not None and len(text_vectors):
+            by_query = np.zeros((len(base), text_vectors.shape[1]), dtype=np.float32)
+            by_query[[index for index, text in enumerate(base.texts) if text]] = text_vectors
+            base = replace(base, text_vectors=by_query)
+        return replace(self, base=base, written=written)
+
+    def text_behind(self, query: int, evidence: int) -> Event | None:
+        """The event whose text is the evidence of an item, None if it is none; see ``Retrieved.evidence``."""
+        own = self.written[query] if self.written else ()
+        place = -2 - evidence
+        return own[place] if 0 <= place < len(own) else None
 
     def last_events(self, query: int) -> dict[int, int]:
         """Code of the user's last event with each item of the history, by row."""

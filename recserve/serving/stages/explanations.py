@@ -77,14 +77,17 @@ class Page:
             for position, row in enumerate(self.rows[index]):
                 found = int(self.ranked.evidence[index, position])
                 evidence = anchor if found < 0 else found
+                text = self.built.text_behind(index, found)
+                done = names[events[evidence]] if evidence in events else None
                 reasons.append(
                     Reason(
                         item=self.items[row],
                         sources=self.sources[index][position],
                         evidence=self.catalogue.item(evidence) if evidence >= 0 else None,
-                        evidence_event=names[events[evidence]] if evidence in events else None,
+                        evidence_event=done if text is None else text.event,
                         query_text=request.query,
                         interests=self.built.interests[index],
+                        evidence_text=None if text is None else text.text,
                     )
                 )
         return reasons

@@ -53,7 +53,7 @@ def merge(
     # The evidence of the retriever that contributed most, among those that name some: written last wins.
     evidence = np.full(len(keys), -1, dtype=np.int32)
     named_by = np.concatenate(evidence_parts)
-    named = np.flatnonzero(named_by >= 0)
+    named = np.flatnonzero(named_by != -1)
     ascending = named[np.argsort(gain[named], kind="stable")]
     evidence[slot[ascending]] = named_by[ascending]
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from recserve.data.arrays import FloatArray
 from recserve.errors import StoreError
 from recserve.serving.state.live_catalogue import CatalogueFollower, CatalogueView
 from recserve.serving.state.trials import TrialCounts
@@ -128,6 +129,24 @@ class StoreReader:
         deletions = self.users.deletions or 0  # first: who is forgotten in between was deleted later
         known_last = {user_id: self.users.get(user_id) for user_id in user_ids}
         return Reading(known_last, self._trials[1], deletions, store_unavailable=True)
+
+    async def text_vectors(self, event_ids: Sequence[str], fingerprint: str) -> Mapping[str, FloatArray]:
+        """Vectors of what users wrote, see :meth:`recserve.store.Store.text_vectors`; never fails.
+
+        Without the store there are none.
+        """
+        if self.down or not event_ids:
+            return {}
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._threads, self.store.text_vectors, event_ids, fingerprint)
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await work
+        except StoreError as error:
+            self._mark_down(error.message)
+        except TimeoutError:
+            self._mark_down(f"no answer within {self._deadline:g} s")
+        return {}
 
     def _cached(self, user_ids: Sequence[str]) -> Reading | None:
         """The cached states, if nothing was committed since they were read: that takes no thread."""

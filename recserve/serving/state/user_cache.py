@@ -11,14 +11,19 @@ from weakref import WeakSet
 
 from cachetools import LRUCache
 
+from recserve.data.arrays import FloatArray
+from recserve.data.batches import RECENT_TEXTS
 from recserve.data.catalogue import Catalogue
-from recserve.data.entities import EventType, User
+from recserve.data.entities import Event, EventType, User
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.user_events import UserEvents
 from recserve.store import Changes, History, Position, key_of
 
 REMEMBERED_EVENTS = 200_000
 """Events of recently served users that are remembered."""
+
+_EVENT_CHARACTERS = 200
+"""Characters of a text that take as much memory as an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +34,26 @@ class RowLookup:
         catalogue: The catalogue.
         count: Events of the history that were looked up.
         events: Those that the catalogue and the configuration know.
+        texts: The newest of them with a text of the user's, those on no item included.
     """
 
     catalogue: Catalogue
     count: int
     events: UserEvents
+    texts: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextVectors:
+    """Vectors of what a user wrote.
+
+    Attributes:
+        fingerprint: The encoder's.
+        by_id: float32, shape (d,), by the ``event_id`` of the text's event.
+    """
+
+    fingerprint: str
+    by_id: Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +64,13 @@ class UserState:
         history: The newest events.
         user: The profile, if there is one.
         lookup: Rows of the history, as far as they were looked up.
+        vectors: Of what the user wrote, as far as they are known.
     """
 
     history: History = field(default_factory=History)
     user: User | None = None
     lookup: RowLookup | None = field(default=None, repr=False, compare=False)
+    vectors: TextVectors | None = field(default=None, repr=False, compare=False)
 
     def advanced(self, history: History, user: User | None) -> UserState:
         """The state a moment later; rows that were looked up stay where events only came on top."""
@@ -56,7 +78,7 @@ class UserState:
             return self
         old = self.history.numbers
         grown = history.numbers[: len(old)] == old
-        return UserState(history, user, self.lookup if grown else None)
+        return UserState(history, user, self.lookup if grown else None, self.vectors)
 
     def resolved(self, view: CatalogueView, types: Mapping[str, EventType]) -> UserState:
         """The state with rows for all of its history; itself if it has them already.
@@ -70,13 +92,28 @@ class UserState:
             found = RowLookup(view.catalogue, 0, UserEvents.none())
         if found is self.lookup and found.count == len(events):
             return self
-        later = UserEvents.of(events[found.count :], view.catalogue, types)
-        return replace(self, lookup=RowLookup(view.catalogue, len(events), found.events.then(later)))
+        new = events[found.count :]
+        later = UserEvents.of(new, view.catalogue, types)
+        written = [event for event in new if event.text is not None and event.event in types]
+        texts = (*found.texts, *written)[-RECENT_TEXTS:]
+        return replace(self, lookup=RowLookup(view.catalogue, len(events), found.events.then(later), texts))
 
     @property
     def events(self) -> UserEvents:
         """The history with rows; :meth:`resolved` comes first."""
         return UserEvents.none() if self.lookup is None else self.lookup.events
+
+    @property
+    def texts(self) -> tuple[Event, ...]:
+        """The newest events with a text of the user's, oldest first; :meth:`resolved` comes first."""
+        return () if self.lookup is None else self.lookup.texts
+
+    @property
+    def size(self) -> int:
+        """Memory in events: a text counts by its length, a vector as three."""
+        written = sum(len(event.text) for event in self.history.events if event.text is not None)
+        known = 0 if self.vectors is None else len(self.vectors.by_id)
+        return 1 + len(self.history.events) + written // _EVENT_CHARACTERS + 3 * known
 
 
 UNKNOWN_USER = UserState()
@@ -110,9 +147,7 @@ class UserCache:
     """
 
     def __init__(self, budget: int = REMEMBERED_EVENTS) -> None:
-        self._entries: LRUCache[bytes, _Entry] = LRUCache(
-            budget, lambda entry: 1 + len(entry.state.history.events)
-        )
+        self._entries: LRUCache[bytes, _Entry] = LRUCache(budget, lambda entry: entry.state.size)
         self._lock = threading.RLock()
         self._watermark: Position | None = None
         self._generation = 1
@@ -179,7 +214,8 @@ class UserCache:
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and entry.state is state:
-                self._entries[key] = entry._replace(state=later)
+                with suppress(ValueError):  # it has grown beyond the whole budget
+                    self._entries[key] = entry._replace(state=later)
 
     def get(self, user_id: str) -> UserState:
         """The state that was cached last, current or not."""

@@ -15,8 +15,8 @@ from recserve.data.arrays import BoolArray, Int64Array
 from recserve.data.entities import EventType
 from recserve.data.entities import now_ms as present
 from recserve.errors import DataError
-from recserve.store.ingest.columns import id_column, name_column, number_column, time_column
-from recserve.store.ingest.columns.plain import FloatColumn
+from recserve.store.ingest.columns import id_column, name_column, number_column, text_column, time_column
+from recserve.store.ingest.columns.plain import FloatColumn, mask
 from recserve.store.ingest.files.delimited import Block
 from recserve.store.ingest.files.sources import open_parquet, parquet_source
 from recserve.store.ingest.formats import (
@@ -38,6 +38,7 @@ EVENT_SCHEMA = pa.schema(
         "event": pa.string(),
         "value": pa.float64(),
         "timestamp": pa.int64(),
+        "text": pa.string(),
     }
 )
 
@@ -54,11 +55,12 @@ def read_events(
 ) -> tuple[pa.Table, FileReport]:
     """Read events from a CSV, Parquet, JSON or Excel file.
 
-    Columns ``user_id`` and ``item_id`` are needed; ``event``, ``value`` (or ``rating``), ``timestamp``
-    and ``event_id`` are understood; others are ignored. An event without a type is a ``rating`` if it
-    has a value, else a ``view``. Times are seconds or milliseconds since 1970 (numbers below 1e11
-    are seconds) or ISO 8601 text, UTC unless it names an offset. What ``POST /v1/events`` refuses is
-    refused here too.
+    Columns ``user_id`` and ``item_id`` (or ``text``) are needed; ``event``, ``value`` (or ``rating``),
+    ``timestamp``, ``text`` and ``event_id`` are understood; others are ignored. An event without a type is a
+    ``rating`` if it has a value, a ``search`` if it has a text and no item, else a ``view``. Times are
+    seconds or milliseconds since 1970 (numbers below 1e11 are seconds) or ISO 8601 text, UTC unless it
+    names an offset. Texts are brought onto one line and cut where they are too long. What else
+    ``POST /v1/events`` refuses is refused here too.
 
     Args:
         path: The file.
@@ -152,8 +154,9 @@ def check_events(
 def with_event_ids(events: pa.Table) -> pa.Table:
     """The same events with an id wherever one is missing or empty.
 
-    The id is a hash of user, item, type, value and time; the second of two equal events gets a
-    number as well. So importing the same file again gives the same ids and stores nothing twice.
+    The id is a hash of user, item (or text, where there is no item), type, value and time; the second of two
+    equal events gets a number as well. So importing the same file again gives the same ids and stores
+    nothing twice.
 
     Args:
         events: Canonical events.
@@ -165,8 +168,12 @@ def with_event_ids(events: pa.Table) -> pa.Table:
     unnamed = events.take(pa.array(missing))
     # Bits, not digits, of the value: how a number is written is no part of an event.
     bits = (unnamed["value"].fill_null(0.0).to_numpy() + 0.0).view(np.int64)
+    # A text beside an item says nothing of which event it is: files may leave it out.
+    subjects = pc.if_else(pc.equal(unnamed["item_id"], ""), unnamed["text"], unnamed["item_id"])
     parts = [
-        *(unnamed[name].to_pylist() for name in ("user_id", "item_id", "event")),
+        unnamed["user_id"].to_pylist(),
+        subjects.to_pylist(),
+        unnamed["event"].to_pylist(),
         pc.if_else(unnamed["value"].is_valid(), pa.array(bits).cast(pa.string()), "").to_pylist(),
         unnamed["timestamp"].cast(pa.string()).to_pylist(),
     ]
@@ -195,13 +202,14 @@ def _repeats(ids: list[str]) -> list[tuple[int, int]]:
 
 
 def _check_header(header: list[str], path: Path | str, require_timestamp: bool) -> None:
-    needed = ["user_id", "item_id", *(["timestamp"] if require_timestamp else [])]
+    subject = ["text"] if "text" in header and "item_id" not in header else ["item_id"]
+    needed = ["user_id", *subject, *(["timestamp"] if require_timestamp else [])]
     for name in needed:
         if name not in header:
             raise DataError(
                 f"{path} has no column {name!r}{columns_hint(name, header)}; needed are "
-                f"{', '.join(needed)}; understood too: event, value, rating. Say which column it is with "
-                f"{'--time COLUMN (or none)' if name == 'timestamp' else f'--map {name}=COLUMN'}",
+                f"{', '.join(needed)}; understood too: event, value, rating, text. Say which column it is "
+                f"with {'--time COLUMN (or none)' if name == 'timestamp' else f'--map {name}=COLUMN'}",
                 field=name,
             )
 
@@ -219,10 +227,16 @@ def _read_block(
         return block.columns.get(name, empty)
 
     users = id_column(column("user_id"), "user_id", findings)
-    items = id_column(column("item_id"), "item_id", findings)
+    texts = text_column(column("text"), "text", findings)
+    written = texts.null_count < len(texts)
+    items = id_column(column("item_id"), "item_id", findings, required=not written)
+    if written:
+        findings.reject(mask(pc.and_(items.is_null(), texts.is_null())), "neither item_id nor text")
+    items = items.fill_null("")
     values = _values(column("value"), column("rating"), findings)
     given = name_column(column("event"), "event", findings)
-    events = pc.coalesce(given, pc.if_else(pa.array(np.isnan(values)), "view", "rating"))
+    plainly = pc.if_else(pc.equal(items, ""), "search", "view")
+    events = pc.coalesce(given, pc.if_else(pa.array(np.isnan(values)), plainly, "rating"))
     _check_types(events, values, event_types, findings)
     if now_ms is None:
         times: Int64Array = np.zeros(len(block.lines), dtype=np.int64)
@@ -231,7 +245,7 @@ def _read_block(
     event_ids = id_column(column("event_id"), "event_id", findings, required=False).fill_null("")
     findings.finish()
     batch = pa.record_batch(
-        [event_ids, users, items, events, pa.array(values, from_pandas=True), pa.array(times)],
+        [event_ids, users, items, events, pa.array(values, from_pandas=True), pa.array(times), texts],
         schema=EVENT_SCHEMA,
     )
     return batch if findings.good.all() else batch.filter(pa.array(findings.good))

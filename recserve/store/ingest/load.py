@@ -19,7 +19,7 @@ from recserve.store.ingest.events import EVENT_SCHEMA, with_event_ids
 from recserve.store.ingest.items import ITEM_SCHEMA
 
 _BATCH = 10_000
-_EVENT_FIELDS = ("user_id", "item_id", "event", "timestamp", "value", "event_id")
+_EVENT_FIELDS = ("user_id", "item_id", "event", "timestamp", "value", "event_id", "text")
 
 _REASONS = {
     EventIdConflictError.code: "their event_id stands for an event with other content",
@@ -119,7 +119,7 @@ def import_tables(
     new = 0
     refused: Counter[str] = Counter()
     for rows, done in _rows(with_event_ids(tables.events), _EVENT_FIELDS):
-        added = store.import_events([Event(*fields) for fields in rows])
+        added = store.import_events([_event(fields) for fields in rows])
         new += added.stored
         refused.update(refusal.code for refusal in added.refused)
         progress(len(tables.items) + done, total)
@@ -132,6 +132,11 @@ def import_users(store: Store, users: pa.Table) -> int:
         store.upsert_users([User(user_id, json.loads(text)) for user_id, text in rows])
         for rows, _ in _rows(users, ("user_id", "attributes"))
     )
+
+
+def _event(fields: Sequence[Any]) -> Event:
+    """An event of :data:`_EVENT_FIELDS`."""
+    return Event(**dict(zip(_EVENT_FIELDS, fields, strict=True)))
 
 
 def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[list[tuple[Any, ...]], int]]:

@@ -25,7 +25,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of the tables, each of which has a migration."""
 
 metadata = MetaData(
@@ -49,11 +49,17 @@ events = Table(
     Column("event_id", Text, nullable=False),
     Column("user_hash", BigInteger, nullable=False),
     Column("user_id", Text, nullable=False),
+    # Empty for what was done in words alone.
     Column("item_id", Text, nullable=False),
     Column("event", Text, nullable=False),
     Column("value", Double),
     Column("timestamp", BigInteger, nullable=False),
     Column("recommendation_id", Text),
+    Column("text", Text),
+    # Of the text: float32, little endian, with the fingerprint of its encoder. They are written later, and go
+    # with the event.
+    Column("vector", LargeBinary),
+    Column("fingerprint", Text),
     # Numbers of deleted rows must not be given out again: readers follow the table by ``seq``.
     sqlite_autoincrement=True,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import threading
 import time
@@ -149,12 +150,20 @@ class SameWords:
         return self.retrieve_among(queries, rows, self._vectors, k)
 
     def retrieve_among(self, queries: Queries, rows: Int32Array, vectors: FloatArray, k: int) -> Retrieved:
-        if queries.text_vectors is None:
-            return Retrieved.of(*top_k(np.full((len(queries), len(rows)), -np.inf, np.float32), k))
-        scores = queries.text_vectors @ vectors.T
+        scores = np.zeros((len(queries), len(rows)), dtype=np.float32)
+        if queries.text_vectors is not None:
+            scores += queries.text_vectors @ vectors.T
+        nearest = np.full((len(queries), len(rows)), -1, dtype=np.int32)
+        if (written := queries.recent_texts) is not None:
+            for query, (start, end) in enumerate(itertools.pairwise(written.offsets)):
+                if start < end:
+                    near = written.vectors[start:end] @ vectors.T
+                    scores[query] += near.max(axis=0)
+                    nearest[query] = -2 - near.argmax(axis=0)
         scores[scores <= 0] = -np.inf
         items, best = top_k(mask_columns(scores, rows, queries), k)
-        return Retrieved.of(np.where(items >= 0, rows[items], np.int32(-1)), best)
+        evidence = np.where(items >= 0, np.take_along_axis(nearest, np.maximum(items, 0), axis=1), -1)
+        return Retrieved(np.where(items >= 0, rows[items], np.int32(-1)), best, evidence.astype(np.int32))
 
 
 class Fused:

@@ -117,9 +117,22 @@ _actions: dict[str, st.SearchStrategy[Any]] = {
     "delete_items": st.tuples(st.lists(_thing, max_size=2)),
     "import_events": st.tuples(
         st.lists(
-            st.builds(Event, _person, _thing, _text, _moment, st.none() | _float, _text, st.none() | _text),
+            st.builds(
+                Event,
+                _person,
+                _thing,
+                _text,
+                _moment,
+                st.none() | _float,
+                _text,
+                st.none() | _text,
+                text=st.none() | _text,
+            ),
             max_size=4,
         )
+    ),
+    "set_text_vectors": st.tuples(
+        st.dictionaries(_text, st.just(np.array([1, 0], dtype=np.float32)), max_size=2), st.just("f")
     ),
     "upsert_users": st.tuples(st.lists(st.builds(User, _person, _attributes), max_size=2)),
     "remove_event": st.tuples(_text),

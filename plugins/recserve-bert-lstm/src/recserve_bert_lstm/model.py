@@ -134,12 +134,14 @@ class BertLstm:
     def score(self, queries: Queries, candidates: Candidates) -> FloatArray:
         """Score candidates: the blend, plus closeness to the request's free text.
 
+        What users wrote is a step of their sequence like any other, with the text's vector as its input.
         Users without any event (and no anchor) keep the order that retrieval gave.
 
         Returns:
             float32, shape (B, K); -inf at pads.
         """
         _, server = self._fitted()
+        queries = queries.with_texts(len(self._catalogue))
         valid = candidates.items >= 0
         if valid.size == 0:
             return np.full(candidates.items.shape, -np.inf, dtype=np.float32)
@@ -166,6 +168,7 @@ class BertLstm:
             Shape (B, min(k, n_items)).
         """
         stored, server = self._fitted()
+        queries = queries.with_texts(len(self._catalogue))
         states, known = server.states(queries)
         known &= stored.ready
         if stored.index is None:

@@ -163,6 +163,7 @@ class ContentRetriever(ProfileScorer):
             return Retrieved.of(items, best)
         evidence = self._evidence(self.model, profile, items)
         evidence[anchored] = -1
+        evidence = queries.text_evidence(evidence, len(self.model.items))
         return Retrieved(items, best, evidence)
 
     def retrieve_among(
@@ -184,7 +185,7 @@ class ContentRetriever(ProfileScorer):
             return Retrieved.of(items, best)
         seeds = self._evidence(model, profile, places, features)
         seeds[anchored] = -1
-        return Retrieved(items, best, seeds)
+        return Retrieved(items, best, queries.text_evidence(seeds, len(model.items)))
 
     def _add_text(
         self,

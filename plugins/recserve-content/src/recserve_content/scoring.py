@@ -75,14 +75,14 @@ class ProfileScorer:
         self.__dict__.update(state, _last=threading.local())
 
     def profile(self, model: Model, queries: Queries) -> Profile:
-        """Turn the histories into interests and an affinity.
+        """Turn what users did and wrote into interests and an affinity.
 
         The last profile of each thread is kept: the catalogue and new items are searched one after the other.
         """
-        asked = (model, queries.histories, queries.times, queries.extra_vectors)
+        asked = (model, queries.histories, queries.times, queries.extra_vectors, queries.recent_texts)
         known = getattr(self._last, "asked", ())
         if len(known) != len(asked) or any(a is not b for a, b in zip(known, asked, strict=True)):
-            self._last.made = self._profile(model, queries)
+            self._last.made = self._profile(model, queries.with_texts(len(model.items)))
             self._last.asked = asked
         made: Profile = self._last.made
         return made

@@ -52,6 +52,9 @@ class MovieExplainer:
             return f"Found for “{_shorten(reason.query_text)}”"
         if "explore" in reason.sources:
             return "New in the catalogue"
+        if reason.evidence_text:
+            done = "searched for" if reason.evidence_event == "search" else "wrote"
+            return f"Because you {done} “{_shorten(reason.evidence_text)}”"
         source = reason.sources[0] if reason.sources else ""
         if reason.evidence is not None:
             return self._because(

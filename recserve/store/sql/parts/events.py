@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
+from recserve.data.arrays import FloatArray
 from recserve.data.entities import Event
 from recserve.errors import ConflictError
 from recserve.store.records import AddedEvents, Withdrawn
@@ -17,7 +18,8 @@ from recserve.store.sql.queries.adding import insert_events, new_event_rows
 from recserve.store.sql.queries.counters import count_change, exclude_people, share_people
 from recserve.store.sql.queries.forgetting import own, read_withdrawn, remove_events
 from recserve.store.sql.queries.history import read_events
-from recserve.store.sql.queries.rows import Row, check_id
+from recserve.store.sql.queries.rows import Row, check_id, vector_bytes, vector_of
+from recserve.store.sql.queries.statements import chunks
 from recserve.store.sql.schema import events
 
 # Newest events looked at for each user wanted; people do several things in a row.
@@ -49,6 +51,43 @@ class EventPart(Part):
         check_id(user_id, "user_id")
         check_id(item_id, "item_id")
         return self._remove(own(events, user_id) & (events.c.item_id == item_id))
+
+    def text_vectors(self, event_ids: Sequence[str], fingerprint: str) -> dict[str, FloatArray]:
+        """See :meth:`EventStore.text_vectors`."""
+        keys = [schema.key_of(event_id) for event_id in event_ids]
+
+        def look_up(connection: Connection) -> dict[str, FloatArray]:
+            found = {}
+            for some in chunks(keys):
+                query = select(events.c.event_id, events.c.vector).where(
+                    events.c.event_key.in_(some),
+                    events.c.fingerprint == fingerprint,
+                    events.c.vector.is_not(None),
+                )
+                found.update({row.event_id: vector_of(row.vector) for row in connection.execute(query)})
+            return found
+
+        return self._database.read(look_up) if keys else {}
+
+    def set_text_vectors(self, vectors: Mapping[str, FloatArray], fingerprint: str) -> int:
+        """See :meth:`EventStore.set_text_vectors`."""
+        # A fixed order: two processes that write the same rows cannot block each other for good.
+        rows = sorted(
+            (schema.key_of(event_id), vector_bytes(vector, f"event {event_id[:80]!r}"))
+            for event_id, vector in vectors.items()
+        )
+
+        def fill_in(connection: Connection) -> int:
+            share_people(connection)
+            changed = update(events).where(events.c.text.is_not(None))
+            return sum(
+                connection.execute(
+                    changed.where(events.c.event_key == key).values(vector=vector, fingerprint=fingerprint)
+                ).rowcount
+                for key, vector in rows
+            )
+
+        return self._writer.run(fill_in, len(rows)) if rows else 0
 
     def _remove(self, which: ColumnElement[bool]) -> int:
         def work(connection: Connection) -> int:

@@ -49,7 +49,7 @@ class ItemPart(Part):
         if vectors is not None:
             for item_id, vector in vectors.by_id.items():
                 if item_id in rows:
-                    rows[item_id]["vector"] = vector_bytes(vector, item_id)
+                    rows[item_id]["vector"] = vector_bytes(vector, f"item {item_id[:80]!r}")
                     rows[item_id]["fingerprint"] = vectors.fingerprint
         ordered = by_key(rows, "item_key")
 
@@ -99,7 +99,7 @@ class ItemPart(Part):
         for item_id, vector in vectors.by_id.items():
             check_id(item_id, "item_id")
             if item_id in changed:
-                new[schema.key_of(item_id)] = changed[item_id], vector_bytes(vector, item_id)
+                new[schema.key_of(item_id)] = changed[item_id], vector_bytes(vector, f"item {item_id[:80]!r}")
 
         def fill_in(stored: dict[bytes, Row]) -> list[Row]:
             return [

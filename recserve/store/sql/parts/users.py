@@ -130,15 +130,14 @@ class UserPart(Part):
         check_id(user_id, "user_id")
         receipt_id = secrets.token_hex(16)
 
-        def work(connection: Connection) -> tuple[Deletion, list[str]]:
+        def work(connection: Connection) -> tuple[Deletion, list[bytes]]:
             # After this nobody is in the middle of adding something about the person.
             exclude_people(connection)
             known = find_deletion(connection, receipt_id)  # the work may run again after its commit
-            return forget(connection, user_id, receipt_id) if known is None else (known, [user_id])
+            return forget(connection, user_id, receipt_id) if known is None else (known, [])
 
-        deletion, ids = self._writer.run(work)
-        tables = ("events", "exposures", "users")
-        self._database.scrub(tables, [pattern for user_id in ids for pattern in _bytes_of_rows(user_id)])
+        deletion, patterns = self._writer.run(work)
+        self._database.scrub(("events", "exposures", "users"), patterns)
         return deletion.receipt
 
     def deletions(self, after: int = 0) -> list[Deletion]:
@@ -244,11 +243,3 @@ def _merge_events(connection: Connection, source: str, target: str) -> int:
             row.update(user_id=target, user_hash=schema.hash_of(target))
         insert_new(connection, events, rows)
     return len(rows)
-
-
-def _bytes_of_rows(user_id: str) -> list[bytes]:
-    """How the rows of a person look in an SQLite file: the columns before the id, then the id."""
-    text = user_id.encode()[:200]  # a longer one goes on elsewhere
-    # Four bytes of the hash: a small number may be stored in fewer than eight.
-    low = schema.hash_of(user_id).to_bytes(8, "big", signed=True)[4:]
-    return [low + text, schema.key_of(user_id) + text]

@@ -18,7 +18,9 @@ from recserve.store.sql.queries.rows import Row, Stored, event_rows
 from recserve.store.sql.queries.statements import chunks, dialect_of
 from recserve.store.sql.schema import deletions, events, key_of, removed_events
 
-_CONTENT = ("item_id", "event", "value", "recommendation_id")
+_CONTENT = ("item_id", "event", "value", "recommendation_id", "text")
+_LATER = frozenset({"seq", "vector", "fingerprint"})
+"""Columns that an event does not come with."""
 
 
 def new_event_rows(incoming: Sequence[Event]) -> list[Row]:
@@ -53,7 +55,7 @@ def insert_events(connection: Connection, rows: Sequence[Row]) -> AddedEvents:
 
 @cache
 def _statement(dialect: Dialect) -> str:
-    names = [column.name for column in events.c if column is not events.autoincrement_column]
+    names = [column.name for column in events.c if column.name not in _LATER]
     # PostgreSQL would take the parameters of a SELECT for texts.
     values = [cast(bindparam(name), events.c[name].type).label(name) for name in names]
     removed = exists().where(removed_events.c.event_key == bindparam("event_key"))

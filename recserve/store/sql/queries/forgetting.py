@@ -29,16 +29,21 @@ def own(table: Table, user_id: str) -> ColumnElement[bool]:
     return (table.c.user_hash == schema.hash_of(user_id)) & (table.c.user_id == user_id)
 
 
-def forget(connection: Connection, user_id: str, receipt_id: str) -> tuple[Deletion, list[str]]:
+_SAMPLED_TEXTS = 100
+_SAMPLE_BYTES = 32
+
+
+def forget(connection: Connection, user_id: str, receipt_id: str) -> tuple[Deletion, list[bytes]]:
     """Delete a person, and whatever is left under ids that were merged into the person.
 
     Returns:
-        The deletion, and all ids of which there were rows.
+        The deletion, and bytes that only the deleted rows held.
     """
     keys = {schema.key_of(user_id): schema.hash_of(user_id)}
     keys.update(merged_into(connection, next(iter(keys))))
     ids = {key: _ids(connection, key, hashed) for key, hashed in keys.items()}
     named = sorted({user_id}.union(*ids.values()))
+    patterns = [pattern for spelling in named for pattern in _bytes_of_rows(connection, spelling)]
     shown = (
         connection.execute(delete(exposures).where(own(exposures, spelling))).rowcount for spelling in named
     )
@@ -68,7 +73,7 @@ def forget(connection: Connection, user_id: str, receipt_id: str) -> tuple[Delet
             }
         )
     connection.execute(insert(deletions), made)
-    return deletion_of(made[0]), named
+    return deletion_of(made[0]), patterns
 
 
 def remove_events(connection: Connection, which: ColumnElement[bool]) -> int:
@@ -169,6 +174,23 @@ def _ids(connection: Connection, key: bytes, hashed: int) -> set[str]:
         select(users.c.user_id).where(users.c.user_key == key),
     )
     return {user_id for user_id in connection.execute(query).scalars() if schema.key_of(user_id) == key}
+
+
+def _bytes_of_rows(connection: Connection, user_id: str) -> list[bytes]:
+    """How the rows of a person look in an SQLite file, as far as nobody else's look so.
+
+    That is the columns before the id and then the id, and the beginnings of texts and of their vectors: of a
+    row that was moved, only a part may be left.
+    """
+    text_of_id = user_id.encode()[:200]  # a longer one goes on elsewhere
+    # Four bytes of the hash: a small number may be stored in fewer than eight.
+    low = schema.hash_of(user_id).to_bytes(8, "big", signed=True)[4:]
+    patterns = [low + text_of_id, schema.key_of(user_id) + text_of_id]
+    written = select(events.c.text, events.c.vector).where(own(events, user_id), events.c.text.is_not(None))
+    newest = written.order_by(events.c.seq.desc()).limit(_SAMPLED_TEXTS)
+    for line, vector in connection.execute(newest):
+        patterns += [part[:_SAMPLE_BYTES] for part in (line.encode(), vector or b"") if len(part) > 8]
+    return patterns
 
 
 def _store_now(connection: Connection) -> int:

@@ -31,7 +31,7 @@ from recserve.store.sql.schema import counters, events, users
 
 _FETCH_ROWS = 20_000
 
-HISTORY = ("user_id", "item_id", "event", "timestamp", "value", "event_id", "recommendation_id")
+HISTORY = ("user_id", "item_id", "event", "timestamp", "value", "event_id", "recommendation_id", "text")
 """Columns that make an :class:`recserve.Event`, in the order of its fields."""
 
 EVENT_CHANGES = pa.schema(
@@ -44,6 +44,7 @@ EVENT_CHANGES = pa.schema(
         "value": pa.float64(),
         "timestamp": pa.int64(),
         "recommendation_id": pa.string(),
+        "text": pa.string(),
     }
 )
 """Columns of an incremental export."""

@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import RowMapping
 
 from recserve.data.arrays import FloatArray
-from recserve.data.entities import Event, Item, User, now_ms
+from recserve.data.entities import MAX_TEXT, Event, Item, User, now_ms
 from recserve.errors import InvalidRequestError
 from recserve.store.records import ApiKey, AuditEntry, ExposedItem, Exposure, ItemState
 from recserve.store.sql.schema import hash_of, key_of
@@ -40,7 +40,8 @@ def event_rows(events: Sequence[Event]) -> list[Row]:
             if user_hash is None:
                 check_id(event.user_id, "user_id")
                 user_hash = hashes[event.user_id] = hash_of(event.user_id)
-            check_id(event.item_id, "item_id")
+            if event.item_id or event.text is None:
+                check_id(event.item_id, "item_id")
             check_id(event.event, "event")
             event_id = event.event_id or secrets.token_hex(16)
             check_id(event_id, "event_id")
@@ -57,6 +58,7 @@ def event_rows(events: Sequence[Event]) -> list[Row]:
                     "value": _finite(event.value, "value"),
                     "timestamp": _moment(event.timestamp, "timestamp"),
                     "recommendation_id": event.recommendation_id,
+                    "text": None if event.text is None else _checked_text(event.text),
                 }
             )
         except InvalidRequestError as error:
@@ -97,22 +99,29 @@ def item_state_of(row: Stored) -> ItemState:
         created=row["created"],
         changed=row["changed"],
         deleted=row["deleted"],
-        vector=None if vector is None else np.frombuffer(vector, dtype="<f4").astype(np.float32),
+        vector=None if vector is None else vector_of(vector),
         fingerprint=row["fingerprint"],
     )
 
 
-def vector_bytes(vector: FloatArray, item_id: str) -> bytes:
+def vector_of(stored: bytes) -> FloatArray:
+    """The vector of what :func:`vector_bytes` made, float32, shape (d,)."""
+    return np.frombuffer(stored, dtype="<f4").astype(np.float32)
+
+
+def vector_bytes(vector: FloatArray, of: str) -> bytes:
     """A vector as it is stored: float32, little endian.
+
+    Args:
+        vector: The vector.
+        of: Of what it is, for the message.
 
     Raises:
         InvalidRequestError: It has no numbers, more than one dimension, or one that is not finite.
     """
     plain = np.asarray(vector, dtype="<f4")
     if plain.ndim != 1 or not plain.size or not np.isfinite(plain).all():
-        raise InvalidRequestError(
-            f"the vector of item {item_id[:80]!r} must be a row of finite numbers", field="vector"
-        )
+        raise InvalidRequestError(f"the vector of {of} must be a row of finite numbers", field="vector")
     return plain.tobytes()
 
 
@@ -279,6 +288,12 @@ def _check_encodable(text: str, field: str) -> None:
         raise InvalidRequestError(
             f"{field} holds half of a surrogate pair, which is not valid Unicode", field=field
         ) from None
+
+
+def _checked_text(text: str) -> str:
+    """The text of an event, which must be as it is to be stored."""
+    check_id(text, "text", longest=MAX_TEXT)
+    return text
 
 
 def _finite(value: float | None, field: str) -> float | None:

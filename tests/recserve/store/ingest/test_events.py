@@ -26,7 +26,7 @@ def read(path: Path, **options: object) -> tuple[list[dict[str, object]], list[R
     assert table.schema == EVENT_SCHEMA
     assert report.rows == report.taken + report.count("error") + report.count("blank")
     assert report.taken == len(table)
-    return table.drop_columns("event_id").to_pylist(), report.problems
+    return table.drop_columns(["event_id", "text"]).to_pylist(), report.problems
 
 
 def write(folder: Path, text: str | bytes, name: str = "events.csv") -> Path:
@@ -473,3 +473,40 @@ def test_blocks_join_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for size in (1, 10, 64, 1000):
         monkeypatch.setattr("recserve.store.ingest.files.delimited._BLOCK_BYTES", size)
         assert read(path) == whole
+
+
+def test_texts_are_read_with_an_item_and_without(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "user_id,item_id,value,timestamp,text\n"
+        'u,,,1,"space\topera  with robots"\n'
+        "u,i,5,2,fine\n"
+        "u,i,,3,\n"
+        "u,,,4, \n"
+        f"u,,,5,{'字' * 10_001}\n",
+    )
+    table, report = read_events(path, TYPES, now_ms=NOW)
+    assert [(each["item_id"], each["event"], each["text"]) for each in table.to_pylist()] == [
+        ("", "search", "space opera with robots"),
+        ("i", "rating", "fine"),
+        ("i", "view", None),
+        ("", "search", "字" * 10_000),
+    ]
+    assert [(problem.line, problem.kind) for problem in report.problems] == [(5, "neither item_id nor text")]
+    assert report.counts["note", "text was cut to 10,000 characters"] == 1
+
+
+def test_a_file_of_words_alone_needs_no_items(tmp_path: Path) -> None:
+    path = write(tmp_path, "user_id,timestamp,text\nu,1,a\nu,1,b\nu,1,a\n")
+    table = with_event_ids(read_events(path, TYPES, now_ms=NOW)[0])
+    ids = table["event_id"].to_pylist()
+    assert table["item_id"].to_pylist() == ["", "", ""]
+    assert len(set(ids)) == 3
+    assert ids[2] == f"{ids[0]}-1"
+
+
+def test_a_text_beside_an_item_is_no_part_of_the_events_id(tmp_path: Path) -> None:
+    bare = write(tmp_path, "user_id,item_id,timestamp\nu,i,1\n", "bare.csv")
+    full = write(tmp_path, "user_id,item_id,timestamp,text\nu,i,1,fine\n", "full.csv")
+    found = [with_event_ids(read_events(path, TYPES, now_ms=NOW)[0])["event_id"] for path in (bare, full)]
+    assert found[0] == found[1]

@@ -70,6 +70,20 @@ def test_each_event_is_written_once_into_the_folder_of_its_day(
     assert (tmp_path / "lake").stat().st_mode & 0o077 == 0
 
 
+def test_words_are_written_and_go_with_their_user(
+    store: Store, lake: LakeFolder, export: LakeExport, tmp_path: Path
+) -> None:
+    words = [Event(user, "", "search", DAY, None, user, text=f"what {user} wrote") for user in "uv"]
+    store.add_events([*words, event("u", "a", 1, "1")])
+    export.run()
+    assert read_lake(lake, Config().event_types, tmp_path).table["item_id"].to_pylist() == ["", "", "a"]
+    store.delete_user("u")
+    export.run()
+    (file,) = lake.files()
+    assert lake.read(file)["text"].to_pylist() == ["what v wrote"]
+    assert b"what u wrote" not in Path(file.path).read_bytes()
+
+
 def test_a_row_is_what_the_store_holds(store: Store, lake: LakeFolder, export: LakeExport) -> None:
     # Text that an import would take for something else.
     store.add_events([Event(" u", "10.0", "odd kind", 5, 2.5, "x", "r1", timed=False)])

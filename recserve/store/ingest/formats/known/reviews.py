@@ -71,7 +71,13 @@ EVENTS: tuple[Format[EventColumns], ...] = (
         "amazon",
         "Amazon reviews of 2014 and 2018",
         EventColumns(
-            renamed(user_id="reviewerID", item_id="asin", value="overall", timestamp="unixReviewTime")
+            renamed(
+                user_id="reviewerID",
+                item_id="asin",
+                value="overall",
+                timestamp="unixReviewTime",
+                text="reviewText or summary",
+            )
         ),
         header=("reviewerID", "asin", "overall"),
     ),
@@ -80,7 +86,13 @@ EVENTS: tuple[Format[EventColumns], ...] = (
         "Amazon reviews of 2023",
         # A parent is what the metadata describes; an asin is one of its variants.
         EventColumns(
-            renamed(user_id="user_id", item_id="parent_asin or asin", value="rating", timestamp="timestamp")
+            renamed(
+                user_id="user_id",
+                item_id="parent_asin or asin",
+                value="rating",
+                timestamp="timestamp",
+                text="text or title",
+            )
         ),
         header=("user_id", "parent_asin", "rating", "timestamp"),
     ),
@@ -96,6 +108,7 @@ EVENTS: tuple[Format[EventColumns], ...] = (
                 item_id="business_id",
                 value="stars",
                 timestamp="date",
+                text="text",
             )
         ),
         header=("review_id", "user_id", "business_id", "stars", "date"),

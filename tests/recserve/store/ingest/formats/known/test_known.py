@@ -229,6 +229,7 @@ def test_amazon_2014(tmp_path: Path) -> None:
     done = load(tmp_path, ("reviews_Books.json", lines(review)), ("meta_Books.json", meta))
     assert done.values() == [("A2SUAM1J3GNN3B", "0000013714", 5.0)]
     assert done.events[0]["timestamp"] == 1252800000000
+    assert done.events[0]["text"] == "I bought this for my husband"
     assert done.items["0000013714"] == {
         "title": "Heavenly Highway Hymns & More",
         "price": 7.99,
@@ -313,6 +314,7 @@ def test_amazon_2023(tmp_path: Path) -> None:
     done = load(tmp_path, ("All_Beauty.jsonl", lines(review)), ("meta_All_Beauty.jsonl", lines(meta)))
     assert done.values() == [("AGKHLEW2SOWHNMFQIJGBECAF7INQ", "B00YQ6X8EP", 5.0)]
     assert done.events[0]["timestamp"] == 1588687728923
+    assert done.events[0]["text"] == "This spray is really nice."
     assert done.items["B00YQ6X8EP"]["title"] == "Herbivore Spray"
     assert done.items["B00YQ6X8EP"]["features"] == ["Vegan"]
     assert "images" not in done.items["B00YQ6X8EP"]
@@ -489,6 +491,7 @@ def test_yelp(tmp_path: Path) -> None:
     assert [event["value"] for event in done.events] == [3.0, 1.0]
     assert done.events[0]["event_id"] == "KU_O5udG6zpxOg-VcAEodg"
     assert done.events[0]["timestamp"] == 1531001351000
+    assert done.events[0]["text"] == "If you decide to eat here"
     assert done.items["XQfwVwDr-v0ZS3_CbbE5Xw"]["categories"] == ["Restaurants", "Breakfast & Brunch"]
     assert "categories" not in done.items["b"]
 
