@@ -41,7 +41,7 @@ from recserve.plugin.protocols import FitContext, Stage
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
 from recserve.store.ingest import with_bare_items
-from recserve.store.ingest.load import ITEM_SCHEMA
+from recserve.store.ingest.items import ITEM_SCHEMA
 from recserve.training.automatic import choose_pipeline
 from recserve.training.fitting import (
     catalogue_of,
