@@ -34,6 +34,7 @@ def test_the_data_are_fit_to_learn_from() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_small_sizes_run_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = tmp_path / "figures.json"
     arguments = [

@@ -62,6 +62,7 @@ def test_a_fused_server_beside_the_other_one_ends_with_ctrl_c(server: Any, new_s
     assert server.get("/v1/health/ready")["ready"] is True
 
 
+@pytest.mark.long
 def test_a_killed_supervisor_leaves_nothing_that_stop_does_not_find(new_server: NewServer) -> None:
     other = fused(new_server())
     other.start()

@@ -32,6 +32,7 @@ def trial_processes(server: Server) -> list[psutil.Process]:
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a server keeps one core to itself")
+@pytest.mark.long
 def test_trials_take_what_a_server_can_spare_while_it_answers(server: Server) -> None:
     options = ("--trials", "4", "--param", "dropout", "--param", "learning_rate")
     process = subprocess.Popen(

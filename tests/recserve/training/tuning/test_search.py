@@ -137,6 +137,7 @@ def test_a_study_from_the_command_line_to_a_servable_configuration(command: Comm
 
 @pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.long
 def test_an_interrupted_and_a_killed_study_go_on_where_they_were(command: Command) -> None:
     folder = study_folder(command, "bert_lstm")
     options = ("tune", "bert_lstm", "--param", "dropout", "--max-concurrent", "1", "--no-confirm")
