@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyprojec
 	@echo "Installing recserve and what it needs (a few minutes the first time) ..."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-	    --editable '.[standard,dev,postgres,onnx,lora]' $(patsubst %/pyproject.toml,--editable ./%,$(wildcard plugins/*/pyproject.toml))
+	    --editable '.[standard,dev,postgres,onnx,lora,multilingual]' $(patsubst %/pyproject.toml,--editable ./%,$(wildcard plugins/*/pyproject.toml))
 	@touch $@
 
 demo: $(VENV)/.installed

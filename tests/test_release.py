@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 # Data without which an installed package would not work, by package.
 NEEDED = {
     "recserve": ["api/static/index.html", "cli/new/templates/init.py.txt", "evaluation/html/style.css"],
+    "recserve_shop": ["data/products.tsv"],
     "recserve_movielens": ["data/movielens-small/ratings.csv", "data/movielens-small/LICENSE.txt"],
 }
 

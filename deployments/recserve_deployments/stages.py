@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ray import serve
@@ -267,15 +267,19 @@ class Encoding(StageReplica[Bundle]):
 
     # Serve awaits asynchronous constructors.
     async def __init__(self, spec: ReplicaSpec) -> None:  # type: ignore[misc]
+        self._live: LiveEncoder | None = None
         await self.start(spec)
         watch_caches(self.metrics, {"text": self._encoder})
         # This finds out now if the bundle needs another encoder.
         current = self.bundles.current.bundle
         await asyncio.to_thread(self._encoder.encode, current, [WARM_TEXT])
 
-    @cached_property
+    @property
     def _encoder(self) -> LiveEncoder:
-        return LiveEncoder(self.opened.resolved)
+        """Made with the first bundle: what is configured is known only after the start."""
+        if self._live is None:
+            self._live = LiveEncoder(self.opened.resolved)
+        return self._live
 
     def load(self, bundle: Bundle) -> Bundle:
         """The bundle itself; its encoder is loaded and ready."""
@@ -287,10 +291,15 @@ class Encoding(StageReplica[Bundle]):
         return bundle
 
     async def encode(
-        self, bundle: str, texts: Sequence[str], requests: RequestContext = NO_REQUEST
+        self,
+        bundle: str,
+        texts: Sequence[str],
+        known_only: bool = False,
+        requests: RequestContext = NO_REQUEST,
     ) -> FloatArray:
         """See :meth:`recserve.serving.stages.encoding.LiveEncoder.encode`."""
         with self.observed("encode", len(texts), requests):
             opened = await self.bundles.get(bundle)
             seconds = self.opened.config.server.encoding.deadline_ms / 1000
-            return await self.call("encoding", seconds, self._encoder.encode, opened, texts)
+            encode = partial(self._encoder.encode, known_only=known_only)
+            return await self.call("encoding", seconds, encode, opened, texts)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from recserve.bundles.embedding_cache import VectorCache, checked_vectors, encode_all
+from recserve.bundles.text_language import settle_encoder
 from recserve.data.arrays import FloatArray
 from recserve.data.catalogue import Catalogue
 from recserve.plugin.executor import Executor
@@ -45,6 +46,7 @@ def encode_catalogue(
         The catalogue with vectors, and the encoder's fingerprint; the catalogue as it is and None
         without an encoder.
     """
+    resolved = settle_encoder(resolved, catalogue)
     if resolved.encoder is None:
         return catalogue, None
     encoder: Encoder = resolved.encoder.build(Catalogue())

@@ -277,6 +277,7 @@ class TextVectorCache:
         capacity: Vectors kept; the least recently used goes first.
 
     Attributes:
+        encoder: The encoder.
         hits: Texts answered from memory so far.
         misses: Texts encoded so far.
     """
@@ -284,7 +285,7 @@ class TextVectorCache:
     def __init__(self, encoder: Encoder, capacity: int = 10_000) -> None:
         if capacity < 1:
             raise ValueError("capacity must be at least 1")
-        self._encoder = encoder
+        self.encoder = encoder
         self._vectors: LRUCache[bytes, FloatArray] = LRUCache(capacity)
         self._lock = threading.Lock()
         self.hits = 0
@@ -296,7 +297,7 @@ class TextVectorCache:
     @property
     def dimension(self) -> int:
         """Length d of a vector."""
-        return self._encoder.dimension
+        return self.encoder.dimension
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Vectors of texts; only what is not in memory reaches the encoder, each distinct text once.
@@ -322,7 +323,7 @@ class TextVectorCache:
         if not missing:
             return out
         # The lock is not held here: a slow text must not keep others from their hits.
-        fresh = self._encoder.encode([texts[rows[0]] for rows in missing.values()])
+        fresh = self.encoder.encode([texts[rows[0]] for rows in missing.values()])
         fresh = checked_vectors(fresh, len(missing), self.dimension)
         with self._lock:
             for vector, (digest, rows) in zip(fresh, missing.items(), strict=True):

@@ -12,6 +12,7 @@ from recserve.config.mistakes import describe_validation_error, keys_at, locatio
 from recserve.config.root import Config, StoreConfig
 from recserve.config.scenarios import (
     DEFAULT_SCENARIO,
+    LANGUAGE,
     ColdStartConfig,
     ComponentConfig,
     EncoderConfig,
@@ -24,6 +25,7 @@ from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig
 
 __all__ = [
     "DEFAULT_SCENARIO",
+    "LANGUAGE",
     "ColdStartConfig",
     "ComponentConfig",
     "Config",

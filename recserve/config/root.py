@@ -88,7 +88,7 @@ class Config(Strict):
                 **dict.fromkeys(
                     ("store", "bundles", "server", "cold_start", "tune", "promotion", "retrain"), True
                 ),
-                "scenarios": {"__all__": {"seen", "seen_half_life_days", "explore"}},
+                "scenarios": {"__all__": {"seen", "seen_half_life_days", "explore", "language"}},
             },
         )
 

@@ -8,6 +8,9 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from recserve.config.strict import Strict
 
+LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
+"""A language tag, such as ``zh`` or ``zh-CN``."""
+
 
 class ComponentConfig(Strict):
     """A component by name, with its parameters."""
@@ -28,8 +31,9 @@ class EncoderConfig(Strict):
 
     use: str = "bert"
     model: str = Field(
-        "bundled:minilm",
-        description="bundled:minilm, bundled:e5-multilingual, a local directory, or a hub id.",
+        "auto",
+        description="auto (a bundled one, by the language of the items' texts), bundled:minilm, "
+        "bundled:e5-multilingual, a local directory, or a hub id.",
     )
     revision: str | None = Field(None, description="Branch, tag or commit of a hub model.")
     pooling: Literal["mean", "cls"] | None = Field(None, description="Default: the model's own.")
@@ -63,6 +67,11 @@ class PipelineConfig(Strict):
     rerankers: tuple[ComponentConfig, ...] = ()
     filters: tuple[ComponentConfig, ...] = ()
     explainer: ComponentConfig = ComponentConfig(use="template")
+    language: str = Field(
+        "en",
+        pattern=LANGUAGE,
+        description="Language of explanations, such as en or zh; a request may ask for another one.",
+    )
     fallback: ComponentConfig = Field(
         ComponentConfig(use="popular"),
         description="Retriever used when all others fail or are empty.",
@@ -91,6 +100,7 @@ class PipelineConfig(Strict):
 
 
 DEFAULT_SCENARIO = "home"
+SEARCH_SCENARIO = "search"
 
 
 def default_scenarios() -> dict[str, PipelineConfig]:
@@ -104,7 +114,11 @@ def default_scenarios() -> dict[str, PipelineConfig]:
                 RetrieverConfig(use="popular", candidates=100),
             ),
             ranker=ComponentConfig(use="bert_lstm"),
-        )
+        ),
+        # Words and meaning; what somebody looks for may well be something seen before.
+        SEARCH_SCENARIO: PipelineConfig(
+            retrievers=(RetrieverConfig(use="lexical"), RetrieverConfig(use="content")), seen="allow"
+        ),
     }
 
 

@@ -273,6 +273,12 @@ class Queries:
         return plain if self.text_vectors is None else plain & ~self.text_vectors.any(axis=1)
 
     @property
+    def unread(self) -> BoolArray:
+        """Which queries have a text that the encoder did not read, bool, shape (B,)."""
+        with_text = np.array([bool(text) for text in self.texts] or [False] * len(self), dtype=np.bool_)
+        return with_text if self.text_vectors is None else with_text & ~self.text_vectors.any(axis=1)
+
+    @property
     def barred(self) -> Ragged:
         """Rows that must not be returned: :attr:`excluded`, and the anchor where there is one."""
         old, anchored = self.excluded, self.anchors >= 0

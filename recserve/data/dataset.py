@@ -298,8 +298,10 @@ class Tables:
     Attributes:
         items: Columns ``item_id`` (string) and ``attributes`` (string, a JSON object).
         events: Columns ``event_id``, ``user_id``, ``item_id``, ``event`` (strings), ``value``
-            (float64, nullable) and ``timestamp`` (int64, milliseconds since the epoch, UTC). A snapshot
-            of the store has no ``event_id``, and its strings are dictionaries over memory-mapped files.
+            (float64, nullable), ``timestamp`` (int64, milliseconds since the epoch, UTC), and ``text``
+            (string, nullable) where there are texts; an event of words alone has an empty ``item_id``. A
+            snapshot of the store has no ``event_id`` and no ``text``, and its strings are dictionaries over
+            memory-mapped files.
         version: Version of the store's catalogue that they show, None for data from elsewhere.
         last_event: Number of the store's last event when they were read; None for data from elsewhere.
     """

@@ -161,6 +161,10 @@ DEFAULT_EVENT_TYPES: Mapping[str, EventType] = {
 }
 
 
+LEXICAL = "lexical"
+"""Name of the retriever whose items share words with the request's text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why one item was recommended: what an explainer puts into words.
@@ -174,6 +178,7 @@ class Reason:
         interests: What the user says to like, where the answer goes by that.
         evidence_text: What the user wrote that led to it, where no item did; ``evidence_event`` is what that
             was, such as ``search``.
+        language: The language to say it in, a tag such as ``en`` or ``zh``.
     """
 
     item: Item
@@ -183,3 +188,9 @@ class Reason:
     query_text: str | None = None
     interests: str | None = None
     evidence_text: str | None = None
+    language: str = "en"
+
+    @property
+    def matches_words(self) -> bool:
+        """Whether the item shares words with the request's text."""
+        return LEXICAL in self.sources

@@ -78,6 +78,32 @@ class RetrievesNewItems(Protocol):
 
 
 @runtime_checkable
+class MatchesWords(Protocol):
+    """A lexical retriever: it compares the words of the query's text with those of items.
+
+    It says nothing about a query without a text. Items that came or changed after the bundle was trained are
+    found through it as soon as they are written, whether they have a vector or not.
+    """
+
+    def match_words(self, queries: Queries, rows: Int32Array, catalogue: Catalogue, k: int) -> Retrieved:
+        """Find up to ``k`` of some items for each query.
+
+        Must honour ``allowed`` (which covers new rows here), ``excluded`` and anchors, and score on the
+        scale of ``retrieve``; :func:`recserve.mask_columns` does the former.
+
+        Args:
+            queries: B queries.
+            rows: int32, shape (M,); rows of the items, distinct.
+            catalogue: The items as they are now. The same object as long as none of them changes.
+            k: At least 1.
+
+        Returns:
+            :class:`Retrieved` of shape (B, k') with k' <= min(k, M).
+        """
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """Text encoder: turns texts into vectors.
 
@@ -125,6 +151,45 @@ class TransformsVectors(Protocol):
         Returns:
             float32, shape (n, d), rows of unit length.
         """
+        ...
+
+
+@runtime_checkable
+class KnowsItsWords(Protocol):
+    """A text encoder that can say how much of a text it does not know.
+
+    A query most of whose tokens are unknown has no meaning to the encoder: it is answered by its words alone.
+    """
+
+    def unknown_share(self, texts: Sequence[str]) -> FloatArray:
+        """Share of the tokens of each text that are unknown, float32, shape (n,); 0 of an empty text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """The model that an encoder chose for some texts.
+
+    Attributes:
+        params: Parameters that name it, over the configured ones.
+        reason: Why, without a full stop.
+        advice: What to install or set where the chosen model does not read the texts; else empty.
+    """
+
+    params: Mapping[str, Any]
+    reason: str
+    advice: str = ""
+
+
+@runtime_checkable
+class ChoosesModel(Protocol):
+    """An encoder component whose model is still to be chosen, built from parameters that leave it open.
+
+    Training chooses by the items' texts and keeps the choice in the bundle, which servers follow.
+    """
+
+    def choose(self, texts: Sequence[str]) -> EncoderChoice:
+        """Choose; equal texts and installed packages give an equal choice."""
         ...
 
 
@@ -375,6 +440,8 @@ class Component:
         params: pydantic model of its parameters: config schema, documentation, search space.
         needs_vectors: The component reads ``catalogue.vectors``; configuration without an encoder is
             then refused.
+        needs_texts: The component reads items' texts and nothing else; training leaves it out where no item
+            has one.
         sequential: The component learns from the order of events. Where times say nothing of it, and items
             have no texts that it reads as well, training leaves it out.
         automatic: `recserve train --auto` may choose the component. What costs far more than others as data
@@ -392,6 +459,7 @@ class Component:
     factory: Callable[[Any, Catalogue], Any]
     params: type[BaseModel] = NoParams
     needs_vectors: bool = False
+    needs_texts: bool = False
     sequential: bool = False
     automatic: bool = True
     argument: Any = None
@@ -401,15 +469,19 @@ class Component:
 
 
 __all__ = [
+    "ChoosesModel",
     "Component",
     "DataSource",
     "Encoder",
+    "EncoderChoice",
     "ExpiringFilter",
     "Explainer",
     "Filter",
     "FitContext",
     "ItemText",
+    "KnowsItsWords",
     "LearnsFromCandidates",
+    "MatchesWords",
     "NoParams",
     "Ranker",
     "RankingExamples",

@@ -122,9 +122,9 @@ class ResolvedPipeline:
     fallback: Resolved
 
     def without(self, keys: Collection[str]) -> ResolvedPipeline:
-        """The scenario without some retrievers and rankers; its only retrievers stay."""
+        """The scenario without some retrievers and rankers; the first retriever stays if none else would."""
         kept = [place for place, one in enumerate(self.retrievers) if one.key not in keys]
-        kept = kept or list(range(len(self.retrievers)))
+        kept = kept or [0]
         ranker = None if self.ranker is None or self.ranker.key in keys else self.ranker
         changes: dict[str, Any] = {"retrievers": tuple(self.config.retrievers[place] for place in kept)}
         if ranker is None:
@@ -171,6 +171,24 @@ class ResolvedConfig:
             return self
         narrowed = {name: pipeline.without(keys) for name, pipeline in self.scenarios.items()}
         return replace(self, scenarios=narrowed)
+
+    def with_encoder(self, params: Mapping[str, Any]) -> ResolvedConfig:
+        """The configuration with some parameters of the text encoder replaced."""
+        if self.encoder is None or self.config.encoder is None:
+            raise ConfigError("no text encoder is configured ('encoder' is null)", field="encoder")
+        known = {
+            name: value for name, value in params.items() if name in type(self.config.encoder).model_fields
+        }
+        further = {name: value for name, value in params.items() if name not in known}
+        settled = self.config.encoder.model_copy(
+            update={**known, "params": {**self.config.encoder.params, **further}}
+        )
+        validated = self.encoder.component.params.model_validate(settled.component().params)
+        return replace(
+            self,
+            config=self.config.model_copy(update={"encoder": settled}),
+            encoder=replace(self.encoder, params=validated),
+        )
 
     def components(self) -> dict[str, Resolved]:
         """Distinct components of all scenarios by key, in a fixed order."""

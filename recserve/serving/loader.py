@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from recserve.bundles.bundle import Bundle
+from recserve.config import EncoderConfig
 from recserve.data.catalogue import Catalogue
 from recserve.errors import BundleError
-from recserve.plugin.protocols import Encoder, Trainable
+from recserve.plugin.protocols import ChoosesModel, Encoder, Trainable
 from recserve.plugin.resolved import Resolved, ResolvedConfig, ResolvedPipeline
 from recserve.serving.scenario import RequestRules, Scenario, ScenarioContext
 from recserve.serving.stages.ranking import RankingStage
@@ -64,8 +65,17 @@ class Loader:
         wanted = self.resolved.encoder
         if wanted is None:
             return None
-        trained = wanted.key in self.bundle.manifest.components
-        encoder: Encoder = self.component(wanted) if trained else wanted.build(Catalogue())
+        if wanted.key in self.bundle.manifest.components:
+            trained: Encoder = self.component(wanted)
+            return trained
+        built: Encoder | ChoosesModel = wanted.build(Catalogue())
+        return self._chosen(wanted) if isinstance(built, ChoosesModel) else built
+
+    def _chosen(self, wanted: Resolved) -> Encoder:
+        """The text encoder with the model that the bundle's training chose."""
+        settled = EncoderConfig.model_validate(self.bundle.manifest.config.get("encoder") or {})
+        params = wanted.component.params.model_validate(settled.component().params)
+        encoder: Encoder = replace(wanted, params=params).build(Catalogue())
         return encoder
 
     def _load(self, wanted: Resolved) -> Any:

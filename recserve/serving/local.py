@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from recserve.bundles.bundle import Bundle
 from recserve.config import ServerConfig
@@ -66,10 +67,11 @@ class LocalClient:
             f"audience@{scenario}", seconds, self._ranking.affinity, scenario, queries, item
         )
 
-    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
+    async def encode(self, bundle: str, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
         """See :class:`recserve.serving.stage_client.StageClient`."""
         seconds = self._server.encoding.deadline_ms / 1000 if self._encoded else _LOAD_SECONDS
-        vectors = await self._pool.run("encoding", seconds, self._encoder.encode, self._bundle, texts)
+        encode = partial(self._encoder.encode, known_only=known_only)
+        vectors = await self._pool.run("encoding", seconds, encode, self._bundle, texts)
         self._encoded = True
         return vectors
 

@@ -248,6 +248,7 @@ class Pipeline:
         )
         built = await self.texts.encoded(built, states, context, trace)
         queries = built.base
+        unread = queries.unread
         prepared = [waiting.prepared for waiting in pending if waiting.prepared is not None]
         served = view.bars.served(trace.now)
         allowed = [wishes.mask.within(served) for wishes in prepared]
@@ -276,7 +277,7 @@ class Pipeline:
         staged = await run_stages(batch, self.client, self._calls, trace)
 
         with trace.stage("explaining"):
-            page = Page.of(requests, built, staged.page, context.catalogue)
+            page = Page.of(requests, built, staged.page, context.catalogue, scenario.config.language, unread)
             explainer = context.explainers[first.scenario]
             items = page.answers(await page.sentences(explainer, self._calls, first.scenario, trace))
         timings = trace.timings()
@@ -289,7 +290,9 @@ class Pipeline:
                 scenario=waiting.scenario,
                 items=items[index],
                 bundle=context.bundle,
-                degraded=trace.of_answer(bool(queries.texts[index] or states[index].texts)),
+                degraded=trace.of_answer(
+                    bool(queries.texts[index] or states[index].texts), bool(unread[index])
+                ),
                 timings=timings,
                 left_out=left_out[index],
             )

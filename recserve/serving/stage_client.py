@@ -25,6 +25,6 @@ class StageClient(Protocol):
         """See :meth:`recserve.serving.stages.ranking.RankingStage.affinity`."""
         ...
 
-    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
-        """Encode texts to unit vectors, float32 (n, d)."""
+    async def encode(self, bundle: str, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
+        """See :meth:`recserve.serving.stages.encoding.LiveEncoder.encode`."""
         ...

@@ -15,11 +15,19 @@ import numpy as np
 from recserve.bundles.manifest import ALLOWED_SUFFIXES
 from recserve.config import ComponentConfig
 from recserve.data.arrays import BoolArray
-from recserve.data.batches import Candidates, Histories, Queries, Retrieved
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrieved
+from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.data.entities import Item, Reason
 from recserve.errors import StageError
-from recserve.plugin.protocols import FitContext, RetrievesNewItems, ScoresUsers, Stage, Trainable
+from recserve.plugin.protocols import (
+    FitContext,
+    MatchesWords,
+    RetrievesNewItems,
+    ScoresUsers,
+    Stage,
+    Trainable,
+)
 from recserve.plugin.registry import Registry
 from recserve.serving.guard.results import (
     check_affinity,
@@ -173,6 +181,26 @@ def check_retriever(name: str, *, dataset: Dataset | None = None, **params: Any)
         )
     if isinstance(retriever, RetrievesNewItems) and data.catalogue.vectors is not None:
         _check_new_items(retriever, data, queries)
+    if isinstance(retriever, MatchesWords):
+        _check_words(retriever, data, queries)
+
+
+def _check_words(retriever: Any, data: Dataset, queries: Queries) -> None:
+    """Without a text nothing is found; copies of all items are found as they are, on the same scale."""
+    silent = retriever.retrieve(replace(queries, texts=(None,) * len(queries)), 10)
+    assert (silent.items < 0).all(), "items are found for a query without a text"
+    n_items = data.n_items
+    copies = [Item(f"{item.item_id} again", item.attributes) for item in data.catalogue.items()]
+    catalogue = Catalogue.of([*data.catalogue.items(), *copies])
+    masks = tuple(None if mask is None else np.concatenate([mask, mask]) for mask in queries.allowed)
+    asked = replace(queries, allowed=masks, excluded=Ragged.of([[]] * len(queries)))
+    rows = np.arange(n_items, 2 * n_items, dtype=np.int32)
+    found = retriever.match_words(asked, rows, catalogue, n_items)
+    _check_retrieved(found, asked, n_items, 2 * n_items)
+    expected = retriever.retrieve(replace(asked, allowed=queries.allowed), n_items)
+    for index in range(len(queries)):
+        again = {row - n_items: score for row, score in _row(found, index).items()}
+        _assert_same_list(again, _row(expected, index), "copies of items have other scores than the items")
 
 
 def _check_new_items(retriever: Any, data: Dataset, queries: Queries) -> None:

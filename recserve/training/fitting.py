@@ -10,6 +10,7 @@ from typing import Any
 
 from recserve.bundles.catalogue_vectors import Progress, encode_again, item_texts
 from recserve.bundles.manifest import OrderEntry
+from recserve.bundles.text_language import settle_encoder
 from recserve.config import Config
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
@@ -149,6 +150,8 @@ def fit_encoder(
     Returns:
         The data with the encoder's vectors, or as they were.
     """
+    if data.catalogue.vectors is not None:
+        fitted.resolved = settle_encoder(fitted.resolved, data.catalogue)
     chosen = fitted.resolved.encoder
     if chosen is None or data.catalogue.vectors is None:
         return data

@@ -23,6 +23,7 @@ from recserve.bundles.bundle import Bundle
 from recserve.bundles.catalogue_vectors import Progress, encode_catalogue
 from recserve.bundles.manifest import ComponentEntry, DataEntry
 from recserve.bundles.repository import BundleRepository
+from recserve.bundles.text_language import settle_encoder, warn_of_unread_texts
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.events.coverage import Coverage, coverage
 from recserve.errors import ConfigError, DataError
@@ -100,6 +101,7 @@ class Trainer:
     ) -> None:
         self._home = home
         self._resolved = resolved
+        self._asked = resolved.config.encoder
         self._registry = registry
         self._repository = repository
         self._progress = progress
@@ -138,6 +140,8 @@ class Trainer:
         catalogue = catalogue_of(tables)
         data = Dataset.from_tables(catalogue, tables.events, config.event_types)
         with self._timed("encode"):
+            warn_of_unread_texts(self._resolved, catalogue)
+            self._resolved = settle_encoder(self._resolved, catalogue)
             catalogue, fingerprint = encode_catalogue(
                 self._resolved, catalogue, self._home, self._progress, self._executor
             )
@@ -237,7 +241,8 @@ class Trainer:
             bundle = writer.finish(
                 recserve_version=recserve.__version__,
                 config=config.trained(),
-                config_hash=config.training_hash(),
+                # Of what was asked for: a model chosen by the texts is no change of the configuration.
+                config_hash=config.model_copy(update={"encoder": self._asked}).training_hash(),
                 seed=config.train.seed,
                 data=DataEntry(
                     fingerprint=data.fingerprint(),

@@ -130,10 +130,12 @@ class Direct:
         self._enter("audience")
         return self._ranking.affinity(scenario, queries, item)
 
-    async def encode(self, bundle: str, texts: Sequence[str]) -> FloatArray:
-        """``Title 7`` has the vector of item 7."""
+    async def encode(self, bundle: str, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
+        """``Title 7`` has the vector of item 7; words in capitals alone are unknown."""
         self._enter("encoding")
-        return np.stack([VECTORS[int(text.split()[-1]) % 12] for text in texts])
+        vectors = np.stack([VECTORS[int(text.split()[-1]) % 12] for text in texts])
+        unknown = [known_only and text.isupper() for text in texts]
+        return np.where(np.array(unknown)[:, None], np.float32(0), vectors)
 
 
 class Lab:

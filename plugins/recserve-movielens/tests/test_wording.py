@@ -22,6 +22,7 @@ def sentence(**reason: object) -> str:
     ("reason", "expected"),
     [
         ({"query_text": " space   opera "}, "Found for “space opera”"),
+        ({"query_text": "heat", "sources": ("content", "lexical")}, "Matches “heat”"),
         ({"sources": ("explore", "mf")}, "New in the catalogue"),
         ({"evidence": SEEN, "evidence_event": "rating"}, "Because you rated Ronin"),
         (
@@ -36,6 +37,14 @@ def sentence(**reason: object) -> str:
         ({"sources": ("popular",)}, "Popular with viewers"),
         ({"sources": ("unheard-of",)}, "Picked for you"),
         ({"sources": ()}, "Picked for you"),
+        ({"sources": (), "language": "zh-CN"}, "为您推荐"),
+        ({"evidence": SEEN, "evidence_event": "rating", "language": "zh"}, "因为您评价过《Ronin》"),
+        (
+            {"evidence": SEEN, "evidence_event": "play", "sources": ("content",), "language": "zh"},
+            "与您看过的《Ronin》相似",
+        ),
+        ({"evidence": SEEN, "language": "zh"}, "与《Ronin》相似"),
+        ({"evidence": SEEN, "language": "xx"}, "Similar to Ronin"),
     ],
 )
 def test_the_strongest_reason_is_said(reason: dict[str, object], expected: str) -> None:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recserve.api.middleware.deadlines import Deadlines
 from recserve.api.schemas.responses import dumps
-from recserve.config import location, nearest
+from recserve.config import LANGUAGE, location, nearest
 from recserve.errors import (
     InvalidRequestError,
     OutcomeUnknownError,
@@ -135,6 +135,8 @@ def _wording(error: Mapping[str, Any]) -> str:
     kind, message = error["type"], str(error["msg"])
     if kind == "missing":
         return "is missing"
+    if kind == "string_pattern_mismatch" and LANGUAGE in message:
+        return f"must be a language tag such as zh or zh-CN{_shown(error)}"
     if kind == "string_pattern_mismatch":
         return "must not hold a NUL character"
     if kind == "string_unicode":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from recserve.api.middleware.body import read, validate
+from recserve.api.routes.parts import AUDIENCE, ends_in
 from recserve.api.routes.recommendations import ItemId, Limit, ListCursor, backend_of
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.recommend_request import AudienceBody
@@ -72,6 +75,8 @@ class ItemRoutes:
         def parse(data: Any) -> AudienceBody:
             return validate(AudienceBody, data)
 
+        if not ends_in(request, AUDIENCE):  # an item called so, which cannot be posted to
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "DELETE, GET"})
         asked = await read(request, self._settings.max_body_bytes, parse)
         found = await backend_of(request).audience(item_id, asked.scenario, asked.limit)
         return answers.json_response(found)

@@ -32,6 +32,7 @@ from recserve.api.schemas.recommend_request import (
 from recserve.api.schemas.write_request import EventBatchBody, EventBody
 from recserve.api.settings import ApiSettings
 from recserve.auth.caller import caller_of
+from recserve.config import LANGUAGE
 from recserve.data.entities import MAX_ID, Event, now_ms
 from recserve.errors import ConflictError, NotReadyError
 from recserve.serving.requests.request import CALL_HEADER, Recommendation
@@ -124,9 +125,20 @@ class Routes:
             ),
         ] = None,
         explain: Annotated[bool, Query(description="Say in words why each item is recommended.")] = True,
+        language: Annotated[
+            str | None,
+            Query(pattern=LANGUAGE, max_length=35, description="Language of explanations, such as zh."),
+        ] = None,
     ) -> Response:
         """Answer `GET /v1/recommend/{user_id}`."""
-        asked = {"user_id": user_id, "n": n, "scenario": scenario, "query": query, "explain": explain}
+        asked = {
+            "user_id": user_id,
+            "n": n,
+            "scenario": scenario,
+            "query": query,
+            "explain": explain,
+            "language": language,
+        }
         wanted = validate(RecommendBody, asked).request(self._settings, now_ms())
         return await self._page(request, wanted, cursor, MAX_URL_CURSOR)
 

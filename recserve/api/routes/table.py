@@ -15,9 +15,10 @@ from starlette.responses import Response
 from recserve.api import openapi
 from recserve.api.middleware.metrics import metrics
 from recserve.api.routes.items import ItemRoutes
+from recserve.api.routes.parts import AUDIENCE, HISTORY, MERGE, refuse_other_methods
 from recserve.api.routes.plain import refuse_others
 from recserve.api.routes.recommendations import Routes
-from recserve.api.routes.users import UserRoutes, refuse_parts
+from recserve.api.routes.users import UserRoutes
 from recserve.api.schemas import about
 from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import responses as answers
@@ -31,6 +32,10 @@ TAGS = [
     {"name": "users", "description": "Profiles, histories, logging in and being forgotten."},
     {"name": "server", "description": "Health and what is installed."},
 ]
+
+
+_ITEM_PARTS = refuse_other_methods("item_id", {AUDIENCE: "POST"})
+_USER_PARTS = refuse_other_methods("user_id", {HISTORY: "GET", MERGE: "POST"})
 
 
 class _AnyIdConvertor(StringConvertor):
@@ -126,8 +131,8 @@ def add_routes(app: FastAPI, settings: ApiSettings) -> list[APIRoute]:
     plain: list[APIRoute] = []
     _add_recommendations(_Adder(app, plain, "recommendations"), routes)
     _add_events(_Adder(app, plain, "events"), routes)
-    _add_items(_Adder(app, plain, "items"), ItemRoutes(settings))
-    _add_users(_Adder(app, plain, "users", refuse_parts), UserRoutes(settings))
+    _add_items(_Adder(app, plain, "items", _ITEM_PARTS), ItemRoutes(settings))
+    _add_users(_Adder(app, plain, "users", _USER_PARTS), UserRoutes(settings))
     _add_server(_Adder(app, plain, "server"), routes)
     return plain
 

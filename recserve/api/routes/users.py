@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recserve.api.middleware.body import read, validate
+from recserve.api.routes.parts import HISTORY, MERGE, ends_in
 from recserve.api.routes.recommendations import Limit, ListCursor, UserId, backend_of
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.write_request import MergeBody, UserPatchesBody, UsersBody
@@ -20,8 +21,6 @@ from recserve.errors import InvalidRequestError, NotFoundError
 from recserve.store import UserPatch
 
 _LIST = "users"
-_HISTORY = "/history"
-_MERGE = "/merge"
 
 
 class UserRoutes:
@@ -73,8 +72,8 @@ class UserRoutes:
         self, request: Request, user_id: UserId, limit: Limit = 50, cursor: ListCursor = None
     ) -> Response:
         """Answer `GET /v1/users/{user_id}/history`."""
-        if not _ends_in(request, _HISTORY):
-            return await self.user(request, user_id + _HISTORY)
+        if not ends_in(request, HISTORY):
+            return await self.user(request, user_id + HISTORY)
         backend = backend_of(request)
         found = await backend.history(user_id, limit + 1, backend.cursors.before(user_id, cursor))
         # One more than asked for tells whether there is another page.
@@ -89,7 +88,7 @@ class UserRoutes:
         def parse(data: Any) -> str:
             return validate(MergeBody, data).source
 
-        if not _ends_in(request, _MERGE):  # a user called so, who cannot be posted to
+        if not ends_in(request, MERGE):  # a user called so, who cannot be posted to
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "DELETE, GET"})
         source = await read(request, self._settings.max_body_bytes, parse)
         if source == user_id:
@@ -101,21 +100,3 @@ class UserRoutes:
         """Answer `DELETE /v1/users/{user_id}`."""
         receipt = await backend_of(request).delete_user(user_id, caller_of(request).actor)
         return answers.json_response(answers.receipt_answer(receipt))
-
-
-def refuse_parts(request: Request) -> None:
-    """Refuse another method than its own for a part of a user, lest it be done to a user whose id ends so.
-
-    Raises:
-        HTTPException: 405.
-    """
-    user_id = str(request.path_params.get("user_id", ""))
-    for suffix, allowed in ((_HISTORY, "GET"), (_MERGE, "POST")):
-        if request.method != allowed and user_id.endswith(suffix) and _ends_in(request, suffix):
-            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allowed})
-
-
-def _ends_in(request: Request, suffix: str) -> bool:
-    """Whether a path ends so as it was sent: a user called ``a/history`` sends ``a%2Fhistory``."""
-    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
-    return raw.partition(b"?")[0].endswith(suffix.encode())

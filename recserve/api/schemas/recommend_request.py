@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from recserve.api.pagination import MAX_CURSOR
 from recserve.api.settings import ApiSettings
+from recserve.config import LANGUAGE
 from recserve.data.entities import DAY_MS, LAST_MS, MAX_ID, SECONDS_BELOW
 from recserve.data.events.text import ENCODED_CHARACTERS, one_line
 from recserve.errors import InvalidRequestError
@@ -132,6 +133,13 @@ class _Question(Body):
         default_factory=dict, description="Anything that a plugin of the scenario reads.", examples=[{}]
     )
     explain: bool = Field(True, description="Say in words why each item is recommended.", examples=[True])
+    language: str | None = Field(
+        None,
+        pattern=LANGUAGE,
+        max_length=35,
+        description="Language of explanations, such as en or zh; default: the scenario's.",
+        examples=["zh"],
+    )
 
 
 class _Selection(_Question):
@@ -202,6 +210,7 @@ class RecommendBody(_Personal, _Selection):
             filter=self.filter,
             context=self.context,
             explain=self.explain,
+            language=self.language,
             seen=self.seen,
             rules=self.rules,
         )
@@ -241,6 +250,7 @@ class RankBody(_Personal):
             filter=self.filter,
             context=self.context,
             explain=self.explain,
+            language=self.language,
             items=items,
             seen=self.seen,
             rules=self.rules,
@@ -287,6 +297,7 @@ class SimilarBody(_Selection):
             filter=self.filter,
             context=self.context,
             explain=self.explain,
+            language=self.language,
             seen=self.seen,
             rules=self.rules,
         )

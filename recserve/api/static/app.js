@@ -1,5 +1,7 @@
 // The page behind "/": asks the public API for recommendations, posts what is clicked, shows what changed.
 
+import { language, say, switchLanguage, translate } from "./language.js";
+
 const $ = (id) => document.getElementById(id);
 const COUNT = 12;
 const HISTORY = 12;
@@ -22,7 +24,7 @@ async function call(path, body) {
     const response = await send(path, body, key);
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
-    const message = answer.error?.message ?? `The server answered ${response.status}.`;
+    const message = answer.error?.message ?? say("The server answered {}.", response.status);
     // A call beside this one may have been given a key meanwhile.
     const again = response.status === 401 && (sessionStorage.getItem(KEY) !== key || await askForKey(key !== null));
     if (!again) throw new ApiError(message);
@@ -39,7 +41,7 @@ async function send(path, body, key) {
   try {
     return await fetch(path, options);
   } catch {
-    throw new ApiError("The server cannot be reached.");
+    throw new ApiError(say("The server cannot be reached."));
   }
 }
 
@@ -77,7 +79,7 @@ async function openPlugins(event) {
 const isUser = () => document.forms.ask.who.value === "user";
 
 function question() {
-  const body = { n: COUNT };
+  const body = { n: COUNT, language: language() };
   const user = $("user").value;
   const query = $("query").value.trim();
   if (isUser() && user) body.user_id = user;
@@ -111,14 +113,13 @@ async function recommend(deed = null) {
 }
 
 async function act(item, event, value) {
-  const title = titleOf(item);
-  const deed = `${sentence(event, value)} “${title}”`;
+  const deed = [sentence(event, value), titleOf(item)];
   const timestamp = Date.now();
   const position = item.rank - 1;
   lock(true);
   try {
     if (isUser()) {
-      if (!$("user").value) throw new ApiError("Enter a user id first, or choose the anonymous visitor.");
+      if (!$("user").value) throw new ApiError(say("Enter a user id first, or choose the anonymous visitor."));
       await call("v1/events", {
         user_id: $("user").value, item_id: item.item_id, event, value, timestamp, event_id: crypto.randomUUID?.(),
       });
@@ -160,14 +161,14 @@ function show(answer, deed) {
   for (const item of answer.items) state.titles.set(item.item_id, titleOf(item));
 
   const cards = answer.items.map((item) => card(item, before));
-  if (!cards.length) cards.push(element("li", { className: "empty-list" }, "Nothing to recommend."));
+  if (!cards.length) cards.push(element("li", { className: "empty-list" }, say("Nothing to recommend.")));
   $("items").replaceChildren(...cards);
   if (before) glide(places);
   announce(answer, before, deed);
   state.shown = answer.items;
 
   $("degraded").hidden = answer.degraded.length === 0;
-  $("degraded").textContent = `Degraded answer, it went on without: ${answer.degraded.join(", ")}`;
+  $("degraded").textContent = say("Degraded answer, it went on without: {}", answer.degraded.join(", "));
   $("bundle").textContent = answer.bundle;
   $("answered-scenario").textContent = answer.scenario;
   showTimings(answer.timings);
@@ -175,15 +176,16 @@ function show(answer, deed) {
 
 function announce(answer, before, deed) {
   if (!before) {
-    $("status").textContent = `${answer.items.length} recommendations`;
+    $("status").textContent = say("{} recommendations", answer.items.length);
     return;
   }
   const now = new Set(answer.items.map((item) => item.item_id));
   const fresh = answer.items.filter((item) => !before.has(item.item_id)).length;
   const moved = answer.items.filter((item) => before.has(item.item_id) && before.get(item.item_id).rank !== item.rank).length;
   const gone = [...before.values()].filter((item) => !now.has(item.item_id)).map(titleOf);
-  const left = gone.length ? `; left: ${gone.slice(0, 3).join(", ")}${gone.length > 3 ? ` and ${gone.length - 3} more` : ""}` : "";
-  $("status").textContent = `${deed} → ${fresh} new, ${moved} moved${left}`;
+  const named = gone.slice(0, 3).join(", ") + (gone.length > 3 ? say(" and {} more", gone.length - 3) : "");
+  const left = gone.length ? say("; left: {}", named) : "";
+  $("status").textContent = say("{} “{}” → {} new, {} moved", ...deed, fresh, moved) + left;
 }
 
 function card(item, before) {
@@ -201,8 +203,8 @@ function card(item, before) {
   if (long) body.append(element("p", { className: "long" }, long));
   if (item.explanation) body.append(element("p", { className: "why" }, item.explanation));
   body.append(element("p", { className: "origin" },
-    element("span", { title: "Retrievers that proposed it" }, item.sources.join(" · ") || "–"),
-    element("span", { className: "score", title: "Score, comparable only within this list" }, item.score?.toFixed(3) ?? "–")));
+    element("span", { title: say("Retrievers that proposed it") }, item.sources.join(" · ") || "–"),
+    element("span", { className: "score", title: say("Score, comparable only within this list") }, item.score?.toFixed(3) ?? "–")));
   body.append(actions(item, title));
 
   const made = element("li", { className: change ? "card changed" : "card" }, poster, body);
@@ -213,10 +215,10 @@ function card(item, before) {
 function changeOf(item, before) {
   if (!before) return null;
   const old = before.get(item.item_id);
-  if (!old) return { kind: "new", text: "new", words: "new" };
+  if (!old) return { kind: "new", text: say("new"), words: say("new") };
   const steps = old.rank - item.rank;
-  if (steps > 0) return { kind: "up", text: `▲ ${steps}`, words: `up ${steps}` };
-  if (steps < 0) return { kind: "down", text: `▼ ${-steps}`, words: `down ${-steps}` };
+  if (steps > 0) return { kind: "up", text: `▲ ${steps}`, words: say("up {}", steps) };
+  if (steps < 0) return { kind: "down", text: `▼ ${-steps}`, words: say("down {}", -steps) };
   return null;
 }
 
@@ -224,14 +226,14 @@ function actions(item, title) {
   const events = state.about.events;
   const made = element("div", { className: "actions" });
   for (const [event, label] of BUTTONS) {
-    if (events[event]) made.append(button(label, `${label}: ${title}`, () => act(item, event)));
+    if (events[event]) made.append(button(say(label), `${say(label)}: ${title}`, () => act(item, event)));
   }
   const range = events.rating?.value_range;
   if (range) {
-    const stars = element("span", { className: "stars", role: "group", ariaLabel: `Rate ${title}` });
+    const stars = element("span", { className: "stars", role: "group", ariaLabel: say("Rate {}", title) });
     for (let star = 1; star <= STARS; star++) {
       const value = Math.max(range[0], (range[1] * star) / STARS);
-      stars.append(button("★", `Rate ${star} of ${STARS}`, () => act(item, "rating", value)));
+      stars.append(button("★", say("Rate {} of {}", star, STARS), () => act(item, "rating", value)));
     }
     made.append(stars);
   }
@@ -248,7 +250,7 @@ function showTimings(timings) {
     return part;
   }));
   $("timings").replaceChildren(...stages.map(([stage, ms], index) => element("li", {},
-    element("i", { className: `c${index % 6}` }), element("span", {}, stage), element("b", {}, `${ms.toFixed(2)} ms`))));
+    element("i", { className: `c${index % 6}` }), element("span", {}, say(stage)), element("b", {}, `${ms.toFixed(2)} ms`))));
 }
 
 async function showHistory(number) {
@@ -262,7 +264,7 @@ async function showHistory(number) {
   const lines = events.map((event) => element("li", {},
     element("span", {}, event.item_id === null ? `“${event.text}”` : state.titles.get(event.item_id) ?? event.item_id),
     element("span", { className: "what" }, sentence(event.event, event.value).toLowerCase())));
-  if (!lines.length) lines.push(element("li", { className: "empty" }, "Nothing yet. Click something."));
+  if (!lines.length) lines.push(element("li", { className: "empty" }, say("Nothing yet. Click something.")));
   $("history").replaceChildren(...lines);
 }
 
@@ -307,7 +309,7 @@ function button(label, description, onclick) {
 const titleOf = (item) => String(item.attributes.title || item.attributes.name || item.item_id);
 
 function sentence(event, value) {
-  const verb = PAST[event] ?? event;
+  const verb = say(PAST[event] ?? event);
   const said = value === null || value === undefined ? verb : `${verb} ${value}`;
   return said.charAt(0).toUpperCase() + said.slice(1);
 }
@@ -343,9 +345,20 @@ const THEMES = ["automatic", "light", "dark"];
 function setTheme(theme) {
   if (theme === "automatic") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  $("theme").title = $("theme").ariaLabel = `Theme: ${theme}`;
+  $("theme").title = $("theme").ariaLabel = say(`Theme: ${theme}`);
   $("theme").textContent = { automatic: "◐", light: "☀", dark: "☾" }[theme];
   localStorage.setItem("recserve-theme", theme);
+}
+
+// ----------------------------------------------------------------------------------------- language
+
+/** What is not in index.html follows the page's language; the button offers the other one. */
+function showLanguage() {
+  const chinese = language() === "zh";
+  $("language").textContent = chinese ? "English" : "中文";
+  $("language").lang = chinese ? "en" : "zh-CN";
+  setTheme(localStorage.getItem("recserve-theme") ?? "automatic");
+  switchWho();
 }
 
 // -------------------------------------------------------------------------------------------- start
@@ -353,7 +366,7 @@ function setTheme(theme) {
 function switchWho() {
   $("user-field").hidden = !isUser();
   $("session-note").hidden = $("restart").hidden = isUser();
-  $("history-title").textContent = isUser() ? "What they did" : "This session";
+  $("history-title").textContent = say(isUser() ? "What they did" : "This session");
 }
 
 function listen() {
@@ -374,6 +387,11 @@ function listen() {
     recommend();
   });
   $("plugins").addEventListener("click", openPlugins);
+  $("language").addEventListener("click", () => {
+    switchLanguage();
+    showLanguage();
+    recommend();
+  });
   $("theme").addEventListener("click", () => {
     const now = localStorage.getItem("recserve-theme") ?? "automatic";
     setTheme(THEMES[(THEMES.indexOf(now) + 1) % THEMES.length]);
@@ -381,7 +399,8 @@ function listen() {
 }
 
 async function start() {
-  setTheme(localStorage.getItem("recserve-theme") ?? "automatic");
+  translate();
+  showLanguage();
   listen();
   try {
     state.about = await call("v1/about");

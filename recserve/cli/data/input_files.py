@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recserve.cli.common import State, out
-from recserve.errors import ConfigError, DataError
+from recserve.cli.common import State, out, warn
+from recserve.errors import ConfigError, DataError, RecserveError
 
 if TYPE_CHECKING:
     from recserve.config import Config
@@ -173,6 +173,26 @@ def show_item_text(state: State, tables: Tables, full: bool) -> None:
     if isinstance(texts, FieldsText) and texts.left_out:
         what = ", ".join(f"{name} ({kind})" for name, kind in texts.left_out.items())
         _say(f"BERT does not read: {what}; to have them read, name them in item_text.params.fields")
+    _show_language(state, [texts.text(item) for item in sample])
+
+
+def _show_language(state: State, texts: Sequence[str]) -> None:
+    """Say which text encoder the language of items' texts asks for, or what to set."""
+    from recserve.bundles.text_language import look_at_texts
+    from recserve.data.catalogue import Catalogue
+    from recserve.plugin.protocols import Stage
+
+    assert state.config.encoder is not None
+    try:
+        chosen = state.registry.choose(Stage.ENCODER, state.config.encoder.component(), "encoder")
+        found = look_at_texts(chosen.build(Catalogue()), texts)
+    except RecserveError:
+        # Importing needs no encoder; training does, and says what is wrong with it.
+        return
+    if found is not None and found.advice:
+        warn(f"{found.reason}; {found.advice}")
+    elif found is not None:
+        _say(f"text encoder {', '.join(map(str, found.params.values()))}: {found.reason}")
 
 
 def _stored(state: State, ids: list[str]) -> set[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 from pydantic import Field
 
@@ -38,6 +39,11 @@ class FieldsText:
         self.left_out: Mapping[str, str] = {}
         if catalogue is not None and not params.fields and not params.identifiers:
             self.left_out = identifier_columns(catalogue)
+
+    @classmethod
+    def of(cls, fields: Sequence[str], catalogue: Catalogue) -> Self:
+        """The text of some attributes; of every text attribute that says something where none is named."""
+        return cls(FieldsParams(fields=tuple(fields)), catalogue)
 
     def text(self, item: Item) -> str:
         """The text of an item, empty when no chosen attribute holds text."""

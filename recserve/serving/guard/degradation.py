@@ -9,7 +9,9 @@ lost                what is served
 ``retriever:NAME``  what the other retrievers found
 ``filter:NAME``     an empty page: what the filter would have hidden stays hidden
 ``fallback``        the short page
-``encoding``        the answer to the same request without its text and what its user wrote just now
+``encoding``        the answer to the same request without its text, but for what matches its words, and
+                    without what its user wrote just now
+``unknown_words``   the same without its text, as the encoder does not know most of its tokens
 ``ranking``         the candidates in the order of retrieval
 ``reranker:NAME``   the order as the reranker found it
 ``explaining``      items without explanations
@@ -27,6 +29,9 @@ from collections.abc import Mapping
 
 from recserve.errors import RecserveError
 from recserve.serving.guard.failures import cause_of, log_failure
+
+UNKNOWN_WORDS = "unknown_words"
+"""Name of the loss when the text encoder does not know the words of a request's text."""
 
 
 class Degradation:
@@ -52,9 +57,17 @@ class Degradation:
         """Note components that a stage did without, and why."""
         self.degraded.update(causes)
 
-    def of_answer(self, with_text: bool) -> dict[str, str]:
-        """What the answer to a request had to do without; with no text to read it needs no encoder."""
-        return {name: cause for name, cause in self.degraded.items() if with_text or name != "encoding"}
+    def of_answer(self, with_text: bool, unread: bool = False) -> dict[str, str]:
+        """What the answer to a request had to do without.
+
+        Args:
+            with_text: Whether there is a text to read; without any it needs no encoder.
+            unread: Whether the encoder did not read the request's own.
+        """
+        found = {name: cause for name, cause in self.degraded.items() if with_text or name != "encoding"}
+        if unread and "encoding" not in found:
+            found[UNKNOWN_WORDS] = "unread"
+        return found
 
 
 class GoingWithout:

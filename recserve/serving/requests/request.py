@@ -56,6 +56,7 @@ class Request:
         items: Rank these items, which the caller brings, instead of finding candidates.
         seen: Instead of the scenario's policy for items of the user's history.
         rules: Name of a reranker -> parameters that replace its configured ones for this request.
+        language: Of explanations, instead of the scenario's.
         offset: Items that earlier pages showed; ranks go on from there. They are part of ``exclude``.
         origin: The HTTP request, for logs and traces.
     """
@@ -73,6 +74,7 @@ class Request:
     items: tuple[str, ...] | None = None
     seen: Literal["exclude", "decay", "allow"] | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
+    language: str | None = None
     offset: int = 0
     origin: RequestContext = field(default_factory=current, compare=False, repr=False)
 

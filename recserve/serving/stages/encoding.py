@@ -9,12 +9,16 @@ from recserve.bundles.bundle import Bundle
 from recserve.bundles.embedding_cache import TextVectorCache
 from recserve.data.arrays import FloatArray
 from recserve.errors import BundleError, ConfigError
+from recserve.plugin.protocols import KnowsItsWords
 from recserve.plugin.resolved import ResolvedConfig
 from recserve.serving.loader import Loader
 
 LIVE_VECTORS = 50_000
 _KEPT = 2
 """Encoders in memory: of the current bundle and of the one before it, where training changes them."""
+
+UNREAD = 0.4
+"""Share of unknown tokens from which on a query says nothing to the encoder."""
 
 
 class LiveEncoder:
@@ -31,6 +35,7 @@ class LiveEncoder:
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._caches: dict[str, TextVectorCache] = {}
+        self._refused: set[str] = set()
         self._counted = (0, 0)
 
     @property
@@ -43,39 +48,51 @@ class LiveEncoder:
         """Texts so far that a model encoded."""
         return self._counted[1] + sum(cache.misses for cache in list(self._caches.values()))
 
-    def encode(self, bundle: Bundle, texts: Sequence[str]) -> FloatArray:
+    def encode(self, bundle: Bundle, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
         """Vectors comparable with the bundle's, float32 (n, d).
+
+        Args:
+            bundle: The bundle.
+            texts: The texts.
+            known_only: Give a text most of whose tokens the encoder does not know zeros instead.
 
         Raises:
             BundleError: The bundle was made with another encoder.
             ConfigError: No encoder is configured, or its model cannot be loaded.
         """
-        return self._cache(bundle).encode(texts)
+        cache = self._cache(bundle)
+        vectors = cache.encode(texts)
+        if known_only and isinstance(cache.encoder, KnowsItsWords):
+            vectors[cache.encoder.unknown_share(texts) >= UNREAD] = 0
+        return vectors
 
     def _cache(self, bundle: Bundle) -> TextVectorCache:
-        wanted = bundle.manifest.encoder_fingerprint
+        wanted = str(bundle.manifest.encoder_fingerprint)
         with self._lock:
-            known = None if wanted is None else self._caches.get(wanted)
+            known = self._caches.get(wanted)
         if known is not None:
             return known
         # Loading takes seconds: texts of another bundle must not wait for it.
         with self._loading:
-            if wanted is not None and wanted in self._caches:
+            if wanted in self._caches:
                 return self._caches[wanted]
             cache = self._load(bundle)
             with self._lock:
-                self._keep(str(wanted), cache)
+                self._keep(wanted, cache)
             return cache
 
     def _load(self, bundle: Bundle) -> TextVectorCache:
-        encoder = Loader(bundle, self._resolved).encoder()
-        if encoder is None:
-            raise ConfigError("no text encoder is configured ('encoder' is null)", field="encoder")
-        if bundle.manifest.encoder_fingerprint != encoder.fingerprint:
-            raise BundleError(
-                f"bundle {bundle.id} was made with another text encoder; train again or restore 'encoder'"
-            )
-        return TextVectorCache(encoder, LIVE_VECTORS)
+        if bundle.id not in self._refused:
+            encoder = Loader(bundle, self._resolved).encoder()
+            if encoder is None:
+                raise ConfigError("no text encoder is configured ('encoder' is null)", field="encoder")
+            if bundle.manifest.encoder_fingerprint == encoder.fingerprint:
+                return TextVectorCache(encoder, LIVE_VECTORS)
+            # Requests go on asking; the model need not be read for each of them.
+            self._refused.add(bundle.id)
+        raise BundleError(
+            f"bundle {bundle.id} was made with another text encoder; train again or restore 'encoder'"
+        )
 
     def _keep(self, fingerprint: str, cache: TextVectorCache) -> None:
         """Put an encoder in the place of the oldest."""

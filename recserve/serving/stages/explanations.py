@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recserve.data.arrays import BoolArray
 from recserve.data.batches import Candidates
 from recserve.data.catalogue import Catalogue
-from recserve.data.entities import Item, Reason
+from recserve.data.entities import LEXICAL, Item, Reason
 from recserve.plugin.protocols import Explainer
 from recserve.serving.guard.calls import PluginCall, PluginCalls
 from recserve.serving.guard.results import check_sentences
@@ -30,6 +31,8 @@ class Page:
         rows: Rows to return for each request, best first.
         items: The items of all rows.
         sources: Retrievers behind each item, in the shape of ``rows``.
+        language: Of sentences, unless a request asks for another one.
+        unread: Which requests have a text that the encoder did not read, bool, shape (B,).
     """
 
     requests: Sequence[Request]
@@ -39,10 +42,18 @@ class Page:
     rows: Sequence[Sequence[int]]
     items: Mapping[int, Item]
     sources: Sequence[Sequence[tuple[str, ...]]]
+    language: str
+    unread: BoolArray
 
     @classmethod
     def of(
-        cls, requests: Sequence[Request], built: BuiltQueries, ranked: Candidates, catalogue: Catalogue
+        cls,
+        requests: Sequence[Request],
+        built: BuiltQueries,
+        ranked: Candidates,
+        catalogue: Catalogue,
+        language: str,
+        unread: BoolArray,
     ) -> Page:
         """The first rows of each request's candidates."""
         rows = [
@@ -51,7 +62,7 @@ class Page:
         ]
         items = {row: catalogue.item(row) for chosen in rows for row in chosen}
         sources = _sources(ranked, [len(chosen) for chosen in rows])
-        return cls(requests, built, ranked, catalogue, rows, items, sources)
+        return cls(requests, built, ranked, catalogue, rows, items, sources, language, unread)
 
     async def sentences(
         self, explainer: Explainer, calls: PluginCalls, scenario: str, trace: Trace
@@ -76,18 +87,22 @@ class Page:
             anchor = int(self.built.base.anchors[index])
             for position, row in enumerate(self.rows[index]):
                 found = int(self.ranked.evidence[index, position])
+                sources = self.sources[index][position]
+                # A text that was not read led to nothing but what shares its words.
+                led = not self.unread[index] or LEXICAL in sources
                 evidence = anchor if found < 0 else found
                 text = self.built.text_behind(index, found)
                 done = names[events[evidence]] if evidence in events else None
                 reasons.append(
                     Reason(
                         item=self.items[row],
-                        sources=self.sources[index][position],
+                        sources=sources,
                         evidence=self.catalogue.item(evidence) if evidence >= 0 else None,
                         evidence_event=done if text is None else text.event,
-                        query_text=request.query,
-                        interests=self.built.interests[index],
+                        query_text=request.query if led else None,
+                        interests=self.built.interests[index] if led else None,
                         evidence_text=None if text is None else text.text,
+                        language=request.language or self.language,
                     )
                 )
         return reasons

@@ -16,7 +16,7 @@ from recserve.data.batches import Candidates, Queries, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import now_ms
 from recserve.errors import NotFoundError, RecserveError
-from recserve.plugin.protocols import Retriever, RetrievesNewItems
+from recserve.plugin.protocols import MatchesWords, Retriever, RetrievesNewItems
 from recserve.serving.guard.failures import as_stage_error, cause_of, log_failure
 from recserve.serving.guard.results import check_retrieved
 from recserve.serving.guard.workers import WorkerCall, WorkerPool
@@ -118,7 +118,7 @@ class RetrievalStage:
         if not found:
             cause = next(reversed(failed.values()), "failed")
             return RetrievalResult(Candidates.empty(len(queries)), {**failed, LOST: cause}), found
-        candidates = merge(found, fusion_weights(chosen, queries), budget)
+        candidates = merge(words_alone(found, chosen, queries), fusion_weights(chosen, queries), budget)
         if view is not None and chosen.config.explore is not None:
             candidates, lost = self._with_new_items(scenario, queries, candidates, view)
             failed |= lost
@@ -230,6 +230,34 @@ def fusion_weights(scenario: Scenario, queries: Queries) -> dict[str, float | Fl
     }
 
 
+def words_alone(
+    found: Mapping[str, Retrieved], scenario: Scenario, queries: Queries
+) -> Mapping[str, Retrieved]:
+    """What was found, that of lexical retrievers alone where they answer a text the encoder did not read.
+
+    What goes by the history has nothing to do with what somebody looks for.
+    """
+    unread = queries.unread
+    if not unread.any():
+        return found
+    lexical = {name for name in found if isinstance(scenario.retrievers[name], MatchesWords)}
+    matched = np.zeros(len(queries), dtype=np.bool_)
+    for name in lexical:
+        matched |= (found[name].items >= 0).any(axis=1)
+    answered = unread & matched
+    return {name: one if name in lexical else silenced(one, answered) for name, one in found.items()}
+
+
+def silenced(found: Retrieved, queries: BoolArray) -> Retrieved:
+    """What was found without anything for some queries, bool, shape (B,)."""
+    gone = queries[:, None]
+    return Retrieved(
+        items=np.where(gone, np.int32(-1), found.items),
+        scores=np.where(gone, np.float32(-np.inf), found.scores),
+        evidence=np.where(gone, np.int32(-1), found.evidence),
+    )
+
+
 def _retrieve(retriever: Retriever, queries: Queries, k: int, view: CatalogueView | None) -> Retrieved:
     """What a retriever finds in the bundle, and among what has a vector of its own since."""
     if view is None:
@@ -237,6 +265,11 @@ def _retrieve(retriever: Retriever, queries: Queries, k: int, view: CatalogueVie
     allowed = tuple(None if mask is None else mask[: view.known] for mask in queries.allowed)
     found = retriever.retrieve(queries.with_allowed(allowed), k)
     found = check_retrieved(found, len(queries), k, view.known)
+    if isinstance(retriever, MatchesWords):
+        rows = view.written_rows()
+        if not len(rows):
+            return found
+        return best_of(without(found, view.rewritten), _match_new(retriever, queries, rows, k, view), k)
     rows, vectors = view.encoded_rows()
     if not len(rows) or not isinstance(retriever, RetrievesNewItems):
         return found
@@ -254,6 +287,14 @@ def _retrieve_new(
     """What a retriever finds among items that came or changed after the bundle was trained."""
     found = retriever.retrieve_among(queries, rows, vectors, k)
     return check_retrieved(found, len(queries), k, view.known + len(view.vectors))
+
+
+def _match_new(
+    retriever: MatchesWords, queries: Queries, rows: Int32Array, k: int, view: CatalogueView
+) -> Retrieved:
+    """What a lexical retriever finds among items that came or changed after the bundle was trained."""
+    found = retriever.match_words(queries, rows, view.catalogue, k)
+    return check_retrieved(found, len(queries), k, len(view.catalogue))
 
 
 def without(found: Retrieved, rows: Int32Array) -> Retrieved:

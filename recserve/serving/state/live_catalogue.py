@@ -177,6 +177,7 @@ class CatalogueView:
         encoded: bool, shape (M,); which of them have one.
         changed: int32, shape (C,); rows of the bundle's items that have a new vector.
         changed_vectors: float32, shape (C, d).
+        rewritten: int32, shape (W,); rows of the bundle's items that have other attributes now.
         bars: What of the catalogue must not be returned.
     """
 
@@ -187,6 +188,7 @@ class CatalogueView:
     encoded: BoolArray
     changed: Int32Array
     changed_vectors: FloatArray
+    rewritten: Int32Array
     bars: Bars
 
     @classmethod
@@ -201,6 +203,7 @@ class CatalogueView:
             encoded=np.empty(0, dtype=np.bool_),
             changed=np.empty(0, dtype=np.int32),
             changed_vectors=nothing,
+            rewritten=np.empty(0, dtype=np.int32),
             bars=Bars.none(len(catalogue)),
         )
 
@@ -220,6 +223,11 @@ class CatalogueView:
         new = np.flatnonzero(self.encoded)
         rows = np.concatenate([self.changed, new + self.known]).astype(np.int32)
         return rows, np.concatenate([self.changed_vectors, self.vectors[new]])
+
+    def written_rows(self) -> Int32Array:
+        """Rows of what the bundle does not hold, or not as it is now, int32."""
+        new = np.arange(self.known, len(self.catalogue), dtype=np.int32)
+        return np.concatenate([self.rewritten, new])
 
 
 class CatalogueFollower:
@@ -387,6 +395,7 @@ class CatalogueFollower:
             changed_vectors=np.array(list(changed_vectors.values()), dtype=np.float32).reshape(
                 len(rows), dimension
             ),
+            rewritten=np.fromiter(changed, dtype=np.int32),
             bars=self.bars(len(catalogue)),
         )
         self._dirty = False

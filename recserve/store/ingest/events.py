@@ -152,7 +152,7 @@ def check_events(
 
 
 def with_event_ids(events: pa.Table) -> pa.Table:
-    """The same events with an id wherever one is missing or empty.
+    """The same events with a column of texts, and with an id wherever one is missing or empty.
 
     The id is a hash of user, item (or text, where there is no item), type, value and time; the second of two
     equal events gets a number as well. So importing the same file again gives the same ids and stores
@@ -161,6 +161,8 @@ def with_event_ids(events: pa.Table) -> pa.Table:
     Args:
         events: Canonical events.
     """
+    if "text" not in events.schema.names:
+        events = events.append_column(EVENT_SCHEMA.field("text"), pa.nulls(len(events), pa.string()))
     known = events["event_id"].combine_chunks().fill_null("")
     missing = np.flatnonzero(pc.equal(known, "").to_numpy(zero_copy_only=False))
     if len(missing) == 0:

@@ -61,6 +61,8 @@ class HeldOutQueries:
         wanted = rows + np.maximum(items, -1)
         gains = np.zeros((len(self.found), *items.shape), dtype=np.float32)
         for number, found in enumerate(self.found.values()):
+            if not found.items.size:
+                continue
             keys = np.where(found.items >= 0, rows + found.items, -1).ravel()
             ranks = np.broadcast_to(np.arange(found.items.shape[1]), found.items.shape).ravel()
             order = np.argsort(keys, kind="stable")
@@ -114,15 +116,17 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
     if int(held_out.users.sum()) < FEWEST_USERS or (ranked is None and len(held_out.found) < 2):
         return None
     names = list(held_out.found)
-    simple: dict[str, Mapping[str, float]] = {FUSED: held_out.configured} if len(names) > 1 else {}
-    simple |= {name: {other: 1.0 if other == name else BELOW for other in names} for name in names}
+    # One that answers texts alone finds nothing here, and is judged by nothing.
+    judged = [name for name in names if held_out.found[name].items.size] or names
+    simple: dict[str, Mapping[str, float]] = {FUSED: held_out.configured} if len(judged) > 1 else {}
+    simple |= {name: {other: 1.0 if other == name else BELOW for other in names} for name in judged}
     users = held_out.users
     figures = {name: held_out.per_user(held_out.fused(weights))[users] for name, weights in simple.items()}
-    best = max(names, key=lambda name: float(figures[name].mean()))
+    best = max(judged, key=lambda name: float(figures[name].mean()))
     if FUSED in figures and (figures[FUSED].mean(axis=0) >= figures[best].mean(axis=0)).all():
         best = FUSED
     weights = simple[best]
-    if len(names) > 1:
+    if len(judged) > 1:
         figures[LEARNT], learnt = _learnt(held_out, weights)
         gain = _differences(figures[LEARNT], figures[best])
         if gain[0].low > 0 and gain[1].low > 0:

@@ -21,7 +21,8 @@ def unsuited_parts(resolved: ResolvedConfig, data: Dataset) -> dict[str, str]:
     """Keys of retrievers and rankers that have nothing to learn from, and why.
 
     What reads texts alone goes where no item has one. What learns from the order of events goes where times
-    say nothing of it, unless it reads texts and there are some. A scenario keeps its only retrievers.
+    say nothing of it, unless it reads texts and there are some. A scenario that would have no retriever left
+    keeps its first.
     """
     texts = has_texts(resolved, data.catalogue)
     ordered = data.event_order is not EventOrder.NONE
@@ -29,10 +30,11 @@ def unsuited_parts(resolved: ResolvedConfig, data: Dataset) -> dict[str, str]:
     for pipeline in resolved.scenarios.values():
         ranker = () if pipeline.ranker is None else (pipeline.ranker,)
         for part in (*pipeline.retrievers, *ranker):
-            reads = part.component.needs_vectors and texts
-            if part.component.sequential and not ordered and not reads:
+            component = part.component
+            reads = component.needs_vectors or component.needs_texts
+            if component.sequential and not ordered and not (reads and texts):
                 found[part.key] = NO_ORDER
-            elif part.component.needs_vectors and not part.component.sequential and not texts:
+            elif reads and not component.sequential and not texts:
                 found[part.key] = NO_TEXTS
     needed = {
         part.key for pipeline in resolved.without(found).scenarios.values() for part in pipeline.components()

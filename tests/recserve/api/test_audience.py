@@ -76,6 +76,17 @@ def test_an_item_of_a_moment_ago_is_judged_by_its_text(fans: Any) -> None:
     assert "late" not in [user["user_id"] for user in audience(fans, "t-1")["users"]]
 
 
+def test_another_method_does_nothing_to_an_item_whose_id_ends_so(fans: Any) -> None:
+    new = {"item_id": "480/audience", "attributes": {"title": "Odd", "year": 2025, "genres": ["Sci-Fi"]}}
+    assert fans.post("/v1/items", {"items": [new]}).status_code == 200
+    for method in ("GET", "DELETE"):
+        answer = fans.call(method, "/v1/items/480/audience")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    answer = fans.post("/v1/items/480%2Faudience", {})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+    assert fans.get("/v1/items/480%2Faudience").json()["title"] == "Odd"
+
+
 def test_a_deleted_item_has_no_audience(fans: Any) -> None:
     assert fans.call("DELETE", "/v1/items/480").status_code == 200
     assert fans.post("/v1/items/480/audience", {}).status_code == 404

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+import recserve.api
 
 pytestmark = pytest.mark.browser
 
@@ -182,3 +185,50 @@ def test_swagger_ui_works_offline(page: Any, address: str) -> None:
     page.wait_for_selector("#operations-server-live .live-responses-table")
     assert '"status": "live"' in page.locator("#operations-server-live .live-responses-table").inner_text()
     shoot(page, "docs")
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1360, 900)])
+def test_a_browser_that_prefers_chinese_gets_the_page_in_chinese(
+    browser: Any, address: str, width: int, height: int
+) -> None:
+    context = browser.new_context(
+        locale="zh-CN", viewport={"width": width, "height": height}, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    page.goto(f"{address}/")
+    page.wait_for_selector("#items .card")
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    assert page.locator("#status").inner_text() == "12 条推荐"
+    assert page.locator(".why").first.inner_text() == "热门"
+    assert page.get_by_placeholder("任意编号，新老用户均可").count() == 1
+    shown = page.locator("body").inner_text()
+    for english in ("Recommend", "What they did", "Scenario", "Loading", "View", "optional", "retrieval"):
+        assert english not in shown, f"{english!r} is not translated"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits the screen"
+    page.get_by_role("button", name="喜欢: Heat", exact=True).click()
+    page.wait_for_selector(".badge")
+    assert re.match(r"喜欢“Heat” → \d+ 个新增，\d+ 个位置变化", page.locator("#status").inner_text())
+    assert "因为您喜欢“Heat”" in page.locator(".why").all_inner_texts()
+    shoot(page, f"chinese-{width}")
+    page.get_by_role("button", name="English", exact=True).click()
+    text_becomes(page, "#status", "12 recommendations")
+    text_becomes(page, "#history-title", "What they did")
+    assert "Because you liked Heat" in page.locator(".why").all_inner_texts()
+    page.reload()
+    page.wait_for_selector("#items .card")
+    assert page.get_by_role("button", name="中文", exact=True).count() == 1, "the choice is kept"
+    context.close()
+
+
+def test_every_text_of_the_page_is_translated() -> None:
+    static = Path(recserve.api.__file__).parent / "static"
+    html, script, words = ((static / name).read_text() for name in ("index.html", "app.js", "language.js"))
+    known = set(re.findall(r'^  "([^"]+)": "', words, re.MULTILINE))
+    said = set(re.findall(r'say\("([^"]+)"', script))
+    marked = re.findall(r"<[^>]*data-say(?:=\"([^\"]*)\")?[^>]*>([^<]*)", html)
+    assert len(marked) > 25
+    texts = {text.strip() for names, text in marked if not names}
+    for tag in re.findall(r"<[^>]*data-say=[^>]*>", html):
+        for name in re.findall(r'data-say="([^"]+)"', tag)[0].split():
+            texts.add(re.findall(rf'{name}="([^"]+)"', tag)[0])
+    assert said | texts <= known

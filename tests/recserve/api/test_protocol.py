@@ -278,7 +278,7 @@ def test_about(shared: Any) -> None:
 
 def test_settings_follow_the_configuration() -> None:
     settings = ApiSettings.of(Config())
-    assert settings.scenarios == ("home",)
+    assert settings.scenarios == ("home", "search")
     assert settings.max_body_bytes == Config().server.max_body_bytes
     assert list(settings.event_types) == list(Config().event_types)
 

@@ -53,6 +53,19 @@ def test_query_text_finds_titles(shared: Any) -> None:
     assert ids(shared.post("/v1/recommend", {"query": "godfather", "n": 1})) == ["858"]
 
 
+def test_explanations_come_in_the_language_of_the_request(shared: Any) -> None:
+    def words(answer: Any) -> list[str]:
+        return [item["explanation"] for item in answer.json()["items"]]
+
+    session = {"session": ["260"], "n": 1}
+    assert words(shared.post("/v1/recommend", session)) == ["Because you viewed Star Wars"]
+    chinese = {**session, "language": "zh-CN"}
+    assert words(shared.post("/v1/recommend", chinese)) == ["因为您看过“Star Wars”"]
+    assert words(shared.call("GET", "/v1/recommend/new?n=1&language=zh")) == ["热门"]
+    similar = {"item_id": "260", "n": 1, "language": "zh"}
+    assert words(shared.post("/v1/similar", similar)) == ["与“Star Wars”相似"]
+
+
 def test_item_and_similar_agree(shared: Any) -> None:
     similar = ids(shared.post("/v1/similar", {"item_id": "260", "n": 2}))
     assert set(similar) == {"1196", "480"}
@@ -143,6 +156,12 @@ def test_what_was_shown_is_logged(served: Any) -> None:
         ({"filter": {"sinc": 1}}, 422, "filter.sinc", "scenario 'home' has no filter 'sinc'"),
         ({"filter": {"since": "x"}}, 422, "filter.since", "filter 'since': Input should be a valid integer"),
         ({"filter": [1]}, 422, "filter", "filter must be a JSON object"),
+        (
+            {"language": "Chinese please"},
+            422,
+            "language",
+            "language must be a language tag such as zh or zh-CN",
+        ),
         ({"explain": "yes"}, 422, "explain", 'explain must be a valid boolean (got "yes")'),
         ({"scenario": "hme"}, 404, "scenario", "unknown scenario 'hme'; did you mean 'home'? (known: home)"),
         ({"item_id": "no such"}, 404, "item_id", "unknown item 'no such'"),

@@ -82,10 +82,15 @@ def test_a_trained_ranker_puts_users_in_order_for_an_item(post: Post) -> None:
     assert post("/v1/items", {"items": [item]})["encoded"] == 1
     # The catalogue follows when it is next read.
     post("/v1/recommend", {})
-    answer = post("/v1/items/new-train/audience", {"limit": 8})
+    answer = post("/v1/items/new-train/audience", {"limit": 80})
     AudienceAnswer.model_validate(answer)
-    # Every fourth user is one of trains.
-    assert len({user["user_id"] for user in answer["users"]} & {f"user-{n}" for n in range(3, 80, 4)}) >= 5
+    assert len(answer["users"]) == 80 <= answer["considered"]
+    scores = [user["score"] for user in answer["users"]]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > scores[-1]
+    # What is known in the bundle and what is not are put in order alike: by one look at the users.
+    known = post("/v1/items/item-3/audience", {"limit": 80})
+    assert [user["user_id"] for user in known["users"]] != [user["user_id"] for user in answer["users"]]
 
 
 def test_a_scenario_by_name(post: Post) -> None:

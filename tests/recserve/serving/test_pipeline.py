@@ -61,6 +61,16 @@ def test_an_acknowledged_event_counts_in_the_next_answer(lab: Lab) -> None:
     assert {item.explanation for item in answer.items} == {"Because you viewed Title 11"}
 
 
+def test_a_text_of_unknown_words_is_named_in_its_own_answer(lab: Lab) -> None:
+    lab.client.broken = {"ranking"}
+    known, unknown, none = lab.ask(Request(query="Title 7"), Request(query="TITLE 7"), Request())
+    lost = [answer.degraded for answer in (known, unknown, none)]
+    assert lost == [("ranking",), ("ranking", "unknown_words"), ("ranking",)]
+    assert ids(known)[0] == "i7"
+    assert ids(unknown) == ids(none), "the answer to the same request without its text"
+    assert {item.explanation for item in unknown.items} == {"Popular"}, "the text led to none of them"
+
+
 def test_session_text_anchor_and_exclude_combine(lab: Lab) -> None:
     lab.client.broken = {"ranking"}
     session = lab.one(session=(SessionEvent("i3"), SessionEvent("i5", "like")), n=12)

@@ -277,3 +277,17 @@ def test_a_bad_checkpoint_ends_training_with_one_line(
     assert len(lines) == 1
     assert str(checkpoint) in lines[0]
     assert words in lines[0]
+
+
+def test_a_bundle_of_another_encoder_is_refused_at_once(
+    trained: tuple[Bundle, ResolvedConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, _ = trained
+    manifest = bundle.manifest.model_copy(update={"components": {}})
+    foreign = Bundle(bundle.directory, manifest)
+    live = LiveEncoder(resolve())
+    with pytest.raises(BundleError, match="another text encoder"):
+        live.encode(foreign, ["text"])
+    monkeypatch.setattr("recserve.serving.loader.Loader.encoder", None)
+    with pytest.raises(BundleError, match="another text encoder"):
+        live.encode(foreign, ["text"])

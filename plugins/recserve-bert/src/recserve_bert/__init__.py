@@ -2,21 +2,25 @@
 
 Registers the encoder ``bert``. torch and transformers are imported when the first text is encoded, not
 before: a run whose vectors are all cached never pays for them. With ``engine: onnx`` they are needed only
-once, to make the 8-bit model; encoding itself does without them.
+once, to make the 8-bit model; encoding itself does without them. With ``tune`` it is trained on behaviour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recserve import Catalogue, Component, ConfigError, Encoder, hookimpl
-from recserve_bert.parameters import BertParams
+from recserve import Catalogue, ChoosesModel, Component, ConfigError, Encoder, hookimpl
+from recserve_bert.parameters import AUTO, BertParams
 
 __all__ = ["BertParams", "register_encoders"]
 
 
-def bert_encoder(params: BertParams, catalogue: Catalogue) -> Encoder:
+def bert_encoder(params: BertParams, catalogue: Catalogue) -> Encoder | ChoosesModel:
     """The encoder that parameters ask for; its libraries are imported here."""
+    if params.model == AUTO:
+        from recserve_bert.language import AutoEncoder
+
+        return AutoEncoder(params)
     if params.tune == "head":
         from recserve_bert.tuning.head import HeadEncoder
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recserve_bert.engine_choice import EngineName, choose_engine
+from recserve_bert.language import Vocabulary
 from recserve_bert.parameters import BertParams
 from recserve_bert.sources import Source, locate
 from recserve_bert.texts import batches, clean, unit_rows
@@ -118,6 +120,14 @@ class BertEncoder:
                 if progress is not None:
                     progress(len(rows))
         return out
+
+    def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Share of the tokens of each text that the model does not know, float32, shape (n,)."""
+        return self._vocabulary.unknown_share(texts)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self._source)
 
     def _load(self) -> Engine:
         with self._lock:

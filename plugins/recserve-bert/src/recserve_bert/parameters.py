@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recserve_bert.tuning.parameters import TuningParams
 
+AUTO = "auto"
+"""Model that is chosen by the language of the texts."""
+
 
 class ModelParams(BaseModel):
     """Parameters that say which model there is and how it runs."""
@@ -18,8 +21,9 @@ class ModelParams(BaseModel):
     model: str = Field(
         "bundled:minilm",
         min_length=1,
-        description="bundled:minilm (English), bundled:e5-multilingual (needs the extra "
-        "'multilingual'), a local model directory, or a Hugging Face id such as bert-base-chinese.",
+        description="auto (one of the bundled ones, by the language of the items' texts), bundled:minilm "
+        "(English), bundled:e5-multilingual (needs the extra 'multilingual'), a local model directory, or a "
+        "Hugging Face id such as bert-base-chinese.",
     )
     revision: str | None = Field(
         None, min_length=1, description="Branch, tag or commit; only for Hugging Face ids."

@@ -35,7 +35,7 @@ SUGGESTED: Mapping[str, Any] = {
             **_COMMON,
         },
         # What somebody looks for by words may well be a film that was seen before.
-        "search": {"retrievers": [{"use": "content"}], "seen": "allow", **_COMMON},
+        "search": {"retrievers": [{"use": "lexical"}, {"use": "content"}], "seen": "allow", **_COMMON},
     },
 }
 """Configuration for films that viewers have rated, a scenario for each place in a product."""

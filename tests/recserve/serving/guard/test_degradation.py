@@ -40,5 +40,11 @@ def test_mistakes_of_our_own_are_not_swallowed() -> None:
 def test_a_request_without_text_is_not_told_that_its_text_was_lost() -> None:
     degradation = Degradation()
     degradation.left_out({"encoding": "late", "ranking": "failed"})
-    assert degradation.of_answer("red shoes") == {"encoding": "late", "ranking": "failed"}
-    assert degradation.of_answer(None) == {"ranking": "failed"}
+    assert degradation.of_answer("red shoes", unread=True) == {"encoding": "late", "ranking": "failed"}
+    assert degradation.of_answer(None, unread=False) == {"ranking": "failed"}
+
+
+def test_a_text_that_the_encoder_does_not_know_is_named_in_its_own_answer() -> None:
+    degradation = Degradation()
+    assert degradation.of_answer("red shoes", unread=False) == {}
+    assert degradation.of_answer("红鞋", unread=True) == {"unknown_words": "unread"}

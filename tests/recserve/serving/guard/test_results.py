@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recserve import Retrieved
+from recserve.data.batches import RECENT_TEXTS
 from recserve.errors import StageError
 from recserve.serving.guard.failures import FailureLog, as_stage_error
 from recserve.serving.guard.results import (
@@ -60,7 +61,7 @@ def other(array: Any, place: tuple[int, int], value: float) -> Any:
         (Retrieved(other(ITEMS, (0, 1), 3), SCORES, NONE), "item twice"),
         (Retrieved(ITEMS, other(SCORES, (0, 0), np.nan), NONE), "not finite"),
         (Retrieved(ITEMS, other(SCORES, (1, 2), np.inf), NONE), "not finite"),
-        (Retrieved(ITEMS, SCORES, other(NONE, (0, 0), -2)), "evidence outside"),
+        (Retrieved(ITEMS, SCORES, other(NONE, (0, 0), -2 - RECENT_TEXTS)), "evidence outside"),
         (
             Retrieved(np.zeros((2, 4), np.int32), np.zeros((2, 4), np.float32), np.zeros((2, 4), np.int32)),
             "4 items",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +10,10 @@ from recserve import Catalogue, Event, User
 from recserve.config import ColdStartConfig, Config
 from recserve.serving.requests.queries import BuiltQueries, build_queries
 from recserve.serving.requests.request import Request, SessionEvent
-from recserve.serving.stages.trace import Trace
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.user_cache import UserState
-from recserve.store import History, open_store
-from tests.support.pipelines import ITEMS, VECTORS, Lab
+from recserve.store import History
+from tests.support.pipelines import ITEMS, VECTORS
 
 NOW = 1_700_000_000_000
 TYPES = Config().event_types
@@ -83,31 +79,3 @@ def test_the_last_event_with_an_item_is_the_one_that_explains() -> None:
     found = built(Request(), state(seen("i1"), seen("i2"), seen("i1", "purchase")))
     names = found.event_names
     assert {row: names[code] for row, code in found.last_events(0).items()} == {1: "purchase", 2: "view"}
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with open_store(None, tmp_path) as store:
-        yield Lab(store)
-
-
-def test_vectors_go_to_the_queries_that_have_a_text(lab: Lab) -> None:
-    requests = [Request(), Request(query="Title 7"), Request(), Request(query="Title 2")]
-    batch = build_queries(
-        requests, VIEW, TYPES, [state()] * 4, ColdStartConfig(), now=NOW, seen=["exclude"] * 4
-    )
-    trace = Trace()
-    queries = asyncio.run(batch.encoded(lab.client, "b1", trace))
-    assert queries.text_vectors is not None
-    assert queries.text_vectors.argmax(axis=1)[[1, 3]].tolist() == [7, 2]
-    assert not queries.text_vectors[[0, 2]].any()
-    assert "encoding" in trace.timings()
-
-
-def test_no_text_needs_no_encoder_and_a_late_one_is_done_without(lab: Lab) -> None:
-    lab.client.broken, trace = {"encoding"}, Trace()
-    queries = asyncio.run(built(Request()).encoded(lab.client, "b1", trace))
-    assert (lab.client.calls, list(trace.degraded), queries.text_vectors) == ([], [], None)
-    queries = asyncio.run(built(Request(query="Title 1")).encoded(lab.client, "b1", trace))
-    assert queries.text_vectors is None
-    assert (lab.client.calls, list(trace.degraded)) == (["encoding"], ["encoding"])

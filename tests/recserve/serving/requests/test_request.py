@@ -50,6 +50,7 @@ OTHER = {
     "items": ("i1", "i2"),
     "seen": "allow",
     "rules": {"mmr": False},
+    "language": "zh",
     "offset": 10,
     "origin": RequestContext(("r1",)),
 }

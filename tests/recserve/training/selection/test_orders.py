@@ -91,3 +91,15 @@ def test_few_users_decide_nothing(split: Split) -> None:
     few = split.take(np.arange(10))
     assert choose_order(held_out(few, good=0.8, noise=0.0)) is None
     assert choose_order(held_out(split, only=0.5)) is None
+
+
+def test_a_retriever_that_finds_nothing_changes_nothing(split: Split) -> None:
+    """What answers texts alone has nothing to say about histories."""
+    alone = held_out(split, first=0.5)
+    nothing = Retrieved.of(np.empty((len(split), 0), dtype=np.int32), np.empty((len(split), 0), np.float32))
+    both = HeldOutQueries(split, {**alone.found, "words": nothing}, {"first": 1.0, "words": 1.0})
+    assert np.array_equal(both.fused({"first": 1.0, "words": 1.0}), alone.found["first"].items[:, :20])
+    order = choose_order(both)
+    assert order is not None
+    assert order.weights == {"first": 1.0, "words": BELOW}
+    assert set(order.facts["ndcg@10"]) == {"first"}, "what finds nothing has no figure"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Dataset, Encoder, FitContext
+from recserve import Dataset, Encoder, FitContext, KnowsItsWords
 from recserve_bert.texts import unit_rows
 from recserve_bert.tuning.parameters import TuningParams
 from recserve_bert.tuning.storage import LearntState
@@ -48,6 +48,12 @@ class HeadEncoder:
     ) -> NDArray[np.float32]:
         """Encode texts; see :meth:`recserve.Encoder.encode`."""
         return self.transform(self._base.encode(texts, progress))
+
+    def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Share of the tokens of each text that the frozen encoder does not know, float32, shape (n,)."""
+        if isinstance(self._base, KnowsItsWords):
+            return self._base.unknown_share(texts)
+        return np.zeros(len(texts), dtype=np.float32)
 
     def transform(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Vectors of the frozen encoder through the head, float32, shape (n, d)."""

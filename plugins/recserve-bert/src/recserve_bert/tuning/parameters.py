@@ -41,8 +41,8 @@ class TuningParams(BaseModel):
         description="Cosines are divided by it before the softmax.",
         json_schema_extra=search(low=0.02, high=0.3, log=True),
     )
-    epochs: int = Field(10, ge=1, description="Epochs at most; validation may choose fewer.")
-    epoch_steps: int = Field(50, ge=1, description="Steps of an epoch, after which it is validated.")
+    epochs: int = Field(6, ge=1, description="Epochs at most; validation may choose fewer.")
+    epoch_steps: int = Field(100, ge=1, description="Steps of an epoch, after which it is validated.")
     patience: int = Field(
         2, ge=1, description="Epochs without a better validation nDCG that end the training."
     )
@@ -64,11 +64,11 @@ class TuningParams(BaseModel):
         json_schema_extra=search(choices=[0, 1, 2, 4]),
     )
     popularity: float = Field(
-        1.0,
+        0.0,
         ge=0,
         le=1,
-        description="How far the softmax corrects for drawing popular items as negatives more often: 1 makes "
-        "texts of popular items score higher, 0 judges by taste alone.",
+        description="How far the softmax corrects for drawing popular items as negatives more often: 0 "
+        "judges by taste alone, 1 makes texts of popular items score higher.",
         json_schema_extra=search(low=0.0, high=1.0),
     )
     history: int = Field(10, ge=1, le=200, description="Newest positive events that stand for a user.")
