@@ -237,11 +237,11 @@ class ServeStageClient:
         )
         return affinity
 
-    async def encode(self, bundle: str, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
+    async def encode(self, bundle: str, texts: Sequence[str], *, queries: int = 0) -> FloatArray:
         """See :class:`recserve.serving.stage_client.StageClient`."""
         if self._encoding is None:
             raise StageError("no text encoder is configured")
-        vectors: FloatArray = await self._encoding.call("encode", bundle, list(texts), known_only, current())
+        vectors: FloatArray = await self._encoding.call("encode", bundle, list(texts), queries, current())
         return vectors
 
 

@@ -294,12 +294,12 @@ class Encoding(StageReplica[Bundle]):
         self,
         bundle: str,
         texts: Sequence[str],
-        known_only: bool = False,
+        queries: int = 0,
         requests: RequestContext = NO_REQUEST,
     ) -> FloatArray:
         """See :meth:`recserve.serving.stages.encoding.LiveEncoder.encode`."""
         with self.observed("encode", len(texts), requests):
             opened = await self.bundles.get(bundle)
             seconds = self.opened.config.server.encoding.deadline_ms / 1000
-            encode = partial(self._encoder.encode, known_only=known_only)
+            encode = partial(self._encoder.encode, queries=queries)
             return await self.call("encoding", seconds, encode, opened, texts)

@@ -67,10 +67,10 @@ class LocalClient:
             f"audience@{scenario}", seconds, self._ranking.affinity, scenario, queries, item
         )
 
-    async def encode(self, bundle: str, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
+    async def encode(self, bundle: str, texts: Sequence[str], *, queries: int = 0) -> FloatArray:
         """See :class:`recserve.serving.stage_client.StageClient`."""
         seconds = self._server.encoding.deadline_ms / 1000 if self._encoded else _LOAD_SECONDS
-        encode = partial(self._encoder.encode, known_only=known_only)
+        encode = partial(self._encoder.encode, queries=queries)
         vectors = await self._pool.run("encoding", seconds, encode, self._bundle, texts)
         self._encoded = True
         return vectors

@@ -25,6 +25,6 @@ class StageClient(Protocol):
         """See :meth:`recserve.serving.stages.ranking.RankingStage.affinity`."""
         ...
 
-    async def encode(self, bundle: str, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
+    async def encode(self, bundle: str, texts: Sequence[str], *, queries: int = 0) -> FloatArray:
         """See :meth:`recserve.serving.stages.encoding.LiveEncoder.encode`."""
         ...

@@ -131,7 +131,7 @@ class _FittedStages:
         """See :class:`recserve.serving.stage_client.StageClient`."""
         return self._ranking.affinity(scenario, queries, item)
 
-    async def encode(self, bundle: str, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
+    async def encode(self, bundle: str, texts: Sequence[str], *, queries: int = 0) -> FloatArray:
         """Never called: the queries of a data set have no texts."""
         raise StageError("a fitted pipeline encodes no texts")
 

@@ -130,11 +130,11 @@ class Direct:
         self._enter("audience")
         return self._ranking.affinity(scenario, queries, item)
 
-    async def encode(self, bundle: str, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
+    async def encode(self, bundle: str, texts: Sequence[str], *, queries: int = 0) -> FloatArray:
         """``Title 7`` has the vector of item 7; words in capitals alone are unknown."""
         self._enter("encoding")
         vectors = np.stack([VECTORS[int(text.split()[-1]) % 12] for text in texts])
-        unknown = [known_only and text.isupper() for text in texts]
+        unknown = [place < queries and text.isupper() for place, text in enumerate(texts)]
         return np.where(np.array(unknown)[:, None], np.float32(0), vectors)
 
 

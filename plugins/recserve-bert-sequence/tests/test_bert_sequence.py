@@ -20,6 +20,7 @@ from recserve import (
     FitContext,
     Histories,
     Queries,
+    RecentTexts,
     RecserveError,
     ScoresUsers,
 )
@@ -152,6 +153,20 @@ def test_free_text_moves_the_answer(model: BertSequence, data: Dataset) -> None:
     assert vectors is not None
     queries = replace(users(data, 0), text_vectors=vectors[3:4])
     assert model.retrieve(queries, 1).items[0, 0] == 3
+
+
+def test_what_somebody_wrote_is_a_step_of_the_sequence(model: BertSequence, data: Dataset) -> None:
+    vectors = data.catalogue.vectors
+    assert vectors is not None
+    moment = np.zeros(1, dtype=np.int64)
+    queries = Queries.of(Histories.empty(1), moment + 1)
+    for topic in range(TOPICS):
+        ones = np.ones(1, dtype=np.float32)
+        wrote = RecentTexts(
+            np.array([0, 1]), vectors[topic : topic + 1], moment.astype(np.int16), ones, moment
+        )
+        found = model.retrieve(replace(queries, recent_texts=wrote), 10)
+        assert (found.items % TOPICS == topic).mean() > 0.6
 
 
 def test_a_final_fit_makes_as_many_epochs_as_the_first_was_best_with(data: Dataset) -> None:

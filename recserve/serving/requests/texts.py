@@ -90,7 +90,9 @@ class TextEncoder:
         if fingerprint is None or not any(state.texts for state in states):
             if asked:
                 with trace.without("encoding"), trace.stage("encoding"):
-                    return built.with_vectors(await self._of_requests(context, asked))
+                    return built.with_vectors(
+                        await self._client.encode(context.bundle, asked, queries=len(asked))
+                    )
             return built
         vectors = _at_hand(states, fingerprint)
         texts = None
@@ -105,27 +107,16 @@ class TextEncoder:
                 stored = await self._reader.text_vectors(list(missing), fingerprint)
                 wanted = [event for event_id, event in missing.items() if event_id not in stored]
                 vectors = {**vectors, **stored}
-                texts, fresh = await asyncio.gather(
-                    self._of_requests(context, asked), self._of_events(context, wanted)
-                )
-                vectors = {**vectors, **fresh}
-                self._store_later(_Waiting(event_id, "", vector) for event_id, vector in fresh.items())
+                if asked or wanted:
+                    lines = [*asked, *(_read_part(event) for event in wanted)]
+                    found = await self._client.encode(context.bundle, lines, queries=len(asked))
+                    texts, new = found[: len(asked)], found[len(asked) :]
+                    fresh = dict(zip((event.event_id for event in wanted), new, strict=True))
+                    vectors = {**vectors, **fresh}
+                    self._store_later(_Waiting(event_id, "", vector) for event_id, vector in fresh.items())
             self._remember(built, states, vectors, fingerprint)
         written, recent = _recent_texts(states, vectors, context.event_types)
         return built.with_vectors(texts, written, recent)
-
-    async def _of_requests(self, context: ScenarioContext, texts: Sequence[str]) -> FloatArray | None:
-        """Vectors of requests' texts, zeros for what the encoder does not know; None without texts."""
-        if not texts:
-            return None
-        return await self._client.encode(context.bundle, texts, known_only=True)
-
-    async def _of_events(self, context: ScenarioContext, events: Sequence[Event]) -> dict[str, FloatArray]:
-        """Vectors of what users wrote, by event id."""
-        if not events:
-            return {}
-        vectors = await self._client.encode(context.bundle, [_read_part(event) for event in events])
-        return dict(zip((event.event_id for event in events), vectors, strict=True))
 
     def _remember(
         self,

@@ -48,13 +48,14 @@ class LiveEncoder:
         """Texts so far that a model encoded."""
         return self._counted[1] + sum(cache.misses for cache in list(self._caches.values()))
 
-    def encode(self, bundle: Bundle, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
+    def encode(self, bundle: Bundle, texts: Sequence[str], *, queries: int = 0) -> FloatArray:
         """Vectors comparable with the bundle's, float32 (n, d).
 
         Args:
             bundle: The bundle.
             texts: The texts.
-            known_only: Give a text most of whose tokens the encoder does not know zeros instead.
+            queries: How many of the first texts are queries; of these, one most of whose tokens the encoder
+                does not know gets zeros.
 
         Raises:
             BundleError: The bundle was made with another encoder.
@@ -62,8 +63,8 @@ class LiveEncoder:
         """
         cache = self._cache(bundle)
         vectors = cache.encode(texts)
-        if known_only and isinstance(cache.encoder, KnowsItsWords):
-            vectors[cache.encoder.unknown_share(texts) >= UNREAD] = 0
+        if queries and isinstance(cache.encoder, KnowsItsWords):
+            vectors[:queries][cache.encoder.unknown_share(texts[:queries]) >= UNREAD] = 0
         return vectors
 
     def _cache(self, bundle: Bundle) -> TextVectorCache:

@@ -232,7 +232,7 @@ class DirectClient:
         self._enter("audience")
         return await asyncio.to_thread(self._ranking.affinity, scenario, queries, item)
 
-    async def encode(self, bundle: str, texts: Sequence[str], *, known_only: bool = False) -> FloatArray:
+    async def encode(self, bundle: str, texts: Sequence[str], *, queries: int = 0) -> FloatArray:
         self._enter("encoding")
         return await asyncio.to_thread(encode_words, texts)
 

@@ -185,6 +185,7 @@ def test_awkward_ids_round_trip_through_paths(served: Any, address: str, id_: st
                     "event": "view",
                     "timestamp": 5,
                     "value": None,
+                    "text": None,
                     "event_id": "e",
                 }
             ],

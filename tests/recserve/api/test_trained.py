@@ -77,6 +77,14 @@ def test_free_text_and_similar_items_go_through_bert(post: Post) -> None:
     assert item_id not in similar
 
 
+@pytest.mark.parametrize("query", ["机器人太空歌剧", "苹果手机"])
+def test_a_query_that_the_encoder_does_not_know_is_said(post: Post, query: str) -> None:
+    unread = post("/v1/recommend", {"query": query})
+    assert unread["degraded"] == ["unknown_words"]
+    assert ids(unread) == ids(post("/v1/recommend", {})), "the answer without the text"
+    assert post("/v1/recommend", {"query": "space trains 🚀"})["degraded"] == []
+
+
 def test_a_trained_ranker_puts_users_in_order_for_an_item(post: Post) -> None:
     item = {"item_id": "new-train", "attributes": {"title": "Trains number 99", "topic": "trains"}}
     assert post("/v1/items", {"items": [item]})["encoded"] == 1

@@ -94,10 +94,12 @@ class BertSequence:
     def score(self, queries: Queries, candidates: Candidates) -> FloatArray:
         """Logits of candidates. Users of whom nothing is known keep the order that retrieval gave.
 
+        What users wrote is a step of their sequence like any other, with the text's vector as its input.
+
         Returns:
             float32, shape (B, K); -inf at pads.
         """
-        reader = self._fitted()[1]
+        reader, queries = self._fitted()[1], queries.with_texts(len(self._catalogue))
         read = reader.read(queries, self._params.text_weight)
         logits = self._catalogue.products(candidates.items, read.directions, queries.extra_vectors)
         logits = logits + reader.prior(candidates.items, queries.extra_vectors)
@@ -120,7 +122,7 @@ class BertSequence:
 
     def _best(self, queries: Queries, vectors: FloatArray, k: int, rows: Int32Array | None) -> Retrieved:
         """The k best of some items (rows), or of the catalogue, by their vectors."""
-        reader = self._fitted()[1]
+        reader, queries = self._fitted()[1], queries.with_texts(len(self._catalogue))
         read = reader.read(queries, self._params.text_weight)
         prior = self._prior(reader, vectors, rows)
         scores = (read.directions @ vectors.T - read.offsets[:, None] + prior).astype(np.float32)

@@ -50,7 +50,7 @@ def old_home(tmp_path: Path) -> Path:
 
 def test_upgrading_an_old_home(old_home: Path) -> None:
     status = run("store", "status", "--home", old_home)
-    assert "schema version 1, recserve needs 3" in status
+    assert "schema version 1, recserve needs 4" in status
     assert "recserve store upgrade" in status
     refused = subprocess.run(
         [sys.executable, "-m", "recserve", "bundles", "--home", old_home],
