@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from recserve.bundles.text_language import settle_encoder
 from recserve.config import ComponentConfig, Config, PipelineConfig, nearest, parse_config, plain_config
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
@@ -198,7 +199,8 @@ def _as_retriever(registry: Registry, pipelines: Any, name: str) -> Resolved:
 
 def _encoder_dimensions(resolved: ResolvedConfig) -> list[Dimension]:
     """Parameters of the text encoder, if it is trained: each trial then trains it anew."""
-    encoder = resolved.encoder
+    # Whichever model the texts ask for, it is trained alike.
+    encoder = settle_encoder(resolved, Catalogue()).encoder
     if encoder is None or not isinstance(encoder.build(Catalogue()), Trainable):
         return []
     return dimensions_of(encoder.params, _ENCODER)

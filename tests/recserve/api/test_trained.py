@@ -81,7 +81,8 @@ def test_free_text_and_similar_items_go_through_bert(post: Post) -> None:
 def test_a_query_that_the_encoder_does_not_know_is_said(post: Post, query: str) -> None:
     unread = post("/v1/recommend", {"query": query})
     assert unread["degraded"] == ["unknown_words"]
-    assert ids(unread) == ids(post("/v1/recommend", {})), "the answer without the text"
+    found = [item["item_id"] for item in unread["items"]]
+    assert found == ids(post("/v1/recommend", {})), "the answer without the text"
     assert post("/v1/recommend", {"query": "space trains 🚀"})["degraded"] == []
 
 

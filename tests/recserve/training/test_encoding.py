@@ -18,6 +18,7 @@ from recserve import Catalogue, Encoder, FloatArray
 from recserve.bundles.bundle import Bundle
 from recserve.bundles.catalogue_vectors import encode_again, encode_catalogue, item_texts
 from recserve.bundles.repository import BundleRepository
+from recserve.bundles.text_language import settle_encoder
 from recserve.cli import app, main
 from recserve.config import parse_config
 from recserve.data.dataset import Dataset, Tables
@@ -136,6 +137,7 @@ def test_an_evaluation_trains_the_encoder_on_the_training_window_alone(
 
 def test_workers_encode_with_the_trained_weights(data: Dataset) -> None:
     resolved = resolve(**HEAD)
+    resolved = settle_encoder(resolved, data.catalogue)
     assert resolved.encoder is not None
     encoder = resolved.encoder.build(Catalogue())
     encoder.fit(data, FitContext(threads=1))

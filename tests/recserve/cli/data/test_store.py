@@ -62,8 +62,8 @@ def test_upgrading_an_old_home(old_home: Path) -> None:
     assert refused.returncode == 2
     (line,) = refused.stderr.strip().splitlines()
     assert "recserve store upgrade" in line
-    assert "upgraded from schema version 1 to 3" in run("store", "upgrade", "--home", old_home)
-    assert "has schema version 3 already" in run("store", "upgrade", "--home", old_home)
+    assert "upgraded from schema version 1 to 4" in run("store", "upgrade", "--home", old_home)
+    assert "has schema version 4 already" in run("store", "upgrade", "--home", old_home)
     assert "0 items, 0 events" in run("store", "status", "--home", old_home)
 
 
