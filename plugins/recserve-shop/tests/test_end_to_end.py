@@ -98,6 +98,6 @@ def test_what_is_done_and_written_now_counts_at_once(pipeline: Pipeline, home: P
     # The catalogue is put together anew at most a few times a second.
     deadline, sources = time.monotonic() + 10, {}
     while "new" not in sources and time.monotonic() < deadline:
-        (search,) = ask(pipeline, Request(query="夜光手机壳", scenario="search", n=12))
+        (search,) = ask(pipeline, Request(query="夜光手机壳", scenario="search", n=60))
         sources = {item.item_id: item.sources for item in search.items}
-    assert sources["new"] == ("lexical",), "it has no vector yet"
+    assert sources["new"] == ("lexical",), "it has no vector yet, so that what has both comes first"
