@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.evil.site import SCENARIO, EvilSite
+from recserve.telemetry.instruments import EVENT_TEXTS
 from tests.support.otlp import OtlpReceiver
 from tests.support.promql import problems, queries
 
@@ -59,6 +61,10 @@ def server(site: EvilSite, receiver: OtlpReceiver, new_server: Callable[[], Any]
 
 def ask(server: Any, headers: dict[str, str], **body: Any) -> httpx.Response:
     return httpx.post(f"{server.url}/v1/recommend", json=body, headers=headers, timeout=30, trust_env=False)
+
+
+def scrape(server: Any) -> str:
+    return httpx.get(f"{server.url}/v1/metrics", timeout=20, trust_env=False).text
 
 
 def test_one_trace_goes_through_all_stages(server: Any, receiver: OtlpReceiver) -> None:
@@ -108,7 +114,12 @@ def test_every_query_of_the_dashboard_finds_its_metrics(server: Any) -> None:
     """On a server that has answered, refused, degraded and stored."""
     ask(server, {}, user_id="user-1", scenario="nowhere")
     server.post("/v1/events", {"user_id": "user-1", "item_id": "item-1", "event": "view"})
-    text = httpx.get(f"{server.url}/v1/metrics", timeout=20, trust_env=False).text
+    server.post("/v1/events", {"user_id": "user-1", "event": "search", "text": "trains"})
+    # The text's vector is stored in the background.
+    deadline = time.monotonic() + 60
+    while EVENT_TEXTS.name + "{" not in (text := scrape(server)):
+        assert time.monotonic() < deadline, "no text was encoded"
+        time.sleep(0.2)
     known: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
