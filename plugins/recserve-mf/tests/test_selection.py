@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recserve_mf import selection
 from recserve_mf.cost import Size
 from recserve_mf.model import Model
 from recserve_mf.parameters import MfParams
 from recserve_mf.ranking import ndcg
 from recserve_mf.retriever import MfRetriever
 from recserve_mf.selection import (
+    DEFAULT_RATIO,
+    DEFAULT_STRENGTH,
     FEWEST_TRIES,
     MOST_REFINEMENTS,
     MOST_TRIES,
@@ -180,8 +184,11 @@ def test_the_search_stays_within_its_share_of_the_final_fit(share: float) -> Non
     size = Size(pairs=10_000_000, users=1_000_000, items=20_000)
     search = search_of(data, params, 256, size)
     search.settings()
-    assert FEWEST_TRIES <= len(search.fits) <= MOST_TRIES + 2 * MOST_REFINEMENTS + 2
-    trials = [int(fit["dimension"]) for fit in search.fits]
+    assert FEWEST_TRIES <= len(search.fits) <= MOST_TRIES + 2 * MOST_REFINEMENTS + 4
+    full = [int(fit["dimension"]) for fit in search.fits if fit["iterations"] == params.iterations]
+    assert len(full) in (0, 2), "one comparison with the usual settings"
+    assert all(dimension <= 256 for dimension in full)
+    trials = [int(fit["dimension"]) for fit in search.fits if fit["iterations"] == TRIAL_ITERATIONS]
     spent = sum(
         size.fit(dimension, TRIAL_ITERATIONS, TRIAL_STEPS) + size.ranking(700, dimension)
         for dimension in trials
@@ -189,6 +196,28 @@ def test_the_search_stays_within_its_share_of_the_final_fit(share: float) -> Non
     assert spent <= share * size.fit(256, params.iterations, params.cg_steps)
     assert trials[0] == min(trials)
     assert trials[0] <= 64, "large data are searched with narrow factors first"
+
+
+@pytest.mark.parametrize(("usual", "given_up"), [(0.25, True), (0.204, False)])
+def test_what_short_fits_favour_gives_way_to_usual_settings_that_are_clearly_better(
+    usual: float, given_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _ = noisy_neighbourhoods(0)
+    iterations: list[int] = []
+    fit = selection.factorise
+
+    def counted(*arguments: Any) -> Any:
+        iterations.append(arguments[5])
+        return fit(*arguments)
+
+    def score(model: Model, *_: Any) -> float:
+        at_start = model.objective.regularization == pytest.approx(DEFAULT_STRENGTH / (1 + DEFAULT_RATIO))
+        return (usual if iterations[-1] > TRIAL_ITERATIONS else 0.1) if at_start else 0.2
+
+    monkeypatch.setattr(selection, "factorise", counted)
+    monkeypatch.setattr(selection, "ndcg", score)
+    chosen = search_of(data, MfParams(half_life_events=0), 64).settings()
+    assert (chosen.unobserved_ratio == DEFAULT_RATIO) == given_up
 
 
 def test_small_data_are_searched_with_wide_factors() -> None:

@@ -81,12 +81,12 @@ class MfParams(NoParams):
         json_schema_extra=search(low=1.0, high=100.0, log=True),
     )
     search_share: float = Field(
-        1.5,
+        1.0,
         ge=0,
         le=100,
         description=(
-            "Work on choosing settings: about this share of the final fit's, on small data about "
-            "two seconds; 0 takes constants."
+            "Work on choosing settings: about this share of the final fit's, on small data about a "
+            "second, and at most two fits of half the width; 0 takes constants."
         ),
     )
     personal_share: float = Field(

@@ -3,10 +3,10 @@
 The weight of unobserved pairs and the shrinkage of factors must be chosen together: the best of either
 depends on the other and on how sparse and how regular the data are, by more than a factor of ten between
 data sets. What is nearly constant is their product, so the search goes over the ratio and the *strength*
-``regularization * (1 + unobserved_ratio)``: first by short fits of narrow factors, then by fits of full
-length and wider factors. Few iterations and narrow factors cannot overfit, so the former may favour much
-more shrinkage than is good for the final fit; the latter begin at the better of what was found and the usual
-place. How much wider factors gain there decides on the width.
+``regularization * (1 + unobserved_ratio)``: first by long steps with narrow factors, then by short ones
+with wider factors. How much wider factors gain there decides on the width. These fits are short, and neither
+they nor narrow factors can overfit, so they may favour much more shrinkage than is good for the final fit:
+what was found is compared once with the usual place by fits of full length and half the final width.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ STRIDES = (2, 2)
 DEFAULT_RATIO = 8.0
 DEFAULT_STRENGTH = STRENGTHS[8]
 
-# Enough to tell distant settings apart.
+# Enough to tell most settings apart.
 TRIAL_ITERATIONS = 4
 TRIAL_STEPS = 2
 TESTED_USERS = 2000
 FEWEST_TRIES, ENOUGH_TRIES, MOST_TRIES = 4, 12, 20
-MOST_REFINEMENTS = 8
-# Work that small data get anyway, about two seconds: a few narrow fits are no less for a small final one.
-LEAST_BUDGET = 3e9
+MOST_REFINEMENTS = 5
+# Work that small data get anyway, about a second: a few narrow fits are no less for a small final one.
+LEAST_BUDGET = 1e9
 # Shares of the budget.
-NARROW_SHARE, HALF_LIFE_SHARE = 0.3, 0.15
-# Of what is left when wider factors are tried: the rest is for the choice of the width.
-REFINED_SHARE = 0.9
+NARROW_SHARE, REFINED_SHARE, HALF_LIFE_SHARE = 0.5, 0.5, 0.15
+
+# What the usual place must gain over the one that was found: less is within the noise of the validation.
+CLEARLY = 0.03
 
 # What doubling the width must gain halfway for the final width to be doubled.
 GROWTH = 0.04
@@ -122,6 +123,7 @@ class Search:
         reserve = HALF_LIFE_SHARE * self._left if self._wants_half_life else 0.0
         self._left -= reserve
         place, dimension = self._place_and_width()
+        place = self._confirmed(place, dimension)
         self._left += reserve
         half_life = params.half_life_events
         if half_life is None:
@@ -143,53 +145,55 @@ class Search:
             return START, width
         halves = [max(width // part, 1) for part in (2, 4, 8)]
         for low in halves:
-            tries = int(NARROW_SHARE * self._left / self._cost(low, self._trial))
+            tries = int(NARROW_SHARE * self._left / self._cost(low))
             if tries >= ENOUGH_TRIES:
                 break
-        tries = min(max(tries, FEWEST_TRIES), MOST_TRIES)
-        place = self._narrow(low, self._trial, START, strides, tries)
-        for wider in halves[:2]:
-            if wider > low and self._full_fits(wider) >= 2:
-                place = self._refined(wider, place, strides)
-                break
+        place = self._narrow(low, START, strides, min(max(tries, FEWEST_TRIES), MOST_TRIES))
+        for wider, share in ((halves[1], REFINED_SHARE), (halves[0], 1.0)):
+            tries = min(int(share * self._left / self._cost(wider)), MOST_REFINEMENTS)
+            if wider > low and tries:
+                place = self._narrow(wider, place, tuple(stride // 2 for stride in strides), tries)
         if self._params.dimension is None:
             width = self._paying_width(width, place)
         return place, width
 
-    def _full_fits(self, dimension: int) -> int:
-        """Fits of full length that there is work left for."""
-        return min(int(REFINED_SHARE * self._left / self._cost(dimension, self._params)), MOST_REFINEMENTS)
-
-    def _refined(self, dimension: int, place: Place, strides: Place) -> Place:
-        """The best place by fits of full length, near the better of a place and the usual one."""
-        tries, full = self._full_fits(dimension), self._params
-        starts = [place] if not any(strides) or place == START else [place, START]
-        best = max(starts, key=lambda each: self._try(dimension, full, each))
-        return self._narrow(dimension, full, best, strides, tries - len(starts) + 1)
+    def _confirmed(self, place: Place, dimension: int) -> Place:
+        """The place that was found, or the usual one where that is clearly better by fits of full length."""
+        if place == START or self._params.regularization:
+            return place
+        half = max(dimension // 2, 1)
+        before = self._best, self._best_score
+        found, usual = (self._try(half, each, self._params) for each in (place, START))
+        if usual > (1.0 + CLEARLY) * found:
+            return START
+        self._best, self._best_score = before
+        return place
 
     def _paying_width(self, width: int, place: Place) -> int:
         """Twice the width where half of it gains much over a quarter, half of it where that loses."""
-        params = self._params
-        if sum(self._cost(part, params) for part in (width // 2, width // 4)) > self._left:
-            params = self._trial
-        if sum(self._cost(part, params) for part in (width // 2, width // 4)) > self._left:
+        if any(
+            (part, self._trial.iterations, place) not in self._scores and self._cost(part) > self._left
+            for part in (width // 2, width // 4)
+        ):
             return width
-        half, quarter = (self._try(part, params, place) for part in (width // 2, width // 4))
+        half, quarter = (self._try(part, place) for part in (width // 2, width // 4))
         if half >= (1.0 + GROWTH) * quarter:
             return min(2 * width, max(width, WIDEST))
         return max(width // 2, NARROWEST) if half < quarter else width
 
-    def _narrow(self, dimension: int, params: MfParams, start: Place, strides: Place, tries: int) -> Place:
+    def _narrow(self, dimension: int, start: Place, strides: Place, tries: int) -> Place:
         sizes = (len(RATIOS), len(STRENGTHS))
-        return narrow(sizes, start, strides, lambda place: self._try(dimension, params, place), tries)[0]
+        return narrow(sizes, start, strides, lambda place: self._try(dimension, place), tries)[0]
 
-    def _try(self, dimension: int, params: MfParams, place: Place) -> float:
-        """Fit with settings and score them on the validation data, once for a number of iterations."""
+    def _try(self, dimension: int, place: Place, params: MfParams | None = None) -> float:
+        """Fit with settings, shortly if not said otherwise, and score them on the validation data, once."""
+        params = params or self._trial
         key = (dimension, params.iterations, place)
         if key in self._scores:
             return self._scores[key]
-        self._left -= self._cost(dimension, params)
         problem = self._problem
+        if params is self._trial:
+            self._left -= self._cost(dimension)
         ratio, regularization = self._ratio(place), self._regularization(place)
         objective = Objective(ratio * problem.density, regularization, params.nu)
         label = f"choosing settings, fit {len(self.fits) + 1} ({dimension} dimensions)"
@@ -233,8 +237,8 @@ class Search:
         best = max(HALF_LIVES, key=score)
         return NO_HALF_LIFE if best == float("inf") else best
 
-    def _cost(self, dimension: int, params: MfParams) -> float:
-        fitted = self._size.fit(dimension, params.iterations, params.cg_steps)
+    def _cost(self, dimension: int) -> float:
+        fitted = self._size.fit(dimension, self._trial.iterations, self._trial.cg_steps)
         return fitted + self._size.ranking(len(self._validation.histories), dimension)
 
     def _ratio(self, place: Place) -> float:
