@@ -37,6 +37,7 @@ from recserve.data.dataset import Dataset, Tables
 from recserve.data.events.coverage import unknown_items
 from recserve.errors import DataError
 from recserve.evaluation import Report, RetrieverRecommender, Split, evaluate
+from recserve.evaluation.report import as_json
 from recserve.plugin.protocols import FitContext, Stage
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
@@ -128,8 +129,8 @@ class Measurement:
             "models": {
                 name: {
                     metric: {
-                        "mean": report.metrics[metric].mean,
-                        "chosen_minus_it": _plain(chosen.difference(report, metric)),
+                        **as_json(report.metrics[metric]),
+                        "chosen_minus_it": as_json(chosen.difference(report, metric)),
                     }
                     for metric in METRICS
                 }
@@ -171,10 +172,6 @@ def _split(data: Data, resolved: ResolvedConfig) -> Split:
         catalogue, _ = encode_catalogue(resolved, catalogue_of(tables), Path(home))
     whole = Dataset.from_tables(catalogue, tables.events, resolved.config.event_types)
     return validation_split(whole, HELD_OUT, queries_per_user=QUERIES_PER_USER)
-
-
-def _plain(interval: Any) -> list[float]:
-    return [interval.mean, interval.low, interval.high]
 
 
 def _gain(chosen: Report, other: Report, metric: str) -> str:

@@ -248,7 +248,6 @@ class Pipeline:
         )
         built = await self.texts.encoded(built, states, context, trace)
         queries = built.base
-        unread = queries.unread
         prepared = [waiting.prepared for waiting in pending if waiting.prepared is not None]
         served = view.bars.served(trace.now)
         allowed = [wishes.mask.within(served) for wishes in prepared]
@@ -277,9 +276,10 @@ class Pipeline:
         staged = await run_stages(batch, self.client, self._calls, trace)
 
         with trace.stage("explaining"):
-            page = Page.of(requests, built, staged.page, context.catalogue, scenario.config.language, unread)
+            page = Page.of(requests, built, staged.page, context.catalogue, scenario.config.language)
             explainer = context.explainers[first.scenario]
             items = page.answers(await page.sentences(explainer, self._calls, first.scenario, trace))
+        unread = queries.unread
         timings = trace.timings()
         results: list[Result] = []
         for index, waiting in enumerate(pending):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recserve.data.arrays import BoolArray
 from recserve.data.batches import Candidates
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import LEXICAL, Item, Reason
@@ -32,7 +31,6 @@ class Page:
         items: The items of all rows.
         sources: Retrievers behind each item, in the shape of ``rows``.
         language: Of sentences, unless a request asks for another one.
-        unread: Which requests have a text that the encoder did not read, bool, shape (B,).
     """
 
     requests: Sequence[Request]
@@ -43,7 +41,6 @@ class Page:
     items: Mapping[int, Item]
     sources: Sequence[Sequence[tuple[str, ...]]]
     language: str
-    unread: BoolArray
 
     @classmethod
     def of(
@@ -53,7 +50,6 @@ class Page:
         ranked: Candidates,
         catalogue: Catalogue,
         language: str,
-        unread: BoolArray,
     ) -> Page:
         """The first rows of each request's candidates."""
         rows = [
@@ -62,7 +58,7 @@ class Page:
         ]
         items = {row: catalogue.item(row) for chosen in rows for row in chosen}
         sources = _sources(ranked, [len(chosen) for chosen in rows])
-        return cls(requests, built, ranked, catalogue, rows, items, sources, language, unread)
+        return cls(requests, built, ranked, catalogue, rows, items, sources, language)
 
     async def sentences(
         self, explainer: Explainer, calls: PluginCalls, scenario: str, trace: Trace
@@ -79,7 +75,7 @@ class Page:
     def reasons(self) -> list[Reason]:
         """Why each item was chosen, for the requests that want to know."""
         reasons: list[Reason] = []
-        names = self.built.event_names
+        names, unread = self.built.event_names, self.built.base.unread
         for index, request in enumerate(self.requests):
             if not request.explain:
                 continue
@@ -89,7 +85,7 @@ class Page:
                 found = int(self.ranked.evidence[index, position])
                 sources = self.sources[index][position]
                 # A text that was not read led to nothing but what shares its words.
-                led = not self.unread[index] or LEXICAL in sources
+                led = not unread[index] or LEXICAL in sources
                 evidence = anchor if found < 0 else found
                 text = self.built.text_behind(index, found)
                 done = names[events[evidence]] if evidence in events else None
