@@ -11,12 +11,14 @@ from recserve.config.loading import from_environment, load_config, parse_config,
 from recserve.config.mistakes import describe_validation_error, keys_at, location, nearest
 from recserve.config.root import Config, StoreConfig
 from recserve.config.scenarios import (
+    COUNTED_IMPRESSIONS,
     DEFAULT_SCENARIO,
     LANGUAGE,
     ColdStartConfig,
     ComponentConfig,
     EncoderConfig,
     ExploreConfig,
+    FrequencyCapConfig,
     PipelineConfig,
     RetrieverConfig,
 )
@@ -24,6 +26,7 @@ from recserve.config.server import ServerConfig, StageConfig
 from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
 
 __all__ = [
+    "COUNTED_IMPRESSIONS",
     "DEFAULT_SCENARIO",
     "LANGUAGE",
     "ColdStartConfig",
@@ -31,6 +34,7 @@ __all__ = [
     "Config",
     "EncoderConfig",
     "ExploreConfig",
+    "FrequencyCapConfig",
     "PipelineConfig",
     "PromotionConfig",
     "RetrainConfig",

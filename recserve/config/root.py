@@ -70,6 +70,18 @@ class Config(Strict):
                 raise ValueError(f"scenario name {name!r} must consist of letters, digits, - and _")
         return self
 
+    @model_validator(mode="after")
+    def _caps_within_retention(self) -> Config:
+        kept = self.store.retention_days
+        for name, scenario in self.scenarios.items():
+            cap = scenario.frequency_cap
+            if cap is not None and kept is not None and cap.window_hours > kept * 24:
+                raise ValueError(
+                    f"scenarios.{name}.frequency_cap.window_hours ({cap.window_hours:g}) is longer than "
+                    f"store.retention_days ({kept:g}) keeps impressions; shorten it to {kept * 24:g}"
+                )
+        return self
+
     @property
     def event_types(self) -> dict[str, EventType]:
         """All event types in a fixed order: the defaults, then the configured ones."""
@@ -88,7 +100,9 @@ class Config(Strict):
                 **dict.fromkeys(
                     ("store", "bundles", "server", "cold_start", "tune", "promotion", "retrain"), True
                 ),
-                "scenarios": {"__all__": {"seen", "seen_half_life_days", "explore", "language"}},
+                "scenarios": {
+                    "__all__": {"seen", "seen_half_life_days", "frequency_cap", "explore", "language"}
+                },
             },
         )
 

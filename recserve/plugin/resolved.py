@@ -136,6 +136,12 @@ class ResolvedPipeline:
             ranker=ranker,
         )
 
+    @property
+    def reads_impressions(self) -> bool:
+        """Whether answers of the scenario depend on what the user was shown."""
+        reading = (reranker.component.needs_impressions for reranker in self.rerankers)
+        return self.config.frequency_cap is not None or any(reading)
+
     def components(self) -> Iterator[Resolved]:
         """All components of the scenario."""
         yield from self.retrievers

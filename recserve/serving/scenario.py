@@ -31,6 +31,7 @@ class RequestRules:
         known: All rerankers of the plugins that are loaded here, by name, with default parameters.
         build: Makes the stage object.
         catalogue: What to build it on.
+        counted: Whether impressions are counted, which some rerankers need.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class RequestRules:
         known: Mapping[str, Resolved],
         build: Callable[[Resolved, Catalogue], Reranker],
         catalogue: Catalogue,
+        counted: bool = False,
     ) -> None:
         self._standing = tuple(standing)
         self._known = {**known, **{component.name: component for component in standing}}
         self._build = build
         self._catalogue = catalogue
+        self._counted = counted
         self._made = lru_cache(maxsize=_REMEMBERED_RULES)(self._make)
 
     def rerankers(self, rules: Mapping[str, Any]) -> tuple[tuple[str, Reranker], ...]:
@@ -54,6 +57,11 @@ class RequestRules:
         """
         return self._made(json.dumps(rules))
 
+    def read_impressions(self, rules: Mapping[str, Any]) -> bool:
+        """Whether some rules name a reranker that reads impressions."""
+        known = (self._known.get(name) for name in rules)
+        return any(reranker is not None and reranker.component.needs_impressions for reranker in known)
+
     def _make(self, text: str) -> tuple[tuple[str, Reranker], ...]:
         rules: dict[str, Any] = json.loads(text)
         chosen = [component for component in self._standing if rules.get(component.name) is not False]
@@ -63,6 +71,12 @@ class RequestRules:
             if known is None:
                 raise InvalidRequestError(
                     f"unknown reranker {name[:80]!r}{nearest(name[:80], self._known)}", field=f"rules.{name}"
+                )
+            if known.component.needs_impressions and not self._counted:
+                raise InvalidRequestError(
+                    f"rules.{name}: this reranker reads impressions, and none are counted here; give some "
+                    "scenario of recserve.yaml such a reranker or a frequency_cap",
+                    field=f"rules.{name}",
                 )
             if name not in present and given is not False:
                 chosen.append(known)
@@ -114,6 +128,8 @@ class ScenarioContext:
         fingerprint: The encoder's that made the bundle's vectors, None without one.
         cold_start: What to go by while a user has done little.
         rules: By scenario, its rerankers with parameters of a single request.
+        impressions: Items of a user, those shown last, whose impressions are counted; 0 where no scenario
+            reads them.
     """
 
     bundle: str
@@ -128,6 +144,13 @@ class ScenarioContext:
     fingerprint: str | None = None
     cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
     rules: Mapping[str, RequestRules] = field(default_factory=dict)
+    impressions: int = 0
+
+    def reads_impressions(self, scenario: str, rules: Mapping[str, Any]) -> bool:
+        """Whether an answer of a scenario with a request's rules depends on what the user was shown."""
+        if self.scenarios[scenario].reads_impressions or not rules:
+            return self.scenarios[scenario].reads_impressions
+        return self.rules[scenario].read_impressions(rules)
 
 
 @dataclass(frozen=True)
@@ -141,6 +164,7 @@ class Scenario:
         ranker: The ranker, if any.
         rerankers: With their names, applied in order.
         order: The order of candidates that training chose; None as configured.
+        reads_impressions: Whether answers depend on what the user was shown.
     """
 
     config: PipelineConfig
@@ -149,6 +173,7 @@ class Scenario:
     ranker: Ranker | None = None
     rerankers: Sequence[tuple[str, Reranker]] = ()
     order: OrderEntry | None = None
+    reads_impressions: bool = False
 
 
 def ttl_of(chosen: Filter) -> float | None:

@@ -42,6 +42,41 @@ class BundleRecord:
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Grounds of a change of the current bundle: who made it, by which action, why, and by which figures.
+
+    Attributes:
+        actor: ``cli:LOGIN``; None where nobody was noted.
+        action: ``train``, ``promote``, ``retrain`` or ``rollback``.
+        reason: In words.
+        evidence: JSON-like figures, by where they come from.
+    """
+
+    actor: str | None = None
+    action: str | None = None
+    reason: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+NO_GROUNDS = Grounds()
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One change of the current bundle.
+
+    Attributes:
+        bundle_id: The bundle that became current.
+        promoted_ms: When, milliseconds since the epoch.
+        grounds: Who did it and why.
+    """
+
+    bundle_id: str
+    promoted_ms: int
+    grounds: Grounds = NO_GROUNDS
+
+
 class Shown(Protocol):
     """Protocol of an item that was shown, as exposures record it; the items of an answer are such."""
 
@@ -69,11 +104,13 @@ class ExposedItem:
         item_id: External item id.
         score: The score it was shown with.
         sources: Names of the retrievers that proposed it, strongest first.
+        propensity: Probability that it stood in its place; None where chance did not decide.
     """
 
     item_id: str
     score: float
     sources: tuple[str, ...] = ()
+    propensity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +137,10 @@ class Exposure:
     since: int = 0
 
 
+ImpressionTimes = Mapping[str, Sequence[int]]
+"""Moments at which a user was shown items, in milliseconds and ascending, by item id."""
+
+
 class Pulse(NamedTuple):
     """Counters that grow with every change of their kind; readers follow a store by them.
 
@@ -120,10 +161,12 @@ class Position(NamedTuple):
     Attributes:
         people: Changes of people other than new events: profiles, merging, deletions.
         event: Number of the newest event.
+        impressions: Changes of users' impressions.
     """
 
     people: int = 0
     event: int = 0
+    impressions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +176,7 @@ class Changes:
     Attributes:
         position: The present one.
         pulse: The counters.
-        users: Whose history or profile may have changed; None if it may be anyone's.
+        users: Whose history, profile or impressions may have changed; None if it may be anyone's.
     """
 
     position: Position
@@ -201,17 +244,19 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Histories and profiles of some users at one moment.
+    """Histories, profiles and impressions of some users at one moment.
 
     Attributes:
         pulse: The counters.
         histories: By user id; the very object that was known before where nothing has changed.
         users: Profiles of those who have one.
+        impressions: Of those who were shown something that counts.
     """
 
     pulse: Pulse
     histories: Mapping[str, History]
     users: Mapping[str, User]
+    impressions: Mapping[str, ImpressionTimes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +337,7 @@ class DeletionReceipt:
         events: Events deleted.
         exposures: Exposures deleted.
         profiles: 1 if attributes were deleted, else 0.
+        impressions: Items whose impressions were deleted.
     """
 
     receipt_id: str
@@ -299,6 +345,7 @@ class DeletionReceipt:
     events: int
     exposures: int
     profiles: int
+    impressions: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,12 @@ from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.store import (
     AuditEntry,
     DeletionReceipt,
+    ExposedItem,
     Exposure,
     ItemPatch,
     ItemState,
     Moment,
+    Shown,
     Store,
     UserPatch,
     key_of,
@@ -101,7 +103,8 @@ class StoredBackend:
         """
         counter = EXPOSURES
         try:
-            self._store.add_exposures([_exposure(request, answer, asked) for request, answer in served])
+            shown = [_exposure(request, answer, asked) for request, answer in served]
+            self._store.add_exposures(shown, pipeline.context.impressions)
             pipeline.trials.shown([answer for _, answer in served])
         except RecserveError as error:
             # A good answer is worth more than its log entry.
@@ -276,7 +279,7 @@ class StoredBackend:
         """See :meth:`recserve.api.Backend.delete_user`."""
         receipt = await self.write_store(self._store.delete_user, user_id)
         self._forget(user_id)
-        counts = {"events": receipt.events, "exposures": receipt.exposures, "profiles": receipt.profiles}
+        counts = {name: getattr(receipt, name) for name in ("events", "exposures", "profiles", "impressions")}
         # The log must not be what keeps the person's id.
         await self._audit(actor, "user.delete", receipt.receipt_id, counts)
         return receipt
@@ -314,12 +317,18 @@ def _exposure(request: Request, answer: Recommendation, asked: Asked) -> Exposur
         answer: Its answer.
         asked: When it was asked for: somebody who was deleted since stays so.
     """
+    items: tuple[Shown, ...] = answer.items
+    if answer.propensities:
+        items = tuple(
+            ExposedItem(item.item_id, item.score, item.sources, propensity=propensity)
+            for item, propensity in zip(answer.items, answer.propensities, strict=True)
+        )
     return Exposure(
         recommendation_id=answer.recommendation_id,
         user_id=request.user_id,
         bundle=answer.bundle,
         scenario=answer.scenario,
         timestamp=asked.at,
-        items=answer.items,
+        items=items,
         since=asked.deletions,
     )

@@ -73,9 +73,9 @@ def expire_command(
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Remove old events and exposures from the database; with store.lake set, once they are in the lake.
+    """Remove old events, exposures and impressions of users from the database. For cron.
 
-    For cron.
+    With store.lake set, events and exposures go once they are in the lake.
     """
     from recserve.data.entities import DAY_MS, now_ms
     from recserve.store.lake import LakeExport, LakeFolder
@@ -90,8 +90,14 @@ def expire_command(
             events, exposures = store.expire_events(before), store.expire_exposures(before)
         else:
             events, exposures = LakeExport(store, LakeFolder(lake), state.home).expire(before)
-        record(store, "store.expire", "", {"events": events, "exposures": exposures, "days": age})
-    out.print(f"{events:,} events and {exposures:,} exposures older than {age:g} days removed")
+        impressions = store.expire_impressions(before)
+        removed = {"events": events, "exposures": exposures, "impressions": impressions}
+        record(store, "store.expire", "", {**removed, "days": age})
+    out.print(
+        f"{events:,} events, {exposures:,} exposures and {impressions:,} impressions of users older than "
+        f"{age:g} days removed",
+        soft_wrap=True,
+    )
 
 
 def _run(export: LakeExport, where: str, *, quiet: bool, cleaning: bool = True) -> None:

@@ -133,6 +133,8 @@ class Recommendation:
         left_out: Of :attr:`Request.items`, those that may not be returned: unknown, hidden, deleted,
             expired or filtered out.
         causes: Why each of :attr:`degraded` was lost, in one word.
+        propensities: Of the items, the probability that each stands in its place, None where chance did not
+            decide; empty if it decided nothing.
     """
 
     recommendation_id: str
@@ -151,13 +153,15 @@ class Recommendation:
         degraded: Mapping[str, str],
         timings: Mapping[str, float],
         left_out: tuple[str, ...] = (),
+        propensities: tuple[float | None, ...] = (),
     ) -> Recommendation:
         """A recommendation with an id of its own; ``degraded`` is what was lost, and why."""
         parts, causes = tuple(degraded), tuple(degraded.values())
-        return cls(new_id(), scenario, items, bundle, parts, timings, left_out, causes)
+        return cls(new_id(), scenario, items, bundle, parts, timings, left_out, causes, propensities)
 
     left_out: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
+    propensities: tuple[float | None, ...] = ()
 
     def again(self) -> Self:
         """The same answer to somebody else who asked the same, or asked twice."""

@@ -21,6 +21,7 @@ from recserve.store.sql.parts.bundles import BundlePart
 from recserve.store.sql.parts.events import EventPart
 from recserve.store.sql.parts.exposures import BackgroundPart
 from recserve.store.sql.parts.histories import PeoplePart
+from recserve.store.sql.parts.impressions import expire_impressions
 from recserve.store.sql.parts.items import ItemPart
 from recserve.store.sql.parts.users import UserPart
 from recserve.store.sql.queries.counters import read_pulse
@@ -79,6 +80,10 @@ class SqlStore(EventPart, PeoplePart, ItemPart, UserPart, BundlePart, Background
     def expire_exposures(self, before: int) -> int:
         """See :meth:`Store.expire_exposures`."""
         return expire_exposures(self._database, before)
+
+    def expire_impressions(self, before: int) -> int:
+        """See :meth:`Store.expire_impressions`."""
+        return expire_impressions(self._database, before)
 
     def old_exposures(self, before: int, limit: int) -> pa.Table:
         """See :meth:`Store.old_exposures`."""
