@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from recserve.data.arrays import FloatArray
 from recserve.data.batches import RecentTexts
 from recserve.data.entities import Event, EventType
 from recserve.data.events.text import ENCODED_CHARACTERS
-from recserve.errors import RecserveError
+from recserve.serving.guard.failures import log_failure
 from recserve.serving.requests.queries import BuiltQueries
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stage_client import StageClient
@@ -25,8 +24,6 @@ from recserve.serving.state.serving_state import ServingStates
 from recserve.serving.state.user_cache import TextVectors, UserState
 from recserve.telemetry.instruments import EVENT_TEXTS
 from recserve.telemetry.metrics import Metrics
-
-logger = logging.getLogger(__name__)
 
 MOST_WAITING = 1_000
 """Texts that wait to be encoded or stored; more are encoded when a request needs them."""
@@ -163,9 +160,9 @@ class TextEncoder:
             texts = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
             try:
                 await self._store_vectors(texts)
-            except RecserveError as error:
-                # The next request that needs them has them encoded.
-                logger.warning("vectors of %d texts were not stored: %s", len(texts), error)
+            except Exception as error:
+                # The next request that needs them has them encoded; those that wait are not lost with them.
+                log_failure("storing vectors of texts", error)
                 self._count("failed", len(texts))
 
     async def _store_vectors(self, texts: Sequence[_Waiting]) -> None:
