@@ -155,7 +155,7 @@ class BertLstm:
     def affinity(self, queries: Queries, item: int) -> FloatArray:
         """How much each user wants an item; see :class:`recserve.ScoresUsers`."""
         stored, server = self._fitted()
-        lift, known = server.affinity(queries, item)
+        lift, known = server.affinity(queries.with_texts(len(self._catalogue)), item)
         return np.where(known & stored.ready, lift, np.float32(-np.inf))
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
