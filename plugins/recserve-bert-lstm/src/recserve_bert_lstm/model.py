@@ -108,7 +108,8 @@ class BertLstm:
             users it was not learnt on, beside the sequence score alone and retrieval's order.
         """
         stored, _ = self._fitted()
-        signals = self._signals_in_chunks(examples.queries, examples.candidates)
+        queries = examples.queries.with_texts(len(self._catalogue))
+        signals = self._signals_in_chunks(queries, examples.candidates)
         offered, labels, l2 = examples.candidates, examples.labels, self._params.blend_l2
         checked = compare(signals, offered, labels, examples.users, l2)
         blend = Blend.learn(signals, offered, labels, examples.users, l2).to_json()
