@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from recserve_bert import BertParams, bert_encoder
 from recserve_bert_sequence.parameters import BertSequenceParams
@@ -16,12 +17,15 @@ from recserve_bert_sequence.training.loop import Task
 from recserve_bert_sequence.training.loop import fit as fit_loop
 from recserve_torch import OffersTower
 
-from recserve import Catalogue, ConfigError, Dataset, Item, Queries, TorchWorker, Vocabulary
+from recserve import Catalogue, ConfigError, Dataset, Item, Queries, Tables, TorchWorker, Vocabulary
 from recserve.bundles.catalogue_vectors import encode_catalogue, item_texts
+from recserve.bundles.repository import BundleRepository
 from recserve.config import parse_config
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
+from recserve.serving.stages.encoding import LiveEncoder
 from recserve.training.fitting import Fitted, fit_all, fit_context, fit_single
+from recserve.training.trainer import Trainer
 from recserve.training.tuning.targets import choose_target
 
 ANIMALS = ("猫", "狗", "书", "雨")
@@ -135,6 +139,29 @@ def test_the_encoder_gives_the_very_vectors_that_all_parts_read(
     before, after = found.objects[RANKER].retrieve(queries, 10), restored[RANKER].retrieve(queries, 10)
     np.testing.assert_array_equal(before.items, after.items)
     assert (before.items % 4 == np.arange(4)[:, None]).mean() > 0.7
+
+
+def test_a_bundle_serves_the_very_weights_that_the_sequence_model_was_trained_with(
+    tiny: Path, data: Dataset, tmp_path: Path
+) -> None:
+    events = {
+        "event_id": [str(row) for row in range(len(data))],
+        "user_id": [data.user_ids.ids[row] for row in data.users],
+        "item_id": [data.catalogue.ids.ids[row] for row in data.items],
+        "event": ["view"] * len(data),
+        "value": pa.nulls(len(data), pa.float64()),
+        "timestamp": data.timestamps,
+    }
+    items = {"item_id": list(data.catalogue.ids.ids), "attributes": list(data.catalogue.attributes_json)}
+    resolved = resolve(tiny, "last_n")
+    trainer = Trainer(tmp_path, resolved, Registry.discover(), BundleRepository(tmp_path / "bundles"))
+    bundle = trainer.run(Tables(pa.table(items), pa.table(events)), evaluated=False).bundle
+    manifest, texts = bundle.manifest, item_texts(resolved, bundle.catalogue)
+    assert manifest.components[ENCODER].facts["trained_by"] == RANKER
+    assert manifest.components[RANKER].facts["validation_ndcg@10"]
+    served = LiveEncoder(resolved).encode(bundle, texts)
+    np.testing.assert_allclose(served, bundle.catalogue.vectors, atol=1e-5)
+    assert within_groups(served) > within_groups(np.asarray(data.catalogue.vectors)) + 0.1
 
 
 @pytest.mark.parametrize("kind", ["head", "lora"])
