@@ -1,0 +1,1 @@
+"""Experiments: who gets which arm, what an arm changes, and what stops one."""
