@@ -1,1 +1,1 @@
-"""Experiments: who gets which arm, what an arm changes, and what stops one."""
+"""Experiments: arms that are compared on live traffic, and what may be concluded from them."""
