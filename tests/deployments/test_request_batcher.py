@@ -35,7 +35,7 @@ class Desk:
         self._retrieve = self.lab.client.retrieve
         self.lab.client.retrieve = self._held  # type: ignore[method-assign]
         self.pipeline = self.lab.pipeline
-        self.answers = RequestBatcher(ServerConfig(**limits), lambda: self.pipeline, self._note)
+        self.answers = RequestBatcher(ServerConfig(**limits), lambda request: self.pipeline, self._note)
 
     async def _held(
         self, bundle: str, scenario: str, queries: Queries, n: int, parameters: Parameters | None = None

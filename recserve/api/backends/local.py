@@ -33,7 +33,12 @@ class LocalBackend(StoredBackend):
         plugins: Sequence[PluginInfo] = (),
         sample_users: Sequence[str] = (),
     ) -> None:
-        super().__init__(store, lambda: pipeline, pipeline.context.scenarios)
+        super().__init__(
+            store,
+            lambda: pipeline,
+            pipeline.context.scenarios,
+            bundles=lambda: (pipeline.context.bundle,),
+        )
         self._plugins = tuple(plugins)
         self._sample_users = tuple(sample_users)
 

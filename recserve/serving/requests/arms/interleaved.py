@@ -27,7 +27,7 @@ def interleaved(
     """
     answers = (first, second)
     lists = [[item.item_id for item in answer.items] for answer in answers]
-    drafted = draft(*lists, request.n, _coins(request, first, lists))
+    drafted = draft(lists[0], lists[1], request.n, _coins(request, first, lists))
     # What both have is shown as the first says it, where it is shared.
     items = [{item.item_id: item for item in answer.items} for answer in answers]
     either = {**items[1], **items[0]}
