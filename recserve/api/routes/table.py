@@ -21,8 +21,7 @@ from recserve.api.routes.parts import AUDIENCE, HISTORY, MERGE, refuse_other_met
 from recserve.api.routes.plain import refuse_others
 from recserve.api.routes.recommendations import Routes
 from recserve.api.routes.users import UserRoutes
-from recserve.api.schemas import about
-from recserve.api.schemas import experiments
+from recserve.api.schemas import about, experiments
 from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas import write_request as writes
