@@ -201,6 +201,7 @@ class BundleHost(Generic[P]):
             if self._announce is not None:
                 await self._announce(bundle_id)
             self._beside[bundle_id] = held
+            await asyncio.to_thread(settle)
             logger.info("serving bundle %s beside the current one", bundle_id)
 
     async def _fetch(self, bundle_id: str) -> Held[P]:

@@ -43,15 +43,16 @@ def interleaved(
         for name in dict.fromkeys([*first.timings, *second.timings])
     }
     kept = {item.item_id for item in page}
-    return replace(
-        first,
+    return Recommendation(
         recommendation_id=new_id(),
+        scenario=first.scenario,
         items=page,
+        bundle=first.bundle,
         degraded=tuple(causes),
-        causes=tuple(causes.values()),
         timings=timings,
         left_out=tuple(item_id for item_id in first.left_out if item_id not in kept),
-        arm=None,
+        causes=tuple(causes.values()),
+        experiment=first.experiment,
         teams=tuple(None if team == SHARED else names[team] for _, team in drafted),
     )
 
