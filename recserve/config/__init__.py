@@ -14,6 +14,7 @@ from recserve.config.scenarios import (
     COUNTED_IMPRESSIONS,
     DEFAULT_SCENARIO,
     LANGUAGE,
+    SEARCH_SCENARIO,
     ColdStartConfig,
     ComponentConfig,
     EncoderConfig,
@@ -21,6 +22,7 @@ from recserve.config.scenarios import (
     FrequencyCapConfig,
     PipelineConfig,
     RetrieverConfig,
+    default_scenarios,
 )
 from recserve.config.server import ServerConfig, StageConfig
 from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
@@ -29,6 +31,7 @@ __all__ = [
     "COUNTED_IMPRESSIONS",
     "DEFAULT_SCENARIO",
     "LANGUAGE",
+    "SEARCH_SCENARIO",
     "ColdStartConfig",
     "ComponentConfig",
     "Config",
@@ -44,6 +47,7 @@ __all__ = [
     "StoreConfig",
     "TrainConfig",
     "TuneConfig",
+    "default_scenarios",
     "describe_validation_error",
     "from_environment",
     "keys_at",

@@ -91,6 +91,12 @@ class Resolved:
         params = json.dumps(self.params.model_dump(mode="json"), sort_keys=True)
         return f"{name}-{hashlib.sha256(params.encode()).hexdigest()[:12]}"
 
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether its fit trains the text encoder too."""
+        decide = self.component.trains_encoder
+        return decide is not None and decide(self.params)
+
     def build(self, catalogue: Catalogue) -> Any:
         """Make the stage object.
 
@@ -195,6 +201,11 @@ class ResolvedConfig:
             config=self.config.model_copy(update={"encoder": settled}),
             encoder=replace(self.encoder, params=validated),
         )
+
+    @property
+    def counts_impressions(self) -> bool:
+        """Whether some scenario's answers depend on what users were shown."""
+        return any(pipeline.reads_impressions for pipeline in self.scenarios.values())
 
     def components(self) -> dict[str, Resolved]:
         """Distinct components of all scenarios by key, in a fixed order."""

@@ -172,7 +172,7 @@ class Loader:
                 reads_impressions=pipeline.reads_impressions,
             )
 
-        counted = any(pipeline.reads_impressions for pipeline in resolved.scenarios.values())
+        counted = resolved.counts_impressions
         return ScenarioContext(
             bundle=self.bundle.id,
             catalogue=current,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,8 @@ from recserve.bundles.manifest import OrderEntry
 from recserve.config import ColdStartConfig, PipelineConfig, describe_validation_error, nearest
 from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, InvalidRequestError, PluginError
+from recserve.experiments.assignment import AssignedArm
+from recserve.experiments.definition import Parameters
 from recserve.plugin.protocols import Explainer, Filter, ItemText, Ranker, Reranker, Retriever
 from recserve.plugin.resolved import Resolved
 
@@ -43,7 +45,7 @@ class RequestRules:
         counted: bool = False,
     ) -> None:
         self._standing = tuple(standing)
-        self._known = {**known, **{component.name: component for component in standing}}
+        self._known = known
         self._build = build
         self._catalogue = catalogue
         self._counted = counted
@@ -63,32 +65,48 @@ class RequestRules:
         return any(reranker is not None and reranker.component.needs_impressions for reranker in known)
 
     def _make(self, text: str) -> tuple[tuple[str, Reranker], ...]:
-        rules: dict[str, Any] = json.loads(text)
-        chosen = [component for component in self._standing if rules.get(component.name) is not False]
-        present = {component.name for component in self._standing}
-        for name, given in rules.items():
-            known = self._known.get(name)
-            if known is None:
-                raise InvalidRequestError(
-                    f"unknown reranker {name[:80]!r}{nearest(name[:80], self._known)}", field=f"rules.{name}"
-                )
-            if known.component.needs_impressions and not self._counted:
-                raise InvalidRequestError(
-                    f"rules.{name}: this reranker reads impressions, and none are counted here; give some "
-                    "scenario of recserve.yaml such a reranker or a frequency_cap",
-                    field=f"rules.{name}",
-                )
-            if name not in present and given is not False:
-                chosen.append(known)
-        return tuple(
-            (component.name, self._built(_with(component, rules.get(component.name)))) for component in chosen
-        )
+        chosen = chosen_rules(json.loads(text), self._standing, self._known, self._counted)
+        return tuple((component.name, self._built(component)) for component in chosen)
 
     def _built(self, component: Resolved) -> Reranker:
         try:
             return self._build(component, self._catalogue)
         except (ConfigError, PluginError) as error:
             raise InvalidRequestError(error.message, field=component.where) from None
+
+
+def chosen_rules(
+    rules: Mapping[str, Any], standing: Sequence[Resolved], known: Mapping[str, Resolved], counted: bool
+) -> list[Resolved]:
+    """The rerankers that rules ask for, in order.
+
+    Args:
+        rules: Name of a reranker -> parameters, or false.
+        standing: The scenario's rerankers.
+        known: All rerankers by name, with default parameters.
+        counted: Whether impressions are counted, which some rerankers need.
+
+    Raises:
+        InvalidRequestError: An unknown reranker, or parameters that it refuses.
+    """
+    known = {**known, **{component.name: component for component in standing}}
+    chosen = [component for component in standing if rules.get(component.name) is not False]
+    present = {component.name for component in standing}
+    for name, given in rules.items():
+        component = known.get(name)
+        if component is None:
+            raise InvalidRequestError(
+                f"unknown reranker {name[:80]!r}{nearest(name[:80], known)}", field=f"rules.{name}"
+            )
+        if component.component.needs_impressions and not counted:
+            raise InvalidRequestError(
+                f"rules.{name}: this reranker reads impressions, and none are counted here; give some "
+                "scenario of recserve.yaml such a reranker or a frequency_cap",
+                field=f"rules.{name}",
+            )
+        if name not in present and given is not False:
+            chosen.append(component)
+    return [_with(component, rules.get(component.name)) for component in chosen]
 
 
 def _with(component: Resolved, given: Any) -> Resolved:
@@ -145,12 +163,22 @@ class ScenarioContext:
     cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
     rules: Mapping[str, RequestRules] = field(default_factory=dict)
     impressions: int = 0
+    _changed: dict[tuple[str, AssignedArm], Scenario] = field(default_factory=dict, init=False, repr=False)
 
     def reads_impressions(self, scenario: str, rules: Mapping[str, Any]) -> bool:
         """Whether an answer of a scenario with a request's rules depends on what the user was shown."""
         if self.scenarios[scenario].reads_impressions or not rules:
             return self.scenarios[scenario].reads_impressions
         return self.rules[scenario].read_impressions(rules)
+
+    def scenario(self, name: str, arm: AssignedArm | None) -> Scenario:
+        """A scenario with the parameters that an arm changes."""
+        if arm is None or arm.parameters is None:
+            return self.scenarios[name]
+        changed = self._changed.get((name, arm))
+        if changed is None:
+            changed = self._changed[name, arm] = self.scenarios[name].with_parameters(arm.parameters)
+        return changed
 
 
 @dataclass(frozen=True)
@@ -174,6 +202,17 @@ class Scenario:
     rerankers: Sequence[tuple[str, Reranker]] = ()
     order: OrderEntry | None = None
     reads_impressions: bool = False
+
+    def with_parameters(self, parameters: Parameters | None) -> Scenario:
+        """The scenario with other parameters, which come before what training chose."""
+        if parameters is None:
+            return self
+        order = self.order
+        if order is not None:
+            given = {name for name, change in parameters.retrievers.items() if change.weight is not None}
+            weights = {name: weight for name, weight in order.weights.items() if name not in given}
+            order = order.model_copy(update={"weights": weights})
+        return replace(self, config=parameters.applied(self.config), order=order)
 
 
 def ttl_of(chosen: Filter) -> float | None:

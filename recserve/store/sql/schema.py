@@ -25,7 +25,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised with every change of the tables, each of which has a migration."""
 
 metadata = MetaData(
@@ -124,6 +124,10 @@ exposures = Table(
     Column("items", Text, nullable=False),
     # Deletions there had been when it was made; see users.
     Column("since", BigInteger, nullable=False),
+    Column("experiment", Text),
+    Column("arm", Text),
+    # Computed for comparison, and shown to nobody.
+    Column("shadow", Boolean, nullable=False),
 )
 
 # What each user was shown lately, which serving reads with the history.
@@ -171,6 +175,16 @@ activations = Table(
     # JSON: the figures that it was decided by.
     Column("evidence", Text),
     sqlite_autoincrement=True,
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    # JSON: what was asked for, and what has become of it.
+    Column("definition", Text, nullable=False),
+    Column("status", Text, nullable=False),
 )
 
 deletions = Table(

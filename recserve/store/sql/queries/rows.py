@@ -221,14 +221,23 @@ def exposure_row(exposure: Exposure) -> Row:
         "timestamp": _moment(exposure.timestamp, "timestamp"),
         "items": _quick_json(shown, "items of an exposure"),
         "since": exposure.since,
+        "experiment": exposure.experiment,
+        "arm": exposure.arm,
+        "shadow": exposure.shadow,
     }
 
 
 def _shown(item: Shown) -> list[Any]:
     """An item of an exposure; what only some have follows as an object."""
     plain = [item.item_id, _finite(item.score, "score"), item.sources]
-    propensity = item.propensity if isinstance(item, ExposedItem) else None
-    return plain if propensity is None else [*plain, {"propensity": _finite(propensity, "propensity")}]
+    if not isinstance(item, ExposedItem):
+        return plain
+    further: Row = {}
+    if item.arm is not None:
+        further["arm"] = item.arm
+    if item.propensity is not None:
+        further["propensity"] = _finite(item.propensity, "propensity")
+    return [*plain, further] if further else plain
 
 
 def exposure_of(row: Stored) -> Exposure:
@@ -244,6 +253,9 @@ def exposure_of(row: Stored) -> Exposure:
             for item_id, score, sources, *further in json.loads(row["items"])
         ),
         since=row["since"],
+        experiment=row["experiment"],
+        arm=row["arm"],
+        shadow=row["shadow"],
     )
 
 
