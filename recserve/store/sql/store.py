@@ -20,9 +20,9 @@ from recserve.store.sql.parts.api_keys import AccessPart
 from recserve.store.sql.parts.bundles import BundlePart
 from recserve.store.sql.parts.events import EventPart
 from recserve.store.sql.parts.experiments import ExperimentPart
-from recserve.store.sql.parts.exposures import BackgroundPart
+from recserve.store.sql.parts.exposures.impressions import expire_impressions
+from recserve.store.sql.parts.exposures.part import BackgroundPart
 from recserve.store.sql.parts.histories import PeoplePart
-from recserve.store.sql.parts.impressions import expire_impressions
 from recserve.store.sql.parts.items import ItemPart
 from recserve.store.sql.parts.users import UserPart
 from recserve.store.sql.queries.counters import read_pulse

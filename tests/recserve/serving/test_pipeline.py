@@ -347,7 +347,7 @@ def test_a_place_that_chance_fills_keeps_its_probability(store: Store) -> None:
     lab.store.upsert_items(news, asyncio.run(lab.pipeline.items.vectors(news)))
     kept: list[float] = []
     for _ in range(20):
-        answer = lab.one(scenario="plain", n=10)
+        answer = lab.one(scenario="plain", session=(SessionEvent("i5"),), n=10)
         if not answer.propensities:
             continue
         for item, propensity in zip(answer.items, answer.propensities, strict=True):

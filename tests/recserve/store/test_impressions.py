@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from recserve.config import COUNTED_IMPRESSIONS
 from recserve.store import ExposedItem, Exposure, ImpressionTimes, Store
 from recserve.store.sql.database import Database
-from recserve.store.sql.parts.impressions import with_shown
+from recserve.store.sql.parts.exposures.impressions import with_shown
 from recserve.store.transfer.export import export_everything
 from recserve.store.transfer.restore import restore
 

@@ -12,7 +12,7 @@ from recserve.data.entities import User, now_ms
 from recserve.store.records import Deletion, DeletionReceipt, UserPatch
 from recserve.store.sql import schema
 from recserve.store.sql.parts.base import Part, by_key, log
-from recserve.store.sql.parts.impressions import merge_impressions
+from recserve.store.sql.parts.exposures.impressions import merge_impressions
 from recserve.store.sql.queries.counters import (
     count_change,
     exclude_people,

@@ -15,7 +15,7 @@ from recserve.store.sql import schema
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
 from recserve.store.sql.parts.base import Part, log
-from recserve.store.sql.parts.impressions import count_impressions
+from recserve.store.sql.parts.exposures.impressions import count_impressions
 from recserve.store.sql.queries.counters import share_people
 from recserve.store.sql.queries.forgetting import last_deletions
 from recserve.store.sql.queries.rows import Row, check_id, exposure_of, exposure_row
