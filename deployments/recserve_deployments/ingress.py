@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from recserve.api import ApiSettings, create_app
 from recserve.bundles.bundle import Bundle
 from recserve.errors import RecserveError
+from recserve.experiments.follower import ArmBundles
 from recserve.serving.guard.calls import GuardedCalls
 from recserve.serving.loader import Loader, follow_catalogue
 from recserve.serving.local import LocalClient, reader_of
@@ -84,11 +85,13 @@ class Ingress:
             self._load,
             server.reload_seconds,
             self._announce,
+            ArmBundles(self._opened.store),
         )
         await self.bundles.start()
         stages = {} if self._client is None else self._client.stages
         self.backend = GraphBackend(self._opened, self.bundles, stages, self._pool, self.metrics)
         self._keyring = await asyncio.to_thread(open_keyring, self._opened)
+        await asyncio.to_thread(self.backend.arms.follower.start)
         self._watch_metrics()
         handles = {"retrieval": retrieval, "encoding": encoding, "ranking": ranking}
         self._scraper = Scraper({name: found for name, found in handles.items() if found is not None})

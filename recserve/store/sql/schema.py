@@ -25,7 +25,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of the tables, each of which has a migration."""
 
 metadata = MetaData(
@@ -124,6 +124,10 @@ exposures = Table(
     Column("items", Text, nullable=False),
     # Deletions there had been when it was made; see users.
     Column("since", BigInteger, nullable=False),
+    Column("experiment", Text),
+    Column("arm", Text),
+    # Computed for comparison, and shown to nobody.
+    Column("shadow", Boolean, nullable=False),
 )
 
 trials = Table(
@@ -150,6 +154,16 @@ activations = Table(
     Column("bundle_id", String(200), ForeignKey("bundles.bundle_id"), nullable=False),
     Column("activated", BigInteger, nullable=False),
     sqlite_autoincrement=True,
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    # JSON: what was asked for, and what has become of it.
+    Column("definition", Text, nullable=False),
+    Column("status", Text, nullable=False),
 )
 
 deletions = Table(

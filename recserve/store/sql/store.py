@@ -19,6 +19,7 @@ from recserve.store.sql.migrations.schema_version import prepare
 from recserve.store.sql.parts.api_keys import AccessPart
 from recserve.store.sql.parts.bundles import BundlePart
 from recserve.store.sql.parts.events import EventPart
+from recserve.store.sql.parts.experiments import ExperimentPart
 from recserve.store.sql.parts.exposures import BackgroundPart
 from recserve.store.sql.parts.histories import PeoplePart
 from recserve.store.sql.parts.items import ItemPart
@@ -34,7 +35,16 @@ from recserve.store.sql.queries.snapshot import read_tables
 from recserve.store.sql.schema import events, items
 
 
-class SqlStore(EventPart, PeoplePart, ItemPart, UserPart, BundlePart, BackgroundPart, AccessPart):
+class SqlStore(
+    EventPart,
+    PeoplePart,
+    ItemPart,
+    UserPart,
+    BundlePart,
+    BackgroundPart,
+    ExperimentPart,
+    AccessPart,
+):
     """:class:`recserve.store.Store` over one database.
 
     Args:

@@ -28,6 +28,7 @@ from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.data.entities import DEFAULT_EVENT_TYPES
 from recserve.errors import StageError
+from recserve.experiments.definition import Parameters
 from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
 from recserve.plugin.builtins.wording import TemplateExplainer
 from recserve.plugin.protocols import Retriever
@@ -132,6 +133,7 @@ class SameWords:
     def __init__(self, catalogue: Catalogue) -> None:
         assert catalogue.vectors is not None
         self._vectors = catalogue.vectors
+        self.n_items = len(catalogue)
 
     def vectors(self, queries: Queries) -> FloatArray:
         """Of all items, new ones included."""
@@ -180,7 +182,8 @@ class Fused:
         return np.take_along_axis(every, np.maximum(candidates.items, 0).astype(np.int64), axis=1)
 
     def affinity(self, queries: Queries, item: int) -> FloatArray:
-        """How much the titles and genres that a user liked have in common with the item's."""
+        """How much what a user liked and wrote has in common with the item's title and genres."""
+        queries = queries.with_texts(self._words.n_items)
         vectors = self._words.vectors(queries)
         shared = np.zeros(len(queries), dtype=np.float32)
         liked = queries.histories.positive()
@@ -220,9 +223,11 @@ class DirectClient:
         self._ranking = RankingStage(scenarios, live)
         self.broken: set[str] = set()
 
-    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+    async def retrieve(
+        self, bundle: str, scenario: str, queries: Queries, n: int, parameters: Parameters | None = None
+    ) -> RetrievalResult:
         self._enter("retrieval")
-        return await asyncio.to_thread(self._retrieval.retrieve, scenario, queries, n)
+        return await asyncio.to_thread(self._retrieval.retrieve, scenario, queries, n, parameters)
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
         self._enter("ranking")

@@ -23,6 +23,9 @@ EXPOSURE_SCHEMA = pa.schema(
         "timestamp": pa.int64(),
         "items": pa.string(),
         "since": pa.int64(),
+        "experiment": pa.string(),
+        "arm": pa.string(),
+        "shadow": pa.bool_(),
     }
 )
 """Columns of exposures in a lake, those of the table."""
