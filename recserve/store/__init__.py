@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from recserve.config import from_environment
 from recserve.errors import ConfigError
-from recserve.store.protocol import BundleStore, EventStore, ItemStore, Store, UserStore
+from recserve.store.protocol import BundleStore, EventStore, ExperimentStore, ItemStore, Store, UserStore
 from recserve.store.records import (
     KEEP,
     AddedEvents,
@@ -23,6 +23,8 @@ from recserve.store.records import (
     Counts,
     Deletion,
     DeletionReceipt,
+    ExperimentChange,
+    ExperimentRecord,
     ExposedItem,
     Exposure,
     History,
@@ -112,6 +114,9 @@ __all__ = [
     "Deletion",
     "DeletionReceipt",
     "EventStore",
+    "ExperimentChange",
+    "ExperimentRecord",
+    "ExperimentStore",
     "ExposedItem",
     "Exposure",
     "History",

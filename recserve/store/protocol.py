@@ -19,6 +19,7 @@ import pyarrow as pa
 from recserve.data.arrays import FloatArray
 from recserve.data.dataset import Tables
 from recserve.data.entities import Event, Item, User
+from recserve.store.outcomes import OutcomeStore
 from recserve.store.records import (
     AddedEvents,
     ApiKey,
@@ -28,6 +29,8 @@ from recserve.store.records import (
     Counts,
     Deletion,
     DeletionReceipt,
+    ExperimentChange,
+    ExperimentRecord,
     Exposure,
     History,
     ItemPatch,
@@ -329,6 +332,31 @@ class ExposureStore(Protocol):
         ...
 
 
+class ExperimentStore(Protocol):
+    """Which experiments there are. Every change counts up :attr:`Pulse.experiments`."""
+
+    def add_experiment(self, record: ExperimentRecord) -> bool:
+        """Store an experiment; False, and nothing is stored, if there is another one of its name."""
+        ...
+
+    def experiments(self) -> list[ExperimentRecord]:
+        """All experiments, oldest first."""
+        ...
+
+    def change_experiment(self, name: str, change: ExperimentChange) -> ExperimentRecord:
+        """Change what has become of an experiment; no other one changes meanwhile.
+
+        Args:
+            name: Its name.
+            change: Says what becomes of it, given all experiments as they are; what it raises is raised, and
+                then nothing was changed.
+
+        Raises:
+            NotFoundError: There is no such experiment.
+        """
+        ...
+
+
 class AccessStore(Protocol):
     """API keys and the audit log."""
 
@@ -361,7 +389,17 @@ class AccessStore(Protocol):
         ...
 
 
-class Store(EventStore, ItemStore, UserStore, BundleStore, ExposureStore, AccessStore, Protocol):
+class Store(
+    EventStore,
+    ItemStore,
+    UserStore,
+    BundleStore,
+    ExposureStore,
+    ExperimentStore,
+    AccessStore,
+    OutcomeStore,
+    Protocol,
+):
     """All of it."""
 
     def pulse(self) -> Pulse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol, Self
@@ -42,6 +42,27 @@ class BundleRecord:
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ExperimentRecord:
+    """One experiment as the store remembers it.
+
+    Attributes:
+        name: Its name, at most 200 characters.
+        created_ms: When it was created, milliseconds since the epoch.
+        definition: JSON-like: what was asked for; it never changes.
+        status: JSON-like: what has become of it.
+    """
+
+    name: str
+    created_ms: int
+    definition: Mapping[str, Any]
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+
+ExperimentChange = Callable[[ExperimentRecord, Sequence[ExperimentRecord]], Mapping[str, Any]]
+"""What becomes of an experiment, given all there are: its new status. It may be asked more than once."""
+
+
 class Shown(Protocol):
     """Protocol of an item that was shown, as exposures record it; the items of an answer are such."""
 
@@ -69,11 +90,13 @@ class ExposedItem:
         item_id: External item id.
         score: The score it was shown with.
         sources: Names of the retrievers that proposed it, strongest first.
+        arm: Of an interleaved page, the arm whose item it is.
     """
 
     item_id: str
     score: float
     sources: tuple[str, ...] = ()
+    arm: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +112,10 @@ class Exposure:
         items: The items in the order shown.
         since: :attr:`Pulse.deletions` before the answer was made. Clocks of hosts differ, this does not: if
             its user was deleted later, the exposure is not stored.
+        experiment: Name of the experiment that it belongs to, if any.
+        arm: Name of the experiment's arm that served it; None for an interleaved page.
+        shadow: It was computed for comparison, and shown to nobody.
+        degraded: What the answer had to do without, such as ``ranking``.
     """
 
     recommendation_id: str
@@ -98,6 +125,10 @@ class Exposure:
     timestamp: int
     items: tuple[Shown, ...]
     since: int = 0
+    experiment: str | None = None
+    arm: str | None = None
+    shadow: bool = False
+    degraded: tuple[str, ...] = ()
 
 
 class Pulse(NamedTuple):
@@ -107,11 +138,13 @@ class Pulse(NamedTuple):
         catalogue: Items added, changed, hidden, deleted, or given a vector.
         deletions: Ids of people deleted: each person's own, and those that had been merged into it.
         keys: API keys added or revoked.
+        experiments: Experiments created, started or stopped.
     """
 
     catalogue: int = 0
     deletions: int = 0
     keys: int = 0
+    experiments: int = 0
 
 
 class Position(NamedTuple):

@@ -322,4 +322,5 @@ def _exposure(request: Request, answer: Recommendation, asked: Asked) -> Exposur
         timestamp=asked.at,
         items=answer.items,
         since=asked.deletions,
+        degraded=answer.degraded,
     )

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from recserve.data.dataset import Tables
 from recserve.data.system.files import make_private_folder
 from recserve.errors import StoreError
+from recserve.store.outcomes.part import OutcomePart
 from recserve.store.records import Counts, Pulse
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
@@ -19,6 +20,7 @@ from recserve.store.sql.migrations.schema_version import prepare
 from recserve.store.sql.parts.api_keys import AccessPart
 from recserve.store.sql.parts.bundles import BundlePart
 from recserve.store.sql.parts.events import EventPart
+from recserve.store.sql.parts.experiments import ExperimentPart
 from recserve.store.sql.parts.exposures import BackgroundPart
 from recserve.store.sql.parts.histories import PeoplePart
 from recserve.store.sql.parts.items import ItemPart
@@ -34,7 +36,17 @@ from recserve.store.sql.queries.snapshot import read_tables
 from recserve.store.sql.schema import events, items
 
 
-class SqlStore(EventPart, PeoplePart, ItemPart, UserPart, BundlePart, BackgroundPart, AccessPart):
+class SqlStore(
+    EventPart,
+    PeoplePart,
+    ItemPart,
+    UserPart,
+    BundlePart,
+    BackgroundPart,
+    ExperimentPart,
+    AccessPart,
+    OutcomePart,
+):
     """:class:`recserve.store.Store` over one database.
 
     Args:

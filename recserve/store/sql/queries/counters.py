@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select, text, update
 from recserve.store.records import Pulse
 from recserve.store.sql.schema import counters
 
-CounterName = Literal["catalogue", "deletions", "keys"]
+CounterName = Literal["catalogue", "deletions", "keys", "experiments"]
 
 CHANGES = "people"
 """Name of the counter of :func:`count_change`; its row appears with the first change."""
@@ -25,7 +25,7 @@ _COUNT_CHANGE = text(
     "ON CONFLICT (name) DO UPDATE SET value = value + 1"
 )
 
-COUNTERS: tuple[CounterName, ...] = ("catalogue", "deletions", "keys")
+COUNTERS: tuple[CounterName, ...] = ("catalogue", "deletions", "keys", "experiments")
 
 _PEOPLE_LOCK = 7_261_873_411_029_455_124  # any fixed number that no other application uses
 _SHARED = "recserve.people_shared"

@@ -23,6 +23,10 @@ EXPOSURE_SCHEMA = pa.schema(
         "timestamp": pa.int64(),
         "items": pa.string(),
         "since": pa.int64(),
+        "experiment": pa.string(),
+        "arm": pa.string(),
+        "shadow": pa.bool_(),
+        "degraded": pa.string(),
     }
 )
 """Columns of exposures in a lake, those of the table."""

@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping
 from recserve.data.arrays import FloatArray
 from recserve.data.entities import MAX_TEXT, Event, Item, User, now_ms
 from recserve.errors import InvalidRequestError
-from recserve.store.records import ApiKey, AuditEntry, ExposedItem, Exposure, ItemState
+from recserve.store.records import ApiKey, AuditEntry, ExposedItem, Exposure, ItemState, Shown
 from recserve.store.sql.schema import hash_of, key_of
 
 Row = dict[str, Any]
@@ -211,7 +211,7 @@ def exposure_row(exposure: Exposure) -> Row:
     check_id(exposure.scenario, "scenario")
     if exposure.user_id is not None:
         check_id(exposure.user_id, "user_id")
-    shown = [[item.item_id, _finite(item.score, "score"), item.sources] for item in exposure.items]
+    shown = [_shown(item) for item in exposure.items]
     return {
         "recommendation_id": exposure.recommendation_id,
         "user_hash": None if exposure.user_id is None else hash_of(exposure.user_id),
@@ -221,7 +221,18 @@ def exposure_row(exposure: Exposure) -> Row:
         "timestamp": _moment(exposure.timestamp, "timestamp"),
         "items": _quick_json(shown, "items of an exposure"),
         "since": exposure.since,
+        "experiment": exposure.experiment,
+        "arm": exposure.arm,
+        "shadow": exposure.shadow,
+        "degraded": _quick_json(list(exposure.degraded), "degraded") if exposure.degraded else None,
     }
+
+
+def _shown(item: Shown) -> list[Any]:
+    """An item of an exposure; what only some have follows as an object."""
+    plain = [item.item_id, _finite(item.score, "score"), item.sources]
+    arm = item.arm if isinstance(item, ExposedItem) else None
+    return plain if arm is None else [*plain, {"arm": arm}]
 
 
 def exposure_of(row: Stored) -> Exposure:
@@ -233,10 +244,14 @@ def exposure_of(row: Stored) -> Exposure:
         scenario=row["scenario"],
         timestamp=row["timestamp"],
         items=tuple(
-            ExposedItem(item_id, score, tuple(sources))
-            for item_id, score, sources in json.loads(row["items"])
+            ExposedItem(item_id, score, tuple(sources), **(further[0] if further else {}))
+            for item_id, score, sources, *further in json.loads(row["items"])
         ),
         since=row["since"],
+        experiment=row["experiment"],
+        arm=row["arm"],
+        shadow=row["shadow"],
+        degraded=tuple(json.loads(row["degraded"] or "[]")),
     )
 
 
