@@ -24,6 +24,7 @@ class Sums:
         self._waiting = 0
 
     def add(self, keys: Int64Array, values: Float64Array) -> None:
+        """Add values, float64 of shape (N, width), of keys of shape (N,), which may repeat."""
         self._keys.append(keys)
         self._values.append(values)
         self._waiting += len(keys)
@@ -48,14 +49,19 @@ class Labels:
         self._numbers: dict[Label, int] = {}
 
     def numbers(self, labels: Iterable[Label]) -> Int64Array:
+        """The number of each label; new ones get the next."""
         known = self._numbers
         return np.array([known.setdefault(label, len(known)) for label in labels], np.int64)
 
     def columns(self, names: Sequence[str], numbers: Int64Array) -> dict[str, pa.Array]:
-        """The labels of some numbers, as dictionary columns."""
+        """The labels of some numbers, as dictionary columns of these names."""
         every = [pa.array(values, pa.string()) for values in zip(*self._numbers, strict=True)]
         every = every or [pa.array([], pa.string()) for _ in names]
         codes = pa.array(numbers)
         return {
             name: values.dictionary_encode().take(codes) for name, values in zip(names, every, strict=True)
         }
+
+    def labels(self) -> list[Label]:
+        """All labels in the order of their numbers."""
+        return list(self._numbers)
