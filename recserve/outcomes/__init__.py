@@ -1,1 +1,1 @@
-"""What became of what was shown: impressions joined with events, daily counts, reports, and their statistics."""
+"""What became of what was shown: impressions joined with events, daily counts, reports, statistics."""

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recserve.data.arrays import Float64Array, Int64Array
-from recserve.outcomes.daily.sums import Label, Labels, Sums
+from recserve.outcomes.daily.sums import Labels, Sums, distinct
 from recserve.outcomes.join import Impressions
 from recserve.outcomes.position import PLACES, comparisons
 
@@ -33,7 +33,7 @@ VIEWS: Mapping[str, tuple[str, ...]] = {
 }
 """Columns that a view is counted by; that of a segment is called ``segment``."""
 
-_FEW = 1 << 20
+Label = tuple[str | None, ...]
 
 
 def columns_of(view: str) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class Segment:
 class _View:
     """Counts of one view."""
 
-    labels: Labels = field(default_factory=Labels)
+    labels: Labels[Label] = field(default_factory=Labels)
     sums: Sums = field(default_factory=Sums)
     places: Sums = field(default_factory=Sums)
     items: Sums = field(default_factory=Sums)
@@ -127,7 +127,7 @@ class DayCounter:
     def __init__(self, segments: Mapping[str, Segment]) -> None:
         self._segments = segments
         self._views = {view: _View() for view in (SERVED, ITEM, *(SEGMENT + name for name in segments))}
-        self._scenarios = Labels()
+        self._scenarios: Labels[Label] = Labels()
         self._strata = Sums()
 
     def add(self, impressions: Impressions) -> None:
@@ -182,7 +182,7 @@ class DayCounter:
 
         def ranked(minor: Int64Array, width: int) -> tuple[Int64Array, Int64Array, Int64Array]:
             """Numbers and minors of distinct pairs of group and minor, and the rank of each impression's."""
-            keys, ranks = _distinct(groups * width + minor, len(labels) * width)
+            keys, ranks = distinct(groups * width + minor, len(labels) * width)
             return numbers[keys // width], keys % width, ranks
 
         major, minor, ranks = ranked(chunk.bucket, BUCKETS)
@@ -199,7 +199,7 @@ class DayCounter:
         numbers = self._scenarios.numbers(_texts(scenarios.dictionary))
         codes = scenarios.indices.to_numpy()[rows].astype(np.int64)
         width = len(chunk.item_names)
-        keys, ranks = _distinct(
+        keys, ranks = distinct(
             (codes * width + chunk.item) * PLACES + chunk.place, len(numbers) * width * PLACES
         )
         strata, places = keys // PLACES, keys % PLACES
@@ -214,7 +214,7 @@ class DayCounter:
             keys, sums = counted.sums.merged(len(MEASURES))
             found[view] = pa.table(
                 {
-                    **counted.labels.columns(names, keys // BUCKETS),
+                    **_columns(counted.labels, names, keys // BUCKETS),
                     "bucket": (keys % BUCKETS).astype(np.int16),
                     **{measure: sums[:, column] for column, measure in enumerate(MEASURES)},
                 }
@@ -222,15 +222,15 @@ class DayCounter:
             keys, sums = counted.places.merged(1)
             found[places_of(view)] = pa.table(
                 {
-                    **counted.labels.columns(names, keys // PLACES),
+                    **_columns(counted.labels, names, keys // PLACES),
                     "place": (keys % PLACES).astype(np.int16),
                     "impressions": sums[:, 0],
                 }
             )
             if view != ITEM:
                 keys, _ = counted.items.merged(1)
-                items = self._views[ITEM].labels.columns(("item_id",), keys & 0xFFFFFFFF)
-                found[items_of(view)] = pa.table({**counted.labels.columns(names, keys >> 32), **items})
+                items = _columns(self._views[ITEM].labels, ("item_id",), keys & 0xFFFFFFFF)
+                found[items_of(view)] = pa.table({**_columns(counted.labels, names, keys >> 32), **items})
         return {name: _parquet(table) for name, table in found.items()}
 
     def _comparisons(self) -> pa.Table:
@@ -251,17 +251,14 @@ def _parquet(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _distinct(keys: Int64Array, size: int) -> tuple[Int64Array, Int64Array]:
-    """Distinct keys, ascending, and the place of each entry among them."""
-    if size > max(4 * len(keys), _FEW):
-        distinct, places = np.unique(keys, return_inverse=True)
-        return distinct, places
-    seen = np.zeros(size, np.bool_)
-    seen[keys] = True
-    distinct = np.flatnonzero(seen)
-    ranks = np.empty(size, np.int64)
-    ranks[distinct] = np.arange(len(distinct))
-    return distinct, ranks[keys]
+def _columns(labels: Labels[Label], names: Sequence[str], numbers: Int64Array) -> dict[str, pa.Array]:
+    """Labels by their numbers, as dictionary columns of these names."""
+    every = zip(*labels.labels(), strict=True) if labels.labels() else [() for _ in names]
+    codes = pa.array(numbers)
+    return {
+        name: pa.array(values, pa.string()).dictionary_encode().take(codes)
+        for name, values in zip(names, every, strict=True)
+    }
 
 
 def _counts(ranks: Int64Array, count: int) -> Float64Array:
@@ -289,20 +286,20 @@ def _served(impressions: Impressions, kept: Int64Array, rows: Int64Array) -> tup
     """Group of each impression by the columns of :data:`SERVED`, and the groups."""
     exposures, shown = impressions.exposures, impressions.shown
     columns = [exposures[name].combine_chunks().dictionary_encode() for name in VIEWS[SERVED][:-1]]
-    groups = np.zeros(len(exposures), np.int64)
+    codes = np.zeros(len(exposures), np.int64)
     for column in columns:
-        groups = groups * (len(column.dictionary) + 1) + _codes(column) + 1
-    answers, answer_of = np.unique(groups, return_inverse=True)
-    first = np.full(len(answers), len(groups), np.int64)
-    np.minimum.at(first, answer_of, np.arange(len(groups)))
+        codes = codes * (len(column.dictionary) + 1) + _codes(column) + 1
+    answers, answer_of = np.unique(codes, return_inverse=True)
+    first = np.zeros(len(answers), np.int64)
+    first[answer_of] = np.arange(len(codes))
     texts = [column.take(pa.array(first)).to_pylist() for column in columns]
     arms = shown.arms.take(pa.array(kept)).dictionary_encode()
     sources, teams = len(shown.sources.dictionary) + 1, len(arms.dictionary) + 1
     keys = (answer_of[rows] * sources + _codes(shown.sources)[kept] + 1) * teams + _codes(arms) + 1
-    distinct, ranks = _distinct(keys, len(answers) * sources * teams)
+    groups, ranks = distinct(keys, len(answers) * sources * teams)
     names = [None, *shown.sources.dictionary.to_pylist()], [None, *arms.dictionary.to_pylist()]
     labels: list[Label] = []
-    for key in distinct.tolist():
+    for key in groups.tolist():
         rest, team = divmod(key, teams)
         answer, source = divmod(rest, sources)
         scenario, bundle, experiment, arm = (column[answer] for column in texts)

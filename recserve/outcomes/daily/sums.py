@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from recserve.data.arrays import Float64Array, Int64Array
 
+L = TypeVar("L")
+
+_FEW = 1 << 20
 _MOST_WAITING = 4_000_000
 """Rows that wait until they are added up, which bounds memory."""
-
-Label = tuple[str | None, ...]
 
 
 class Sums:
@@ -34,34 +35,45 @@ class Sums:
 
     def merged(self, width: int) -> tuple[Int64Array, Float64Array]:
         """Distinct keys, ascending, and their sums of shape (keys, width)."""
-        if not self._keys:
+        if not self._waiting and not self._keys:
             return np.empty(0, np.int64), np.empty((0, width))
-        keys, ranks = np.unique(np.concatenate(self._keys), return_inverse=True)
+        every = np.concatenate(self._keys)
+        keys, ranks = distinct(every, int(every.max(initial=-1)) + 1)
         values = np.concatenate(self._values)
-        sums = [np.bincount(ranks, values[:, column], len(keys)) for column in range(width)]
-        return keys, np.stack(sums, axis=1)
+        return keys, np.stack(
+            [np.bincount(ranks, values[:, column], len(keys)) for column in range(width)], 1
+        )
 
 
-class Labels:
+class Labels(Generic[L]):
     """Numbers of labels in the order in which they are met."""
 
     def __init__(self) -> None:
-        self._numbers: dict[Label, int] = {}
+        self._numbers: dict[L, int] = {}
 
-    def numbers(self, labels: Iterable[Label]) -> Int64Array:
+    def numbers(self, labels: Iterable[L]) -> Int64Array:
         """The number of each label; new ones get the next."""
         known = self._numbers
         return np.array([known.setdefault(label, len(known)) for label in labels], np.int64)
 
-    def columns(self, names: Sequence[str], numbers: Int64Array) -> dict[str, pa.Array]:
-        """The labels of some numbers, as dictionary columns of these names."""
-        every = [pa.array(values, pa.string()) for values in zip(*self._numbers, strict=True)]
-        every = every or [pa.array([], pa.string()) for _ in names]
-        codes = pa.array(numbers)
-        return {
-            name: values.dictionary_encode().take(codes) for name, values in zip(names, every, strict=True)
-        }
-
-    def labels(self) -> list[Label]:
+    def labels(self) -> list[L]:
         """All labels in the order of their numbers."""
         return list(self._numbers)
+
+
+def distinct(keys: Int64Array, size: int) -> tuple[Int64Array, Int64Array]:
+    """Distinct keys, ascending, and the place of each entry among them.
+
+    Args:
+        keys: int64, shape (N,), not negative.
+        size: What all keys are below; without sorting if it is not much larger than N.
+    """
+    if size > max(4 * len(keys), _FEW):
+        found, places = np.unique(keys, return_inverse=True)
+        return found, places
+    seen = np.zeros(size, np.bool_)
+    seen[keys] = True
+    found = np.flatnonzero(seen)
+    ranks = np.empty(size, np.int64)
+    ranks[found] = np.arange(len(found))
+    return found, ranks[keys]
