@@ -81,6 +81,13 @@ class UserDeletedError(ConflictError):
     code = "user_deleted"
 
 
+class ExperimentConflictError(RecserveError):
+    """An experiment that cannot go together with another one, or with what has become of itself."""
+
+    code = "experiment_conflict"
+    status = 409
+
+
 class DataError(RecserveError):
     """A data file or data set that cannot be read as what it claims to be."""
 

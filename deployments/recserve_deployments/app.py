@@ -81,7 +81,7 @@ def build(args: AppArgs) -> Application:
             plugins |= observing
         return ReplicaSpec(role, args.home, plain, plugins)
 
-    queues = 1 + 2 * len(config.scenarios)  # see recserve_deployments.batching
+    queues = 1 + 4 * len(config.scenarios)  # see recserve_deployments.batching
     ingress = _sized(Ingress, server, server.ingress, _ingress_calls(server, queues), server.max_batch)
     if server.topology == "fused":
         return ingress.bind(spec(ReplicaRole.WHOLE))

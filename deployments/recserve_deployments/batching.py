@@ -20,8 +20,8 @@ from typing import Any, Generic, TypeVar
 from recserve.config import ServerConfig
 from recserve.errors import NotReadyError, OverloadedError, RecserveError
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.requests.batch import Asked, Outcome, PendingRequest, Result
-from recserve.serving.requests.request import Recommendation, Request
+from recserve.serving.requests.batch import Outcome, PendingRequest, Result
+from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.telemetry.instruments import BATCH_SIZE, QUEUE_SECONDS
 from recserve.telemetry.metrics import Metrics
 
@@ -108,6 +108,11 @@ class MicroBatcher(Generic[T, R]):
                 future.set_exception(NotReadyError("the server is shutting down"))
         while self._workers:
             await asyncio.wait(self._workers)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch runs or elements wait."""
+        return self._active > 0 or bool(self._queue)
 
     def stalled(self, seconds: float) -> bool:
         """Whether batches run and none has ended for so long; for any thread."""
@@ -208,7 +213,8 @@ class RequestBatcher:
     computed for each of them it would take the longer, and so be asked for by even more.
 
     Each scenario computes in batches of its own, so that a slow component of one holds up no other, and so do
-    its requests with filter arguments: their masks may have to be computed.
+    its requests with filter arguments: their masks may have to be computed. Arms of an experiment that change
+    the scenario have batches of their own, too, so that a slow one holds up nobody who does not have it.
 
     Args:
         server: Limits of each queue.
@@ -229,13 +235,18 @@ class RequestBatcher:
         self._note = note
         self._metrics = metrics or Metrics()
         self._recalling = self._batcher("recall", self._recall)
-        self._computing: dict[tuple[str, bool], MicroBatcher[_Step, Recommendation]] = {}
+        self._computing: dict[tuple[str, bool, bool], MicroBatcher[_Step, Recommendation]] = {}
         self._under_way: dict[Hashable, asyncio.Future[Recommendation | None]] = {}
         self._closed = False
 
     def __len__(self) -> int:
         """Requests that wait for a place in a batch."""
         return sum(len(batcher) for batcher in self._batchers())
+
+    @property
+    def busy(self) -> bool:
+        """Whether some batch runs or waits."""
+        return any(batcher.busy for batcher in self._batchers())
 
     def stalled(self, seconds: float) -> bool:
         """Whether some batches run and none of their kind has ended for so long."""
@@ -312,7 +323,9 @@ class RequestBatcher:
         if outcome.pending is None:
             self._tell(step.pipeline, [pending.request], [outcome.result], pending.snapshot.asked)
             return _Step(step.pipeline, outcome)
-        lane = (pending.scenario, bool(pending.request.filter))
+        arm = pending.request.arm
+        changed = arm is not None and arm.parameters is not None
+        lane = (pending.scenario, bool(pending.request.filter), changed)
         batcher = self._computing.get(lane)
         if batcher is None:
             if self._closed:

@@ -15,6 +15,7 @@ from recserve.config import ServerConfig, StageConfig
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError, StageDownError, StageError, StageLateError
+from recserve.experiments.definition import Parameters
 from recserve.serving.local import stage_seconds
 from recserve.serving.stages.retrieval import RetrievalResult
 from recserve.telemetry.requests import current
@@ -216,10 +217,12 @@ class ServeStageClient:
         found = {"retrieval": self._retrieval, "encoding": self._encoding, "ranking": self._ranking}
         return {name: stage for name, stage in found.items() if stage is not None}
 
-    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+    async def retrieve(
+        self, bundle: str, scenario: str, queries: Queries, n: int, parameters: Parameters | None = None
+    ) -> RetrievalResult:
         """See :class:`recserve.serving.stage_client.StageClient`."""
         result: RetrievalResult = await self._retrieval.call(
-            "retrieve", bundle, scenario, queries, n, current()
+            "retrieve", bundle, scenario, queries, n, current(), parameters
         )
         return result
 

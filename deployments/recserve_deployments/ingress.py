@@ -89,6 +89,7 @@ class Ingress:
         stages = {} if self._client is None else self._client.stages
         self.backend = GraphBackend(self._opened, self.bundles, stages, self._pool, self.metrics)
         self._keyring = await asyncio.to_thread(open_keyring, self._opened)
+        await asyncio.to_thread(self.backend.arms.follower.start)
         self._watch_metrics()
         handles = {"retrieval": retrieval, "encoding": encoding, "ranking": ranking}
         self._scraper = Scraper({name: found for name, found in handles.items() if found is not None})

@@ -19,6 +19,7 @@ from recserve.config import parse_config
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import BundleError, RecserveError, StageError
+from recserve.experiments.definition import Parameters
 from recserve.serving.guard.failures import cause_of, log_failure
 from recserve.serving.guard.workers import THREADS, WorkerCall, WorkerPool
 from recserve.serving.loader import Loader, follow_catalogue
@@ -191,13 +192,21 @@ class Retrieval(StageReplica[RetrievalStage]):
         return stage
 
     async def retrieve(
-        self, bundle: str, scenario: str, queries: Queries, n: int, requests: RequestContext = NO_REQUEST
+        self,
+        bundle: str,
+        scenario: str,
+        queries: Queries,
+        n: int,
+        requests: RequestContext = NO_REQUEST,
+        parameters: Parameters | None = None,
     ) -> RetrievalResult:
         """See :meth:`recserve.serving.stages.retrieval.RetrievalStage.retrieve`."""
         with self.observed("retrieve", len(queries), requests):
             stage = await self.bundles.get(bundle)
             seconds = stage_seconds(self.opened.config.server)
-            return await self.call(f"retrieval@{scenario}", seconds, stage.retrieve, scenario, queries, n)
+            return await self.call(
+                f"retrieval@{scenario}", seconds, stage.retrieve, scenario, queries, n, parameters
+            )
 
 
 @serve.deployment

@@ -7,9 +7,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from recserve.api.middleware.security import is_public
+from recserve.api.schemas import experiments
 from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import write_request as writes
 from recserve.api.schemas.responses import ErrorAnswer
@@ -31,7 +33,8 @@ _MISTAKES: Mapping[int, tuple[str, str, str, str | None]] = {
     403: ("The key may not do this.", "forbidden", "this key lacks the scope 'write'", None),
     404: ("There is no such item or scenario.", "not_found", "unknown item '0'", "item_id"),
     409: (
-        "An `event_id` stands for another event or for one that was removed, or the user was deleted since.",
+        "It contradicts what is there: an `event_id` of another event or of one that was removed, a user who "
+        "was deleted since, an experiment that cannot go beside another one.",
         "event_id_conflict",
         "event_id: this id stands for an event with other content; give each event its own id",
         "event_id",
@@ -66,7 +69,7 @@ _MISTAKES: Mapping[int, tuple[str, str, str, str | None]] = {
 }
 _BODY_MISTAKES = (400, 413, 415, 422)
 
-BODIES: tuple[type[models.Body], ...] = (
+BODIES: tuple[type[BaseModel], ...] = (
     models.RecommendBody,
     models.SimilarBody,
     models.RankBody,
@@ -79,6 +82,9 @@ BODIES: tuple[type[models.Body], ...] = (
     writes.UsersBody,
     writes.UserPatchesBody,
     writes.MergeBody,
+    experiments.ExperimentBody,
+    experiments.StartBody,
+    experiments.StopBody,
 )
 _REFUSALS = (401, 403, 429)
 
@@ -133,7 +139,7 @@ def _mistake(status: int) -> dict[str, Any]:
     return documented
 
 
-def request_body(*bodies: type[models.Body], examples: Mapping[str, Any]) -> dict[str, Any]:
+def request_body(*bodies: type[BaseModel], examples: Mapping[str, Any]) -> dict[str, Any]:
     """The ``openapi_extra`` of a route that parses its body itself.
 
     Args:

@@ -9,11 +9,12 @@ import sys
 import typer
 
 import recserve
-from recserve.cli import cluster, demo, keys, recommend, serve
+from recserve.cli import cluster, demo, keys, serve
 from recserve.cli.common import err, executable, out
 from recserve.cli.data import import_command, store
 from recserve.cli.models import evaluate, inspect, promote, retrain, train, tune
 from recserve.cli.new import plugin
+from recserve.cli.online import experiment, recommend
 from recserve.data.system.cpus import sleep_when_idle
 from recserve.errors import RecserveError
 
@@ -51,6 +52,7 @@ for group in (
     evaluate,
     promote,
     retrain,
+    experiment,
     serve,
     cluster,
     recommend,

@@ -263,11 +263,15 @@ def record(store: Store, action: str, target: str, detail: Mapping[str, Any], at
     from recserve.data.entities import now_ms
     from recserve.store import AuditEntry
 
+    store.add_audit(AuditEntry(now_ms() if at is None else at, actor(), action, target, detail))
+
+
+def actor() -> str:
+    """Who runs a command, for the audit log."""
     try:
-        login = getpass.getuser()
+        return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):  # a container whose user has no name
-        login = str(os.getuid())
-    store.add_audit(AuditEntry(now_ms() if at is None else at, f"cli:{login}", action, target, detail))
+        return f"cli:{os.getuid()}"
 
 
 def show_problems(reports: Sequence[FileReport]) -> None:

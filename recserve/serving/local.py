@@ -9,6 +9,7 @@ from recserve.bundles.bundle import Bundle
 from recserve.config import ServerConfig
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
+from recserve.experiments.definition import Parameters
 from recserve.plugin.resolved import ResolvedConfig
 from recserve.serving.guard.calls import GuardedCalls
 from recserve.serving.guard.workers import WorkerPool
@@ -45,12 +46,14 @@ class LocalClient:
         self._retrieval = loader.retrieval(guard_of(server, pool))
         self._ranking = loader.ranking()
 
-    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+    async def retrieve(
+        self, bundle: str, scenario: str, queries: Queries, n: int, parameters: Parameters | None = None
+    ) -> RetrievalResult:
         """See :class:`recserve.serving.stage_client.StageClient`."""
         # The stage itself leaves late retrievers out at its deadline; this deadline is for a stuck stage.
         seconds = stage_seconds(self._server)
         return await self._pool.run(
-            f"retrieval@{scenario}", seconds, self._retrieval.retrieve, scenario, queries, n
+            f"retrieval@{scenario}", seconds, self._retrieval.retrieve, scenario, queries, n, parameters
         )
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:

@@ -18,7 +18,6 @@ from recserve.serving.guard.calls import GuardedCalls, PluginCalls
 from recserve.serving.guard.failures import log_failure
 from recserve.serving.requests.audience import AudienceFinder
 from recserve.serving.requests.batch import (
-    Asked,
     Outcome,
     PendingRequest,
     Result,
@@ -30,7 +29,7 @@ from recserve.serving.requests.batch import (
 from recserve.serving.requests.checking import check_request
 from recserve.serving.requests.preparation import Preparer
 from recserve.serving.requests.queries import build_queries
-from recserve.serving.requests.request import Recommendation, Request
+from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.serving.requests.texts import TextEncoder
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stage_client import StageClient
@@ -124,13 +123,13 @@ class Pipeline:
         enter(together([request.origin for request in requests]))
         trace, forgotten = Trace(self._metrics), self.cache.forgotten
         checked = [check_request(request, self.context) for request in requests]
-        scenarios = [
-            (request.user_id, scenario)
+        good = [
+            (request, scenario)
             for request, scenario in zip(requests, checked, strict=True)
             if isinstance(scenario, str)
         ]
         with trace.stage("history", span_name="store"):
-            reading = await self._read(scenarios)
+            reading = await self._read(good)
         current = await self._states.current()
         snapshot = Snapshot(reading, current.view, forgotten, trace)
         return snapshot.asked, [
@@ -140,15 +139,17 @@ class Pipeline:
             for request, scenario in zip(requests, checked, strict=True)
         ]
 
-    async def _read(self, asked: Sequence[tuple[str | None, str]]) -> Reading:
+    async def _read(self, asked: Sequence[tuple[Request, str]]) -> Reading:
         """States of all users at once, and the catalogue as it is now.
 
         Args:
-            asked: Users, and the names of the scenarios that they ask.
+            asked: Requests, and the names of the scenarios that they ask.
         """
-        users = dict.fromkeys(user_id for user_id, _ in asked if user_id is not None)
-        scenarios = self.context.scenarios
-        exploring = any(scenarios[scenario].config.explore is not None for _, scenario in asked)
+        users = dict.fromkeys(request.user_id for request, _ in asked if request.user_id is not None)
+        context = self.context
+        exploring = any(
+            context.scenario(name, request.arm).config.explore is not None for request, name in asked
+        )
         return await self.reader.read(list(users), trials=exploring)
 
     def _look_up(self, request: Request, scenario: str, current: ServingState, snapshot: Snapshot) -> Outcome:
@@ -156,9 +157,8 @@ class Pipeline:
         reading, context = snapshot.reading, current.context
         state, key = reading.state(request.user_id), None
         if not reading.store_unavailable:
-            key = self.cache.key(
-                context.bundle, scenario, context.scenarios[scenario], request, state.history, state.user
-            )
+            chosen = context.scenario(scenario, request.arm)
+            key = self.cache.key(context.bundle, scenario, chosen, request, state.history, state.user)
         cached = self.cache.get(key, current.view, snapshot.trace.now)
         if cached is None:
             return Outcome(pending=PendingRequest(request, scenario, state, key, snapshot))
@@ -170,6 +170,7 @@ class Pipeline:
                 degraded={},
                 timings=snapshot.trace.timings(),
                 left_out=cached.left_out,
+                arm=request.arm,
             )
         )
 
@@ -229,7 +230,8 @@ class Pipeline:
         trace = first.snapshot.trace.resumed()
         if first.snapshot.reading.store_unavailable:
             trace.left_out({"store": "store"})
-        scenario = context.scenarios[first.scenario]
+        arm = first.request.arm
+        scenario = context.scenario(first.scenario, arm)
         requests = [waiting.request for waiting in pending]
         given = requests[0].items is not None
         # Who brings items along has chosen them, seen or not.
@@ -272,6 +274,7 @@ class Pipeline:
             seen=seen,
             given=candidates,
             exploration=exploration,
+            parameters=None if arm is None else arm.parameters,
         )
         staged = await run_stages(batch, self.client, self._calls, trace)
 
@@ -295,6 +298,7 @@ class Pipeline:
                 ),
                 timings=timings,
                 left_out=left_out[index],
+                arm=waiting.request.arm,
             )
             if not answer.degraded:
                 forgotten = waiting.snapshot.forgotten

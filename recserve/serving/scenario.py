@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,8 @@ from recserve.bundles.manifest import OrderEntry
 from recserve.config import ColdStartConfig, PipelineConfig, describe_validation_error, nearest
 from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, InvalidRequestError, PluginError
+from recserve.experiments.assignment import AssignedArm
+from recserve.experiments.definition import Parameters
 from recserve.plugin.protocols import Explainer, Filter, ItemText, Ranker, Reranker, Retriever
 from recserve.plugin.resolved import Resolved
 
@@ -41,7 +43,7 @@ class RequestRules:
         catalogue: Catalogue,
     ) -> None:
         self._standing = tuple(standing)
-        self._known = {**known, **{component.name: component for component in standing}}
+        self._known = known
         self._build = build
         self._catalogue = catalogue
         self._made = lru_cache(maxsize=_REMEMBERED_RULES)(self._make)
@@ -55,26 +57,41 @@ class RequestRules:
         return self._made(json.dumps(rules))
 
     def _make(self, text: str) -> tuple[tuple[str, Reranker], ...]:
-        rules: dict[str, Any] = json.loads(text)
-        chosen = [component for component in self._standing if rules.get(component.name) is not False]
-        present = {component.name for component in self._standing}
-        for name, given in rules.items():
-            known = self._known.get(name)
-            if known is None:
-                raise InvalidRequestError(
-                    f"unknown reranker {name[:80]!r}{nearest(name[:80], self._known)}", field=f"rules.{name}"
-                )
-            if name not in present and given is not False:
-                chosen.append(known)
-        return tuple(
-            (component.name, self._built(_with(component, rules.get(component.name)))) for component in chosen
-        )
+        chosen = chosen_rules(json.loads(text), self._standing, self._known)
+        return tuple((component.name, self._built(component)) for component in chosen)
 
     def _built(self, component: Resolved) -> Reranker:
         try:
             return self._build(component, self._catalogue)
         except (ConfigError, PluginError) as error:
             raise InvalidRequestError(error.message, field=component.where) from None
+
+
+def chosen_rules(
+    rules: Mapping[str, Any], standing: Sequence[Resolved], known: Mapping[str, Resolved]
+) -> list[Resolved]:
+    """The rerankers that rules ask for, in order.
+
+    Args:
+        rules: Name of a reranker -> parameters, or false.
+        standing: The scenario's rerankers.
+        known: All rerankers by name, with default parameters.
+
+    Raises:
+        InvalidRequestError: An unknown reranker, or parameters that it refuses.
+    """
+    known = {**known, **{component.name: component for component in standing}}
+    chosen = [component for component in standing if rules.get(component.name) is not False]
+    present = {component.name for component in standing}
+    for name, given in rules.items():
+        component = known.get(name)
+        if component is None:
+            raise InvalidRequestError(
+                f"unknown reranker {name[:80]!r}{nearest(name[:80], known)}", field=f"rules.{name}"
+            )
+        if name not in present and given is not False:
+            chosen.append(component)
+    return [_with(component, rules.get(component.name)) for component in chosen]
 
 
 def _with(component: Resolved, given: Any) -> Resolved:
@@ -128,6 +145,16 @@ class ScenarioContext:
     fingerprint: str | None = None
     cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
     rules: Mapping[str, RequestRules] = field(default_factory=dict)
+    _changed: dict[tuple[str, AssignedArm], Scenario] = field(default_factory=dict, init=False, repr=False)
+
+    def scenario(self, name: str, arm: AssignedArm | None) -> Scenario:
+        """A scenario with the parameters that an arm changes."""
+        if arm is None or arm.parameters is None:
+            return self.scenarios[name]
+        changed = self._changed.get((name, arm))
+        if changed is None:
+            changed = self._changed[name, arm] = self.scenarios[name].with_parameters(arm.parameters)
+        return changed
 
 
 @dataclass(frozen=True)
@@ -149,6 +176,17 @@ class Scenario:
     ranker: Ranker | None = None
     rerankers: Sequence[tuple[str, Reranker]] = ()
     order: OrderEntry | None = None
+
+    def with_parameters(self, parameters: Parameters | None) -> Scenario:
+        """The scenario with other parameters, which come before what training chose."""
+        if parameters is None:
+            return self
+        order = self.order
+        if order is not None:
+            given = {name for name, change in parameters.retrievers.items() if change.weight is not None}
+            weights = {name: weight for name, weight in order.weights.items() if name not in given}
+            order = order.model_copy(update={"weights": weights})
+        return replace(self, config=parameters.applied(self.config), order=order)
 
 
 def ttl_of(chosen: Filter) -> float | None:

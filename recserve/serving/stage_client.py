@@ -7,13 +7,16 @@ from typing import Protocol
 
 from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
+from recserve.experiments.definition import Parameters
 from recserve.serving.stages.retrieval import RetrievalResult
 
 
 class StageClient(Protocol):
     """How the pipeline reaches the stages. Deadlines are the client's; it raises StageError when late."""
 
-    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+    async def retrieve(
+        self, bundle: str, scenario: str, queries: Queries, n: int, parameters: Parameters | None = None
+    ) -> RetrievalResult:
         """See :meth:`recserve.serving.stages.retrieval.RetrievalStage.retrieve`."""
         ...
 

@@ -112,6 +112,20 @@ EXPOSURES_LOST = Instrument(
     "Answers given that could not be handed to the log of exposures.",
     ("scenario",),
 )
+ARM_ANSWERS = Instrument(
+    "recserve_arm_answers_total",
+    "counter",
+    "Answers of an experiment's arm: shown, shadow (computed and logged only), or a shadow that was dropped "
+    "or failed.",
+    ("experiment", "arm", "outcome"),
+)
+UNASSIGNED = Instrument(
+    "recserve_unassigned_requests_total",
+    "counter",
+    "Requests that no arm has because they name neither a user nor a session, while an experiment over their "
+    "scenario runs.",
+    ("scenario",),
+)
 OBSERVATIONS_DROPPED = Instrument(
     "recserve_observations_dropped_total", "counter", "Observations that plugins were too slow to take."
 )

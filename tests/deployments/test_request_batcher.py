@@ -14,6 +14,7 @@ from recserve_deployments.batching import RequestBatcher
 from recserve.config import ServerConfig
 from recserve.data.batches import Queries
 from recserve.errors import NotFoundError, OverloadedError, RecserveError
+from recserve.experiments.definition import Parameters
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Recommendation, Request
 from recserve.serving.stages.retrieval import RetrievalResult
@@ -36,10 +37,12 @@ class Desk:
         self.pipeline = self.lab.pipeline
         self.answers = RequestBatcher(ServerConfig(**limits), lambda: self.pipeline, self._note)
 
-    async def _held(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+    async def _held(
+        self, bundle: str, scenario: str, queries: Queries, n: int, parameters: Parameters | None = None
+    ) -> RetrievalResult:
         self.retrieved.append(len(queries))
         await self.gate.wait()
-        return await self._retrieve(bundle, scenario, queries, n)
+        return await self._retrieve(bundle, scenario, queries, n, parameters)
 
     def _note(self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: int) -> None:
         assert pipeline is self.pipeline

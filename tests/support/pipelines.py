@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from recserve import (
 from recserve.config import Config, PipelineConfig, RetrieverConfig
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.errors import StageError
+from recserve.experiments.definition import Parameters
 from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
 from recserve.plugin.builtins.wording import TemplateExplainer
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
@@ -104,12 +105,13 @@ class ByRow:
 class Direct:
     """Calls the stages directly; ``broken`` names stages that fail."""
 
-    def __init__(self, scenario: Scenario, live: CatalogueFollower) -> None:
+    def __init__(self, scenarios: Mapping[str, Scenario], live: CatalogueFollower) -> None:
         def refilter(catalogue: Catalogue) -> dict[str, Scenario]:
-            return {"home": replace(scenario, filters={"odd": Odd(catalogue)})}
+            filters = {"odd": Odd(catalogue)}
+            return {name: replace(scenario, filters=filters) for name, scenario in scenarios.items()}
 
-        self._retrieval = RetrievalStage({"home": scenario}, live=live, refilter=refilter)
-        self._ranking = RankingStage({"home": scenario}, live)
+        self._retrieval = RetrievalStage(scenarios, live=live, refilter=refilter)
+        self._ranking = RankingStage(scenarios, live)
         self.broken: set[str] = set()
         self.calls: list[str] = []
 
@@ -118,9 +120,11 @@ class Direct:
         if stage in self.broken:
             raise StageError(f"{stage} died")
 
-    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+    async def retrieve(
+        self, bundle: str, scenario: str, queries: Queries, n: int, parameters: Parameters | None = None
+    ) -> RetrievalResult:
         self._enter("retrieval")
-        return self._retrieval.retrieve(scenario, queries, n)
+        return self._retrieval.retrieve(scenario, queries, n, parameters)
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
         self._enter("ranking")
@@ -139,7 +143,10 @@ class Direct:
 
 
 class Lab:
-    """A pipeline of real parts with a client whose stages can be broken."""
+    """A pipeline of real parts with a client whose stages can be broken.
+
+    Scenario ``home`` has a ranker, ``plain`` has none.
+    """
 
     def __init__(
         self,
@@ -159,27 +166,32 @@ class Lab:
             **settings,
         )
         ranked = config.model_copy(update={"ranker": {"use": "by_row"}})
+        retrievers = {"near": Nearest(catalogue), "popular": Counted(12)}
         filters = {"odd": Odd(catalogue)}
-        full = Scenario(ranked, {"near": Nearest(catalogue), "popular": Counted(12)}, filters, ByRow(), named)
+        full = Scenario(ranked, retrievers, filters, ByRow(), named)
         self.live = CatalogueFollower(catalogue, store, -1, "words")
-        self.client = Direct(full, self.live)
+        self.client = Direct({"home": full, "plain": Scenario(config, retrievers, filters)}, self.live)
         self.store = store
         context = ScenarioContext(
             bundle="b1",
             catalogue=catalogue,
             event_types=Config().event_types,
-            scenarios={"home": Scenario(ranked, {}, filters, rerankers=named)},
-            explainers={"home": explainer or TemplateExplainer()},
-            fallbacks={"home": Counted(12)},
-            filter_arguments={"home": {"odd": TypeAdapter(bool)}},
+            scenarios={},
+            explainers=dict.fromkeys(("home", "plain"), explainer or TemplateExplainer()),
+            fallbacks=dict.fromkeys(("home", "plain"), Counted(12)),
+            filter_arguments=dict.fromkeys(("home", "plain"), {"odd": TypeAdapter(bool)}),
             item_text=FieldsText(FieldsParams()),
             default_scenario="home",
             fingerprint="words",
         )
 
         def build(catalogue: Catalogue) -> ScenarioContext:
-            scenario = Scenario(ranked, {}, {"odd": Odd(catalogue)}, rerankers=named)
-            return replace(context, catalogue=catalogue, scenarios={"home": scenario})
+            filters = {"odd": Odd(catalogue)}
+            scenarios = {
+                "home": Scenario(ranked, {}, filters, rerankers=named),
+                "plain": Scenario(config, {}, filters),
+            }
+            return replace(context, catalogue=catalogue, scenarios=scenarios)
 
         self.reader = StoreReader(store, self.live, limit=1000, deadline=5.0)
         self.build = build

@@ -13,8 +13,7 @@ from recserve.errors import NotReadyError, StoreError
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.requests.batch import Asked
-from recserve.serving.requests.request import Recommendation, Request
+from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST, OBSERVATIONS_DROPPED, QUEUE_LENGTH
 from recserve.telemetry.metrics import Metrics
 from recserve_deployments.batching import RequestBatcher
@@ -48,13 +47,13 @@ class GraphBackend(StoredBackend):
         pool: WorkerPool,
         metrics: Metrics,
     ) -> None:
-        super().__init__(opened.store, lambda: bundles.current.part, metrics)
+        super().__init__(opened.store, lambda: bundles.current.part, opened.config.scenarios, metrics)
         self._bundles = bundles
         self._stages = stages
         self._pool = pool
         self._observers = Observers(opened.registry)
         self._answers = RequestBatcher(
-            opened.config.server, lambda: bundles.current.part, self._given, metrics
+            opened.config.server, lambda: bundles.current.part, self.answered, metrics
         )
         for scenario in opened.config.scenarios:
             # From zero on, so that a rate sees the first one.
@@ -69,14 +68,20 @@ class GraphBackend(StoredBackend):
         """Whether batches run and none has ended for longer than all deadlines together allow."""
         return self._answers.stalled(_STALLED_SECONDS)
 
-    async def recommend(self, request: Request) -> Recommendation:
-        """See :meth:`recserve.api.Backend.recommend`."""
+    @property
+    def busy(self) -> bool:
+        """Whether some batch runs or waits."""
+        return self._answers.busy
+
+    async def answer(self, request: Request) -> Recommendation:
+        """See :class:`recserve.serving.requests.arms.answers.AnsweringHost`."""
         return await self._answers.answer(request)
 
-    def _given(
+    def log_answers(
         self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: Asked
     ) -> None:
-        self.log_answers(pipeline, served, asked)
+        """Log what was shown to whom, and tell the plugins that want to know."""
+        super().log_answers(pipeline, served, asked)
         self._observers.recommended([answer for _, answer in served])
 
     async def add_events(self, events: Sequence[Event]) -> int:
@@ -129,6 +134,7 @@ class GraphBackend(StoredBackend):
 
     async def close(self) -> None:
         """Finish the batches in flight and write what is waiting."""
+        await self.arms.close()
         await self._answers.close()
         await asyncio.to_thread(self._observers.close)
         await asyncio.to_thread(self._store.close)

@@ -33,12 +33,17 @@ class LocalBackend(StoredBackend):
         plugins: Sequence[PluginInfo] = (),
         sample_users: Sequence[str] = (),
     ) -> None:
-        super().__init__(store, lambda: pipeline)
+        super().__init__(store, lambda: pipeline, pipeline.context.scenarios)
         self._plugins = tuple(plugins)
         self._sample_users = tuple(sample_users)
 
     async def recommend(self, request: Request) -> Recommendation:
         """See :meth:`recserve.api.Backend.recommend`."""
+        await self.arms.follower.look()
+        return await super().recommend(request)
+
+    async def answer(self, request: Request) -> Recommendation:
+        """See :class:`recserve.serving.requests.arms.answers.AnsweringHost`."""
         pipeline = self._served()
         asked, (outcome,) = await pipeline.recall([request])
         answer = outcome.result
@@ -46,7 +51,7 @@ class LocalBackend(StoredBackend):
             (answer,) = await pipeline.compute([outcome.pending])
         if not isinstance(answer, Recommendation):
             raise answer or StageError("the request was neither answered nor refused")
-        self.log_answers(pipeline, [(request, answer)], asked)
+        self.answered(pipeline, [(request, answer)], asked)
         return answer
 
     async def sample_users(self, limit: int) -> Sequence[str]:

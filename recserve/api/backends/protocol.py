@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
@@ -131,6 +132,7 @@ class Backend(CatalogueBackend, PeopleBackend, Protocol):
     """The server behind the routes. Every method may be called concurrently and must not block the loop."""
 
     cursors: Cursors
+    experiments: ExperimentDesk
 
     async def recommend(self, request: Request) -> Recommendation:
         """Answer one request; an implementation is free to micro-batch.

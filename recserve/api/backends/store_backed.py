@@ -5,28 +5,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.protocol import HistoryEntry
 from recserve.api.backends.store_threads import StoreThreads
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User, now_ms
 from recserve.errors import NotFoundError, NotReadyError, OutcomeUnknownError, RecserveError, StoreError
+from recserve.experiments.administration import GUARDRAIL
+from recserve.experiments.assignment import AssignedArm
+from recserve.experiments.follower import ExperimentFollower
 from recserve.serving.pipeline import Pipeline
+from recserve.serving.requests.arms.answers import ArmAnswers
 from recserve.serving.requests.audience import CONSIDERED_USERS, READ_EVENTS, Audience
-from recserve.serving.requests.batch import Asked
-from recserve.serving.requests.request import Recommendation, Request
+from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.store import (
     AuditEntry,
     DeletionReceipt,
+    ExposedItem,
     Exposure,
     ItemPatch,
     ItemState,
     Moment,
+    Shown,
     Store,
     UserPatch,
     key_of,
@@ -49,11 +55,16 @@ class StoredBackend:
     Args:
         store: The store; not closed here.
         pipeline: The pipeline in service. Writes do without it while it raises NotReadyError.
+        scenarios: Names of the configured scenarios.
         metrics: Where exposures are counted; None makes some that nobody reads.
     """
 
     def __init__(
-        self, store: Store, pipeline: Callable[[], Pipeline], metrics: Metrics | None = None
+        self,
+        store: Store,
+        pipeline: Callable[[], Pipeline],
+        scenarios: Collection[str],
+        metrics: Metrics | None = None,
     ) -> None:
         self.cursors = Cursors(store.secret("cursors"))
         self._store = store
@@ -64,6 +75,9 @@ class StoredBackend:
         self._readers = StoreThreads("store-reads", threads=16, queue=256)
         # Many, because writes that wait together are made durable together.
         self._writers = StoreThreads("store-writes", threads=32, queue=256, late=OutcomeUnknownError)
+        follower = ExperimentFollower(store, scenarios)
+        self.arms = ArmAnswers(follower, self, lambda: self._served().context.default_scenario, self.metrics)
+        self.experiments = ExperimentDesk(store, self._readers, self._writers, pipeline, follower)
 
     async def read_store(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Call a reading method of the store without blocking the event loop."""
@@ -89,10 +103,56 @@ class StoredBackend:
             return f"no answer within {_PING_SECONDS:g} s"
         return None
 
+    @property
+    def busy(self) -> bool:
+        """See :class:`recserve.serving.requests.arms.answers.AnsweringHost`."""
+        return False
+
+    async def answer(self, request: Request) -> Recommendation:
+        """Answer a request by the arm that it carries; hosts say how."""
+        raise NotImplementedError
+
+    async def recommend(self, request: Request) -> Recommendation:
+        """See :meth:`recserve.api.Backend.recommend`."""
+        return await self.arms.answer(request)
+
+    def answered(
+        self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: Asked
+    ) -> None:
+        """Note what was answered to whom; returns at once.
+
+        Args:
+            pipeline: The pipeline that answered.
+            served: Requests and their answers.
+            asked: When they were asked for.
+        """
+        shown = [(request, answer) for request, answer in served if request.told is None]
+        if len(shown) < len(served):
+            for request, answer in served:
+                if request.told is not None:
+                    request.told(answer, asked)
+        if shown:
+            self.log_answers(pipeline, shown, asked)
+
+    def shown(self, request: Request, answer: Recommendation, asked: Asked) -> None:
+        """Log a page that was put together of several answers."""
+        self.log_answers(self._served(), [(request, answer)], asked)
+
+    def shadowed(self, request: Request, answer: Recommendation, asked: Asked) -> None:
+        """Log an answer that nobody was shown."""
+        try:
+            self._store.add_exposures([replace(_exposure(request, answer, asked), shadow=True)])
+        except RecserveError as error:
+            logger.warning("a shadow answer was not logged: %s", error)
+
+    async def stop_arm(self, arm: AssignedArm, reason: str) -> None:
+        """Have the store stop an arm that a guardrail found wanting."""
+        await self.experiments.stop(arm.experiment or "", reason, arm.name, GUARDRAIL)
+
     def log_answers(
         self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: Asked
     ) -> None:
-        """Note what was shown to whom; returns at once.
+        """Log what was shown to whom; returns at once.
 
         Args:
             pipeline: The pipeline that answered.
@@ -134,6 +194,8 @@ class StoredBackend:
         pipeline = self._pipeline()
         if pipeline is not None:
             pipeline.texts.encode_later(events)
+            types = pipeline.context.event_types
+            self.arms.events_added(events, lambda name: name in types and types[name].weight < 0)
         # Of a repeated batch nobody knows which events are new: an outcome counts once or not at all.
         if pipeline is not None and stored == len(events):
             try:
@@ -314,13 +376,21 @@ def _exposure(request: Request, answer: Recommendation, asked: Asked) -> Exposur
         answer: Its answer.
         asked: When it was asked for: somebody who was deleted since stays so.
     """
+    items: tuple[Shown, ...] = answer.items
+    if answer.teams:
+        items = tuple(
+            ExposedItem(item.item_id, item.score, item.sources, team)
+            for item, team in zip(answer.items, answer.teams, strict=True)
+        )
     return Exposure(
         recommendation_id=answer.recommendation_id,
         user_id=request.user_id,
         bundle=answer.bundle,
         scenario=answer.scenario,
         timestamp=asked.at,
-        items=answer.items,
+        items=items,
         since=asked.deletions,
+        experiment=answer.experiment,
+        arm=answer.arm,
         degraded=answer.degraded,
     )

@@ -43,6 +43,7 @@ _USERS = "/v1/users"
 _MERGE = "/merge"
 _ITEMS = "/v1/items/"
 _AUDIENCE = "/audience"
+_EXPERIMENTS = "/v1/experiments"
 _HEALTH = "/v1/health/"
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -67,6 +68,8 @@ def scope_needed(method: str, path: str) -> Scope:
         return "recommend"
     if method == "POST" and path.startswith(_ITEMS) and path.endswith(_AUDIENCE):
         return "read"
+    if path.startswith(_EXPERIMENTS):
+        return "admin"
     if path.startswith(_USERS) and (method == "DELETE" or path.endswith(_MERGE)):
         return "admin"
     return "write"

@@ -8,18 +8,21 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.convertors import CONVERTOR_TYPES, StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
 from recserve.api import openapi
 from recserve.api.middleware.metrics import metrics
+from recserve.api.routes.experiments import ExperimentRoutes
 from recserve.api.routes.items import ItemRoutes
 from recserve.api.routes.parts import AUDIENCE, HISTORY, MERGE, refuse_other_methods
 from recserve.api.routes.plain import refuse_others
 from recserve.api.routes.recommendations import Routes
 from recserve.api.routes.users import UserRoutes
 from recserve.api.schemas import about
+from recserve.api.schemas import experiments as trials
 from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas import write_request as writes
@@ -30,6 +33,7 @@ TAGS = [
     {"name": "events", "description": "Tell what users do."},
     {"name": "items", "description": "Keep the catalogue up to date. Changes count at once."},
     {"name": "users", "description": "Profiles, histories, logging in and being forgotten."},
+    {"name": "experiments", "description": "Compare alternatives on live requests."},
     {"name": "server", "description": "Health and what is installed."},
 ]
 
@@ -83,7 +87,7 @@ class _Adder:
         summary: str,
         description: str,
         documented: dict[int | str, dict[str, Any]],
-        *bodies: type[models.Body],
+        *bodies: type[BaseModel],
         **examples: Any,
     ) -> None:
         """Add one route.
@@ -133,6 +137,7 @@ def add_routes(app: FastAPI, settings: ApiSettings) -> list[APIRoute]:
     _add_events(_Adder(app, plain, "events"), routes)
     _add_items(_Adder(app, plain, "items", _ITEM_PARTS), ItemRoutes(settings))
     _add_users(_Adder(app, plain, "users", _USER_PARTS), UserRoutes(settings))
+    _add_experiments(_Adder(app, plain, "experiments"), ExperimentRoutes(settings))
     _add_server(_Adder(app, plain, "server"), routes)
     return plain
 
@@ -388,6 +393,73 @@ def _add_users(add: _Adder, routes: UserRoutes) -> None:
         "Removes events, profile and logged recommendations from the store and from all caches; no bundle "
         "that is trained from now on knows the person. The receipt does not name the person.",
         openapi.responses(answers.ReceiptAnswer, "Deleted; also for a user who was not known.", 422),
+    )
+
+
+def _add_experiments(add: _Adder, routes: ExperimentRoutes) -> None:
+    add(
+        "GET",
+        "/v1/experiments",
+        routes.list_experiments,
+        "List experiments",
+        "All of them, oldest first.",
+        openapi.responses(trials.ExperimentsAnswer, "The experiments."),
+    )
+    add(
+        "POST",
+        "/v1/experiments",
+        routes.create_experiment,
+        "Create an experiment",
+        "It does not run before it is started, and its definition never changes. Needs the scope `admin`, as "
+        "starting and stopping do.",
+        openapi.responses(trials.ExperimentAnswer, "Created.", 409, body=True),
+        trials.ExperimentBody,
+        Fewer_candidates={
+            "name": "fewer-neighbours",
+            "scenario": "home",
+            "share": 0.2,
+            "arms": [{"name": "control"}, {"name": "fewer", "parameters": {"budget": 100}}],
+        },
+        In_the_shadow={
+            "name": "without-ranker",
+            "scenario": "home",
+            "layer": "home",
+            "arms": [
+                {"name": "control"},
+                {"name": "retrieval", "share": 0.1, "parameters": {"ranker": False}, "shadow": True},
+            ],
+        },
+    )
+    add(
+        "GET",
+        "/v1/experiments/{name}",
+        routes.experiment,
+        "One experiment",
+        "Its definition, and what has become of it.",
+        openapi.responses(trials.ExperimentAnswer, "The experiment.", 404, 422),
+    )
+    add(
+        "POST",
+        "/v1/experiments/{name}/start",
+        routes.start_experiment,
+        "Start an experiment",
+        "Every server of the store follows within about a second. One that runs can be started again with a "
+        "larger share: who is in it stays in the same arm.",
+        openapi.responses(trials.ExperimentAnswer, "It runs.", 404, 409, body=True),
+        trials.StartBody,
+        As_it_is_defined={},
+        For_more={"share": 0.5},
+    )
+    add(
+        "POST",
+        "/v1/experiments/{name}/stop",
+        routes.stop_experiment,
+        "Stop an experiment",
+        "For good, or one of its arms: whom that had are served as if there were no experiment.",
+        openapi.responses(trials.ExperimentAnswer, "Stopped.", 404, 409, body=True),
+        trials.StopBody,
+        Decided={"reason": "fewer candidates lose nothing"},
+        One_arm={"arm": "fewer", "reason": "too slow"},
     )
 
 

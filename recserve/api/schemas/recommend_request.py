@@ -140,6 +140,12 @@ class _Question(Body):
         description="Language of explanations, such as en or zh; default: the scenario's.",
         examples=["zh"],
     )
+    session_id: Identifier | None = Field(
+        None,
+        description="Stands for a visitor without `user_id` where experiments assign arms; changes nothing "
+        "else.",
+        examples=["session-123"],
+    )
 
 
 class _Selection(_Question):
@@ -213,6 +219,7 @@ class RecommendBody(_Personal, _Selection):
             language=self.language,
             seen=self.seen,
             rules=self.rules,
+            session_id=self.session_id,
         )
 
 
@@ -254,6 +261,7 @@ class RankBody(_Personal):
             items=items,
             seen=self.seen,
             rules=self.rules,
+            session_id=self.session_id,
         )
 
 
@@ -300,6 +308,7 @@ class SimilarBody(_Selection):
             language=self.language,
             seen=self.seen,
             rules=self.rules,
+            session_id=self.session_id,
         )
 
 

@@ -79,6 +79,14 @@ class RecommendationAnswer(Answer):
         description="Milliseconds each stage took, and `total`.",
         examples=[{"history": 0.8, "retrieval": 3.1, "ranking": 4.0, "total": 8.9}],
     )
+    experiment: str | None = Field(
+        description="The experiment that the answer belongs to, if any.", examples=["fewer-neighbours"]
+    )
+    arm: str | None = Field(
+        description="The experiment's arm that answered; `holdout` for who is kept out of all experiments, "
+        "null for a page with items of two arms.",
+        examples=["control"],
+    )
 
 
 class PageAnswer(RecommendationAnswer):
@@ -289,6 +297,8 @@ def page_answer(answer: Recommendation, cursor: str | None) -> dict[str, Any]:
         "bundle": answer.bundle,
         "degraded": answer.degraded,
         "timings": answer.timings,
+        "experiment": answer.experiment,
+        "arm": answer.arm,
         "cursor": cursor,
     }
 

@@ -40,9 +40,8 @@ class Sums:
         every = np.concatenate(self._keys)
         keys, ranks = distinct(every, int(every.max(initial=-1)) + 1)
         values = np.concatenate(self._values)
-        return keys, np.stack(
-            [np.bincount(ranks, values[:, column], len(keys)) for column in range(width)], 1
-        )
+        columns = [np.bincount(ranks, values[:, column], len(keys)) for column in range(width)]
+        return keys, np.stack(columns, axis=1)
 
 
 class Labels(Generic[L]):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from recserve.data.arrays import BoolArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import RecserveError
 from recserve.plugin.protocols import Reranker
-from recserve.serving.requests.request import Recommendation, Request
+from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stages.masks import JointMask
 from recserve.serving.stages.trace import Trace
@@ -27,18 +26,6 @@ GIVEN = "request"
 
 Result = Recommendation | RecserveError
 """What a request gets in the end."""
-
-
-class Asked(NamedTuple):
-    """When answers were asked for.
-
-    Attributes:
-        at: By the clock of this host, milliseconds since the epoch.
-        deletions: In the order of the store: deletions of people that had been followed.
-    """
-
-    at: int
-    deletions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +125,14 @@ class StageGroup:
 
 
 def share_stages(pending: Iterable[PendingRequest]) -> list[StageGroup]:
-    """Group requests by what the stages need in common: scenario, rules, where candidates come from."""
+    """Group requests by what the stages need in common: scenario and its parameters, rules, given items."""
     groups: dict[Hashable, dict[Hashable, list[PendingRequest]]] = {}
     for waiting in pending:
         request = waiting.request
+        arm = request.arm
         shared = (
             waiting.scenario,
+            None if arm is None or arm.parameters is None else arm,
             json.dumps(request.rules),
             request.items is not None,
             waiting.snapshot.reading.store_unavailable,

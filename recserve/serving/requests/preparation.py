@@ -87,4 +87,5 @@ def _empty(pending: PendingRequest, context: ScenarioContext, degraded: Mapping[
         degraded=degraded,
         timings=pending.snapshot.trace.timings(),
         left_out=pending.request.items or (),
+        arm=pending.request.arm,
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
+from recserve.experiments.assignment import AssignedArm
 from recserve.telemetry.requests import RequestContext, current
 
 CALL_HEADER = "x-recserve-call"
@@ -29,6 +30,18 @@ def new_id() -> str:
 # Version 7 and variant 2 take six bits of the 128.
 _VERSION = 0x7 << 76 | 0b10 << 62
 _FREE = ~(0xF << 76 | 0b11 << 62)
+
+
+class Asked(NamedTuple):
+    """When answers were asked for.
+
+    Attributes:
+        at: By the clock of this host, milliseconds since the epoch.
+        deletions: In the order of the store: deletions of people that had been followed.
+    """
+
+    at: int
+    deletions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,10 @@ class Request:
         rules: Name of a reranker -> parameters that replace its configured ones for this request.
         language: Of explanations, instead of the scenario's.
         offset: Items that earlier pages showed; ranks go on from there. They are part of ``exclude``.
+        session_id: Stands for a visitor without a user id where experiments assign arms.
+        arm: The arm of an experiment that answers.
+        told: Is told of the answer instead of the log of what was shown: the answer is a part of a page, or
+            shown to nobody.
         origin: The HTTP request, for logs and traces.
     """
 
@@ -76,6 +93,9 @@ class Request:
     rules: Mapping[str, Any] = field(default_factory=dict)
     language: str | None = None
     offset: int = 0
+    session_id: str | None = None
+    arm: AssignedArm | None = None
+    told: Callable[[Recommendation, Asked], None] | None = field(default=None, compare=False, repr=False)
     origin: RequestContext = field(default_factory=current, compare=False, repr=False)
 
     @property
@@ -89,8 +109,18 @@ class Request:
             return plain
         return (*plain, *(json.dumps(value) if value else None for value in objects))
 
+    def served_by(self, arm: AssignedArm) -> Self:
+        """The request as an arm answers it; what the request says itself comes before."""
+        changes: dict[str, Any] = {"arm": arm}
+        if arm.definition.scenario is not None:
+            changes["scenario"] = arm.definition.scenario
+        if (parameters := arm.parameters) is not None:
+            changes["rules"] = {**parameters.rules, **self.rules}
+            changes["seen"] = self.seen or parameters.seen
+        return replace(self, **changes)
 
-NOT_IN_IDENTITY = frozenset({"user_id", "scenario", "origin"})
+
+NOT_IN_IDENTITY = frozenset({"user_id", "scenario", "session_id", "told", "origin"})
 """Fields beside a request's identity: who asks and by which call, and the scenario before defaults apply."""
 
 _COUNTED = [counted for counted in fields(Request) if counted.name not in NOT_IN_IDENTITY]
@@ -133,6 +163,9 @@ class Recommendation:
         left_out: Of :attr:`Request.items`, those that may not be returned: unknown, hidden, deleted,
             expired or filtered out.
         causes: Why each of :attr:`degraded` was lost, in one word.
+        experiment: Name of the experiment that it belongs to, if any.
+        arm: Name of the experiment's arm that answered; None for an interleaved page.
+        teams: Of an interleaved page, the arm of each item; None for what both arms stand for.
     """
 
     recommendation_id: str
@@ -151,13 +184,18 @@ class Recommendation:
         degraded: Mapping[str, str],
         timings: Mapping[str, float],
         left_out: tuple[str, ...] = (),
+        arm: AssignedArm | None = None,
     ) -> Recommendation:
         """A recommendation with an id of its own; ``degraded`` is what was lost, and why."""
         parts, causes = tuple(degraded), tuple(degraded.values())
-        return cls(new_id(), scenario, items, bundle, parts, timings, left_out, causes)
+        experiment, name = (None, None) if arm is None else (arm.experiment, arm.name)
+        return cls(new_id(), scenario, items, bundle, parts, timings, left_out, causes, experiment, name)
 
     left_out: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
+    experiment: str | None = None
+    arm: str | None = None
+    teams: tuple[str | None, ...] = ()
 
     def again(self) -> Self:
         """The same answer to somebody else who asked the same, or asked twice."""

@@ -16,6 +16,7 @@ from recserve.data.batches import Candidates, Queries, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.entities import now_ms
 from recserve.errors import NotFoundError, RecserveError
+from recserve.experiments.definition import Parameters
 from recserve.plugin.protocols import MatchesWords, Retriever, RetrievesNewItems
 from recserve.serving.guard.failures import as_stage_error, cause_of, log_failure
 from recserve.serving.guard.results import check_retrieved
@@ -86,24 +87,27 @@ class RetrievalStage:
         self._masks = FilterMasks(scenarios)
         self._later: tuple[Catalogue, FilterMasks] | None = None
 
-    def retrieve(self, scenario: str, queries: Queries, n: int = 0) -> RetrievalResult:
+    def retrieve(
+        self, scenario: str, queries: Queries, n: int = 0, parameters: Parameters | None = None
+    ) -> RetrievalResult:
         """Candidates of a batch.
 
         Args:
             scenario: Name of the scenario.
             queries: The batch.
             n: Items that will be asked for in the end; the budget is never smaller.
+            parameters: Of the scenario, where an arm of an experiment changes some.
 
         Raises:
             NotFoundError: Unknown scenario.
         """
-        return self.retrieve_parts(scenario, queries, n)[0]
+        return self.retrieve_parts(scenario, queries, n, parameters)[0]
 
     def retrieve_parts(
-        self, scenario: str, queries: Queries, n: int = 0
+        self, scenario: str, queries: Queries, n: int = 0, parameters: Parameters | None = None
     ) -> tuple[RetrievalResult, Mapping[str, Retrieved]]:
         """Like :meth:`retrieve`, with what each retriever found before the merge, for evaluation."""
-        chosen = self._scenario(scenario)
+        chosen = self._scenario(scenario).with_parameters(parameters)
         view = None if self._live is None else self._live.newest(queries.live_version)
         queries, failed = self._filtered(scenario, queries, view)
         budget = max(chosen.config.budget, n)
@@ -191,10 +195,10 @@ class RetrievalStage:
     ) -> dict[str, Retrieved | RecserveError]:
         retrievers = self._scenarios[scenario].retrievers
         calls = [
-            WorkerCall(f"retriever:{name}@{scenario}", _retrieve, (retriever, queries, asked[name], view))
-            for name, retriever in retrievers.items()
+            WorkerCall(f"retriever:{name}@{scenario}", _retrieve, (retrievers[name], queries, k, view))
+            for name, k in asked.items()
         ]
-        return dict(zip(retrievers, self._call_all(calls), strict=True))
+        return dict(zip(asked, self._call_all(calls), strict=True))
 
     def _call_all(self, calls: Sequence[WorkerCall[Retrieved]]) -> list[Retrieved | RecserveError]:
         """Call retrievers side by side; one that fails or is late is left out, not fatal."""

@@ -14,6 +14,7 @@ import numpy as np
 from recserve.config import ExploreConfig, PipelineConfig
 from recserve.data.arrays import BoolArray, Int64Array
 from recserve.data.batches import Candidates, Queries
+from recserve.experiments.definition import Parameters
 from recserve.plugin.protocols import Reranker, Retriever
 from recserve.serving.guard.calls import PluginCall, PluginCalls
 from recserve.serving.guard.results import check_retrieved
@@ -66,6 +67,7 @@ class StageBatch:
         seen: Policy of each query for items of its history.
         given: Candidates that the callers brought along; None to retrieve some.
         exploration: None switches exploration off.
+        parameters: What the configuration was changed by, for the stages in other processes.
     """
 
     name: str
@@ -81,6 +83,7 @@ class StageBatch:
     seen: Sequence[Seen]
     given: Candidates | None = None
     exploration: Exploration | None = None
+    parameters: Parameters | None = None
     n: int = field(init=False)
     """Length of the longest page."""
 
@@ -119,7 +122,7 @@ async def run_stages(batch: StageBatch, client: StageClient, calls: PluginCalls,
 async def _retrieve(batch: StageBatch, client: StageClient, trace: Trace) -> Candidates:
     with trace.without(LOST):
         with trace.stage("retrieval"):
-            result = await client.retrieve(batch.bundle, batch.name, batch.queries, batch.n)
+            result = await client.retrieve(batch.bundle, batch.name, batch.queries, batch.n, batch.parameters)
         trace.left_out(result.degraded)
         return _only_served(batch, result.candidates)
     return Candidates.empty(len(batch.queries))

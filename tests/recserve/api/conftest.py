@@ -28,6 +28,7 @@ from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.data.entities import DEFAULT_EVENT_TYPES
 from recserve.errors import StageError
+from recserve.experiments.definition import Parameters
 from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
 from recserve.plugin.builtins.wording import TemplateExplainer
 from recserve.plugin.protocols import Retriever
@@ -220,9 +221,11 @@ class DirectClient:
         self._ranking = RankingStage(scenarios, live)
         self.broken: set[str] = set()
 
-    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+    async def retrieve(
+        self, bundle: str, scenario: str, queries: Queries, n: int, parameters: Parameters | None = None
+    ) -> RetrievalResult:
         self._enter("retrieval")
-        return await asyncio.to_thread(self._retrieval.retrieve, scenario, queries, n)
+        return await asyncio.to_thread(self._retrieval.retrieve, scenario, queries, n, parameters)
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:
         self._enter("ranking")

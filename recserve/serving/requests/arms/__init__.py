@@ -1,0 +1,1 @@
+"""Answers by the arms of experiments."""
