@@ -244,7 +244,7 @@ def _may_follow(
     by_whom = events["user_hash"].to_numpy()[asked]
     # Of an id that was merged some rows may have stayed, or have come later.
     same = (to_whom == by_whom) | anonymous | np.isin(by_whom, merged) | np.isin(to_whom, merged)
-    return in_time & same & ~shadow
+    return np.asarray(in_time & same & ~shadow, np.bool_)
 
 
 def _place_on_page(

@@ -133,7 +133,7 @@ class DayCounter:
     def add(self, impressions: Impressions) -> None:
         """Count impressions; what shadow arms would have shown is left out."""
         shadow = pc.fill_null(impressions.exposures["shadow"], False).to_numpy(zero_copy_only=False)
-        rows = impressions.shown.rows
+        rows = impressions.shown.rows.astype(np.int64)
         kept = np.flatnonzero(~shadow[rows]) if shadow.any() else np.arange(len(rows))
         if not len(kept):
             return

@@ -202,7 +202,7 @@ class _Summed:
     def _seen(self, examined: Float64Array, groups: int) -> Float64Array:
         """Impressions of each group, weighted by how likely their places are to be looked at."""
         keys, sums = self._places.merged(1)
-        return np.bincount(keys // PLACES, sums[:, 0] * examined[keys % PLACES], groups)
+        return np.bincount(keys // PLACES, sums[:, 0] * examined[keys % PLACES], groups).astype(np.float64)
 
     def _item_counts(self, groups: int) -> Int64Array:
         """Different items that each group showed."""
@@ -236,4 +236,4 @@ def _numbered(labels: Labels[str | None], column: pa.ChunkedArray) -> Int64Array
     found = found if pa.types.is_dictionary(found.type) else found.dictionary_encode()
     codes = found.indices.fill_null(len(found.dictionary)).to_numpy()
     names = found.dictionary.to_pylist()
-    return labels.numbers([*names, None] if found.null_count else names)[codes]
+    return np.asarray(labels.numbers([*names, None] if found.null_count else names)[codes], np.int64)

@@ -89,11 +89,15 @@ class OutcomePart(Part):
         """See :meth:`OutcomeStore.late_days`."""
         counted = int(self._value(_counted()) or 0)
         settled = settled_event(self._database, counted)
-        late = select((events.c.timestamp // DAY_MS).distinct()).where(
-            events.c.seq > counted,
-            events.c.seq <= settled,
-            events.c.timestamp >= 0,
-            events.c.timestamp < before,
+        late = (
+            select(events.c.timestamp // DAY_MS)
+            .distinct()
+            .where(
+                events.c.seq > counted,
+                events.c.seq <= settled,
+                events.c.timestamp >= 0,
+                events.c.timestamp < before,
+            )
         )
         found = self._database.read(lambda connection: connection.execute(late).scalars().all())
         return settled, sorted(int(day) for day in found)
@@ -139,7 +143,10 @@ class OutcomePart(Part):
         rows = self._database.read(
             lambda connection: connection.execute(query.order_by(daily_outcomes.c.day)).all()
         )
-        return [DailyTable(*row[:4], bytes(row[4])) for row in rows]
+        return [
+            DailyTable(day, name, settings, final, bytes(content))
+            for day, name, settings, final, content in rows
+        ]
 
     def finish_daily(self, through: int) -> None:
         """See :meth:`OutcomeStore.finish_daily`."""
