@@ -55,6 +55,7 @@ class World:
         candidates: int = 20,
         places: int = 10,
         visits: float = 1.0,
+        spread: float = 1.0,
         drift: float = 0.03,
     ) -> None:
         generator = np.random.default_rng(seed)
@@ -62,7 +63,7 @@ class World:
         self.items = items
         self.places = places
         self.seed = seed
-        self.visits = visits * generator.lognormal(-0.5, 1.0, users)
+        self.visits = visits * generator.lognormal(-0.5 * spread**2, spread, users)
         self.examination = 1.0 / (1.0 + np.arange(places)) ** 0.7
         self._readiness = generator.normal(-2.2, 0.8, users)
         self._drift = drift

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, actor, out, warn
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, warn
 
 if TYPE_CHECKING:
     from recserve.experiments.report import ArmSizes, Comparison, ExperimentReport, Interleaved
@@ -32,18 +32,13 @@ def report_command(
 
     Differences hold at every look at once (always-valid intervals); rates of arms are of this look.
     """
-    from recserve.data.entities import now_ms
-    from recserve.experiments.administration import ExperimentAdmin
     from recserve.experiments.report import read_report
     from recserve.store.lake import LakeFolder
 
     state = State(home, config)
     lake = state.config.store.lake
     with state.store as store:
-        experiment = ExperimentAdmin(store, actor()).experiment(name)
-        found = read_report(
-            store, state.config, experiment, now_ms(), None if lake is None else LakeFolder(lake)
-        )
+        found = read_report(store, state.config, name, None if lake is None else LakeFolder(lake))
     if as_json:
         out.print(json.dumps(found.plain(), ensure_ascii=False, indent=1), markup=False, soft_wrap=True)
         return

@@ -8,7 +8,7 @@ from recserve.experiments.report.figures import (
     ExperimentReport,
     Interleaved,
 )
-from recserve.experiments.report.report import experiment_report
+from recserve.experiments.report.report import check_started, experiment_report, read_report
 
 __all__ = [
     "EXPECTED_CHANGE",
@@ -17,5 +17,7 @@ __all__ = [
     "Comparison",
     "ExperimentReport",
     "Interleaved",
+    "check_started",
     "experiment_report",
+    "read_report",
 ]

@@ -16,7 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recserve.config import Config
 from recserve.data.arrays import BoolArray, Float64Array
+from recserve.data.entities import now_ms
+from recserve.errors import ExperimentConflictError
+from recserve.experiments.administration import ExperimentAdmin
 from recserve.experiments.interleaving import FIRST, SECOND, SHARED, preference
 from recserve.experiments.lifecycle import Experiment
 from recserve.experiments.report.figures import (
@@ -39,6 +43,9 @@ from recserve.experiments.statistics.sequential import (
 )
 from recserve.experiments.statistics.units import UnitTotals, units_of
 from recserve.outcomes.intervals import CONFIDENCE, Interval, RatioSample, plain_interval
+from recserve.outcomes.join import impressions
+from recserve.store import Store
+from recserve.store.lake import LakeFolder
 
 BEFORE_MS = 14 * 86_400_000
 """How long before an experiment what users did explains what they do in it."""
@@ -46,10 +53,45 @@ BEFORE_MS = 14 * 86_400_000
 METRICS = ("click_through_rate", "conversion_rate", "value_per_user")
 
 
+def read_report(store: Store, config: Config, name: str, lake: LakeFolder | None = None) -> ExperimentReport:
+    """Report of an experiment from what a store holds.
+
+    Args:
+        store: The store.
+        config: Its configuration.
+        name: Name of the experiment.
+        lake: The store's lake, where exposures and events may be that have expired.
+
+    Raises:
+        NotFoundError: There is no such experiment.
+        ExperimentConflictError: It was never started.
+    """
+    experiment = ExperimentAdmin(store, "").experiment(name)
+    started = check_started(experiment)
+    until = experiment.status.stopped or now_ms()
+    shown = impressions(store, config, started, until, lake=lake, experiment=name)
+    before = impressions(store, config, started - BEFORE_MS, started, lake=lake)
+    return experiment_report(experiment, shown, before, until)
+
+
+def check_started(experiment: Experiment) -> int:
+    """When an experiment was started, milliseconds since the epoch.
+
+    Raises:
+        ExperimentConflictError: It never was.
+    """
+    if experiment.status.started is None:
+        raise ExperimentConflictError(
+            f"experiment {experiment.definition.name!r} was never started: there is nothing to report",
+            field="experiment",
+        )
+    return experiment.status.started
+
+
 def experiment_report(
     experiment: Experiment, shown: pa.Table, before: pa.Table, until: int
 ) -> ExperimentReport:
-    """Report of an experiment from its impressions.
+    """Report of an experiment from impressions, see :func:`recserve.outcomes.join.impressions`.
 
     Args:
         experiment: The experiment.

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from recserve.errors import ExperimentConflictError
 from recserve.experiments.definition import parse_definition
 from recserve.experiments.interleaving import SHARED
 from recserve.experiments.lifecycle import Experiment, Status
-from recserve.experiments.report import experiment_report
+from recserve.experiments.report import check_started, experiment_report
 from recserve.outcomes.intervals import RatioSample, plain_interval
 
 PLACES = 5
@@ -207,3 +208,9 @@ def test_interleaved_pages_say_which_arm_is_preferred():
     assert report.arms == report.comparisons == ()
     assert json.loads(json.dumps(report.plain(), allow_nan=False)) == report.plain()
     assert SHARED not in report.plain()["interleaving"]["clicks"]
+
+
+def test_an_experiment_that_never_started_has_no_report():
+    assert check_started(experiment()) == 1000
+    with pytest.raises(ExperimentConflictError, match="'colours' was never started"):
+        check_started(experiment(state="created", started=None))
