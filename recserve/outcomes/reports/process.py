@@ -72,7 +72,7 @@ def main() -> None:
             answer = plain_report(report(store, config, Question(**asked["question"]), lake))
     except RecserveError as error:
         answer = {"failed": error.message}
-    print(json.dumps(answer))
+    json.dump(answer, sys.stdout)
 
 
 if __name__ == "__main__":
