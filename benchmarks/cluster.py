@@ -20,17 +20,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,19 +35,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 from rich.console import Console
-from rich.table import Table
 from sqlalchemy import make_url
 
 from benchmarks.chaos import read_back
-from benchmarks.common import Postgres, is_ready, machine, postgres, write_json
+from benchmarks.cluster_cost import Cost, cost_of, show
+from benchmarks.cluster_strength import Strength, has_head, replicas
+from benchmarks.common import Postgres, machine, postgres, write_json
 from benchmarks.outcome import Fault
-from benchmarks.traffic import Call, Traffic
+from benchmarks.traffic import Traffic
 from recserve.store import open_store
 from tests.conftest import write_domain
 from tests.support.bed import (
-    GCS,
     HEAD,
     PORT,
     REPOSITORY,
@@ -72,7 +68,6 @@ STRONG_WITHIN = 150.0
 QUIET_SECONDS = 5.0
 OBSERVED_SECONDS = 20.0
 RESTART_SECONDS = 5.0
-SILENT_SECONDS = 20.0
 CONFIG: dict[str, Any] = {
     "item_text": {"use": "fields", "params": {"fields": ["title", "topic"]}},
     "scenarios": {
@@ -90,141 +85,6 @@ CONFIG: dict[str, Any] = {
         **{name.lower(): {"replicas": count} for name, count in WANTED.items()},
     },
 }
-_WATCH = """
-import json, time, ray
-from ray import serve
-from recserve_deployments.local_server.deploy import deployments
-ray.init(address="%s", log_to_driver=False, logging_level="ERROR")
-while True:
-    try:
-        print(json.dumps({one.name: one.running for one in deployments()}), flush=True)
-    except Exception:
-        pass
-    time.sleep(0.5)
-"""
-
-
-class Strength:
-    """What Serve says of its replicas, asked for by a program on a host that is never lost."""
-
-    def __init__(self, bed: TestBed) -> None:
-        self._bed = bed
-        self._said: tuple[float, dict[str, int]] = (0.0, {})
-        self._over = False
-        self._process = self._start()
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _start(self) -> subprocess.Popen[str]:
-        self._started = time.monotonic()
-        command = [sys.executable, "-c", _WATCH % GCS]
-        return self._bed.hosts.popen(
-            ENTRY, command, self._bed.variables, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-
-    def _listen(self) -> None:
-        while not self._over:
-            assert self._process.stdout is not None
-            for line in self._process.stdout:
-                if line.startswith("{"):
-                    self._said = (time.monotonic(), json.loads(line))
-            self._process.wait()
-            time.sleep(1)
-            if not self._over:
-                self._process = self._start()  # it lost its head
-
-    def full(self, hosts: Sequence[int]) -> bool:
-        """Whether everything runs, on these hosts alone."""
-        when, counts = self._said
-        if time.monotonic() - max(when, self._started) > SILENT_SECONDS:
-            self._process.kill()  # another one connects to the head that is there now
-        if time.monotonic() - when > 3.0 or any(counts.get(name, 0) < n for name, n in WANTED.items()):
-            return False
-        found = replicas(hosts)
-        if any(len(found.get(name, ())) < count for name, count in WANTED.items()):
-            return False
-        return all(ready(number) for number in hosts if number == ENTRY or "Ingress" in replicas([number]))
-
-    def close(self) -> None:
-        """End the program."""
-        self._over = True
-        self._process.kill()
-        self._process.wait()
-
-
-def commands(hosts: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """Id and command line of each process on some hosts."""
-    for process in (process for number in hosts for process in Hosts.processes(number)):
-        with contextlib.suppress(psutil.Error):
-            yield process, " ".join(psutil.Process(process).cmdline())
-
-
-def replicas(hosts: Sequence[int]) -> dict[str, list[int]]:
-    """Ids of the processes of the replicas on some hosts, by deployment."""
-    found: dict[str, list[int]] = {}
-    for process, command in commands(hosts):
-        if title := re.match(r"ray::ServeReplica:recserve:(\w+)", command):
-            found.setdefault(title[1], []).append(process)
-    return found
-
-
-def has_head() -> bool:
-    """Whether Ray's head serves, on the host where it belongs."""
-    return any("gcs_server" in command for _, command in commands([HEAD]))
-
-
-def ready(number: int) -> bool:
-    """Whether a host's proxy says that the store and all stages are well."""
-    return is_ready(TestBed.url(number), timeout=3)
-
-
-@dataclass
-class Cost:
-    """What a fault cost, from its start until the cluster was at full strength again.
-
-    Attributes:
-        fault: Its name.
-        reads, answered: Reads, and those answered 2xx.
-        server_errors: Answers of 5xx, events included, by status and code.
-        unanswered: Reads without any answer, by what broke them.
-        degraded: Reads answered without some stage.
-        longest: Seconds that the slowest read took.
-        lost: Acknowledged events that the database does not hold.
-        strong: Seconds from when it could recover until full strength, None if that was never reached.
-    """
-
-    fault: str
-    reads: int
-    answered: int
-    server_errors: dict[str, int]
-    unanswered: dict[str, int]
-    degraded: int
-    longest: float
-    lost: int
-    strong: float | None
-
-    @property
-    def errors_500(self) -> int:
-        """Answers with 500, which say that the server did not know what to do."""
-        return sum(count for what, count in self.server_errors.items() if what.startswith("500"))
-
-
-def cost_of(fault: Fault, calls: Sequence[Call], until: float, lost: int) -> Cost:
-    """Look at the calls that overlap a fault and the while after it, up to a moment."""
-    within = [call for call in calls if call.ended >= fault.started and call.started <= until]
-    reads = [call for call in within if call.kind == "read"]
-    errors = [f"{call.status} {call.code}" for call in within if call.status >= 500]
-    broken = [call.code for call in reads if not call.status]
-    return Cost(
-        fault=fault.name,
-        reads=len(reads),
-        answered=sum(call.good for call in reads),
-        server_errors={what: errors.count(what) for what in dict.fromkeys(errors)},
-        unanswered={what: broken.count(what) for what in dict.fromkeys(broken)},
-        degraded=sum(bool(call.degraded) for call in reads),
-        longest=max((call.ended - call.started for call in reads), default=0.0),
-        lost=lost,
-        strong=None if fault.healthy is None else fault.healthy - fault.mending,
-    )
 
 
 @dataclass
@@ -259,7 +119,7 @@ class Faults:
         self._bed = parts.bed
         self._traffic = traffic
         self._say = say
-        self._strength = Strength(parts.bed)
+        self._strength = Strength(parts.bed, ENTRY, WANTED)
         self._hosts = {1, 2, 3}
         self._ways: dict[str, Callable[[], Awaitable[Fault]]] = {
             **{name.lower(): partial(self._replica, name) for name in WANTED},
@@ -472,38 +332,6 @@ async def measure(parts: Parts, names: Sequence[str], rate: float) -> list[Cost]
         traffic.finish()
         await load
     return faults.costs
-
-
-def show(costs: Sequence[Cost], console: Console) -> None:
-    """A row for each fault."""
-    table = Table(
-        "fault",
-        "reads",
-        "answered",
-        "5xx",
-        "no answer",
-        "degraded",
-        "longest s",
-        "events lost",
-        "full strength s",
-    )
-    for cost in costs:
-        table.add_row(
-            cost.fault,
-            str(cost.reads),
-            f"{cost.answered / max(cost.reads, 1):.2%}",
-            _counts(cost.server_errors),
-            _counts(cost.unanswered),
-            str(cost.degraded),
-            f"{cost.longest:.1f}",
-            str(cost.lost),
-            "never" if cost.strong is None else f"{cost.strong:.0f}",
-        )
-    console.print(table)
-
-
-def _counts(found: Mapping[str, int]) -> str:
-    return "\n".join(f"{count} x {what}" for what, count in found.items()) or "0"
 
 
 def main() -> int:

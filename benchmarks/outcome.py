@@ -134,17 +134,19 @@ def compare(traffic: Traffic, rows: Sequence[tuple[str, Fact]], revisions: dict[
     )
 
 
+def _overlaps(call: Call, fault: Fault | None) -> bool:
+    if fault is None:
+        return False
+    end = float("inf") if fault.healthy is None else fault.healthy
+    return call.ended >= fault.started and call.started <= end
+
+
 def show_calls(traffic: Traffic, restart: Fault | None, console: Console) -> None:
     """Requests by kind; those during the restart of the whole server apart."""
-
-    def in_restart(call: Call) -> bool:
-        end = float("inf") if restart is None or restart.healthy is None else restart.healthy
-        return restart is not None and call.ended >= restart.started and call.started <= end
-
     table = Table("requests", "sent", "2xx", "other answers", "no answer", "degraded", "p50 ms", "p99 ms")
     for apart, label in ((False, ""), (True, " (restart)")):
         for kind in ("read", "event", "batch", "item"):
-            calls = [one for one in traffic.calls if one.kind == kind and in_restart(one) == apart]
+            calls = [one for one in traffic.calls if one.kind == kind and _overlaps(one, restart) == apart]
             if not calls:
                 continue
             other = Counter(f"{call.status} {call.code}" for call in calls if call.status and not call.good)
@@ -209,7 +211,12 @@ def report(traffic: Traffic, faults: Sequence[Fault], kept: Kept, store: str, pa
     )
     restart = next((fault for fault in faults if fault.name == RESTART), None)
     ends = [*(fault.started for fault in faults[1:]), float("inf")]
-    effects = [effect_of(fault, traffic.calls, end) for fault, end in zip(faults, ends, strict=True)]
+    # A call that the restart broke may end during the next fault, which is not to blame.
+    others = [call for call in traffic.calls if not _overlaps(call, restart)]
+    effects = [
+        effect_of(fault, traffic.calls if fault is restart else others, end)
+        for fault, end in zip(faults, ends, strict=True)
+    ]
     show_calls(traffic, restart, console)
     show_effects(effects, console)
     show_kept(kept, console)

@@ -218,7 +218,7 @@ class RequestBatcher:
 
     Args:
         server: Limits of each queue.
-        current: The pipeline of the moment; a request stays with the one that it began with.
+        current: The pipeline that a request begins with now, and stays with.
         note: Called once for each answer that is given.
         metrics: Where batches are counted.
     """
@@ -226,7 +226,7 @@ class RequestBatcher:
     def __init__(
         self,
         server: ServerConfig,
-        current: Callable[[], Pipeline],
+        current: Callable[[Request], Pipeline],
         note: Note,
         metrics: Metrics | None = None,
     ) -> None:
@@ -335,10 +335,21 @@ class RequestBatcher:
         return _Step(step.pipeline, Outcome(answer))
 
     async def _recall(self, requests: list[Request]) -> Sequence[_Step | Exception]:
-        pipeline = self._current()
-        asked, outcomes = await pipeline.recall(requests)
-        self._tell(pipeline, requests, [outcome.result for outcome in outcomes], asked)
-        return [_Step(pipeline, outcome) for outcome in outcomes]
+        found: dict[int, _Step | Exception] = {}
+        groups: dict[int, tuple[Pipeline, list[int]]] = {}
+        for place, request in enumerate(requests):
+            try:
+                pipeline = self._current(request)
+            except RecserveError as error:
+                found[place] = error
+            else:
+                groups.setdefault(id(pipeline), (pipeline, []))[1].append(place)
+        for pipeline, places in groups.values():
+            mine = [requests[place] for place in places]
+            asked, outcomes = await pipeline.recall(mine)
+            self._tell(pipeline, mine, [outcome.result for outcome in outcomes], asked)
+            found.update(zip(places, (_Step(pipeline, outcome) for outcome in outcomes), strict=True))
+        return [found[place] for place in range(len(requests))]
 
     async def _compute(self, steps: list[_Step]) -> Sequence[Recommendation | Exception]:
         results: dict[_Step, Result] = {}

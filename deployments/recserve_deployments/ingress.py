@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from recserve.api import ApiSettings, create_app
 from recserve.bundles.bundle import Bundle
 from recserve.errors import RecserveError
+from recserve.experiments.follower import ArmBundles
 from recserve.serving.guard.calls import GuardedCalls
 from recserve.serving.loader import Loader, follow_catalogue
 from recserve.serving.local import LocalClient, reader_of
@@ -84,6 +85,7 @@ class Ingress:
             self._load,
             server.reload_seconds,
             self._announce,
+            ArmBundles(self._opened.store),
         )
         await self.bundles.start()
         stages = {} if self._client is None else self._client.stages

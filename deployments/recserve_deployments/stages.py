@@ -20,6 +20,7 @@ from recserve.data.arrays import FloatArray
 from recserve.data.batches import Candidates, Queries
 from recserve.errors import BundleError, RecserveError, StageError
 from recserve.experiments.definition import Parameters
+from recserve.experiments.follower import ArmBundles
 from recserve.serving.guard.failures import cause_of, log_failure
 from recserve.serving.guard.workers import THREADS, WorkerCall, WorkerPool
 from recserve.serving.loader import Loader, follow_catalogue
@@ -74,6 +75,7 @@ class StageReplica(Generic[P]):
             self.opened.store.bundle_history,
             self.load,
             self.opened.config.server.reload_seconds,
+            beside=ArmBundles(self.opened.store),
         )
         await self.bundles.start()
         watch_replica(self.metrics, self.bundles, self.pool)

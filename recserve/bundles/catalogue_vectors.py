@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+
 from recserve.bundles.embedding_cache import VectorCache, checked_vectors, encode_all
 from recserve.bundles.text_language import settle_encoder
 from recserve.data.arrays import FloatArray
 from recserve.data.catalogue import Catalogue
+from recserve.data.dataset import Dataset
+from recserve.data.events.written import UnreadTexts
 from recserve.plugin.executor import Executor
-from recserve.plugin.protocols import Encoder, FitContext, TransformsVectors
+from recserve.plugin.protocols import Encoder, FitContext, Trainable, TransformsVectors
 from recserve.plugin.resolved import Resolved, ResolvedConfig
 
 logger = logging.getLogger(__name__)
@@ -59,6 +63,40 @@ def encode_catalogue(
     return catalogue.with_vectors(vectors), encoder.fingerprint
 
 
+def read_written(
+    resolved: ResolvedConfig,
+    data: Dataset,
+    texts: pa.Table | None,
+    progress: Progress = lambda description, done, total: None,
+    executor: Executor | None = None,
+) -> Dataset:
+    """The data with what its users wrote, as an encoder that is not trained reads it.
+
+    Vectors are kept in no cache: they go with the person. What a trained encoder will say of a text is not
+    known before it is trained; with one the data are as they were.
+
+    Args:
+        resolved: Its encoder and event types are used.
+        data: The data; its catalogue has vectors.
+        texts: See :attr:`recserve.Tables.texts`.
+        progress: As for :func:`encode_catalogue`.
+        executor: Likewise.
+    """
+    if texts is None or not texts.num_rows or data.catalogue.vectors is None:
+        return data
+    resolved = settle_encoder(resolved, data.catalogue)
+    assert resolved.encoder is not None, "vectors come from an encoder"
+    encoder: Encoder = resolved.encoder.build(Catalogue())
+    unread = UnreadTexts.of(texts, data.user_ids, resolved.config.event_types)
+    if isinstance(encoder, Trainable) or not unread.texts:
+        return data
+    elsewhere = _elsewhere(executor, resolved.encoder)
+    vectors, _ = encode_all(encoder, unread.texts, None, _shown(progress, "texts"), elsewhere)
+    found = data.with_catalogue(data.catalogue)
+    found.written = unread.with_vectors(vectors)
+    return found
+
+
 def encode_again(
     resolved: ResolvedConfig, encoder: Encoder, catalogue: Catalogue, context: FitContext
 ) -> Catalogue:
@@ -79,8 +117,8 @@ def encode_again(
     return catalogue.with_vectors(vectors)
 
 
-def _shown(progress: Progress) -> Callable[[int, int], None]:
-    return lambda done, total: progress("Encoding items", done, total)
+def _shown(progress: Progress, what: str = "items") -> Callable[[int, int], None]:
+    return lambda done, total: progress(f"Encoding {what}", done, total)
 
 
 def _elsewhere(

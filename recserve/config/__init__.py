@@ -14,12 +14,14 @@ from recserve.config.root import Config, StoreConfig
 from recserve.config.scenarios import (
     DEFAULT_SCENARIO,
     LANGUAGE,
+    SEARCH_SCENARIO,
     ColdStartConfig,
     ComponentConfig,
     EncoderConfig,
     ExploreConfig,
     PipelineConfig,
     RetrieverConfig,
+    default_scenarios,
 )
 from recserve.config.server import ServerConfig, StageConfig
 from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
@@ -27,6 +29,7 @@ from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig
 __all__ = [
     "DEFAULT_SCENARIO",
     "LANGUAGE",
+    "SEARCH_SCENARIO",
     "ColdStartConfig",
     "ComponentConfig",
     "Config",
@@ -42,6 +45,7 @@ __all__ = [
     "StoreConfig",
     "TrainConfig",
     "TuneConfig",
+    "default_scenarios",
     "describe_validation_error",
     "from_environment",
     "keys_at",

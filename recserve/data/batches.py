@@ -169,6 +169,16 @@ class RecentTexts:
             self.timestamps[span],
         )
 
+    def select(self, users: Int64Array) -> RecentTexts:
+        """The texts of these users (int64 indices, shape (M,)), in that order."""
+        lengths = np.diff(self.offsets)[users]
+        offsets = np.zeros(len(users) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        index = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
+        return RecentTexts(
+            offsets, self.vectors[index], self.events[index], self.weights[index], self.timestamps[index]
+        )
+
     def among(self, histories: Histories, first: int) -> Histories:
         """Histories with the texts as further events, each where its time puts it.
 

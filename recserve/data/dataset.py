@@ -27,6 +27,7 @@ from recserve.data.columns.strings import Texts
 from recserve.data.entities import EventType
 from recserve.data.events.event_order import EventOrder
 from recserve.data.events.sequence import EventColumns
+from recserve.data.events.written import WrittenTexts
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import DataError
 
@@ -66,6 +67,8 @@ class Dataset:
         self.weights = weights
         self.timestamps = timestamps
         self.event_types = event_types
+        self.written: WrittenTexts | None = None
+        """What the users wrote, whatever the window: queries read it as of their time. None for nothing."""
 
     @classmethod
     def from_tables(
@@ -144,6 +147,7 @@ class Dataset:
             self.event_types,
         )
         part.event_order = self.event_order
+        part.written = self.written
         return part
 
     def before(self, moment: int) -> Dataset:
@@ -176,6 +180,7 @@ class Dataset:
             self.event_types,
         )
         same.event_order = self.event_order
+        same.written = self.written
         return same
 
     @cached_property
@@ -234,6 +239,9 @@ class Dataset:
             digest.update(b"\x00")
         for array in (self.users, self.items, self.events, self.weights, self.timestamps):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if self.written is not None:
+            for array in (self.written.offsets, self.written.vectors, self.written.timestamps):
+                digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
 
@@ -304,9 +312,12 @@ class Tables:
             memory-mapped files.
         version: Version of the store's catalogue that they show, None for data from elsewhere.
         last_event: Number of the store's last event when they were read; None for data from elsewhere.
+        texts: Columns ``user_id``, ``event``, ``value``, ``timestamp`` and ``text`` of a snapshot's events
+            with a text; None for data from elsewhere.
     """
 
     items: pa.Table
     events: pa.Table
     version: int | None = None
     last_event: int | None = None
+    texts: pa.Table | None = None

@@ -27,6 +27,7 @@ from recserve.data.batches import Histories, Queries, Ragged
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.data.entities import EventType
+from recserve.data.events.written import WrittenTexts
 from recserve.errors import DataError
 
 TEMPORAL = "temporal"
@@ -65,6 +66,7 @@ class Split:
         history: Newest events of an input that models get to see; exclusion uses all of them.
         temporal: Training and inputs must be older than answers.
         note: A reservation that belongs beside every figure of this split.
+        written: What the users wrote, by rows of ``timeline``; a query reads what is older than it.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Split:
     history: int = DEFAULT_HISTORY
     temporal: bool = False
     note: str | None = None
+    written: WrittenTexts | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -159,7 +162,10 @@ class Split:
             timeline.timestamps[index],
         )
         excluded = Ragged(seen_offsets, timeline.items[seen])
-        return Queries.of(histories, self.times[chosen], excluded=excluded, wants_evidence=False)
+        queries = Queries.of(histories, self.times[chosen], excluded=excluded, wants_evidence=False)
+        if self.written is None:
+            return queries
+        return replace(queries, recent_texts=self.written.as_of(self.rows[chosen], self.times[chosen]))
 
 
 def temporal(
@@ -223,6 +229,7 @@ def temporal(
         n_users=len(evaluated),
         history=history,
         temporal=True,
+        written=data.written,
     )
 
 
@@ -257,7 +264,8 @@ def leave_one_out(data: Dataset, *, history: int = DEFAULT_HISTORY) -> Split:
     keep[np.argsort(data.users, kind="stable")] = in_training
     training = data.where(keep)
     relevant = Ragged(np.arange(len(rows) + 1, dtype=np.int64), everything.items[targets])
-    return _one_query_each(LEAVE_ONE_OUT, training, rows, everything.timestamps[targets], relevant, history)
+    split = _one_query_each(LEAVE_ONE_OUT, training, rows, everything.timestamps[targets], relevant, history)
+    return replace(split, written=data.written)
 
 
 def by_user(
@@ -398,6 +406,7 @@ def given(
         n_users=len(evaluated),
         history=history,
         note=_NOT_BY_TIME if newest >= int(test.timestamps[0]) else None,
+        written=training.written,
     )
 
 

@@ -130,6 +130,37 @@ class ExperimentFollower:
         return experiment
 
 
+class ArmBundles:
+    """Bundles that arms of running experiments ask for, read from a store. Not thread-safe.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: ExperimentSource) -> None:
+        self._store = store
+        self._version: int | None = None
+        self._bundles: frozenset[str] = frozenset()
+
+    def __call__(self) -> frozenset[str]:
+        """Their ids.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        version = self._store.pulse().experiments
+        if version != self._version:
+            self._bundles = frozenset(
+                arm.bundle
+                for experiment in _readable(self._store.experiments())
+                if experiment.running
+                for arm in experiment.served
+                if arm.bundle is not None
+            )
+            self._version = version
+        return self._bundles
+
+
 def _readable(records: Sequence[ExperimentRecord]) -> list[Experiment]:
     """The experiments of records; what a newer version has written is left out, and said so."""
     found = []

@@ -21,6 +21,9 @@ from recserve.store import ExperimentRecord
 BUCKETS = 10_000
 """Buckets of a layer: a share is a multiple of 0.01%."""
 
+MOST_BUNDLES = 2
+"""Bundles that replicas hold beside the current one: each takes as much memory as that."""
+
 
 class Status(Strict):
     """What has become of an experiment.
@@ -103,6 +106,7 @@ class Experiment:
         running = [other.definition for other in others if other.running and other.definition.name != name]
         for other in running:
             self._check_beside(other)
+        self._check_bundles(running)
         wanted = share or (status.share if self.running else self.definition.share)
         if wanted < status.share:
             raise InvalidRequestError(
@@ -139,6 +143,21 @@ class Experiment:
                 f"experiment {other.name!r} holds out {other.holdout:g} of layer {mine.space!r}, this one "
                 f"{mine.holdout:g}; a layer has one holdout",
                 field="holdout",
+            )
+
+    def _check_bundles(self, running: Sequence[Definition]) -> None:
+        """Refuse what would have every replica hold more bundles than it has memory for."""
+        bundles = {
+            arm.bundle
+            for known in (*running, self.definition)
+            for arm in known.arms
+            if arm.bundle is not None
+        }
+        if len(bundles) > MOST_BUNDLES:
+            raise ExperimentConflictError(
+                f"running experiments would need {len(bundles)} bundles beside the current one, and replicas "
+                f"hold {MOST_BUNDLES}; stop one that has a bundle",
+                field="arms",
             )
 
     def _grown(

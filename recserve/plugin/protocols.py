@@ -217,7 +217,7 @@ class ScoresUsers(Protocol):
         """How much each user wants an item.
 
         Args:
-            queries: B queries; only their histories count.
+            queries: B queries; their histories count, and what the users wrote.
             item: Row of the item; a row behind the catalogue is one of ``queries.extra_vectors``.
 
         Returns:
@@ -327,6 +327,9 @@ class FitContext:
         executor: Computes what a fit splits into parts, here or on the workers of a cluster.
         item_texts: Called without arguments, the texts of the catalogue's items in row order, as item text
             renders them for the encoder.
+        encoder: The text encoder, for a component that trains it (see :attr:`Component.trains_encoder`): it
+            has learnt when the fit ends. It is :class:`Trainable`; the vectors of ``data`` are those that it
+            gives untrained. None for all other components.
     """
 
     seed: int = 0
@@ -338,6 +341,7 @@ class FitContext:
     device: str = "auto"
     executor: Executor = field(default_factory=InProcess)
     item_texts: Callable[[], Sequence[str]] = tuple
+    encoder: Encoder | None = None
 
 
 @runtime_checkable
@@ -453,6 +457,8 @@ class Component:
         not_in_bundles: Given validated params, why a bundle must not hold the component, or None if it may.
             What holds something about single people says so here: it can be evaluated, but training refuses
             it before anything is fitted.
+        trains_encoder: Given validated params, whether a fit of the component trains the text encoder too. It
+            is then fitted before all others, with :attr:`FitContext.encoder`.
     """
 
     name: str
@@ -466,6 +472,7 @@ class Component:
     summary: str = ""
     stateless: bool = False
     not_in_bundles: Callable[[Any], str | None] | None = None
+    trains_encoder: Callable[[Any], bool] | None = None
 
 
 __all__ = [

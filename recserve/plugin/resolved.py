@@ -91,6 +91,12 @@ class Resolved:
         params = json.dumps(self.params.model_dump(mode="json"), sort_keys=True)
         return f"{name}-{hashlib.sha256(params.encode()).hexdigest()[:12]}"
 
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether its fit trains the text encoder too."""
+        decide = self.component.trains_encoder
+        return decide is not None and decide(self.params)
+
     def build(self, catalogue: Catalogue) -> Any:
         """Make the stage object.
 

@@ -81,8 +81,8 @@ class Pipeline:
         self._states = ServingStates(build, reader.live, self._calls)
         self._preparer = Preparer(self._calls)
         self.items = ItemEncoder(self._states, reader.live, reader.store, client, self._calls)
-        self.audiences = AudienceFinder(self._states, client)
         self.texts = TextEncoder(self._states, reader, client, metrics)
+        self.audiences = AudienceFinder(self._states, client, self.texts)
         self.trials = TrialRecorder(reader.store, reader.live, self.context.event_types)
         reader.users.tell(self.cache)
 

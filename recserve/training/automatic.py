@@ -3,7 +3,8 @@
 Retrievers are fitted and measured first, on events held out of the training data. A ranker is then tried on
 what all of them propose, on a part of the users first where there are many events: a retriever that finds
 little by itself may find what the ranker would put first. If the ranker's order is better than any without
-it, all of them stay; otherwise those that the best order of candidates gives a weight.
+it, all of them stay; otherwise those that the best order of candidates gives a weight. Where items have
+texts, ``search`` is added as the default configuration has it: there is no behaviour to choose its parts by.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ import numpy as np
 import yaml
 
 from recserve.bundles.manifest import OrderEntry
-from recserve.config import DEFAULT_SCENARIO, ComponentConfig, Config, parse_config, plain_config
+from recserve.config import (
+    DEFAULT_SCENARIO,
+    SEARCH_SCENARIO,
+    ComponentConfig,
+    Config,
+    default_scenarios,
+    parse_config,
+    plain_config,
+)
 from recserve.data.dataset import Dataset
 from recserve.errors import ConfigError, DataError
 from recserve.plugin.protocols import FitContext, Stage
@@ -38,7 +47,8 @@ class AutomaticPipeline:
     """A pipeline that was chosen for some data.
 
     Attributes:
-        resolved: The configuration with it as its only scenario; as it was where there is too little data.
+        resolved: The configuration with it as its scenario, and with ``search`` where there are texts; as it
+            was where there is too little data.
         windows: Its components, fitted on the earlier window; see :func:`fit_windows`.
         rows: What was tried, with figures, seconds and reasons.
     """
@@ -67,7 +77,7 @@ class AutomaticPipeline:
 def choose_pipeline(
     registry: Registry, config: Config, data: Dataset, context: FitContext
 ) -> AutomaticPipeline:
-    """Choose the parts of one scenario from all installed retrievers and rankers.
+    """Choose the parts of the default scenario from all installed retrievers and rankers.
 
     Args:
         registry: All components.
@@ -91,9 +101,15 @@ def choose_pipeline(
     if order is None:
         asked = registry.resolve(config)
         return AutomaticPipeline(asked, fit_windows(asked, data, context, first), [*rows, *unsuited])
+    texts = has_texts(wide, data.catalogue)
+    search = _search(registry, config) if texts else {}
     everything = [{"use": part.name} for part in wide.scenarios[DEFAULT_SCENARIO].retrievers]
     for name in registry.names(Stage.RANKER):
-        ranked = _resolve(registry, config, everything, name)
+        if not _has_vectors(registry, config, Stage.RANKER, name):
+            why = "left out: it reads texts, and 'encoder' is null"
+            unsuited.append(SummaryRow(f"ranked by {name}", "", None, why))
+            continue
+        ranked = _resolve(registry, config, everything, name, search)
         reason = _why_not(ranked, data, context)
         if reason is not None:
             unsuited.append(SummaryRow(f"ranked by {name}", "", None, f"left out: {reason}"))
@@ -105,10 +121,10 @@ def choose_pipeline(
         if ranked_order is None or ranked_order.ranked:
             return AutomaticPipeline(ranked, windows, [*ranked_rows, *unsuited])
         rows.append(ranked_rows[-1])
-    kept = _kept(wide, order, has_texts(wide, data.catalogue))
+    kept = _kept(wide, order, texts)
     names = {part["use"] for part in kept}
     rows = [row if row.part in names else _dropped(row) for row in rows]
-    chosen = _resolve(registry, config, kept)
+    chosen = _resolve(registry, config, kept, further=search)
     return AutomaticPipeline(chosen, fit_windows(chosen, data, context, first), [*rows, *unsuited])
 
 
@@ -120,14 +136,39 @@ def _dropped(row: SummaryRow) -> SummaryRow:
 
 
 def _resolve(
-    registry: Registry, config: Config, retrievers: Sequence[Mapping[str, Any]], ranker: str | None = None
+    registry: Registry,
+    config: Config,
+    retrievers: Sequence[Mapping[str, Any]],
+    ranker: str | None = None,
+    further: Mapping[str, Any] | None = None,
 ) -> ResolvedConfig:
-    """The configuration with one scenario."""
+    """The configuration with a scenario of these parts, and further ones."""
     scenario: dict[str, Any] = {"retrievers": list(retrievers)}
     if ranker is not None:
         scenario["ranker"] = {"use": ranker}
-    plain = {**plain_config(config), "scenarios": {DEFAULT_SCENARIO: scenario}}
+    plain = {**plain_config(config), "scenarios": {DEFAULT_SCENARIO: scenario, **(further or {})}}
     return registry.resolve(parse_config(plain, "chosen configuration"))
+
+
+def _search(registry: Registry, config: Config) -> dict[str, Any]:
+    """The scenario ``search`` of the default configuration with those of its retrievers that are there."""
+    search = default_scenarios()[SEARCH_SCENARIO]
+    installed = registry.names(Stage.RETRIEVER)
+    there = [
+        part
+        for part in search.retrievers
+        if part.use in installed and _has_vectors(registry, config, Stage.RETRIEVER, part.use)
+    ]
+    if not there:
+        return {}
+    scenario = search.model_copy(update={"retrievers": tuple(there)})
+    return {SEARCH_SCENARIO: scenario.model_dump(mode="json", exclude_unset=True)}
+
+
+def _has_vectors(registry: Registry, config: Config, stage: Stage, name: str) -> bool:
+    """Whether a component has the text vectors that it reads, if it reads any."""
+    component = registry.choose(stage, ComponentConfig(use=name), "--auto").component
+    return config.encoder is not None or not component.needs_vectors
 
 
 def _retrievers(registry: Registry, config: Config) -> list[str]:
@@ -192,8 +233,6 @@ def _why_not(resolved: ResolvedConfig, data: Dataset, context: FitContext) -> st
     ranker = resolved.scenarios[DEFAULT_SCENARIO].ranker
     if ranker is None:
         return None
-    if ranker.component.needs_vectors and resolved.encoder is None:
-        return "it reads texts, and 'encoder' is null"
     if (why := unsuited_parts(resolved, data).get(ranker.key)) is not None:
         return why
     if len(data) <= 2 * TRIAL_EVENTS:

@@ -13,6 +13,7 @@ from recserve.data.batches import Candidates, Queries, Ragged, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.errors import PluginError, StageError
 from recserve.evaluation.metrics.by_stage import Stages
+from recserve.experiments.definition import Parameters
 from recserve.plugin.protocols import Ranker, Retriever
 from recserve.serving.guard.calls import PluginCall
 from recserve.serving.scenario import Scenario
@@ -118,9 +119,11 @@ class _FittedStages:
         self._ranking = ranking
         self.found: Mapping[str, Retrieved] = {}
 
-    async def retrieve(self, bundle: str, scenario: str, queries: Queries, n: int) -> RetrievalResult:
+    async def retrieve(
+        self, bundle: str, scenario: str, queries: Queries, n: int, parameters: Parameters | None = None
+    ) -> RetrievalResult:
         """See :class:`recserve.serving.stage_client.StageClient`."""
-        result, self.found = self._retrieval.retrieve_parts(scenario, queries, n)
+        result, self.found = self._retrieval.retrieve_parts(scenario, queries, n, parameters)
         return result
 
     async def rank(self, bundle: str, scenario: str, queries: Queries, candidates: Candidates) -> FloatArray:

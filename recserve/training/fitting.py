@@ -6,6 +6,8 @@ import logging
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from recserve.bundles.catalogue_vectors import Progress, encode_again, item_texts
@@ -15,10 +17,10 @@ from recserve.config import Config
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.system.cpus import usable_threads
-from recserve.errors import DataError
+from recserve.errors import ConfigError, DataError
 from recserve.evaluation.splits import Split
 from recserve.plugin.executor import Executor, InProcess
-from recserve.plugin.protocols import FitContext, LearnsFromCandidates, Stage, Trainable
+from recserve.plugin.protocols import Encoder, FitContext, LearnsFromCandidates, Stage, Trainable
 from recserve.plugin.resolved import Resolved, ResolvedConfig
 from recserve.serving.scenario import Scenario
 from recserve.training.fitted_pipeline import FittedPipeline
@@ -136,19 +138,28 @@ def with_texts(context: FitContext, resolved: ResolvedConfig, data: Dataset) -> 
 
 
 def fit_encoder(
-    fitted: Fitted, data: Dataset, context: FitContext, previous: Fitted, done: Fitted | None = None
+    fitted: Fitted,
+    data: Dataset,
+    context: FitContext,
+    previous: Fitted,
+    done: Fitted | None = None,
+    trainer: Resolved | None = None,
 ) -> Dataset:
     """Fit the text encoder on ``data`` if behaviour trains it, and encode the catalogue with it.
 
     Args:
-        fitted: Gets the encoder and the catalogue.
+        fitted: Gets the encoder and the catalogue, and the component that trained the encoder.
         data: Events to learn from; its catalogue has the untrained encoder's vectors.
         context: As for :func:`fit_all`.
         previous: As there.
         done: As there.
+        trainer: Component that trains the encoder; None for that of the configuration, or the encoder itself.
 
     Returns:
         The data with the encoder's vectors, or as they were.
+
+    Raises:
+        ConfigError: Components train an encoder that is not to be trained, or several of them do.
     """
     if data.catalogue.vectors is not None:
         fitted.resolved = settle_encoder(fitted.resolved, data.catalogue)
@@ -160,29 +171,66 @@ def fit_encoder(
         fitted.objects[key], fitted.facts[key] = done.objects[key], dict(done.facts[key])
         fitted.seconds[key], fitted.catalogue = done.seconds.get(key, 0.0), done.catalogue
         return data.with_catalogue(fitted.catalogue)
-    if not isinstance(chosen.build(Catalogue()), Trainable):
+    encoder: Encoder = chosen.build(Catalogue())
+    trainer = trainer or _trainer_of_encoder(fitted.resolved)
+    if trainer is None and not isinstance(encoder, Trainable):
         return data
+    if trainer is not None and not isinstance(encoder, Trainable):
+        raise ConfigError(
+            f"{trainer.where}: {trainer.name} is to train the text encoder, and 'encoder' says nothing of "
+            "training; set encoder.params.tune, such as to last_n",
+            field=trainer.where,
+        )
     started = time.perf_counter()
-    # Its validations are a series of their own, which tuning must not take for a component's.
-    own = replace(
-        with_texts(context, fitted.resolved, data),
-        previous=previous.facts.get(key),
-        validated=lambda step, score: None,
-    )
-    fitted.objects[key], fitted.facts[key] = fit_component(chosen, data, own)
-    fitted.catalogue = encode_again(fitted.resolved, fitted.objects[key], data.catalogue, context)
-    fitted.seconds[key] = time.perf_counter() - started
+    context = with_texts(context, fitted.resolved, data)
+    if trainer is None:
+        # Its validations are a series of their own, which tuning must not take for a component's.
+        own = replace(context, previous=previous.facts.get(key), validated=lambda step, score: None)
+        encoder, fitted.facts[key] = fit_component(chosen, data, own)
+    else:
+        own = replace(context, previous=previous.facts.get(trainer.key), encoder=encoder)
+        built, fitted.facts[trainer.key] = fit_component(trainer, data, own)
+        fitted.facts[key] = {"trained_by": trainer.key}
+    fitted.objects[key] = encoder
+    fitted.catalogue = encode_again(fitted.resolved, encoder, data.catalogue, context)
+    if trainer is not None:
+        fitted.objects[trainer.key] = _rebuilt(trainer, built, fitted.catalogue)
+    fitted.seconds[key if trainer is None else trainer.key] = time.perf_counter() - started
     return data.with_catalogue(fitted.catalogue)
+
+
+def _trainer_of_encoder(resolved: ResolvedConfig) -> Resolved | None:
+    """The component whose fit trains the text encoder, None where there is none."""
+    trainers = [part for part in resolved.components().values() if part.trains_encoder]
+    if len(trainers) > 1:
+        names = " and ".join(part.key for part in trainers)
+        raise ConfigError(
+            f"{names} would each train the text encoder, of which there is one; let one of them train it",
+            field=trainers[1].where,
+        )
+    return trainers[0] if trainers else None
+
+
+def _rebuilt(chosen: Resolved, fitted: Any, catalogue: Catalogue) -> Any:
+    """A fitted component over the same items with other vectors, as a bundle would restore it."""
+    built = chosen.build(catalogue)
+    with TemporaryDirectory() as folder:
+        fitted.save(Path(folder))
+        built.load(Path(folder))
+    return built
 
 
 def fit_single(
     resolved: ResolvedConfig, chosen: Resolved, data: Dataset, context: FitContext
 ) -> tuple[Any, dict[str, Any]]:
-    """Fit one component as :func:`fit_component` does, after the encoder whose vectors it reads."""
+    """Fit one component as :func:`fit_component` does, with or after the encoder whose vectors it reads."""
     context = with_texts(context, resolved, data)
     if chosen.component.needs_vectors:
-        nothing = Fitted(resolved, data.catalogue)
-        data = fit_encoder(nothing, data, context, nothing)
+        first = Fitted(resolved, data.catalogue)
+        trainer = chosen if chosen.trains_encoder else None
+        data = fit_encoder(first, data, context, Fitted(resolved, data.catalogue), trainer=trainer)
+        if chosen.key in first.objects:
+            return first.objects[chosen.key], first.facts[chosen.key]
     return fit_component(chosen, data, context)
 
 
@@ -209,7 +257,7 @@ def fit_all(
     context = with_texts(context, resolved, data)
     data = fit_encoder(fitted, data, context, previous, done)
     for key, one in resolved.components().items():
-        if one.stage is Stage.EXPLAINER:
+        if one.stage is Stage.EXPLAINER or key in fitted.objects:
             continue
         if done is not None and key in done.objects:
             fitted.objects[key], fitted.facts[key] = done.objects[key], dict(done.facts[key])

@@ -20,7 +20,7 @@ import numpy as np
 
 import recserve
 from recserve.bundles.bundle import Bundle
-from recserve.bundles.catalogue_vectors import Progress, encode_catalogue
+from recserve.bundles.catalogue_vectors import Progress, encode_catalogue, read_written
 from recserve.bundles.manifest import ComponentEntry, DataEntry
 from recserve.bundles.repository import BundleRepository
 from recserve.bundles.text_language import settle_encoder, warn_of_unread_texts
@@ -145,7 +145,8 @@ class Trainer:
             catalogue, fingerprint = encode_catalogue(
                 self._resolved, catalogue, self._home, self._progress, self._executor
             )
-        data = data.with_catalogue(catalogue)
+            data = data.with_catalogue(catalogue)
+            data = read_written(self._resolved, data, tables.texts, self._progress, self._executor)
         windows, report = self._evaluate(data, context) if evaluated else (None, None)
         with self._timed("fit"):
             if windows is None and self._needs_windows():

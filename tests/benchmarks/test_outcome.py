@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from benchmarks import common
-from benchmarks.outcome import Fault, compare, effect_of, report
+from benchmarks.outcome import RESTART, Fault, compare, effect_of, report
 from benchmarks.traffic import Call, Traffic
 
 FACT = ("user-1", "item-1", "view")
@@ -22,6 +22,16 @@ FACT = ("user-1", "item-1", "view")
 
 def some_traffic() -> Traffic:
     return Traffic("http://127.0.0.1:1", ["user-1"], ["item-1"], 10, 4, "run", with_items=True)
+
+
+def test_what_a_restart_broke_is_not_counted_against_the_next_fault(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen = some_traffic()
+    seen.calls += [Call("read", 4.0, 14.0, 0, "TimeoutError"), Call("read", 12.0, 12.1, 200)]
+    faults = [Fault(RESTART, 2.0, 3.0, 8.0), Fault("silent connections", 10.0, 13.0, 13.1)]
+    report(seen, faults, compare(seen, [], {}), "SQLite", None)
+    assert "reads answered while something was broken: 100.000% of 1" in capsys.readouterr().out
 
 
 def test_quantiles_are_values_that_were_seen() -> None:

@@ -13,7 +13,7 @@ from recserve_deployments.batching import RequestBatcher
 
 from recserve.config import ServerConfig
 from recserve.data.batches import Queries
-from recserve.errors import NotFoundError, OverloadedError, RecserveError
+from recserve.errors import NotFoundError, NotReadyError, OverloadedError, RecserveError
 from recserve.experiments.definition import Parameters
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Recommendation, Request
@@ -35,7 +35,7 @@ class Desk:
         self._retrieve = self.lab.client.retrieve
         self.lab.client.retrieve = self._held  # type: ignore[method-assign]
         self.pipeline = self.lab.pipeline
-        self.answers = RequestBatcher(ServerConfig(**limits), lambda: self.pipeline, self._note)
+        self.answers = RequestBatcher(ServerConfig(**limits), lambda request: self.pipeline, self._note)
 
     async def _held(
         self, bundle: str, scenario: str, queries: Queries, n: int, parameters: Parameters | None = None
@@ -220,5 +220,33 @@ def test_an_answer_that_was_being_made_for_somebody_forgotten_is_not_kept(store:
         assert cache.users() == set()
         await desk.ask("v")
         assert cache.users() == {"v"}
+
+    within(store, scene)
+
+
+def test_requests_of_one_batch_may_be_answered_by_several_pipelines(store: Store) -> None:
+    """Such as those of arms with bundles of their own; one whose bundle is gone fails alone."""
+
+    async def scene(desk: Desk) -> None:
+        other = Lab(store).pipeline
+
+        def pipeline_of(request: Request) -> Pipeline:
+            if request.n == 3:
+                raise NotReadyError("bundle b2 is not loaded")
+            return other if request.n == 2 else desk.pipeline
+
+        noted: list[tuple[Pipeline, int]] = []
+        answers = RequestBatcher(
+            ServerConfig(),
+            pipeline_of,
+            lambda pipeline, served, asked: noted.extend((pipeline, request.n) for request, _ in served),
+        )
+        tasks = [asyncio.create_task(answers.answer(Request(user_id="u", n=n))) for n in (1, 2, 3, 4, 2)]
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(found[2], NotReadyError)
+        assert [len(one.items) for one in found if isinstance(one, Recommendation)] == [1, 2, 4, 2]
+        assert {n: pipeline is other for pipeline, n in noted} == {1: False, 2: True, 4: False}
+        assert not answers.busy
+        await answers.close()
 
     within(store, scene)

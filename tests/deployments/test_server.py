@@ -275,6 +275,49 @@ def test_a_new_bundle_is_swapped_in_under_load(server: Server) -> None:
     assert old not in traffic.bundles[traffic.bundles.index(new) + 2 :]
 
 
+TRIAL = """
+name: trial
+scenario: home
+arms:
+  - name: control
+  - name: popular
+    parameters: {{ranker: false, retrievers: {{mf: {{weight: 0}}, content: {{weight: 0}}}}}}
+  - {{name: earlier, bundle: {bundle}}}
+"""
+
+
+def test_an_experiment_is_followed_by_every_replica_and_reaches_every_stage(
+    server: Server, tmp_path: Path
+) -> None:
+    """Started and stopped by another process; one arm is served by an earlier bundle, if there is any."""
+    from recserve.store import open_store
+
+    with open_store(None, server.home) as store:
+        earlier = store.bundle_history()[-1]
+    current = server.get("/v1/health/ready")["bundle"]
+    (tmp_path / "trial.yaml").write_text(TRIAL.format(bundle=earlier))
+
+    def ask(user: str) -> dict[str, Any]:
+        return server.post("/v1/recommend", {"user_id": user, "n": 5})
+
+    server.run("experiment", "create", str(tmp_path / "trial.yaml"), "--start")
+    wait_for(lambda: ask("user-1")["experiment"] == "trial", 60)
+    answers = [ask(f"user-{number}") for number in range(30)]
+    by_arm = {arm: [one for one in answers if one["arm"] == arm] for arm in ("control", "popular", "earlier")}
+    assert all(by_arm.values())
+    assert sum(map(len, by_arm.values())) == len(answers)
+    assert [one["degraded"] for one in answers] == [[]] * len(answers)
+    assert all("ranking" in one["timings"] for one in by_arm["control"] + by_arm["earlier"])
+    assert {one["bundle"] for one in by_arm["control"] + by_arm["popular"]} == {current}
+    assert {one["bundle"] for one in by_arm["earlier"]} == {earlier}
+    for one in by_arm["popular"]:
+        assert {source for item in one["items"] for source in item["sources"]} == {"popular"}
+        assert "ranking" not in one["timings"]
+    server.run("experiment", "stop", "trial")
+    wait_for(lambda: ask("user-1")["experiment"] is None, 10)
+    assert {ask(f"user-{number}")["experiment"] for number in range(30)} == {None}
+
+
 def test_a_damaged_bundle_is_refused_by_name_and_the_current_one_goes_on(server: Server) -> None:
     from recserve.bundles.manifest import MANIFEST, VECTORS, Manifest
     from recserve.store import open_store

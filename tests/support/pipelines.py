@@ -179,7 +179,7 @@ class Lab:
             scenarios={},
             explainers=dict.fromkeys(("home", "plain"), explainer or TemplateExplainer()),
             fallbacks=dict.fromkeys(("home", "plain"), Counted(12)),
-            filter_arguments=dict.fromkeys(("home", "plain"), {"odd": TypeAdapter(bool)}),
+            filter_arguments={name: {"odd": TypeAdapter(bool)} for name in ("home", "plain")},
             item_text=FieldsText(FieldsParams()),
             default_scenario="home",
             fingerprint="words",

@@ -51,15 +51,19 @@ class GraphBackend(StoredBackend):
         metrics: Metrics,
     ) -> None:
         config = opened.config
-        reports = ReportDesk(config, partial(report_in_process, config, opened.home))
-        super().__init__(opened.store, lambda: bundles.current.part, config.scenarios, reports, metrics)
+        super().__init__(
+            opened.store,
+            lambda: bundles.current.part,
+            config.scenarios,
+            ReportDesk(config, partial(report_in_process, config, opened.home)),
+            metrics,
+            lambda: bundles.served,
+        )
         self._bundles = bundles
         self._stages = stages
         self._pool = pool
         self._observers = Observers(opened.registry)
-        self._answers = RequestBatcher(
-            opened.config.server, lambda: bundles.current.part, self.answered, metrics
-        )
+        self._answers = RequestBatcher(opened.config.server, self._pipeline_of, self.answered, metrics)
         for scenario in opened.config.scenarios:
             # From zero on, so that a rate sees the first one.
             metrics.count(EXPOSURES, scenario, by=0)
@@ -72,6 +76,15 @@ class GraphBackend(StoredBackend):
     def stalled(self) -> bool:
         """Whether batches run and none has ended for longer than all deadlines together allow."""
         return self._answers.stalled(_STALLED_SECONDS)
+
+    def _pipeline_of(self, request: Request) -> Pipeline:
+        """The pipeline of the bundle that a request's arm asks for, else of the current one.
+
+        Raises:
+            NotReadyError: The bundle is not loaded, or no longer.
+        """
+        bundle = None if request.arm is None else request.arm.definition.bundle
+        return self._bundles.current.part if bundle is None else self._bundles.part_of(bundle)
 
     @property
     def busy(self) -> bool:

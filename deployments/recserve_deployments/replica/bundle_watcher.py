@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -49,6 +49,8 @@ class BundleHost(Generic[P]):
         load: Makes the replica's part of a bundle, warmed up (blocks).
         reload_seconds: How often to look for a new current bundle.
         announce: Awaited with a new bundle's id after it is loaded and before it is swapped in.
+        beside: Ids that are served beside the current one, by arms of experiments (reads the store; may
+            block).
     """
 
     def __init__(
@@ -58,12 +60,16 @@ class BundleHost(Generic[P]):
         load: Callable[[Bundle], P],
         reload_seconds: float,
         announce: Callable[[str], Awaitable[None]] | None = None,
+        beside: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._repository = repository
         self._wanted = wanted
         self._load = load
         self._reload_seconds = reload_seconds
         self._announce = announce
+        self._wanted_beside = beside
+        self._beside: dict[str, Held[P]] = {}
+        self._unwanted: set[str] = set()
         self._current: Held[P] | None = None
         self._previous: Held[P] | None = None
         self._loading: dict[str, asyncio.Task[Held[P]]] = {}
@@ -85,7 +91,30 @@ class BundleHost(Generic[P]):
     @property
     def ids(self) -> list[str]:
         """Loaded bundles, the current one first."""
-        return [held.bundle.id for held in (self._current, self._previous) if held is not None]
+        return [held.bundle.id for held in self._held]
+
+    @property
+    def served(self) -> frozenset[str]:
+        """Bundles that a request may be pinned to at once: the current one, and those beside it."""
+        current = [] if self._current is None else [self._current.bundle.id]
+        return frozenset([*current, *self._beside])
+
+    @property
+    def _held(self) -> list[Held[P]]:
+        """All that is loaded, each bundle once, the current one first."""
+        held = [one for one in (self._current, self._previous, *self._beside.values()) if one is not None]
+        return list({one.bundle.id: one for one in held}.values())
+
+    def part_of(self, bundle_id: str) -> P:
+        """The part of a bundle that is loaded.
+
+        Raises:
+            NotReadyError: It is not, or no longer.
+        """
+        for held in self._held:
+            if held.bundle.id == bundle_id:
+                return held.part
+        raise NotReadyError(f"bundle {bundle_id} is not loaded")
 
     async def start(self) -> None:
         """Load the current bundle, or the newest earlier one that is intact.
@@ -109,8 +138,8 @@ class BundleHost(Generic[P]):
         Raises:
             BundleError: It is missing or damaged.
         """
-        for held in (self._current, self._previous):
-            if held is not None and held.bundle.id == bundle_id:
+        for held in self._held:
+            if held.bundle.id == bundle_id:
                 return held.part
         held = await self._fetch(bundle_id)
         if self._current is not None and self._current.bundle.id != bundle_id:
@@ -123,6 +152,7 @@ class BundleHost(Generic[P]):
             await asyncio.sleep(self._reload_seconds)
             try:
                 await self._follow()
+                await self._follow_beside()
             except RecserveError as error:
                 logger.warning("cannot look for a new bundle: %s", error)
             except Exception:
@@ -149,10 +179,36 @@ class BundleHost(Generic[P]):
             await asyncio.to_thread(settle)  # of the bundle before the previous one nothing is left
         logger.info("now serving bundle %s", wanted)
 
+    async def _follow_beside(self) -> None:
+        """Load what arms of experiments ask for, and let go of what none asks for any more."""
+        wanted = set(await asyncio.to_thread(self._wanted_beside))
+        gone = set(self._beside) - wanted
+        # Requests under way may be pinned to it, so it stays for one look more.
+        for bundle_id in gone & self._unwanted:
+            del self._beside[bundle_id]
+            logger.info("no longer serving bundle %s beside the current one", bundle_id)
+            await asyncio.to_thread(settle)
+        self._unwanted = gone
+        for bundle_id in sorted(wanted - set(self._beside)):
+            if self._refused.get(bundle_id, 0.0) > time.monotonic():
+                continue
+            try:
+                held = await self._fetch(bundle_id)
+            except RecserveError as error:
+                self._refused[bundle_id] = time.monotonic() + _RETRY_SECONDS
+                logger.error("bundle refused, arms of experiments do without it: %s", error)
+                continue
+            if self._announce is not None:
+                await self._announce(bundle_id)
+            self._beside[bundle_id] = held
+            await asyncio.to_thread(settle)
+            logger.info("serving bundle %s beside the current one", bundle_id)
+
     async def _fetch(self, bundle_id: str) -> Held[P]:
         """Load a bundle; callers that want the same one at the same time share the work."""
-        if self._previous is not None and self._previous.bundle.id == bundle_id:
-            return self._previous
+        for held in self._held:
+            if held.bundle.id == bundle_id:
+                return held
 
         def load() -> Held[P]:
             bundle = self._repository.open(bundle_id)

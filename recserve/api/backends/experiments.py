@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from recserve.api.backends.store_threads import StoreThreads
 from recserve.experiments.administration import ExperimentAdmin
@@ -58,7 +59,7 @@ class ExperimentDesk:
         context = self._pipeline().context
         scenarios = {name: scenario.config for name, scenario in context.scenarios.items()}
 
-        def check_rules(scenario: str, rules: object) -> object:
+        def check_rules(scenario: str, rules: Mapping[str, Any]) -> object:
             return context.rules[scenario].rerankers(rules) if rules else None
 
         return await self._writes.run(partial(self._admin(actor).create, definition, scenarios, check_rules))

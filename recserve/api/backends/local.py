@@ -37,8 +37,13 @@ class LocalBackend(StoredBackend):
         sample_users: Sequence[str] = (),
         config: Config | None = None,
     ) -> None:
-        reports = ReportDesk.of(store, config or Config())
-        super().__init__(store, lambda: pipeline, pipeline.context.scenarios, reports)
+        super().__init__(
+            store,
+            lambda: pipeline,
+            pipeline.context.scenarios,
+            ReportDesk.of(store, config or Config()),
+            bundles=lambda: (pipeline.context.bundle,),
+        )
         self._plugins = tuple(plugins)
         self._sample_users = tuple(sample_users)
 

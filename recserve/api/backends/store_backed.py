@@ -59,6 +59,7 @@ class StoredBackend:
         scenarios: Names of the configured scenarios.
         reports: Makes reports.
         metrics: Where exposures are counted; None makes some that nobody reads.
+        bundles: Bundles that arms of experiments may name now.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class StoredBackend:
         scenarios: Collection[str],
         reports: ReportDesk,
         metrics: Metrics | None = None,
+        bundles: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.cursors = Cursors(store.secret("cursors"))
         self._store = store
@@ -79,7 +81,7 @@ class StoredBackend:
         self._readers = StoreThreads("store-reads", threads=16, queue=256)
         # Many, because writes that wait together are made durable together.
         self._writers = StoreThreads("store-writes", threads=32, queue=256, late=OutcomeUnknownError)
-        follower = ExperimentFollower(store, scenarios)
+        follower = ExperimentFollower(store, scenarios, bundles)
         self.arms = ArmAnswers(follower, self, lambda: self._served().context.default_scenario, self.metrics)
         self.experiments = ExperimentDesk(store, self._readers, self._writers, pipeline, follower)
 

@@ -22,8 +22,7 @@ from recserve.api.routes.plain import refuse_others
 from recserve.api.routes.recommendations import Routes
 from recserve.api.routes.reports import ReportRoutes
 from recserve.api.routes.users import UserRoutes
-from recserve.api.schemas import about, reports
-from recserve.api.schemas import experiments as trials
+from recserve.api.schemas import about, experiments, reports
 from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas import write_request as writes
@@ -419,7 +418,7 @@ def _add_experiments(add: _Adder, routes: ExperimentRoutes) -> None:
         routes.list_experiments,
         "List experiments",
         "All of them, oldest first.",
-        openapi.responses(trials.ExperimentsAnswer, "The experiments."),
+        openapi.responses(experiments.ExperimentsAnswer, "The experiments."),
     )
     add(
         "POST",
@@ -428,8 +427,8 @@ def _add_experiments(add: _Adder, routes: ExperimentRoutes) -> None:
         "Create an experiment",
         "It does not run before it is started, and its definition never changes. Needs the scope `admin`, as "
         "starting and stopping do.",
-        openapi.responses(trials.ExperimentAnswer, "Created.", 409, body=True),
-        trials.ExperimentBody,
+        openapi.responses(experiments.ExperimentAnswer, "Created.", 409, body=True),
+        experiments.ExperimentBody,
         Fewer_candidates={
             "name": "fewer-neighbours",
             "scenario": "home",
@@ -439,7 +438,7 @@ def _add_experiments(add: _Adder, routes: ExperimentRoutes) -> None:
         In_the_shadow={
             "name": "without-ranker",
             "scenario": "home",
-            "layer": "home",
+            "share": 0.2,
             "arms": [
                 {"name": "control"},
                 {"name": "retrieval", "share": 0.1, "parameters": {"ranker": False}, "shadow": True},
@@ -452,7 +451,7 @@ def _add_experiments(add: _Adder, routes: ExperimentRoutes) -> None:
         routes.experiment,
         "One experiment",
         "Its definition, and what has become of it.",
-        openapi.responses(trials.ExperimentAnswer, "The experiment.", 404, 422),
+        openapi.responses(experiments.ExperimentAnswer, "The experiment.", 404, 422),
     )
     add(
         "POST",
@@ -461,8 +460,8 @@ def _add_experiments(add: _Adder, routes: ExperimentRoutes) -> None:
         "Start an experiment",
         "Every server of the store follows within about a second. One that runs can be started again with a "
         "larger share: who is in it stays in the same arm.",
-        openapi.responses(trials.ExperimentAnswer, "It runs.", 404, 409, body=True),
-        trials.StartBody,
+        openapi.responses(experiments.ExperimentAnswer, "It runs.", 404, 409, body=True),
+        experiments.StartBody,
         As_it_is_defined={},
         For_more={"share": 0.5},
     )
@@ -472,10 +471,10 @@ def _add_experiments(add: _Adder, routes: ExperimentRoutes) -> None:
         routes.stop_experiment,
         "Stop an experiment",
         "For good, or one of its arms: whom that had are served as if there were no experiment.",
-        openapi.responses(trials.ExperimentAnswer, "Stopped.", 404, 409, body=True),
-        trials.StopBody,
+        openapi.responses(experiments.ExperimentAnswer, "Stopped.", 404, 409, body=True),
+        experiments.StopBody,
         Decided={"reason": "fewer candidates lose nothing"},
-        One_arm={"arm": "fewer", "reason": "too slow"},
+        One_arm={"arm": "retrieval", "reason": "too slow"},
     )
 
 

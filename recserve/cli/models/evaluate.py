@@ -314,16 +314,19 @@ class Bench:
         self._progress = progress
         self._executor = executor
 
-    def dataset(self, catalogue: Catalogue, events: pa.Table, needs_vectors: bool) -> Dataset:
-        """Events over a catalogue, which is encoded if a model needs it."""
-        from recserve.bundles.catalogue_vectors import encode_catalogue
+    def dataset(
+        self, catalogue: Catalogue, events: pa.Table, texts: pa.Table | None, needs_vectors: bool
+    ) -> Dataset:
+        """Events over a catalogue, which is encoded with what users wrote if a model needs it."""
+        from recserve.bundles.catalogue_vectors import encode_catalogue, read_written
         from recserve.data.dataset import Dataset
 
         data = Dataset.from_tables(catalogue, events, self._resolved.config.event_types)
         if not needs_vectors:
             return data
         encoded, _ = encode_catalogue(self._resolved, catalogue, self._home, self._progress, self._executor)
-        return data.with_catalogue(encoded)
+        data = data.with_catalogue(encoded)
+        return read_written(self._resolved, data, texts, self._progress, self._executor)
 
     def measure_all(
         self, models: Sequence[Model], split: Split, ks: Sequence[int], attribute: str | None = None

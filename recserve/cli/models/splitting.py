@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from recserve.data.dataset import Dataset
     from recserve.evaluation import LeakCheck, Split
 
-Build = Callable[["Catalogue", "pa.Table"], "Dataset"]
-"""Makes a data set of a catalogue and events; encodes the items if a model needs it."""
+Build = Callable[["Catalogue", "pa.Table", "pa.Table | None"], "Dataset"]
+"""Makes a data set of a catalogue, events and what users wrote; encodes texts if a model needs it."""
 
 
 class SplitName(StrEnum):
@@ -70,12 +70,12 @@ class Source:
             state.store.close()
             if not tables.events.num_rows:
                 raise DataError(f"the store in {state.home} holds no events: run 'recserve import' first")
-            data = build(_catalogue(tables.items, ()), tables.events)
+            data = build(_catalogue(tables.items, ()), tables.events, tables.texts)
         else:
             train_events = self._events(self.train, state)
             known = None if self.items is None else self._items(self.items)
             catalogue = _catalogue(known, train_events["item_id"].unique().to_pylist())
-            data = build(catalogue, train_events)
+            data = build(catalogue, train_events, None)
             if self.test is not None:
                 test_events = self._events(self.test, state)
         make = self._maker(state, test_events, shuffled=False)

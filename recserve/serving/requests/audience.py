@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from recserve.data.arrays import FloatArray
-from recserve.data.batches import Queries
+from recserve.data.batches import Histories, Queries
 from recserve.data.entities import Event, now_ms
 from recserve.errors import NotReadyError, RecserveError
 from recserve.serving.requests.checking import check_request
 from recserve.serving.requests.request import Request
+from recserve.serving.requests.texts import TextEncoder
 from recserve.serving.stage_client import StageClient
 from recserve.serving.state.serving_state import ServingState, ServingStates
 from recserve.serving.state.user_events import UserEvents, pack
@@ -47,8 +48,8 @@ class Audience:
         item_id: The item.
         scenario: Whose ranker compared them.
         users: Best first.
-        considered: Users who were compared: active ones with a history that can be read, but for those whose
-            history has the item.
+        considered: Users who were compared: active ones with events or texts that can be read, but for those
+            whose history has the item.
         bundle: Id of the bundle.
     """
 
@@ -65,11 +66,13 @@ class AudienceFinder:
     Args:
         states: What is served.
         client: How the ranking stage is reached.
+        texts: Vectors of what users wrote.
     """
 
-    def __init__(self, states: ServingStates, client: StageClient) -> None:
+    def __init__(self, states: ServingStates, client: StageClient, texts: TextEncoder) -> None:
         self._states = states
         self._client = client
+        self._texts = texts
 
     async def find(
         self, item_id: str, histories: Mapping[str, Sequence[Event]], scenario: str | None, limit: int
@@ -96,9 +99,12 @@ class AudienceFinder:
             raise NotReadyError(f"item {item_id[:80]!r} has no text vector yet; try again in a moment")
         users: list[str] = []
         scores: list[FloatArray] = []
-        for chosen, queries in _batches(histories, row, current):
-            users.extend(chosen)
-            scores.append(await self._client.affinity(context.bundle, name, queries, row))
+        listed = list(histories.items())
+        for start in range(0, len(listed), _BATCH):
+            chosen, queries = await self._queries(listed[start : start + _BATCH], row, current)
+            if chosen:
+                users.extend(chosen)
+                scores.append(await self._client.affinity(context.bundle, name, queries, row))
         found = np.concatenate(scores) if scores else np.empty(0, dtype=np.float32)
         order = np.argsort(-found, kind="stable")
         best = order[np.isfinite(found[order])]
@@ -108,27 +114,25 @@ class AudienceFinder:
         )
         return Audience(item_id, name, ranked, len(best), context.bundle)
 
-
-def _batches(
-    histories: Mapping[str, Sequence[Event]], row: int, current: ServingState
-) -> Iterator[tuple[list[str], Queries]]:
-    """Users who do not have an item yet, with their queries, some at a time."""
-    view, types, now = current.view, current.context.event_types, now_ms()
-    listed = list(histories.items())
-    for start in range(0, len(listed), _BATCH):
+    async def _queries(
+        self, histories: Sequence[tuple[str, Sequence[Event]]], row: int, current: ServingState
+    ) -> tuple[list[str], Queries]:
+        """Users who do not have an item yet and of whom something can be read, with their queries."""
+        view, types = current.view, current.context.event_types
         read = [
-            (user_id, UserEvents.of(events, view.catalogue, types))
-            for user_id, events in listed[start : start + _BATCH]
+            (user_id, UserEvents.of(events, view.catalogue, types), events) for user_id, events in histories
         ]
-        kept = [
-            (user_id, events.where(view.readable(events.rows)))
-            for user_id, events in read
-            if not (events.rows == row).any()
-        ]
-        kept = [(user_id, events) for user_id, events in kept if len(events)]
-        if kept:
-            histories_read = pack([events for _, events in kept])
-            queries = Queries.of(
-                histories_read, np.full(len(kept), now, dtype=np.int64), wants_evidence=False
-            )
-            yield [user_id for user_id, _ in kept], replace(queries, live_version=view.version)
+        without = [entry for entry in read if not (entry[1].rows == row).any()]
+        written = await self._texts.stored([events for _, _, events in without], current.context)
+        counts = np.zeros(len(without), np.int64) if written is None else np.diff(written.offsets)
+        users, kept, known = [], [], []
+        for place, (user_id, events, _) in enumerate(without):
+            readable = events.where(view.readable(events.rows))
+            if len(readable) or counts[place]:
+                users.append(user_id)
+                kept.append(readable)
+                known.append(place)
+        times = np.full(len(kept), now_ms(), dtype=np.int64)
+        queries = Queries.of(pack(kept) if kept else Histories.empty(0), times, wants_evidence=False)
+        texts = None if written is None else written.select(np.array(known, dtype=np.int64))
+        return users, replace(queries, recent_texts=texts, live_version=view.version)

@@ -188,8 +188,8 @@ class Recommendation:
     ) -> Recommendation:
         """A recommendation with an id of its own; ``degraded`` is what was lost, and why."""
         parts, causes = tuple(degraded), tuple(degraded.values())
-        experiment, name = (None, None) if arm is None else (arm.experiment, arm.name)
-        return cls(new_id(), scenario, items, bundle, parts, timings, left_out, causes, experiment, name)
+        answer = cls(new_id(), scenario, items, bundle, parts, timings, left_out, causes)
+        return answer if arm is None else replace(answer, experiment=arm.experiment, arm=arm.name)
 
     left_out: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,18 +14,16 @@ from recserve.data.arrays import FloatArray
 from recserve.data.batches import RecentTexts
 from recserve.data.entities import Event, EventType
 from recserve.data.events.text import ENCODED_CHARACTERS
-from recserve.errors import RecserveError
+from recserve.serving.guard.failures import log_failure
 from recserve.serving.requests.queries import BuiltQueries
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stage_client import StageClient
 from recserve.serving.stages.trace import Trace
 from recserve.serving.state.history_reader import StoreReader
 from recserve.serving.state.serving_state import ServingStates
-from recserve.serving.state.user_cache import TextVectors, UserState
+from recserve.serving.state.user_cache import TextVectors, UserState, recent_texts
 from recserve.telemetry.instruments import EVENT_TEXTS
 from recserve.telemetry.metrics import Metrics
-
-logger = logging.getLogger(__name__)
 
 MOST_WAITING = 1_000
 """Texts that wait to be encoded or stored; more are encoded when a request needs them."""
@@ -115,7 +112,7 @@ class TextEncoder:
                     vectors = {**vectors, **fresh}
                     self._store_later(_Waiting(event_id, "", vector) for event_id, vector in fresh.items())
             self._remember(built, states, vectors, fingerprint)
-        written, recent = _recent_texts(states, vectors, context.event_types)
+        written, recent = _recent_texts([state.texts for state in states], vectors, context.event_types)
         return built.with_vectors(texts, written, recent)
 
     def _remember(
@@ -135,6 +132,26 @@ class TextEncoder:
                 }
                 later = replace(state, vectors=TextVectors(fingerprint, own))
                 self._reader.users.advance(user_id, state, later)
+
+    # ---- For many users at once ------------------------------------------------------------------------
+
+    async def stored(
+        self, histories: Sequence[Sequence[Event]], context: ScenarioContext
+    ) -> RecentTexts | None:
+        """What users wrote lately, as far as its vectors are stored; others are encoded in the background.
+
+        Args:
+            histories: Events of each user, oldest first.
+            context: Of the bundle.
+        """
+        types, fingerprint = context.event_types, context.fingerprint
+        texts = [recent_texts(events, types) for events in histories]
+        written = {event.event_id: event for own in texts for event in own}
+        if fingerprint is None or not written:
+            return None
+        vectors = await self._reader.text_vectors(list(written), fingerprint)
+        self.encode_later(event for event_id, event in written.items() if event_id not in vectors)
+        return _recent_texts(texts, vectors, types)[1]
 
     # ---- In the background -----------------------------------------------------------------------------
 
@@ -163,9 +180,9 @@ class TextEncoder:
             texts = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
             try:
                 await self._store_vectors(texts)
-            except RecserveError as error:
-                # The next request that needs them has them encoded.
-                logger.warning("vectors of %d texts were not stored: %s", len(texts), error)
+            except Exception as error:
+                # The next request that needs them has them encoded; those that wait are not lost with them.
+                log_failure("storing vectors of texts", error)
                 self._count("failed", len(texts))
 
     async def _store_vectors(self, texts: Sequence[_Waiting]) -> None:
@@ -199,10 +216,10 @@ def _at_hand(states: Sequence[UserState], fingerprint: str) -> dict[str, FloatAr
 
 
 def _recent_texts(
-    states: Sequence[UserState], vectors: Mapping[str, FloatArray], types: Mapping[str, EventType]
+    texts: Sequence[Sequence[Event]], vectors: Mapping[str, FloatArray], types: Mapping[str, EventType]
 ) -> tuple[tuple[tuple[Event, ...], ...], RecentTexts | None]:
     """Events of each user whose texts have a vector, and these as arrays; None where there are none."""
-    written = tuple(tuple(event for event in state.texts if event.event_id in vectors) for state in states)
+    written = tuple(tuple(event for event in own if event.event_id in vectors) for own in texts)
     events = [event for own in written for event in own]
     if not events:
         return written, None
@@ -211,7 +228,7 @@ def _recent_texts(
         types[event.event].confidence(np.array([np.nan if event.value is None else event.value]))[0]
         for event in events
     ]
-    offsets = np.zeros(len(states) + 1, dtype=np.int64)
+    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
     np.cumsum([len(own) for own in written], out=offsets[1:])
     return written, RecentTexts(
         offsets,

@@ -11,6 +11,7 @@ import json
 import random
 import threading
 import time
+import weakref
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -22,8 +23,8 @@ from recserve.serving.scenario import Scenario, ttl_of
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.store import History, key_of
 
-Key = tuple[str | None, Hashable]
-"""The user of a request, and everything that its answer depends on."""
+Key = tuple[str | None, str, Hashable]
+"""The user of a request, the bundle, and everything else that its answer depends on."""
 
 
 _SOONEST = 0.5
@@ -61,7 +62,8 @@ class ResultCache:
         self._seconds = seconds
         self._kept: LRUCache[Key, CachedResult] | None = LRUCache(size) if size else None
         self._lock = threading.Lock()
-        self._view: CatalogueView | None = None
+        # Weak, so that no catalogue of a bundle that is gone is held by its answers.
+        self._views: dict[str, weakref.ref[CatalogueView]] = {}
         self.hits = 0
         self.misses = 0
         self.forgotten = 0
@@ -89,7 +91,7 @@ class ResultCache:
         if self._kept is None or scenario.config.explore is not None or self._ttl(scenario) <= 0:
             return None
         attributes = None if profile is None else json.dumps(profile.attributes, sort_keys=True)
-        return request.user_id, (bundle, name, history.mark, attributes, request.identity)
+        return request.user_id, bundle, (name, history.mark, attributes, request.identity)
 
     def get(self, key: Key | None, view: CatalogueView, now: int) -> CachedResult | None:
         """The cached answer, if it still holds.
@@ -102,9 +104,8 @@ class ResultCache:
         if self._kept is None or key is None:
             return None
         with self._lock:
-            if view is not self._view:
-                self._kept.clear()
-                self._view = view
+            if not self._is_latest(key[1], view):
+                self._begin(key[1], view)
             cached = self._kept.get(key)
             if cached is None or now >= cached.until:
                 self.misses += 1
@@ -131,7 +132,9 @@ class ResultCache:
             answer: The answer.
             forgotten: :attr:`forgotten` of before its user's history was read.
         """
-        if self._kept is None or key is None or view is not self._view or forgotten != self.forgotten:
+        if self._kept is None or key is None or forgotten != self.forgotten:
+            return
+        if not self._is_latest(key[1], view):
             return
         expiries = view.bars.expiries
         # Not all at the same moment: what was made at once would have to be made anew at once.
@@ -139,6 +142,19 @@ class ResultCache:
         until = min([until, *expiries[expiries > now].tolist()])
         with self._lock:
             self._kept[key] = CachedResult(answer.items, answer.left_out, until)
+
+    def _is_latest(self, bundle: str, view: CatalogueView) -> bool:
+        """Whether a view is the latest one of a bundle's catalogue that was answered from."""
+        known = self._views.get(bundle)
+        return known is not None and known() is view
+
+    def _begin(self, bundle: str, view: CatalogueView) -> None:
+        """Drop a bundle's answers: from now on another view of its catalogue holds."""
+        if self._kept is not None:
+            for key in [key for key in self._kept if key[1] == bundle]:
+                del self._kept[key]
+        alive = {known: seen for known, seen in self._views.items() if seen() is not None}
+        self._views = {**alive, bundle: weakref.ref(view)}
 
     def forget(self, user_key: bytes) -> None:
         """Forget a user, given as the digest of the id."""

@@ -94,8 +94,7 @@ class UserState:
             return self
         new = events[found.count :]
         later = UserEvents.of(new, view.catalogue, types)
-        written = [event for event in new if event.text is not None and event.event in types]
-        texts = (*found.texts, *written)[-RECENT_TEXTS:]
+        texts = (*found.texts, *recent_texts(new, types))[-RECENT_TEXTS:]
         return replace(self, lookup=RowLookup(view.catalogue, len(events), found.events.then(later), texts))
 
     @property
@@ -114,6 +113,12 @@ class UserState:
         written = sum(len(event.text) for event in self.history.events if event.text is not None)
         known = 0 if self.vectors is None else len(self.vectors.by_id)
         return 1 + len(self.history.events) + written // _EVENT_CHARACTERS + 3 * known
+
+
+def recent_texts(events: Sequence[Event], types: Mapping[str, EventType]) -> tuple[Event, ...]:
+    """The newest events with a text, of known types, oldest first."""
+    written = [event for event in events if event.text is not None and event.event in types]
+    return tuple(written[-RECENT_TEXTS:])
 
 
 UNKNOWN_USER = UserState()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import cluster
+from benchmarks import cluster, cluster_cost
 from tests.support.bed import TestBed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -39,7 +39,7 @@ def test_every_next_answer_sees_the_event_through_every_proxy(bed: TestBed, key:
 def test_a_host_without_power_loses_no_event(bed: TestBed, key: str) -> None:
     """Reads and writes go on through the proxy of another host."""
     (cost,) = asyncio.run(cluster.measure(cluster.Parts(bed, key), ["worker-killed"], rate=6.0))
-    cluster.show([cost], Console(width=160))
+    cluster_cost.show([cost], Console(width=160))
     assert cost.reads > 10
     assert cost.answered > 0
     assert cost.lost == 0

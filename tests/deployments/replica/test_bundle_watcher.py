@@ -15,7 +15,7 @@ from recserve_deployments.replica.bundle_watcher import BundleHost
 from recserve.bundles.bundle import Bundle
 from recserve.bundles.manifest import ITEMS, MANIFEST, Manifest
 from recserve.bundles.repository import BundleRepository
-from recserve.errors import BundleError
+from recserve.errors import BundleError, NotReadyError
 
 
 @pytest.fixture
@@ -43,8 +43,14 @@ class Hosted:
         self.wanted = self.repository.ids()[:1]
         self.loaded: list[str] = []
         self.announced: list[tuple[str, str]] = []
+        self.beside: set[str] = set()
         self.host: BundleHost[str] = BundleHost(
-            self.repository, lambda: self.wanted, self.load, reload_seconds, self.announce
+            self.repository,
+            lambda: self.wanted,
+            self.load,
+            reload_seconds,
+            self.announce,
+            lambda: self.beside,
         )
 
     def load(self, bundle: Bundle) -> str:
@@ -56,6 +62,10 @@ class Hosted:
 
     async def current_becomes(self, bundle_id: str) -> None:
         while self.host.current.bundle.id != bundle_id:
+            await asyncio.sleep(0.01)
+
+    async def served_are(self, *bundle_ids: str) -> None:
+        while self.host.served != set(bundle_ids):
             await asyncio.sleep(0.01)
 
 
@@ -182,6 +192,57 @@ def test_a_store_that_fails_does_not_end_the_watching(home: Path) -> None:
         broken = False
         while host.current.bundle.id != second:
             await asyncio.sleep(0.01)
+        watcher.cancel()
+
+    run(main())
+
+
+def test_bundles_of_arms_are_held_beside_the_current_one(home: Path) -> None:
+    hosted = Hosted(home)
+    first, second, third = hosted.wanted[0], another(home, 101), another(home, 102)
+
+    async def main() -> None:
+        host = hosted.host
+        await host.start()
+        watcher = asyncio.create_task(host.watch())
+        hosted.beside = {second}
+        await hosted.served_are(first, second)
+        assert hosted.announced == [(second, first)]
+        assert host.part_of(second) == f"part of {second}"
+        # A swap leaves it alone, and the current bundle may be asked for, too.
+        hosted.wanted = [third, first]
+        await hosted.current_becomes(third)
+        assert host.ids == [third, first, second]
+        hosted.beside = {second, third}
+        await hosted.served_are(second, third)
+        # The arm's bundle has won.
+        hosted.wanted = [second, third, first]
+        await hosted.current_becomes(second)
+        assert hosted.loaded == [first, second, third]
+        hosted.beside = set()
+        await hosted.served_are(second)
+        assert host.ids == [second, third]
+        with pytest.raises(NotReadyError, match=f"bundle {first} is not loaded"):
+            host.part_of(first)
+        assert not watcher.done()
+        watcher.cancel()
+
+    run(main())
+
+
+def test_a_bundle_beside_that_is_damaged_harms_nothing(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hosted = Hosted(home)
+    first, second = hosted.wanted[0], another(home, 101)
+    (home / "bundles" / second / ITEMS).write_bytes(b"")
+
+    async def main() -> None:
+        await hosted.host.start()
+        watcher = asyncio.create_task(hosted.host.watch())
+        hosted.beside = {second}
+        while "arms of experiments do without it" not in caplog.text:
+            await asyncio.sleep(0.01)
+        assert hosted.host.served == {first}
+        assert not watcher.done()
         watcher.cancel()
 
     run(main())

@@ -133,6 +133,7 @@ class SameWords:
     def __init__(self, catalogue: Catalogue) -> None:
         assert catalogue.vectors is not None
         self._vectors = catalogue.vectors
+        self.n_items = len(catalogue)
 
     def vectors(self, queries: Queries) -> FloatArray:
         """Of all items, new ones included."""
@@ -181,7 +182,8 @@ class Fused:
         return np.take_along_axis(every, np.maximum(candidates.items, 0).astype(np.int64), axis=1)
 
     def affinity(self, queries: Queries, item: int) -> FloatArray:
-        """How much the titles and genres that a user liked have in common with the item's."""
+        """How much what a user liked and wrote has in common with the item's title and genres."""
+        queries = queries.with_texts(self._words.n_items)
         vectors = self._words.vectors(queries)
         shared = np.zeros(len(queries), dtype=np.float32)
         liked = queries.histories.positive()

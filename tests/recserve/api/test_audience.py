@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from recserve import Event
 from recserve.api.schemas.responses import AudienceAnswer
 
 
@@ -74,6 +76,32 @@ def test_an_item_of_a_moment_ago_is_judged_by_its_text(fans: Any) -> None:
     assert audience(fans, "t-1")["users"][0]["user_id"] == "space"
     write(fans, "late", "t-1", "1210")
     assert "late" not in [user["user_id"] for user in audience(fans, "t-1")["users"]]
+
+
+def test_who_only_wrote_is_in_the_audience_once_the_texts_have_vectors(fans: Any) -> None:
+    fans.store.add_events(
+        [
+            Event("ada", "", "search", 1, event_id="s1", text="jurassic park"),
+            Event("ada", "", "search", 2, event_id="s2", text="jurassic"),
+            Event("bob", "", "search", 3, event_id="s3", text="not encoded yet"),
+            Event("crime", "", "search", 4, event_id="s4", text="jurassic"),
+            Event("owner", "480", "search", 5, event_id="s5", text="jurassic"),
+        ]
+    )
+    park, jurassic = asyncio.run(fans.client.encode("", ["jurassic park", "jurassic"]))
+    fans.client.broken = {"encoding"}  # nor in the background
+    before = audience(fans, "480")
+    assert before["considered"] == 3
+    fans.store.set_text_vectors({"s1": park, "s2": jurassic}, "words")
+    after = audience(fans, "480")
+    assert after["considered"] == 4, "neither who has it nor of whom nothing can be read"
+    scores = {user["user_id"]: user["score"] for user in before["users"]}
+    with_ada = {user["user_id"]: user["score"] for user in after["users"]}
+    assert with_ada.pop("ada") > scores["crime"]
+    assert with_ada == scores
+    fans.store.set_text_vectors({"s4": jurassic}, "words")
+    later = {user["user_id"]: user["score"] for user in audience(fans, "480")["users"]}
+    assert later["crime"] > scores["crime"]
 
 
 def test_another_method_does_nothing_to_an_item_whose_id_ends_so(fans: Any) -> None:

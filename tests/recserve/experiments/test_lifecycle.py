@@ -64,7 +64,9 @@ def test_what_a_stopped_experiment_had_is_free_again() -> None:
 
 
 def test_a_holdout_is_left_alone() -> None:
-    with pytest.raises(ExperimentConflictError, match=r"has 0.8 left and a holdout of 0.2"):
+    with pytest.raises(
+        ExperimentConflictError, match=r"has 0.3 left and a holdout of 0.2, and 0.4 is needed"
+    ):
         grown(running(share=0.5, holdout=0.2), [], 0.9)
 
 

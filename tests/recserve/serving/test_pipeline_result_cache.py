@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from recserve import Event, Item, User
 from recserve.config import ExploreConfig
+from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Recommendation, Request, SessionEvent
 from recserve.serving.state.result_cache import ResultCache
 from recserve.store import ItemPatch, Store, open_store
@@ -179,3 +181,26 @@ def test_an_acknowledged_event_counts_although_answers_are_being_made(lab: Lab) 
             await asyncio.gather(*running)
 
     asyncio.run(story())
+
+
+def test_answers_of_bundles_that_serve_side_by_side_do_not_drive_each_other_out(store: Store) -> None:
+    """An arm of an experiment may have a bundle of its own."""
+    cache = ResultCache(100, 60.0)
+    lab, other = Lab(store, cache=cache), Lab(store, cache=cache)
+    other.pipeline = Pipeline(
+        lambda catalogue: replace(other.build(catalogue), bundle="b2"),
+        other.reader,
+        other.client,
+        cache=cache,
+    )
+    for one in (lab, other):
+        one.one(user_id="u")
+        one.client.calls.clear()
+    for one in (lab, other, lab, other):
+        one.one(user_id="u")
+    assert lab.client.calls == other.client.calls == []
+    # What happens to the catalogue is followed by each.
+    store.upsert_items([Item("new", {"title": "New", "odd": 0})])
+    for one in (lab, other):
+        one.one(user_id="u")
+        assert one.client.calls

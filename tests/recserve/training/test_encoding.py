@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from recserve import Catalogue, Encoder, FloatArray
 from recserve.bundles.bundle import Bundle
-from recserve.bundles.catalogue_vectors import encode_again, encode_catalogue, item_texts
+from recserve.bundles.catalogue_vectors import encode_again, encode_catalogue, item_texts, read_written
 from recserve.bundles.repository import BundleRepository
 from recserve.bundles.text_language import settle_encoder
 from recserve.cli import app, main
@@ -148,6 +148,29 @@ def test_workers_encode_with_the_trained_weights(data: Dataset) -> None:
     there = encode_again(resolved, Whole(encoder), data.catalogue, FitContext(executor=executor))
     assert executor.parts == 1
     np.testing.assert_allclose(short.vectors, there.vectors, atol=1e-5)
+
+
+def test_what_users_wrote_is_read_by_a_frozen_encoder_and_kept_nowhere(home: Path, data: Dataset) -> None:
+    texts = ["a story of space", "of love"]
+    wrote = {
+        "user_id": [data.user_ids.ids[3], "a stranger", data.user_ids.ids[3]],
+        "event": [data.event_types[0]] * 3,
+        "value": pa.nulls(3, pa.float64()),
+        "timestamp": pa.array([2, 3, 1], pa.int64()),
+        "text": [texts[0], "unheard of", texts[1]],
+    }
+    resolved = resolve()
+    assert data.event_types[0] in resolved.config.event_types
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    found = read_written(resolved, data, pa.table(wrote)).written
+    assert found is not None
+    assert np.flatnonzero(np.diff(found.offsets)).tolist() == [3]
+    frozen = settle_encoder(resolved, data.catalogue).encoder
+    assert frozen is not None
+    np.testing.assert_allclose(found.vectors, frozen.build(Catalogue()).encode(texts[::-1]), atol=1e-5)
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+    assert read_written(resolve(**HEAD), data, pa.table(wrote)) is data, "its vectors are not known yet"
+    assert read_written(resolved, data, None) is data
 
 
 def tables(data: Dataset) -> Tables:

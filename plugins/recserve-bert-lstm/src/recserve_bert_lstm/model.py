@@ -108,7 +108,8 @@ class BertLstm:
             users it was not learnt on, beside the sequence score alone and retrieval's order.
         """
         stored, _ = self._fitted()
-        signals = self._signals_in_chunks(examples.queries, examples.candidates)
+        queries = examples.queries.with_texts(len(self._catalogue))
+        signals = self._signals_in_chunks(queries, examples.candidates)
         offered, labels, l2 = examples.candidates, examples.labels, self._params.blend_l2
         checked = compare(signals, offered, labels, examples.users, l2)
         blend = Blend.learn(signals, offered, labels, examples.users, l2).to_json()
@@ -155,7 +156,7 @@ class BertLstm:
     def affinity(self, queries: Queries, item: int) -> FloatArray:
         """How much each user wants an item; see :class:`recserve.ScoresUsers`."""
         stored, server = self._fitted()
-        lift, known = server.affinity(queries, item)
+        lift, known = server.affinity(queries.with_texts(len(self._catalogue)), item)
         return np.where(known & stored.ready, lift, np.float32(-np.inf))
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:

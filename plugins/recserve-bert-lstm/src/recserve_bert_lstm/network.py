@@ -6,18 +6,15 @@ Item vectors are tied: what a user did and what a user is offered live in one sp
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from recserve_torch import NO_DROPOUT, Dropout
 from torch import nn
 from torch.nn import functional
 
-from recserve import ConfigError
 from recserve_bert_lstm.windows import GAP_BUCKETS, Padded
 
 DECAYS = (0.5, 0.9, 1.0)
@@ -41,29 +38,6 @@ class State(NamedTuple):
     cell: torch.Tensor
     sums: torch.Tensor
     counts: torch.Tensor
-
-
-class Dropout:
-    """Dropout with a generator of its own, so that a fit neither reads nor disturbs global state.
-
-    Args:
-        rate: Probability of a zero; 0 switches it off.
-        generator: Source of the masks, on the device of the activations.
-    """
-
-    def __init__(self, rate: float, generator: torch.Generator | None = None) -> None:
-        self._rate = rate
-        self._generator = generator
-
-    def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """Zero a share of the values and scale the rest up."""
-        if self._rate == 0 or self._generator is None:
-            return values
-        kept = torch.rand(values.shape, generator=self._generator, device=values.device)
-        return values * (kept >= self._rate).to(values.dtype) / (1.0 - self._rate)
-
-
-NO_DROPOUT = Dropout(0.0)
 
 
 class ItemTower(nn.Module):
@@ -328,47 +302,3 @@ def _tensors(sequences: Padded, device: torch.device) -> tuple[torch.Tensor, tor
     events = torch.from_numpy(sequences.events).to(device)
     weights = torch.from_numpy(sequences.weights).to(device)
     return events, weights, torch.from_numpy(sequences.gaps).to(device)
-
-
-def choose_device(wanted: str) -> torch.device:
-    """The device to train on; ``"auto"`` takes CUDA where it is available.
-
-    Raises:
-        ConfigError: CUDA is asked for and there is none.
-    """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("train.device is cuda, but there is no CUDA device here; use auto or cpu")
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
-
-
-def mixed_precision(device: torch.device) -> torch.autocast:
-    """Products in bfloat16 on a GPU that has it; weights and losses stay in float32, and so does a CPU."""
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, torch.bfloat16, enabled=able)
-
-
-@contextmanager
-def deterministic(threads: int, device: torch.device) -> Iterator[None]:
-    """Deterministic kernels and a fixed number of threads inside, the former settings after.
-
-    Args:
-        threads: CPU threads; 0 keeps the present number.
-        device: On a GPU kernels without a deterministic version are let through.
-    """
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
-    if threads > 0:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])

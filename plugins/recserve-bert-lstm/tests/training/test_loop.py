@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from recserve_bert_lstm.network import mixed_precision
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.training.loop import Fitted, Task, fit, train
 from recserve_bert_lstm.windows import TrainingWindows
+from recserve_torch import mixed_precision
 
 from recserve import FitContext, TorchWorker
 from recserve.testing import check_executor, example_dataset

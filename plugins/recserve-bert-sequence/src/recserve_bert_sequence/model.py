@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recserve_torch import OffersTower
 
 from recserve import (
     Candidates,
@@ -59,10 +60,12 @@ class BertSequence:
         Returns:
             Epochs, losses, and validation nDCG@10 by epoch.
         """
-        vectors = data.catalogue.vectors
-        fitted = train(
-            data, np.zeros((0, 1), np.float32) if vectors is None else vectors, self._params, context
-        )
+        vectors, encoder = data.catalogue.vectors, self._trained_encoder(context)
+        if vectors is None:
+            vectors = np.zeros((0, 1), np.float32)
+        fitted = train(data, vectors, self._params, context, encoder)
+        if encoder is not None and fitted.encoder is not None:
+            encoder.learn(fitted.encoder, {"epochs": fitted.facts["epochs"], "trained_by": "bert_sequence"})
         liked = data.events[data.weights > 0]
         self._use(
             storage.Stored(
@@ -75,6 +78,22 @@ class BertSequence:
             )
         )
         return fitted.facts
+
+    def _trained_encoder(self, context: FitContext) -> OffersTower | None:
+        """The text encoder, if it is trained with the network.
+
+        Raises:
+            ConfigError: It cannot be.
+        """
+        if not self._params.end_to_end:
+            return None
+        encoder: object = context.encoder
+        if isinstance(encoder, OffersTower):
+            return encoder
+        raise ConfigError(
+            "bert_sequence: end_to_end needs a text encoder that other components can train, such as bert "
+            "with encoder.params.tune head, last_n or lora"
+        )
 
     def save(self, directory: Path) -> None:
         """Write safetensors and JSON into an existing empty directory."""
@@ -109,7 +128,7 @@ class BertSequence:
 
     def affinity(self, queries: Queries, item: int) -> FloatArray:
         """See :class:`recserve.ScoresUsers`."""
-        return self._fitted()[1].affinity(queries, item)
+        return self._fitted()[1].affinity(queries.with_texts(len(self._catalogue)), item)
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
         """The k best items of the whole catalogue; all pads for users of whom nothing is known."""

@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
+from recserve_torch import NO_DROPOUT, Dropout
 from torch import nn
-from torch.nn import functional
 
-from recserve import ConfigError, FloatArray
+from recserve import FloatArray
 from recserve_bert_sequence.sequences import Sequences
-
-
-class Dropout:
-    """Dropout with a generator of its own, so that a fit neither reads nor disturbs global state.
-
-    Args:
-        rate: Probability of a zero.
-        generator: Source of the masks, on the device of the activations.
-    """
-
-    def __init__(self, rate: float, generator: torch.Generator) -> None:
-        self._rate = rate
-        self._generator = generator
-
-    def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """Zero a share of the values and scale the rest up."""
-        if self._rate == 0:
-            return values
-        kept = torch.rand(values.shape, generator=self._generator, device=values.device)
-        return values * (kept >= self._rate).to(values.dtype) / (1.0 - self._rate)
-
-
-def no_dropout(values: torch.Tensor) -> torch.Tensor:
-    """The values themselves."""
-    return values
 
 
 class Network(nn.Module):
@@ -111,7 +83,7 @@ class Network(nn.Module):
         self,
         projected: torch.Tensor,
         sequences: Sequences,
-        dropout: Dropout | None = None,
+        dropout: Dropout = NO_DROPOUT,
     ) -> torch.Tensor:
         """What is preferred after each event.
 
@@ -123,19 +95,18 @@ class Network(nn.Module):
         Returns:
             float, shape (B, L, width).
         """
-        drop = no_dropout if dropout is None else dropout
         device = projected.device
         codes = torch.from_numpy(sequences.events).to(device).clamp(0, self.event_types.num_embeddings - 1)
         weights = torch.from_numpy(sequences.weights).to(device)[..., None]
         read = self.norm(projected) + self.event_types(codes) + self.confidence(weights.clamp(-5.0, 5.0))
         # Time first: a CPU's LSTM is several times faster that way.
-        first = drop(read).transpose(0, 1).contiguous()
+        first = dropout(read).transpose(0, 1).contiguous()
         # Never in mixed precision: a recurrence adds up its rounding errors.
         with torch.autocast(device.type, enabled=False):
             hidden, _ = self.lstm(first.float())
         liked = (weights > 0).to(projected.dtype)
         mean = (projected * liked).cumsum(dim=1) / liked.cumsum(dim=1).clamp(min=1.0)
-        states: torch.Tensor = self.output(drop(torch.cat([hidden.transpose(0, 1), mean], dim=-1)))
+        states: torch.Tensor = self.output(dropout(torch.cat([hidden.transpose(0, 1), mean], dim=-1)))
         return states
 
     def last_states(self, projected: torch.Tensor, sequences: Sequences) -> torch.Tensor:
@@ -155,52 +126,3 @@ class Network(nn.Module):
         """
         directions = states @ self.projection.weight
         return directions, directions @ self.mean
-
-
-def gather(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Rows of a matrix, with a deterministic gradient."""
-    return functional.embedding(places, values)
-
-
-def choose_device(wanted: str) -> str:
-    """The device to train on; ``"auto"`` takes CUDA where it is available.
-
-    Raises:
-        ConfigError: CUDA is asked for and there is none.
-    """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("train.device is cuda, but there is no CUDA device here; use auto or cpu")
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted
-
-
-def mixed_precision(device: torch.device) -> torch.autocast:
-    """Products in bfloat16 on a GPU that has it; weights and losses stay in float32, and so does a CPU."""
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, torch.bfloat16, enabled=able)
-
-
-@contextmanager
-def deterministic(threads: int, device: torch.device) -> Iterator[None]:
-    """Deterministic kernels and a fixed number of threads inside, the former settings after.
-
-    Args:
-        threads: CPU threads; 0 keeps the present number.
-        device: On a GPU kernels without a deterministic version are let through.
-    """
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
-    if threads > 0:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])

@@ -64,6 +64,12 @@ class BertSequenceParams(NoParams):
         description="Padded events in a batch.",
         json_schema_extra=search(choices=[1600, 3200, 6400]),
     )
+    end_to_end: bool = Field(
+        False,
+        description="Train BERT with the network: gradients of this model's loss reach the part of the text "
+        "encoder that `encoder.params.tune` names, in place of that encoder's own training. The bundle keeps "
+        "the encoder's weights, and everything that reads texts reads these vectors.",
+    )
     text_weight: float = Field(
         10.0, ge=0, description="Weight of the cosine to a request's free text, beside the learnt preference."
     )

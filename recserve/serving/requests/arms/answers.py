@@ -113,6 +113,7 @@ class ArmAnswers:
         self._host = host
         self._default = default_scenario
         self._metrics = metrics
+        self._known = follower.assignments
         self._watch = GuardrailWatch()
         self._shown: LRUCache[str, _Shown] = LRUCache(_REMEMBERED)
         self._stopping: dict[AssignedArm, asyncio.Task[None]] = {}
@@ -126,6 +127,9 @@ class ArmAnswers:
             RecserveError: See :meth:`recserve.api.Backend.recommend`.
         """
         assignments = self.follower.assignments
+        if assignments is not self._known:
+            self._known = assignments
+            self._watch.keep(frozenset(assignments.running))
         if not assignments.running:
             return await self._host.answer(request)
         scenario = request.scenario or self._default()
@@ -176,20 +180,23 @@ class ArmAnswers:
 
     async def _watched(self, request: Request, arm: AssignedArm, assignment: Assignment) -> Recommendation:
         """The answer of an arm, which guardrails look at."""
-        began, degraded = time.perf_counter(), True
+        began = time.perf_counter()
         try:
             answer = await self._host.answer(request)
-            degraded = bool(answer.degraded)
-            return answer
         except RecserveError as error:
             # A wrong request, or a server that takes no more, says nothing about the arm.
-            if error.status < 500 or isinstance(error, OverloadedError | NotReadyError):
-                began = -1.0
+            if error.status >= 500 and not isinstance(error, OverloadedError | NotReadyError):
+                self._note(arm, assignment, began, degraded=True)
             raise
-        finally:
-            if began >= 0 and assignment.control is not None and assignment.guardrails is not None:
-                seen = Answered(degraded, 1000 * (time.perf_counter() - began))
-                self._act(arm, self._watch.answered(arm, assignment.control, assignment.guardrails, seen))
+        self._note(arm, assignment, began, degraded=bool(answer.degraded))
+        return answer
+
+    def _note(self, arm: AssignedArm, assignment: Assignment, began: float, *, degraded: bool) -> None:
+        """Have the guardrails look at an answer that was asked for at a moment."""
+        if assignment.control is None or assignment.guardrails is None:
+            return
+        seen = Answered(degraded, 1000 * (time.perf_counter() - began))
+        self._act(arm, self._watch.answered(arm, assignment.control, assignment.guardrails, seen))
 
     async def _interleaved(self, request: Request, assignment: Assignment) -> Recommendation:
         """A page with items of two arms."""

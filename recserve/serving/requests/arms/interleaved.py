@@ -27,7 +27,7 @@ def interleaved(
     """
     answers = (first, second)
     lists = [[item.item_id for item in answer.items] for answer in answers]
-    drafted = draft(*lists, request.n, _coins(request, first, lists))
+    drafted = draft(lists[0], lists[1], request.n, _coins(request, first, lists))
     # What both have is shown as the first says it, where it is shared.
     items = [{item.item_id: item for item in answer.items} for answer in answers]
     either = {**items[1], **items[0]}
@@ -43,15 +43,16 @@ def interleaved(
         for name in dict.fromkeys([*first.timings, *second.timings])
     }
     kept = {item.item_id for item in page}
-    return replace(
-        first,
+    return Recommendation(
         recommendation_id=new_id(),
+        scenario=first.scenario,
         items=page,
+        bundle=first.bundle,
         degraded=tuple(causes),
-        causes=tuple(causes.values()),
         timings=timings,
         left_out=tuple(item_id for item_id in first.left_out if item_id not in kept),
-        arm=None,
+        causes=tuple(causes.values()),
+        experiment=first.experiment,
         teams=tuple(None if team == SHARED else names[team] for _, team in drafted),
     )
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Select, func, select, text
 
 from recserve.data.columns.spool import EventSpool
 from recserve.data.dataset import Tables
+from recserve.data.events.text import ENCODED_CHARACTERS
 from recserve.store.sql import schema
 from recserve.store.sql.database import Database
 from recserve.store.sql.queries.counters import read_pulse
@@ -37,6 +38,15 @@ _EVENT_SCHEMA = pa.schema(
         "timestamp": pa.int64(),
     }
 )
+_TEXT_SCHEMA = pa.schema(
+    {
+        "user_id": pa.string(),
+        "event": pa.string(),
+        "value": pa.float64(),
+        "timestamp": pa.int64(),
+        "text": pa.string(),
+    }
+)
 _ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
 _READ = pyarrow.csv.ParseOptions(newlines_in_values=True)
 _CONVERT = pyarrow.csv.ConvertOptions(column_types=_EVENT_SCHEMA, null_values=[""], strings_can_be_null=False)
@@ -52,18 +62,28 @@ def read_tables(database: Database, folder: Path, *, events: bool = True) -> Tab
     def read(connection: Connection) -> Tables:
         item_query = select(*schema.items.c[tuple(_ITEM_SCHEMA.names)]).where(~schema.items.c.deleted)
         version = read_pulse(connection).catalogue
-        spool = EventSpool(folder)
+        spool, texts = EventSpool(folder), None
         if events:
             spool.extend((_copied if database.is_postgres else _one_by_one)(database, connection))
+            texts = read_table(connection, _texts(), _TEXT_SCHEMA)
         return Tables(
             # Sorting in Arrow: byte order on every engine, whatever its collation.
             items=read_table(connection, item_query, _ITEM_SCHEMA).sort_by("item_id"),
             events=spool.table(),
             version=version,
             last_event=last_number(connection, schema.events),
+            texts=texts,
         )
 
     return database.read(read)
+
+
+def _texts() -> Select[Any]:
+    """Events with a text, in their order, as far as an encoder reads them."""
+    columns = schema.events.c
+    read = func.substr(columns.text, 1, ENCODED_CHARACTERS).label("text")
+    chosen = (columns[name] for name in _TEXT_SCHEMA.names if name != "text")
+    return select(*chosen, read).where(columns.text.is_not(None)).order_by(columns.seq)
 
 
 def _one_by_one(database: Database, connection: Connection) -> Iterator[pa.RecordBatch]:

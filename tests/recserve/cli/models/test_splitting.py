@@ -58,7 +58,7 @@ def state(tmp_path: Path) -> State:
 
 @pytest.fixture
 def build(state: State) -> Build:
-    return lambda catalogue, events: Dataset.from_tables(catalogue, events, state.config.event_types)
+    return lambda catalogue, events, texts: Dataset.from_tables(catalogue, events, state.config.event_types)
 
 
 def write(path: Path, lines: list[str]) -> Path:

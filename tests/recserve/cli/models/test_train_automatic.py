@@ -36,6 +36,7 @@ def test_training_chooses_writes_and_keeps_to_it(home: Path, monkeypatch: pytest
     assert retrievers
     assert not {"content", "ease", "user_knn", "trending"} & set(retrievers)
     assert chosen.scenarios["home"].ranker is None
+    assert list(chosen.scenarios) == ["home"], "nothing is searched where nothing has a text"
     for part in ("item_knn", "mf", "popular", "fused"):
         assert part in output
         assert f"#   {part} " in written

@@ -8,6 +8,8 @@ from dataclasses import fields, replace
 
 import pytest
 
+from recserve.experiments.assignment import AssignedArm
+from recserve.experiments.definition import Arm
 from recserve.serving.requests.request import NOT_IN_IDENTITY, Request, SessionEvent, new_id
 from recserve.telemetry.requests import RequestContext
 
@@ -52,6 +54,9 @@ OTHER = {
     "rules": {"mmr": False},
     "language": "zh",
     "offset": 10,
+    "session_id": "s1",
+    "arm": AssignedArm("trial", "plain", 5, Arm(name="plain")),
+    "told": print,
     "origin": RequestContext(("r1",)),
 }
 """Another value for each field; a new field needs one, and so a decision."""

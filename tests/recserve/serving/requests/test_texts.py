@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recserve import Event
+from recserve import Event, FloatArray
 from recserve.config import ColdStartConfig, Config
 from recserve.data.batches import RECENT_TEXTS
+from recserve.serving.guard.calls import GuardedCalls
 from recserve.serving.requests.queries import BuiltQueries, build_queries
 from recserve.serving.requests.request import Request
-from recserve.serving.requests.texts import MOST_WAITING
+from recserve.serving.requests.texts import MOST_WAITING, TextEncoder
 from recserve.serving.stages.trace import Trace
+from recserve.serving.state.serving_state import ServingStates
 from recserve.serving.state.user_cache import UserState
 from recserve.store import History, open_store
+from recserve.telemetry.instruments import EVENT_TEXTS
+from recserve.telemetry.metrics import Metrics
 from tests.support.pipelines import VECTORS, Lab
 
 TYPES = Config().event_types
@@ -143,3 +147,39 @@ def test_too_many_texts_at_once_are_not_all_kept_waiting(lab: Lab) -> None:
         return lab.pipeline.texts.waiting
 
     assert asyncio.run(run()) == MOST_WAITING
+
+
+class Unlucky(Exception):
+    """Nothing that a store says it raises."""
+
+
+def test_a_failure_of_any_kind_is_counted_said_once_and_does_not_stop_the_others(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = [search(f"Title {n % 12}", f"e{n}") for n in range(80)]
+    lab.store.add_events(events)
+    metrics, store_vectors, calls = Metrics(), lab.store.set_text_vectors, [0]
+
+    def unlucky(vectors: Mapping[str, FloatArray], fingerprint: str) -> int:
+        calls[0] += 1
+        if calls[0] < 3:
+            raise Unlucky("the disk is on fire")
+        return store_vectors(vectors, fingerprint)
+
+    monkeypatch.setattr(lab.store, "set_text_vectors", unlucky)
+    states = ServingStates(lab.build, lab.live, GuardedCalls())
+    encoder = TextEncoder(states, lab.reader, lab.client, metrics)
+
+    async def run() -> None:
+        encoder.encode_later(events)
+        for _ in range(500):
+            if ("stored",) in metrics.snapshot().series.get(EVENT_TEXTS.name, {}):
+                break
+            await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+    assert encoder.waiting == 0
+    said = [record.getMessage() for record in caplog.records if "Unlucky" in record.getMessage()]
+    assert said == ["storing vectors of texts failed: Unlucky: the disk is on fire"]
+    counted = metrics.snapshot().series[EVENT_TEXTS.name]
+    assert counted == {("failed",): [64.0], ("stored",): [16.0]}

@@ -6,13 +6,12 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
+from recserve_torch import Exchange, named_arrays, restore_moments, tensors_below
 
 from recserve_bert_lstm.network import Network
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.training.dense_table import DenseIdTable
-from recserve_bert_lstm.training.exchange import Exchange
 from recserve_bert_lstm.training.id_table import IdTable
 
 CLIP_NORM = 5.0
@@ -96,38 +95,18 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """Arrays and numbers by name, copied, from which :meth:`restore` goes on."""
-        moments = self._optimiser.state_dict()["state"]
-        tensors = {
-            **{f"network/{name}": tensor for name, tensor in self.network.state_dict().items()},
-            **{f"average/{name}": tensor for name, tensor in self.average.state_dict().items()},
-            **{f"table/{name}": tensor for name, tensor in self.table.state().items()},
-            **{
-                f"optimiser/{index}/{name}": tensor
-                for index, own in moments.items()
-                for name, tensor in own.items()
-            },
-        }
-        arrays = {name: np.array(tensor.cpu().numpy()) for name, tensor in tensors.items()}
+        arrays = named_arrays(
+            network=self.network.state_dict(),
+            average=self.average.state_dict(),
+            table=self.table.state(),
+            optimiser=self._optimiser,
+        )
         return {"step": self._step, **arrays}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a :meth:`state`."""
         self._step = int(state["step"])
-        self.network.load_state_dict(_under("network/", state))
-        self.average.load_state_dict(_under("average/", state))
-        self.table.restore(_under("table/", state))
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in _under("optimiser/", state).items():
-            index, _, own = name.partition("/")
-            moments.setdefault(int(index), {})[own] = tensor
-        groups = self._optimiser.state_dict()["param_groups"]
-        self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
-
-
-def _under(prefix: str, state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Tensors below a prefix."""
-    return {
-        name.removeprefix(prefix): torch.from_numpy(np.array(value))
-        for name, value in state.items()
-        if name.startswith(prefix)
-    }
+        self.network.load_state_dict(tensors_below("network", state))
+        self.average.load_state_dict(tensors_below("average", state))
+        self.table.restore(tensors_below("table", state))
+        restore_moments("optimiser", state, self._optimiser)

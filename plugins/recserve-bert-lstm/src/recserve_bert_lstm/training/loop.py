@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from recserve_torch import Dropout, Exchange, deterministic, mixed_precision, run_loop
 from torch.nn import functional
 
-from recserve import Dataset, FitContext, Histories, InProcess, Int64Array, TorchWorker
-from recserve_bert_lstm.network import Dropout, Network, choose_device, deterministic, mixed_precision
+from recserve import Dataset, FitContext, Histories, Int64Array, TorchWorker
+from recserve_bert_lstm.network import Network
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.training.dense_table import DenseIdTable
-from recserve_bert_lstm.training.exchange import Exchange
 from recserve_bert_lstm.training.id_table import IdTable
 from recserve_bert_lstm.training.learner import Learner
 from recserve_bert_lstm.training.losses import MASKED, NegativeSampler, Pool, bce_loss, softmax_loss
@@ -90,21 +90,8 @@ def train(data: Dataset, params: BertLstmParams, context: FitContext) -> Fitted:
         context.seed,
         context.previous,
     )
-    executor = context.executor
-    if isinstance(executor, InProcess):
-        executor = InProcess(str(choose_device(context.device)), context.threads)
     most = int((context.previous or {}).get("epochs", params.epochs or EPOCHS[1]))
-
-    def reported(epoch: int, score: float) -> None:
-        context.progress("bert_lstm: epochs", epoch, most)
-        if not math.isnan(score):
-            context.validated(epoch, score)
-
-    shared = executor.share(task)
-    try:
-        return executor.torch(fit, shared, reported=reported)
-    finally:
-        shared.release()
+    return run_loop(fit, task, context, "bert_lstm", most)
 
 
 def fit(worker: TorchWorker, task: Task) -> Fitted:

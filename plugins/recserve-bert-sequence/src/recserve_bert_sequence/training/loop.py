@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import distributed
-
-from recserve import Dataset, FitContext, FloatArray, Histories, InProcess, Int64Array, TorchWorker
-from recserve_bert_sequence.network import (
+from recserve_torch import (
     Dropout,
-    Network,
-    choose_device,
+    Exchange,
+    OffersTower,
     deterministic,
-    gather,
     mixed_precision,
+    run_loop,
+    seeded,
 )
+from torch.nn import functional
+
+from recserve import Dataset, FitContext, FloatArray, Histories, Int64Array, TorchWorker
+from recserve_bert_sequence.network import Network
 from recserve_bert_sequence.parameters import BertSequenceParams
 from recserve_bert_sequence.popularity import Popularity
 from recserve_bert_sequence.sequences import Batch, TrainingWindows
+from recserve_bert_sequence.training.learner import Learner
 from recserve_bert_sequence.training.losses import MASKED, NegativeSampler, Pool, bce_loss, softmax_loss
-from recserve_bert_sequence.training.state import Progress, packed, unpack, weights_of
+from recserve_bert_sequence.training.state import Progress
+from recserve_bert_sequence.training.texts import Texts
 from recserve_bert_sequence.training.validation import HeldOut, hold_out
 
 VALIDATION_USERS = 2000
 UNVALIDATED_EPOCHS = 10
 """Epochs of a fit without anything to validate on."""
-AVERAGING = 0.98
-"""What the running average of the weights keeps of itself in a step: it is steadier than they are."""
-CLIP_NORM = 5.0
-LEAST_RATE = 0.02
-"""Share of the learning rate that is left at the end of the schedule."""
 _SAMPLE = 20_000
 
 
@@ -51,6 +49,8 @@ class Task:
         params: What the user asked for.
         seed: Of everything random.
         previous: See :class:`recserve.FitContext`.
+        encoder: The text encoder, if it is trained with the network.
+        texts: Texts of the items, for the encoder.
     """
 
     histories: Histories
@@ -60,6 +60,8 @@ class Task:
     params: BertSequenceParams
     seed: int
     previous: Mapping[str, Any] | None
+    encoder: OffersTower | None = None
+    texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +72,31 @@ class Fitted:
         network: On the CPU.
         popularity: Of the items.
         facts: JSON-like.
+        encoder: What training made of the text encoder, None where it was left alone.
     """
 
     network: Network
     popularity: Popularity
     facts: dict[str, Any]
+    encoder: dict[str, FloatArray] | None = None
 
 
-def train(data: Dataset, vectors: FloatArray, params: BertSequenceParams, context: FitContext) -> Fitted:
-    """Fit a network; see :class:`recserve.FitContext` for what ``context.previous`` decides."""
+def train(
+    data: Dataset,
+    vectors: FloatArray,
+    params: BertSequenceParams,
+    context: FitContext,
+    encoder: OffersTower | None = None,
+) -> Fitted:
+    """Fit a network; see :class:`recserve.FitContext` for what ``context.previous`` decides.
+
+    Args:
+        data: Events.
+        vectors: float, shape (n_items, d); text vectors.
+        params: What the user asked for.
+        context: Seed, executor, progress, previous facts and item texts.
+        encoder: Trained with the network; None leaves the vectors as they are.
+    """
     task = Task(
         data.histories,
         data.item_counts,
@@ -87,27 +105,17 @@ def train(data: Dataset, vectors: FloatArray, params: BertSequenceParams, contex
         params,
         context.seed,
         context.previous,
+        encoder,
+        () if encoder is None else context.item_texts(),
     )
-    executor = context.executor
-    if isinstance(executor, InProcess):
-        executor = InProcess(choose_device(context.device), context.threads)
-
-    def reported(epoch: int, score: float) -> None:
-        context.progress("bert_sequence: epochs", epoch, params.epochs)
-        if not math.isnan(score):
-            context.validated(epoch, score)
-
-    shared = executor.share(task)
-    try:
-        return executor.torch(fit, shared, reported=reported)
-    finally:
-        shared.release()
+    return run_loop(fit, task, context, "bert_sequence", params.epochs)
 
 
 def fit(worker: TorchWorker, task: Task) -> Fitted:
     """Fit a network in one of the processes of a training loop."""
     device = torch.device(worker.device)
-    with deterministic(worker.threads, device):
+    # What an encoder draws comes from torch's own generators.
+    with deterministic(worker.threads, device), seeded(task.seed):
         return Trainer(task, worker, device).run()
 
 
@@ -125,19 +133,18 @@ class Trainer:
         self._params = task.params
         self._worker = worker
         self._device = device
+        tower = None
+        if task.encoder is not None:
+            tower = task.encoder.tower(task.texts, np.asarray(task.vectors, dtype=np.float32), device)
+        self._texts = Texts(task.vectors, tower, device)
         self._popularity = Popularity.of(task.counts, task.vectors)
         self._sampler = NegativeSampler(task.counts, task.params.negatives)
         self._masks = torch.Generator(device)
         self._dropout = Dropout(task.params.dropout, self._masks)
+        self._own = np.random.default_rng(task.seed)
+        self._exchange = Exchange(worker.world)
         self._network = self._start()
-        self._average = copy.deepcopy(self._network)
-        self._steps = 0
-        self._optimiser = torch.optim.AdamW(
-            self._network.parameters(),
-            lr=task.params.learning_rate,
-            weight_decay=task.params.weight_decay,
-            fused=True,
-        )
+        self._learner = Learner(self._network, self._texts, task.params, self._exchange)
 
     def run(self) -> Fitted:
         """Train; the weights of the best epoch, or of the last one where nothing is validated."""
@@ -151,14 +158,17 @@ class Trainer:
         else:
             epochs = int(task.previous["epochs"])
         windows = TrainingWindows(histories, self._params.window)
-        progress = Progress(weights_of(self._network))
+        progress = Progress(self._learner.weights())
         if len(windows) and (task.counts > 0).any():
             progress = self._optimise(windows, epochs, held_out, progress)
-        self._network.load_state_dict(progress.best)
+        self._learner.use(progress.best)
+        self._encode()
         facts: dict[str, Any] = {"epochs": progress.epoch, "losses": progress.losses}
         if held_out is not None:
             facts |= {"validation_events": len(held_out), "validation_ndcg@10": progress.scores}
-        return Fitted(self._network.cpu(), self._popularity, facts)
+        tower = self._texts.tower
+        learnt = None if tower is None else tower.weights()
+        return Fitted(self._network.cpu(), self._popularity, facts, learnt)
 
     def _start(self) -> Network:
         task, params = self._task, self._params
@@ -176,70 +186,59 @@ class Trainer:
         begin, params = 1, self._params
         if self._worker.checkpoint is not None:
             last, saved = self._worker.checkpoint
-            progress, begin = self._restored(saved), last + 1
+            progress, begin = Progress.restored(self._learner.restore(saved), saved), last + 1
+            self._encode()
         batches = windows.n_batches(params.batch_events)
         for epoch in range(begin, epochs + 1):
             if held_out is not None and epoch - 1 - progress.epoch >= params.patience:
                 break
             progress.losses.append(self._epoch(windows, epoch, (epoch - 1) * batches))
+            self._encode()
             score = math.nan
             if held_out is not None:
-                score = self._agreed(
-                    held_out.score(self._average, self._task.vectors, self._popularity.values, params.window)
-                )
+                score = self._validated(held_out)
                 progress.scores.append(score)
             if held_out is None or score >= max(progress.scores):
-                progress.best, progress.epoch = weights_of(self._average), epoch
-            state = self._packed(progress) if self._worker.rank == 0 else None
+                progress.best, progress.epoch = self._learner.weights(), epoch
+            state = None
+            if self._worker.rank == 0:
+                state = progress.state() | self._learner.state(progress.best)
             self._worker.report(epoch, score, state)
         return progress
 
-    def _packed(self, progress: Progress) -> dict[str, Any]:
-        return packed(self._network, self._average, self._optimiser, progress) | {"steps": self._steps}
+    def _encode(self) -> None:
+        """Bring vectors, and what is read off them, to what the encoder says now."""
+        if self._texts.tower is not None:
+            self._texts.encode_all()
+            self._popularity = Popularity.of(self._task.counts, self._texts.table)
 
-    def _restored(self, saved: Mapping[str, Any]) -> Progress:
-        self._steps = int(saved["steps"])
-        return unpack(saved, self._network, self._average, self._optimiser)
+    def _validated(self, held_out: HeldOut) -> float:
+        network, table, popularity = self._learner.average, self._texts.table, self._popularity.values
+        score = held_out.score(network, table, popularity, self._params.window)
+        return round(self._exchange.agreed(score, self._device), 6)
 
     def _epoch(self, windows: TrainingWindows, epoch: int, step: int) -> float:
         """Learn from all windows once; the mean loss."""
         # Everything random depends on the epoch alone, so that a fit can be taken up again after any.
         random = np.random.default_rng([self._task.seed, epoch])
-        own = np.random.default_rng([self._task.seed, epoch, self._worker.rank])
-        self._masks.manual_seed(int(own.integers(2**62)))
+        self._own = np.random.default_rng([self._task.seed, epoch, self._worker.rank])
+        self._masks.manual_seed(int(self._own.integers(2**62)))
+        torch.manual_seed(int(self._own.integers(2**62)))
         steps = self._params.epochs * windows.n_batches(self._params.batch_events)
         losses = []
         for batch in windows.epoch(random, self._params.batch_events):
-            left = 1.0 - (1.0 - LEAST_RATE) * min(step / max(steps, 1), 1.0)
-            self._optimiser.param_groups[0]["lr"] = self._params.learning_rate * left
-            losses.append(self._step(batch, self._sampler.pool(random)))
+            loss = self._share(batch, self._sampler.pool(random))
+            losses.append(self._learner.step(loss, step / max(steps, 1)))
             step += 1
         return round(sum(losses) / max(len(losses), 1), 6)
 
-    def _step(self, batch: Batch, pool: Pool) -> float:
-        """Learn from a batch: this process from its windows, by the negatives of the whole batch."""
+    def _share(self, batch: Batch, pool: Pool) -> torch.Tensor:
+        """This process's share of a batch's loss: of its windows, by the negatives of the whole batch."""
         part = batch.part(self._worker.rank, self._worker.world)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=self._device)
-        if part.learn.any():
-            with mixed_precision(self._device):
-                share = float(part.learn.sum() / batch.learn.sum())
-                loss = share * self._loss(part, pool)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        parameters = list(self._network.parameters())
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        total = loss.detach()
-        self._sum([*(parameter.grad for parameter in parameters if parameter.grad is not None), total])
-        torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
-        self._optimiser.step()
-        self._steps += 1
-        keep = min(AVERAGING, self._steps / (9 + self._steps))
-        with torch.no_grad():
-            for mean, parameter in zip(self._average.parameters(), parameters, strict=True):
-                mean.lerp_(parameter, 1.0 - keep)
-        return float(total)
+        if not part.learn.any():
+            return torch.zeros((), device=self._device)
+        with mixed_precision(self._device):
+            return float(part.learn.sum() / batch.learn.sum()) * self._loss(part, pool)
 
     def _loss(self, batch: Batch, pool: Pool) -> torch.Tensor:
         inputs, targets = batch.inputs, batch.targets[batch.learn]
@@ -247,14 +246,14 @@ class Trainer:
         rows, places = np.unique(
             np.concatenate([np.maximum(inputs.items, 0).ravel(), targets, pool.items]), return_inverse=True
         )
-        projected = self._network.project(self._tensor(np.asarray(self._task.vectors[rows], np.float32)))
+        projected = self._network.project(self._texts.read(rows, self._own))
         read, wanted, others = np.split(places, [inputs.items.size, inputs.items.size + len(targets)])
         states = self._network.states(
-            gather(projected, self._tensor(read.reshape(inputs.items.shape))), inputs, self._dropout
+            _gather(projected, self._tensor(read.reshape(inputs.items.shape))), inputs, self._dropout
         )
-        states = gather(states.reshape(-1, states.shape[-1]), self._tensor(np.flatnonzero(batch.learn)))
-        positive = (states * gather(projected, self._tensor(wanted))).sum(dim=1).float()
-        negative = (states @ gather(projected, self._tensor(others)).T).float()
+        states = _gather(states.reshape(-1, states.shape[-1]), self._tensor(np.flatnonzero(batch.learn)))
+        positive = (states * _gather(projected, self._tensor(wanted))).sum(dim=1).float()
+        negative = (states @ _gather(projected, self._tensor(others)).T).float()
         popularity = self._popularity.values
         positive = positive + self._network.popularity * self._tensor(popularity[targets])
         negative = negative + self._network.popularity * self._tensor(popularity[pool.items])
@@ -264,22 +263,10 @@ class Trainer:
             return bce_loss(positive, negative)
         return softmax_loss(positive, negative, self._tensor(pool.log_expected))
 
-    def _sum(self, tensors: list[torch.Tensor]) -> None:
-        """Replace tensors by their sums over all processes."""
-        if self._worker.world == 1:
-            return
-        flat = torch.cat([tensor.flatten() for tensor in tensors])
-        distributed.all_reduce(flat)
-        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
-
-    def _agreed(self, score: float) -> float:
-        """The first process's score, in every process."""
-        found = torch.tensor([score], dtype=torch.float64, device=self._device)
-        if self._worker.world > 1:
-            distributed.broadcast(found, 0)
-        return round(float(found), 6)
-
     def _tensor(self, array: np.ndarray[Any, Any]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
+
+
+def _gather(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Rows of a matrix, with a deterministic gradient."""
+    return functional.embedding(places, values)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Dataset, Encoder, FitContext, KnowsItsWords
+from recserve import Dataset, Encoder, FitContext, FloatArray, KnowsItsWords
 from recserve_bert.texts import unit_rows
 from recserve_bert.tuning.parameters import TuningParams
 from recserve_bert.tuning.storage import LearntState
+
+if TYPE_CHECKING:
+    import torch
+    from recserve_torch import TextTower
 
 _BLOCK = 4096
 
@@ -76,8 +80,18 @@ class HeadEncoder:
         from recserve_bert.tuning.towers import train_head
 
         weights, facts = train_head(data, self._params, context)
-        self._learnt = LearntState(self._base.fingerprint, "head", weights, facts)
+        self.learn(weights, facts)
         return facts
+
+    def tower(self, texts: Sequence[str], vectors: FloatArray, device: torch.device) -> TextTower:
+        """See :meth:`recserve_torch.OffersTower.tower`."""
+        from recserve_bert.tuning.towers import HeadTower
+
+        return HeadTower(vectors, self._params, device)
+
+    def learn(self, weights: Mapping[str, FloatArray], facts: Mapping[str, Any]) -> None:
+        """See :meth:`recserve_torch.OffersTower.learn`."""
+        self._learnt = LearntState(self._base.fingerprint, "head", weights, facts)
 
     def save(self, directory: Path) -> None:
         """Write the head."""

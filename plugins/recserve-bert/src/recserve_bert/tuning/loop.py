@@ -11,12 +11,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from recserve_torch import TextTower
 from torch.nn import functional
 
 from recserve import (
@@ -32,8 +32,6 @@ from recserve import (
 from recserve_bert.tuning.examples import Examples, Recent
 from recserve_bert.tuning.parameters import TuningParams
 
-RATES = {"head": 1e-3, "last_n": 1e-4, "lora": 5e-4, "full": 3e-5}
-"""Learning rate by what is trained."""
 NEGATIVES = 64
 NEGATIVES_OF_HEAD = 512
 FEWEST_EXAMPLES = 20
@@ -45,23 +43,11 @@ _VALIDATED_ITEMS = 1024
 _MASKED = -1e4
 
 
-class Tower(Protocol):
+class Tower(TextTower, Protocol):
     """The trained encoder, seen as vectors of catalogue rows."""
-
-    def parameters(self) -> list[torch.nn.Parameter]:
-        """What is optimised."""
-        ...
 
     def tokens(self, rows: Int32Array) -> Int64Array:
         """What encoding each row costs, in tokens."""
-        ...
-
-    def forward(self, rows: Int32Array) -> torch.Tensor:
-        """Unit vectors with gradients, float32, shape (n, d), in training mode."""
-        ...
-
-    def vectors(self, rows: Int32Array) -> FloatArray:
-        """Unit vectors as they would be served now, float32, shape (n, d)."""
         ...
 
 
@@ -154,8 +140,7 @@ class TwoTowerTraining:
         """Train, pausing after each epoch."""
         steps = self._params.epoch_steps
         parameters = self._tower.parameters()
-        rate = self._params.learning_rate or RATES[self._params.tune]
-        optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=_WEIGHT_DECAY)
+        optimiser = torch.optim.AdamW(parameters, lr=self._tower.learning_rate, weight_decay=_WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _Schedule(self._params.epochs * steps))
         order = _Order(len(examples), self._random)
         for epoch in range(1, epochs + 1):
@@ -179,7 +164,8 @@ class TwoTowerTraining:
         targets = examples.targets[chosen]
         hard = examples.proposals(chosen, params.hard_negatives, self._random).ravel()
         drawn = self._random.integers(0, len(self._table), self._negatives).astype(np.int32)
-        fresh = self._affordable(np.concatenate([targets, hard, drawn, recent.rows.T.ravel()]))
+        wanted = np.concatenate([targets, hard, drawn, recent.rows.T.ravel()])
+        fresh = self._tower.affordable(wanted[wanted >= 0])
         # Only items with gradients compete: others could not push back, and all vectors would drift.
         pool = np.intersect1d(np.concatenate([targets, hard, drawn]), fresh)
         lookup = self._lookup(fresh, recent.rows[recent.rows >= 0])
@@ -204,14 +190,6 @@ class TwoTowerTraining:
         kept = max(int(np.searchsorted(cost, self._params.step_tokens, side="right")), 2)
         order.give_back(chosen[kept:])
         return chosen[:kept]
-
-    def _affordable(self, wanted: Int32Array) -> Int32Array:
-        """The first distinct rows that the step's token budget allows, at least two."""
-        wanted = wanted[wanted >= 0]
-        _, first = np.unique(wanted, return_index=True)
-        rows = wanted[np.sort(first)]
-        cost = np.cumsum(self._tower.tokens(rows))
-        return rows[: max(int(np.searchsorted(cost, self._params.step_tokens, side="right")), 2)]
 
     def _lookup(self, fresh: Int32Array, rows: Int32Array) -> _Lookup:
         """Vectors of rows: with gradients where they are fresh, as last encoded elsewhere."""
@@ -304,17 +282,3 @@ def _validated_part(validation: Validation, seed: int) -> tuple[Int32Array, Hist
     drawn = random.choice(n_items, _VALIDATED_ITEMS - len(wanted), replace=False)
     rows = np.union1d(wanted, drawn).astype(np.int32)
     return rows, targets.where(np.isin(targets.items, rows))
-
-
-@contextmanager
-def reproducible(seed: int, threads: int) -> Iterator[None]:
-    """Seeds and threads of torch for one training; the process's own are put back afterwards."""
-    before = torch.get_num_threads()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        if threads:
-            torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)

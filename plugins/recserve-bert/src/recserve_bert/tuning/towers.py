@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from recserve_torch import choose_device, seeded
 from torch.nn import functional
 
 from recserve import ConfigError, Dataset, FitContext, FloatArray, Int32Array, Int64Array
@@ -16,11 +17,13 @@ from recserve_bert.engines.torch_engine import TorchEngine
 from recserve_bert.parameters import BertParams
 from recserve_bert.sources import Source
 from recserve_bert.texts import batches, clean
-from recserve_bert.tuning.loop import TwoTowerTraining, reproducible
+from recserve_bert.tuning.loop import TwoTowerTraining
 from recserve_bert.tuning.lower_states import LowerStates
 from recserve_bert.tuning.parameters import TuningParams
 from recserve_bert.tuning.weights import TrainedPart, first_trained, learnt_weights, make_trainable
 
+RATES = {"head": 1e-3, "last_n": 1e-4, "lora": 5e-4, "full": 3e-5}
+"""Learning rate by what is trained."""
 HEAD_WIDENING = 2
 """Hidden units of the head for each dimension of a vector."""
 _LAST_LAYERS = 2
@@ -31,10 +34,12 @@ class HeadTower:
 
     Args:
         vectors: float32, shape (n_items, d); of the frozen encoder.
+        params: Learning rate.
         device: Where to compute.
     """
 
-    def __init__(self, vectors: FloatArray, device: torch.device) -> None:
+    def __init__(self, vectors: FloatArray, params: TuningParams, device: torch.device) -> None:
+        self.learning_rate = params.learning_rate or RATES["head"]
         self._vectors = vectors
         self._device = device
         dimension = vectors.shape[1]
@@ -49,8 +54,12 @@ class HeadTower:
         return [self._inner, self._shift, self._outer]
 
     def tokens(self, rows: Int32Array) -> Int64Array:
-        """A head reads no tokens: every row is affordable."""
+        """A head reads no tokens."""
         return np.zeros(len(rows), dtype=np.int64)
+
+    def affordable(self, rows: Int32Array) -> Int32Array:
+        """All of them."""
+        return _distinct(rows)
 
     def forward(self, rows: Int32Array) -> torch.Tensor:
         """Unit vectors of rows, with gradients."""
@@ -67,31 +76,47 @@ class HeadTower:
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """The head as :class:`recserve_bert.tuning.head.HeadEncoder` applies it."""
         named = zip(("inner", "shift", "outer"), self.parameters(), strict=True)
-        return {name: value.detach().cpu().numpy() for name, value in named}
+        return {name: value.detach().cpu().numpy().copy() for name, value in named}
 
 
 class BertTower:
     """A BERT of which a part is trained.
 
     Args:
-        engine: Holds the model, with the part chosen.
-        parameters: Of the part.
-        tokens: Token ids of the catalogue's texts.
-        lower: States below the part, where they are known.
+        source: The model.
+        texts: Texts of the catalogue.
+        params: The part, its learning rate, and the tokens of a step.
+        device: Where to compute.
+        progress: Called with (texts done, texts in all) while the layers below the part are computed.
     """
 
     def __init__(
         self,
-        engine: TorchEngine,
-        parameters: list[torch.nn.Parameter],
-        tokens: Sequence[list[int]],
-        lower: LowerStates | None,
+        source: Source,
+        texts: Sequence[str],
+        params: BertParams,
+        device: str,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        self._engine = engine
-        self._parameters = parameters
-        self._tokens = tokens
-        self._lower = lower
-        self._lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
+        part = _trained_part(params)
+        self.learning_rate = params.learning_rate or RATES[params.tune]
+        self._budget = params.step_tokens
+        self._engine = TorchEngine(source, device, params.precision)
+        self._tokens = self._engine.tokenise(
+            [source.prefix + clean(text, source.max_length) for text in texts]
+        )
+        self._lengths = np.array([len(ids) for ids in self._tokens], dtype=np.int64)
+        model = self._engine.model
+        self._parameters = make_trainable(model, part, checkpointing=params.checkpointing)
+        self._lower, first = None, first_trained(model, part)
+        # Checkpointed layers run again when other texts are due.
+        if first and not params.checkpointing and LowerStates.affordable(self._engine, self._tokens):
+            self._lower = LowerStates(self._engine, first, self._tokens, progress)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._engine.device
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Parameters of the trained part."""
@@ -100,6 +125,12 @@ class BertTower:
     def tokens(self, rows: Int32Array) -> Int64Array:
         """Tokens of each row's text."""
         return self._lengths[rows]
+
+    def affordable(self, rows: Int32Array) -> Int32Array:
+        """The first distinct rows, at least two, within the tokens of a step."""
+        distinct = _distinct(rows)
+        cost = np.cumsum(self._lengths[distinct])
+        return distinct[: max(int(np.searchsorted(cost, self._budget, side="right")), 2)]
 
     def forward(self, rows: Int32Array) -> torch.Tensor:
         """Unit vectors of rows, with gradients, in training mode."""
@@ -123,6 +154,10 @@ class BertTower:
         back = torch.from_numpy(np.argsort(np.concatenate(order))).to(self._engine.device)
         return functional.normalize(torch.cat(parts)[back], dim=1)
 
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """What training made of the part."""
+        return learnt_weights(self._engine.model)
+
 
 Learnt = tuple[dict[str, NDArray[np.float32]], dict[str, Any]]
 
@@ -135,10 +170,10 @@ def train_head(data: Dataset, params: TuningParams, context: FitContext) -> Lear
         params: How to train.
         context: Seed, progress and previous facts.
     """
-    device = _device(context.device)
+    device = choose_device(context.device)
     vectors = _vectors(data)
-    with reproducible(context.seed, context.threads):
-        tower = HeadTower(vectors, device)
+    with seeded(context.seed, context.threads):
+        tower = HeadTower(vectors, params, device)
         facts = TwoTowerTraining(tower, np.array(vectors), params, context, device).run(data)
         return tower.weights(), facts
 
@@ -152,35 +187,30 @@ def train_bert(source: Source, data: Dataset, params: BertParams, context: FitCo
         params: How to train.
         context: Seed, progress, previous facts and item texts.
     """
+    wanted = context.device if params.device == "auto" else params.device
+    with seeded(context.seed, context.threads):
+        progress = partial(context.progress, "lower layers")
+        tower = BertTower(source, context.item_texts(), params, wanted, progress)
+        table = np.array(_vectors(data))
+        facts = TwoTowerTraining(tower, table, params, context, tower.device).run(data)
+        return tower.weights(), facts
+
+
+def _trained_part(params: BertParams) -> TrainedPart:
     kind = params.tune
     assert kind != "none"
     assert kind != "head"
     layers = params.tune_layers or (_LAST_LAYERS if kind == "last_n" else None)
-    part = TrainedPart(kind, layers, params.lora_rank)
-    with reproducible(context.seed, context.threads):
-        wanted = context.device if params.device == "auto" else params.device
-        engine = TorchEngine(source, wanted, params.precision)
-        tokens = engine.tokenise(
-            [source.prefix + clean(text, source.max_length) for text in context.item_texts()]
-        )
-        parameters = make_trainable(engine.model, part, checkpointing=params.checkpointing)
-        lower, first = None, first_trained(engine.model, part)
-        # Checkpointed layers run again when other texts are due.
-        if first and not params.checkpointing and LowerStates.affordable(engine, tokens):
-            lower = LowerStates(engine, first, tokens, partial(context.progress, "lower layers"))
-        tower = BertTower(engine, parameters, tokens, lower)
-        table = np.array(_vectors(data))
-        facts = TwoTowerTraining(tower, table, params, context, engine.device).run(data)
-        return learnt_weights(engine.model), facts
+    return TrainedPart(kind, layers, params.lora_rank)
+
+
+def _distinct(rows: Int32Array) -> Int32Array:
+    """Each row once, where it comes first."""
+    _, first = np.unique(rows, return_index=True)
+    return rows[np.sort(first)]
 
 
 def _vectors(data: Dataset) -> FloatArray:
     if data.catalogue.vectors is None:
         raise ConfigError("a text encoder is trained on a catalogue that it has encoded", field="encoder")
     return np.asarray(data.catalogue.vectors, dtype=np.float32)
-
-
-def _device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)

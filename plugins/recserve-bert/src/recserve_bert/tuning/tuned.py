@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recserve import Dataset, FitContext
+from recserve import Dataset, FitContext, FloatArray
 from recserve_bert.encoder import BertEncoder
 from recserve_bert.engine_choice import engine_of_trained
 from recserve_bert.parameters import BertParams
 from recserve_bert.tuning.storage import LearntState
+
+if TYPE_CHECKING:
+    import torch
+    from recserve_torch import TextTower
 
 
 class TunedBertEncoder(BertEncoder):
@@ -46,10 +51,20 @@ class TunedBertEncoder(BertEncoder):
         from recserve_bert.tuning.towers import train_bert
 
         weights, facts = train_bert(self._base, data, self._params, context)
+        self.learn(weights, facts)
+        return facts
+
+    def tower(self, texts: Sequence[str], vectors: FloatArray, device: torch.device) -> TextTower:
+        """See :meth:`recserve_torch.OffersTower.tower`."""
+        from recserve_bert.tuning.towers import BertTower
+
+        return BertTower(self._base, texts, self._params, device.type)
+
+    def learn(self, weights: Mapping[str, FloatArray], facts: Mapping[str, Any]) -> None:
+        """See :meth:`recserve_torch.OffersTower.learn`."""
         learnt = LearntState(self._base.fingerprint, self._params.tune, weights, facts)
         engine = engine_of_trained(self._params, self._base.trained(learnt), self._wanted)
-        self._take(LearntState(learnt.base, learnt.kind, weights, facts, engine))
-        return facts
+        self._take(replace(learnt, engine=engine))
 
     def _take(self, learnt: LearntState) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recserve import Event, Item
+from recserve.data.events.text import ENCODED_CHARACTERS
 from recserve.store import Store
 from recserve.store.sql.queries import snapshot
 
@@ -51,3 +52,25 @@ def test_events_are_those_of_the_store(
     alone = store.snapshot(events=False)
     assert (alone.items, alone.events.num_rows) == (tables.items, 0)
     assert not list(tmp_path.glob(".snapshot-*"))
+
+
+def test_texts_are_those_of_events_that_have_one_as_far_as_they_are_read(store: Store) -> None:
+    store.upsert_items([Item("a")])
+    store.add_events(
+        [
+            Event("u", "", "search", 2, event_id="s", text="x" * 2 * ENCODED_CHARACTERS),
+            Event("u", "a", "view", 1, event_id="v"),
+            Event("v", "a", "rating", 3, 4.0, event_id="r", text="é 🎬"),
+        ]
+    )
+    texts = store.snapshot().texts
+    assert texts is not None
+    assert texts.to_pylist() == [
+        {"user_id": "u", "event": "search", "value": None, "timestamp": 2, "text": "x" * ENCODED_CHARACTERS},
+        {"user_id": "v", "event": "rating", "value": 4.0, "timestamp": 3, "text": "é 🎬"},
+    ]
+    store.remove_event("s")
+    left = store.snapshot().texts
+    assert left is not None
+    assert left["user_id"].to_pylist() == ["v"]
+    assert store.snapshot(events=False).texts is None
