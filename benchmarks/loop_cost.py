@@ -63,9 +63,9 @@ class Loop:
             return
         self._number += 1
         experiment = f"cost-{self._number}"
-        arms: list[dict[str, Any]] = [{"name": "control"}, {"name": "other", "parameters": {"budget": 300}}]
+        arms: list[dict[str, Any]] = [{"name": "control"}, {"name": "other", "parameters": {"budget": 390}}]
         if name != "experiment":
-            arms.append({"name": "unseen", "parameters": {"budget": 200}, "shadow": True, "share": 0.1})
+            arms.append({"name": "unseen", "parameters": {"budget": 380}, "shadow": True, "share": 0.1})
         body = {"name": experiment, "scenario": self._scenario, "arms": arms}
         self._post("/v1/experiments", body)
         self._post(f"/v1/experiments/{experiment}/start", {})
