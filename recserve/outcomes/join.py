@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from recserve.config import Config
 from recserve.data.arrays import BoolArray, Float64Array, Int32Array, Int64Array
 from recserve.outcomes.shown import ShownItems, shown_items
-from recserve.outcomes.source import OutcomeSource
+from recserve.outcomes.source import OutcomeSource, ahead
 from recserve.store import Store
 from recserve.store.lake import LakeFolder
 from recserve.store.outcomes import EVENT_COLUMNS, EXPOSURE_COLUMNS
@@ -179,8 +179,11 @@ def joined(
         The moment that a chunk begins at, and its impressions.
     """
     waiting = source.events(last, last + rules.window_ms + 1)
-    for begin, end, exposures in source.chunks(first, last):
-        read = source.events(begin - CLOCK_SKEW_MS, end)
+    parts = (
+        (begin, exposures, source.events(begin - CLOCK_SKEW_MS, end))
+        for begin, end, exposures in source.chunks(first, last)
+    )
+    for begin, exposures, read in ahead(parts):
         events = pa.concat_tables([read, waiting])
         found, used = join(exposures, events, rules, merged)
         yield begin, found

@@ -60,8 +60,7 @@ def shown_items(column: pa.ChunkedArray | pa.StringArray) -> ShownItems:
     if not len(texts):
         return _one_by_one([])
     offsets, data = _content(texts)
-    odd = _rows_with(offsets, _unusual(data))
-    if not odd.any():
+    if not _is_unusual(data) or not (odd := _rows_with(offsets, _unusual(data))).any():
         return _with_extras(texts, offsets, data, *_plain(texts, offsets, data))
     parsed = [json.loads(texts[row].as_py()) for row in np.flatnonzero(odd).tolist()]
     quick = shown_items(texts.filter(pa.array(~odd)))
@@ -76,6 +75,12 @@ def _content(texts: pa.StringArray) -> tuple[Int64Array, Bytes]:
     if data_buffer is None:
         return offsets, np.empty(0, np.uint8)
     return offsets, np.frombuffer(data_buffer, np.uint8)[: offsets[-1]]
+
+
+def _is_unusual(data: Bytes) -> bool:
+    """Whether :func:`_unusual` finds anything, which is seldom and found out quickly."""
+    raw = data.tobytes()
+    return b"\\" in raw or b", " in raw
 
 
 def _unusual(data: Bytes) -> Int64Array:
@@ -138,7 +143,8 @@ def _with_extras(
     """Add arms and propensities, which few pages have."""
     arms: list[str | None] | None = None
     propensities = np.full(len(items), np.nan)
-    for row in np.flatnonzero(_rows_with(offsets, np.flatnonzero(data == _OBJECT))).tolist():
+    further = np.flatnonzero(data == _OBJECT) if b"{" in data.tobytes() else np.empty(0, np.int64)
+    for row in np.flatnonzero(_rows_with(offsets, further)).tolist():
         arms = arms or [None] * len(items)
         for place, shown in enumerate(json.loads(texts[row].as_py()), int(bounds[row])):
             arms[place], propensities[place] = _extras(shown)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,8 @@ from recserve.data.entities import DAY_MS
 from recserve.store import Store, hash_of
 from recserve.store.lake import LakeFile, LakeFolder, current_events, current_exposures
 from recserve.store.outcomes import EVENT_COLUMNS, EXPOSURE_COLUMNS
+
+T = TypeVar("T")
 
 CHUNK_ROWS = 100_000
 """Exposures that are worked on at a time: about 200 MB, with ten items on a page."""
@@ -25,7 +29,7 @@ class OutcomeSource:
         store: The store.
         types: Event types that matter.
         lake: The store's lake, from which what expired is read; None without one.
-        chunk_rows: Exposures of one chunk, about.
+        chunk_rows: Exposures of one chunk, about; None for :data:`CHUNK_ROWS`.
     """
 
     def __init__(
@@ -33,12 +37,12 @@ class OutcomeSource:
         store: Store,
         types: Collection[str],
         lake: LakeFolder | None = None,
-        chunk_rows: int = CHUNK_ROWS,
+        chunk_rows: int | None = None,
     ) -> None:
         self._store = store
         self._types = frozenset(types)
         self._lake = lake
-        self._chunk_rows = chunk_rows
+        self._chunk_rows = chunk_rows or CHUNK_ROWS
         self._events: dict[int, pa.Table] = {}
         self._expired: dict[int, list[LakeFile]] = {}
         for file in [] if lake is None else lake.exposure_files():
@@ -144,8 +148,19 @@ def _as_stored(rows: pa.Table) -> pa.Table:
     """Exposures with the columns of today; files of earlier versions lack some."""
     columns = []
     for field in EXPOSURE_COLUMNS:
-        if field.name in rows.schema.names:
-            columns.append(rows[field.name].cast(field.type))
-        else:
+        if field.name not in rows.schema.names:
             columns.append(pa.nulls(len(rows), field.type))
+        elif pa.types.is_dictionary(field.type):
+            columns.append(rows[field.name].dictionary_encode())
+        else:
+            columns.append(rows[field.name].cast(field.type))
     return pa.table(columns, schema=EXPOSURE_COLUMNS)
+
+
+def ahead(parts: Iterator[T]) -> Iterator[T]:
+    """The same, each made in another thread while the one before is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="outcomes") as pool:
+        following = pool.submit(next, parts, None)
+        while (part := following.result()) is not None:
+            following = pool.submit(next, parts, None)
+            yield part

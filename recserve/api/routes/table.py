@@ -404,8 +404,9 @@ def _add_reports(add: _Adder, routes: ReportRoutes) -> None:
         "/v1/reports/outcomes",
         routes.report_outcomes,
         "Report what became of recommendations",
-        "Impressions, clicks, conversions and value of a span of days, by what showed them, with intervals over "
-        "users. One report is made at a time; the first one after many new days counts them and takes longer.",
+        "Impressions, clicks, conversions and value of a span of days, by what showed them, with intervals "
+        "over users. One report is made at a time; the first one after many new days counts them and takes "
+        "longer.",
         openapi.responses(reports.OutcomesAnswer, "The report.", 422),
     )
 

@@ -75,7 +75,7 @@ def expire_command(
 ) -> None:
     """Remove old events and exposures from the database; with store.lake set, once they are in the lake.
 
-    What reports need of them is counted first and kept. The days whose outcomes are still open stay. For cron.
+    What reports need of them is counted first and kept. Days whose outcomes are still open stay. For cron.
     """
     from recserve.data.entities import DAY_MS, now_ms
     from recserve.outcomes.daily import Rollup

@@ -207,11 +207,13 @@ class DayCounter:
         self._strata.add(named, chunk.sums(ranks, len(keys))[:, :2])
 
     def tables(self) -> dict[str, bytes]:
-        """All tables of the day as Parquet, by name."""
+        """All tables of the day as Parquet, by name; comparisons alone if nothing was shown."""
         found: dict[str, pa.Table] = {COMPARISONS: self._comparisons()}
         for view, counted in self._views.items():
             names = columns_of(view)
             keys, sums = counted.sums.merged(len(MEASURES))
+            if not len(keys):
+                continue
             found[view] = pa.table(
                 {
                     **_columns(counted.labels, names, keys // BUCKETS),

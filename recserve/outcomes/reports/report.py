@@ -134,8 +134,6 @@ class _Summed:
     def add(self, counts: DayCounts) -> None:
         """Add a day."""
         view = self._question.view
-        self._days += any(len(table) for table in counts.tables.values())
-        self._others += not counts.same
         compared = counts.tables.get(COMPARISONS)
         if compared is not None:
             np.add.at(
@@ -143,8 +141,10 @@ class _Summed:
                 (compared["first"].to_numpy(), compared["second"].to_numpy()),
                 compared["weight"].to_numpy(),
             )
-        if view not in counts.tables:  # a segment that was not counted then
+        if view not in counts.tables:  # nothing was shown, or the segment was not counted then
             return
+        self._days += 1
+        self._others += not counts.same
         rows, groups = self._grouped(counts, view)
         values = np.stack([rows[measure].to_numpy() for measure in MEASURES], axis=1)
         self._sums.add(groups * BUCKETS + rows["bucket"].to_numpy(), values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -22,6 +23,10 @@ from recserve.store.sql.schema import daily_outcomes, events, exposures, items, 
 
 _COUNTED = "outcomes_counted"
 """Row of ``meta``: number of the event that the counts are right up to."""
+
+_FACTS = ("bundle", "scenario", "experiment", "arm", "degraded", "shadow")
+
+_EXPOSURES = pa.schema([*list(EXPOSURE_COLUMNS)[: -len(_FACTS)], pa.field("facts", pa.string())])
 
 _PEOPLE = pa.schema({"user_id": pa.string(), "value": pa.string()})
 
@@ -47,9 +52,13 @@ class OutcomePart(Part):
 
     def exposures_between(self, first: int, last: int) -> pa.Table:
         """See :meth:`OutcomeStore.exposures_between`."""
+        # Of what has few distinct values one text a row is made: fewer objects to pass on.
+        facts = [exposures.c[name] for name in _FACTS]
+        together = func.json_build_array if self._database.is_postgres else func.json_array
         moment = exposures.c.timestamp
-        query = select(*exposures.c[tuple(EXPOSURE_COLUMNS.names)]).where(moment >= first, moment < last)
-        return self._columns(query, EXPOSURE_COLUMNS)
+        query = select(*exposures.c[tuple(_EXPOSURES.names[:-1])], cast(together(*facts), Text))
+        found = self._columns(query.where(moment >= first, moment < last), _EXPOSURES)
+        return pa.table([*found.columns[:-1], *_apart(found["facts"])], schema=EXPOSURE_COLUMNS)
 
     def outcome_events(self, first: int, last: int, types: Collection[str]) -> pa.Table:
         """See :meth:`OutcomeStore.outcome_events`."""
@@ -170,6 +179,16 @@ class OutcomePart(Part):
 
     def _value(self, query: Select[Any]) -> Any:
         return self._database.read(lambda connection: connection.execute(query).scalar())
+
+
+def _apart(facts: pa.ChunkedArray) -> list[pa.Array]:
+    """The columns that were put together as JSON."""
+    encoded = facts.combine_chunks().dictionary_encode()
+    rows = [json.loads(text) for text in encoded.dictionary.to_pylist()]
+    *texts, shadow = zip(*rows, strict=True) if rows else [()] * len(_FACTS)
+    flags = pa.array([bool(flag) for flag in shadow], pa.bool_()).take(encoded.indices)
+    few = [pa.array(values, pa.string()).dictionary_encode().take(encoded.indices) for values in texts]
+    return [*few, flags]
 
 
 def _counted() -> Select[Any]:

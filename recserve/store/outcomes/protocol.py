@@ -10,18 +10,21 @@ import pyarrow as pa
 
 from recserve.data.arrays import Int64Array
 
+_FEW = pa.dictionary(pa.int32(), pa.string())
+"""Type of columns with few distinct values."""
+
 EXPOSURE_COLUMNS = pa.schema(
     {
         "recommendation_id": pa.string(),
         "user_hash": pa.int64(),
-        "bundle": pa.string(),
-        "scenario": pa.string(),
         "timestamp": pa.int64(),
         "items": pa.string(),
-        "experiment": pa.string(),
-        "arm": pa.string(),
+        "bundle": _FEW,
+        "scenario": _FEW,
+        "experiment": _FEW,
+        "arm": _FEW,
+        "degraded": _FEW,
         "shadow": pa.bool_(),
-        "degraded": pa.string(),
     }
 )
 """Columns of :meth:`OutcomeStore.exposures_between`."""

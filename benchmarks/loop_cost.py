@@ -1,0 +1,205 @@
+"""What experiments, shadow answers and reports cost requests: one server, with and without them in turn.
+
+    python -m benchmarks.loop_cost [--home DIR] [--rounds 8] [--seconds 2] [--connections 64] [--json OUT]
+
+Each round asks the same loads of one server in four states, one right after the other, in an order that
+alternates: *off*; *experiment*, two arms over all users; *shadow*, a third arm beside them whose answers are
+computed for a tenth of the users and shown to nobody; and *all*, where a report of the experiment is asked
+for every five seconds as well. Ratios are medians of the rounds' own ratios to *off*. The last two include
+what the shadow answers and the reports themselves take of the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import serving_load, serving_wrk
+from benchmarks.common import DEFAULT_HOME, machine, scratch_home, serving, train_once, write_json
+from benchmarks.serving import NOVEL, USERS, server_processes
+from benchmarks.serving_load import Plan, Summary
+
+LOADS: Mapping[str, Mapping[str, Any]] = {
+    "repeat": {},
+    "mixed": {"novel": NOVEL},
+    "fresh": {"fresh": True},
+}
+STATES = ("off", "experiment", "shadow", "all")
+FOLLOWED_SECONDS = 2.0
+REPORT_SECONDS = 5.0
+_SHADOW_ANSWERS = "recserve_arm_answers_total"
+
+
+class Loop:
+    """Experiments and reports of a running server.
+
+    Args:
+        url: The server.
+        scenario: What its users are asked for.
+    """
+
+    def __init__(self, url: str, scenario: str) -> None:
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self._scenario = scenario
+        self._number = 0
+        self.reports = 0
+
+    @contextmanager
+    def state(self, name: str) -> Iterator[None]:
+        """Have the server in a state."""
+        if name == "off":
+            yield
+            return
+        self._number += 1
+        experiment = f"cost-{self._number}"
+        arms: list[dict[str, Any]] = [{"name": "control"}, {"name": "other", "parameters": {"budget": 390}}]
+        if name != "experiment":
+            arms.append({"name": "unseen", "parameters": {"budget": 380}, "shadow": True, "share": 0.1})
+        body = {"name": experiment, "scenario": self._scenario, "arms": arms}
+        self._post("/v1/experiments", body)
+        self._post(f"/v1/experiments/{experiment}/start", {})
+        over = threading.Event()
+        reading = threading.Thread(target=self._read_reports, args=(experiment, over))
+        time.sleep(FOLLOWED_SECONDS)
+        if name == "all":
+            reading.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if name == "all":
+                reading.join()
+            self._post(f"/v1/experiments/{experiment}/stop", {"reason": "measured"})
+            time.sleep(FOLLOWED_SECONDS)
+
+    def shadows(self) -> dict[str, float]:
+        """Shadow answers so far, by what became of them."""
+        found: dict[str, float] = {}
+        for line in self._client.get("/v1/metrics").text.splitlines():
+            for outcome in ("shadow", "dropped", "failed"):
+                if line.startswith(_SHADOW_ANSWERS) and f'outcome="{outcome}"' in line:
+                    found[outcome] = found.get(outcome, 0.0) + float(line.rsplit(" ", 1)[1])
+        return found
+
+    def close(self) -> None:
+        """End the connections."""
+        self._client.close()
+
+    def _read_reports(self, experiment: str, over: threading.Event) -> None:
+        while True:
+            self._client.get(
+                "/v1/reports/outcomes", params={"experiment": experiment, "by": "arm"}
+            ).raise_for_status()
+            self.reports += 1
+            if over.wait(REPORT_SECONDS):
+                break
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> None:
+        answer = self._client.post(path, json=body)
+        if not answer.is_success:
+            raise SystemExit(f"{path}: {answer.text}")
+
+
+Found = dict[str, dict[str, list[Summary]]]
+
+
+def measure(options: argparse.Namespace) -> tuple[Found, int, dict[str, float]]:
+    """Figures of each round by load and state, how many reports were read, and shadow answers."""
+    found: Found = {load: {state: [] for state in STATES} for load in LOADS}
+    with scratch_home(options.home, {}) as home, serving(home) as server:
+        with closing(sqlite3.connect(home / "recserve.db")) as database:
+            items = [row[0] for row in database.execute("SELECT item_id FROM items LIMIT 1000")]
+        processes = server_processes(home)
+        url = f"http://127.0.0.1:{server.port}"
+        loop = Loop(url, httpx.get(f"{url}/v1/about", trust_env=False).json()["default_scenario"])
+
+        def ask(load: str, seed: int) -> Summary:
+            plan = Plan(
+                server.port,
+                "/v1/recommend",
+                options.connections,
+                options.seconds,
+                users=USERS,
+                items=items,
+                seed=seed,
+                processes=processes,
+                **LOADS[load],
+            )
+            anew = plan.fresh or plan.novel > 0 or not serving_wrk.available()
+            return serving_load.run(plan).summary() if anew else serving_wrk.run(plan)
+
+        with closing(loop):
+            for load in LOADS:
+                ask(load, 0)  # everything has been called once
+            for number in range(1, options.rounds + 1):
+                for state in STATES[:: 1 if number % 2 else -1]:
+                    with loop.state(state):
+                        ask("repeat", 0)  # each arm has answers of its own to repeat
+                        for load in LOADS:
+                            found[load][state].append(ask(load, number))
+            shadows = loop.shadows()
+    return found, loop.reports, shadows
+
+
+def ratios(off: Sequence[Summary], on: Sequence[Summary]) -> list[float]:
+    """Requests a second with it over those without it, round by round."""
+    return [with_it.rate / without.rate for without, with_it in zip(off, on, strict=True)]
+
+
+def table(found: Mapping[str, Mapping[str, Sequence[Summary]]]) -> Table:
+    """A row for each load and state."""
+    shown = Table("load", "state", "answers/s", "of off", "quartiles", "p50 ms", "p99 ms", "failed")
+    for load, states in found.items():
+        for state, runs in states.items():
+            shares = sorted(ratios(states["off"], runs))
+            low, _, high = statistics.quantiles(shares, n=4) if len(shares) > 1 else shares * 3
+            shown.add_row(
+                load,
+                state,
+                f"{statistics.median(run.rate for run in runs):.0f}",
+                f"{statistics.median(shares):.3f}",
+                f"{low:.2f} - {high:.2f}",
+                f"{statistics.median(run.p50 for run in runs):.1f}",
+                f"{statistics.median(run.p99 for run in runs):.1f}",
+                str(sum(run.failed for run in runs)),
+            )
+    return shown
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="A trained home, made if missing.")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=2.0, help="Of each load.")
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--json", type=Path, help="Write the figures here.")
+    options = parser.parse_args()
+    train_once(options.home)
+    found, reports, shadows = measure(options)
+    console = Console(width=120)
+    console.print(f"{machine()}; {options.connections} connections, {options.rounds} rounds", highlight=False)
+    console.print(table(found))
+    console.print(f"{reports} reports were read; shadow answers: {shadows}", highlight=False)
+    content = {
+        load: {state: [run.rate for run in runs] for state, runs in states.items()}
+        for load, states in found.items()
+    }
+    write_json(options.json, {"machine": machine(), "rates": content, "shadows": shadows})
+
+
+if __name__ == "__main__":
+    main()
