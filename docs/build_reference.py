@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from recserve.config import (
     Config,
     EncoderConfig,
+    OutcomesConfig,
     PipelineConfig,
     PromotionConfig,
     RetrieverConfig,
@@ -47,6 +48,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("train", TrainConfig),
     ("tune", TuneConfig),
     ("promotion", PromotionConfig),
+    ("outcomes", OutcomesConfig),
     ("server", ServerConfig),
     ("server.ingress, .retrieval, .encoding, .ranking", StageConfig),
 ]

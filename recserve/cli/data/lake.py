@@ -75,21 +75,26 @@ def expire_command(
 ) -> None:
     """Remove old events and exposures from the database; with store.lake set, once they are in the lake.
 
-    For cron.
+    What reports need of them is counted first and kept. Days whose outcomes are still open stay. For cron.
     """
     from recserve.data.entities import DAY_MS, now_ms
+    from recserve.outcomes.daily import Rollup
     from recserve.store.lake import LakeExport, LakeFolder
 
     state = State(home, config)
     age = state.config.store.retention_days if days is None else days
     if age is None:
         raise ConfigError("set store.retention_days in recserve.yaml, or give --older-than DAYS")
-    before, lake = now_ms() - int(age * DAY_MS), state.config.store.lake
+    now, where = now_ms(), state.config.store.lake
+    lake = None if where is None else LakeFolder(where)
     with state.store as store:
+        # What became of recommendations is counted before they go.
+        before = Rollup(store, state.config, lake, now).finish(now - int(age * DAY_MS))
         if lake is None:
             events, exposures = store.expire_events(before), store.expire_exposures(before)
         else:
-            events, exposures = LakeExport(store, LakeFolder(lake), state.home).expire(before)
+            events, exposures = LakeExport(store, lake, state.home).expire(before)
+        store.expire_daily((now - int(state.config.outcomes.keep_days * DAY_MS)) // DAY_MS)
         record(store, "store.expire", "", {"events": events, "exposures": exposures, "days": age})
     out.print(f"{events:,} events and {exposures:,} exposures older than {age:g} days removed")
 
