@@ -16,6 +16,7 @@ from recserve.config import (
     Config,
     EncoderConfig,
     FrequencyCapConfig,
+    OutcomesConfig,
     PipelineConfig,
     PromotionConfig,
     RetrieverConfig,
@@ -49,6 +50,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("train", TrainConfig),
     ("tune", TuneConfig),
     ("promotion", PromotionConfig),
+    ("outcomes", OutcomesConfig),
     ("server", ServerConfig),
     ("server.ingress, .retrieval, .encoding, .ranking", StageConfig),
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from recserve.config.loading import from_environment, load_config, parse_config, plain_config
 from recserve.config.mistakes import describe_validation_error, keys_at, location, nearest
+from recserve.config.outcomes import OutcomesConfig
 from recserve.config.root import Config, StoreConfig
 from recserve.config.scenarios import (
     COUNTED_IMPRESSIONS,
@@ -38,6 +39,7 @@ __all__ = [
     "EncoderConfig",
     "ExploreConfig",
     "FrequencyCapConfig",
+    "OutcomesConfig",
     "PipelineConfig",
     "PromotionConfig",
     "RetrainConfig",

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from recserve.config.mistakes import nearest
+from recserve.config.outcomes import OutcomesConfig
 from recserve.config.scenarios import (
     DEFAULT_SCENARIO,
     ColdStartConfig,
@@ -20,6 +22,8 @@ from recserve.config.server import ServerConfig
 from recserve.config.strict import Strict
 from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
+
+_NOT_TRAINED = ("store", "bundles", "server", "cold_start", "tune", "promotion", "retrain", "outcomes")
 
 
 class StoreConfig(Strict):
@@ -61,6 +65,7 @@ class Config(Strict):
     tune: TuneConfig = TuneConfig()
     promotion: PromotionConfig = PromotionConfig()
     retrain: RetrainConfig = RetrainConfig()
+    outcomes: OutcomesConfig = OutcomesConfig()
     server: ServerConfig = ServerConfig()
 
     @model_validator(mode="after")
@@ -82,6 +87,12 @@ class Config(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _outcome_types(self) -> Config:
+        for name in self.outcomes.unknown_types(self.event_types):
+            raise ValueError(f"outcomes: unknown event type {name!r}{nearest(name, self.event_types)}")
+        return self
+
     @property
     def event_types(self) -> dict[str, EventType]:
         """All event types in a fixed order: the defaults, then the configured ones."""
@@ -97,9 +108,7 @@ class Config(Strict):
         return self.model_dump(
             mode="json",
             exclude={
-                **dict.fromkeys(
-                    ("store", "bundles", "server", "cold_start", "tune", "promotion", "retrain"), True
-                ),
+                **dict.fromkeys(_NOT_TRAINED, True),
                 "scenarios": {
                     "__all__": {"seen", "seen_half_life_days", "frequency_cap", "explore", "language"}
                 },

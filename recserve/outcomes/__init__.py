@@ -1,1 +1,1 @@
-"""What became of what was shown: statistics of impressions and of what followed them."""
+"""What became of what was shown: impressions joined with events, daily counts, reports, statistics."""

@@ -19,6 +19,7 @@ import pyarrow as pa
 from recserve.data.arrays import FloatArray
 from recserve.data.dataset import Tables
 from recserve.data.entities import Event, Item, User
+from recserve.store.outcomes import OutcomeStore
 from recserve.store.records import (
     NO_GROUNDS,
     AddedEvents,
@@ -414,6 +415,7 @@ class Store(
     ExposureStore,
     ExperimentStore,
     AccessStore,
+    OutcomeStore,
     Protocol,
 ):
     """All of it."""

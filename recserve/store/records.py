@@ -152,6 +152,7 @@ class Exposure:
         experiment: Name of the experiment that it belongs to, if any.
         arm: Name of the experiment's arm that served it; None for an interleaved page.
         shadow: It was computed for comparison, and shown to nobody.
+        degraded: What the answer had to do without, such as ``ranking``.
     """
 
     recommendation_id: str
@@ -164,6 +165,7 @@ class Exposure:
     experiment: str | None = None
     arm: str | None = None
     shadow: bool = False
+    degraded: tuple[str, ...] = ()
 
 
 ImpressionTimes = Mapping[str, Sequence[int]]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from recserve.api import Readiness
+from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
+from recserve.experiments.report.process import experiment_report_in_process
+from recserve.outcomes.reports.process import report_in_process
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
@@ -47,10 +51,17 @@ class GraphBackend(StoredBackend):
         pool: WorkerPool,
         metrics: Metrics,
     ) -> None:
+        config = opened.config
+        reports = ReportDesk(
+            config,
+            partial(report_in_process, config, opened.home),
+            partial(experiment_report_in_process, config, opened.home),
+        )
         super().__init__(
             opened.store,
             lambda: bundles.current.part,
-            opened.config.scenarios,
+            config.scenarios,
+            reports,
             metrics,
             lambda: bundles.served,
         )

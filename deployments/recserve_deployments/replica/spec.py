@@ -56,6 +56,7 @@ class ReplicaSpec:
         registry = Registry.discover(only=self.plugins)
         home = Path(self.home)
         return Opened(
+            home=home,
             config=config,
             registry=registry,
             resolved=registry.resolve(config, self.role),
@@ -88,6 +89,7 @@ class Opened:
     """What a replica holds for its whole life.
 
     Attributes:
+        home: The home folder.
         config: The whole configuration.
         registry: The role's plugins.
         resolved: The role's components; those of other roles refuse to be built.
@@ -95,6 +97,7 @@ class Opened:
         repository: Where bundles live.
     """
 
+    home: Path
     config: Config
     registry: Registry
     resolved: ResolvedConfig

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Sequence
 
 from recserve.api.backends.protocol import Readiness
+from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
+from recserve.config import Config
 from recserve.errors import StageError
 from recserve.plugin.registry import PluginInfo
 from recserve.serving.pipeline import Pipeline
@@ -24,6 +26,7 @@ class LocalBackend(StoredBackend):
         store: Events, items and exposures; not closed here.
         plugins: What ``/v1/plugins`` lists.
         sample_users: User ids that the page offers.
+        config: What counts as an outcome.
     """
 
     def __init__(
@@ -32,11 +35,13 @@ class LocalBackend(StoredBackend):
         store: Store,
         plugins: Sequence[PluginInfo] = (),
         sample_users: Sequence[str] = (),
+        config: Config | None = None,
     ) -> None:
         super().__init__(
             store,
             lambda: pipeline,
             pipeline.context.scenarios,
+            ReportDesk.of(store, config or Config()),
             bundles=lambda: (pipeline.context.bundle,),
         )
         self._plugins = tuple(plugins)

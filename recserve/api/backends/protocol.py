@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from recserve.api.backends.experiments import ExperimentDesk
+from recserve.api.backends.reports import ReportDesk
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
@@ -133,6 +134,7 @@ class Backend(CatalogueBackend, PeopleBackend, Protocol):
 
     cursors: Cursors
     experiments: ExperimentDesk
+    reports: ReportDesk
 
     async def recommend(self, request: Request) -> Recommendation:
         """Answer one request; an implementation is free to micro-batch.

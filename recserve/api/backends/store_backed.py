@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.protocol import HistoryEntry
+from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_threads import StoreThreads
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User, now_ms
@@ -56,6 +57,7 @@ class StoredBackend:
         store: The store; not closed here.
         pipeline: The pipeline in service. Writes do without it while it raises NotReadyError.
         scenarios: Names of the configured scenarios.
+        reports: Makes reports.
         metrics: Where exposures are counted; None makes some that nobody reads.
         bundles: Bundles that arms of experiments may name now.
     """
@@ -65,12 +67,14 @@ class StoredBackend:
         store: Store,
         pipeline: Callable[[], Pipeline],
         scenarios: Collection[str],
+        reports: ReportDesk,
         metrics: Metrics | None = None,
         bundles: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.cursors = Cursors(store.secret("cursors"))
         self._store = store
         self._served = pipeline
+        self.reports = reports
         self.metrics = metrics or Metrics()
         # Threads of their own: a store that hangs must not take those that stages need, and writes that
         # wait for a lock must not stop reads, which on SQLite need none.
@@ -397,4 +401,5 @@ def _exposure(request: Request, answer: Recommendation, asked: Asked) -> Exposur
         since=asked.deletions,
         experiment=answer.experiment,
         arm=answer.arm,
+        degraded=answer.degraded,
     )

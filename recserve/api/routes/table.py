@@ -20,8 +20,9 @@ from recserve.api.routes.items import ItemRoutes
 from recserve.api.routes.parts import AUDIENCE, HISTORY, MERGE, refuse_other_methods
 from recserve.api.routes.plain import refuse_others
 from recserve.api.routes.recommendations import Routes
+from recserve.api.routes.reports import ReportRoutes
 from recserve.api.routes.users import UserRoutes
-from recserve.api.schemas import about, experiments
+from recserve.api.schemas import about, experiments, reports
 from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas import write_request as writes
@@ -32,6 +33,7 @@ TAGS = [
     {"name": "events", "description": "Tell what users do."},
     {"name": "items", "description": "Keep the catalogue up to date. Changes count at once."},
     {"name": "users", "description": "Profiles, histories, logging in and being forgotten."},
+    {"name": "reports", "description": "What became of what was recommended."},
     {"name": "experiments", "description": "Compare alternatives on live requests."},
     {"name": "server", "description": "Health and what is installed."},
 ]
@@ -136,6 +138,7 @@ def add_routes(app: FastAPI, settings: ApiSettings) -> list[APIRoute]:
     _add_events(_Adder(app, plain, "events"), routes)
     _add_items(_Adder(app, plain, "items", _ITEM_PARTS), ItemRoutes(settings))
     _add_users(_Adder(app, plain, "users", _USER_PARTS), UserRoutes(settings))
+    _add_reports(_Adder(app, plain, "reports"), ReportRoutes())
     _add_experiments(_Adder(app, plain, "experiments"), ExperimentRoutes(settings))
     _add_server(_Adder(app, plain, "server"), routes)
     return plain
@@ -395,6 +398,19 @@ def _add_users(add: _Adder, routes: UserRoutes) -> None:
     )
 
 
+def _add_reports(add: _Adder, routes: ReportRoutes) -> None:
+    add(
+        "GET",
+        "/v1/reports/outcomes",
+        routes.report_outcomes,
+        "Report what became of recommendations",
+        "Impressions, clicks, conversions and value of a span of days, by what showed them, with intervals "
+        "over users. One report is made at a time; the first one after many new days counts them and takes "
+        "longer.",
+        openapi.responses(reports.OutcomesAnswer, "The report.", 422),
+    )
+
+
 def _add_experiments(add: _Adder, routes: ExperimentRoutes) -> None:
     add(
         "GET",
@@ -436,6 +452,15 @@ def _add_experiments(add: _Adder, routes: ExperimentRoutes) -> None:
         "One experiment",
         "Its definition, and what has become of it.",
         openapi.responses(experiments.ExperimentAnswer, "The experiment.", 404, 422),
+    )
+    add(
+        "GET",
+        "/v1/experiments/{name}/report",
+        routes.report_experiment,
+        "Report an experiment",
+        "What each arm did, differences with intervals that hold at every look at once, so that it may be "
+        "read and stopped on any day, and whether the arms got their shares of users.",
+        openapi.responses(experiments.ExperimentReportAnswer, "The report.", 404, 409, 422),
     )
     add(
         "POST",

@@ -75,22 +75,27 @@ def expire_command(
 ) -> None:
     """Remove old events, exposures and impressions of users from the database. For cron.
 
-    With store.lake set, events and exposures go once they are in the lake.
+    What reports need of them is counted first and kept. Days whose outcomes are still open stay.
     """
     from recserve.data.entities import DAY_MS, now_ms
+    from recserve.outcomes.daily import Rollup
     from recserve.store.lake import LakeExport, LakeFolder
 
     state = State(home, config)
     age = state.config.store.retention_days if days is None else days
     if age is None:
         raise ConfigError("set store.retention_days in recserve.yaml, or give --older-than DAYS")
-    before, lake = now_ms() - int(age * DAY_MS), state.config.store.lake
+    now, where = now_ms(), state.config.store.lake
+    lake = None if where is None else LakeFolder(where)
     with state.store as store:
+        # What became of recommendations is counted before they go.
+        before = Rollup(store, state.config, lake, now).finish(now - int(age * DAY_MS))
         if lake is None:
             events, exposures = store.expire_events(before), store.expire_exposures(before)
         else:
-            events, exposures = LakeExport(store, LakeFolder(lake), state.home).expire(before)
-        impressions = store.expire_impressions(before)
+            events, exposures = LakeExport(store, lake, state.home).expire(before)
+        impressions = store.expire_impressions(now - int(age * DAY_MS))
+        store.expire_daily((now - int(state.config.outcomes.keep_days * DAY_MS)) // DAY_MS)
         removed = {"events": events, "exposures": exposures, "impressions": impressions}
         record(store, "store.expire", "", {**removed, "days": age})
     out.print(

@@ -62,13 +62,27 @@ def rows_of_people(lake: LakeFolder, people: Mapping[bytes, tuple[int, int]]) ->
     return sum(int(rows.sum()) for rows in (*done, *shown))
 
 
+def current_events(rows: pa.Table, withdrawn: Withdrawn) -> pa.Table:
+    """Events of a file that still count, whether or not the file has been cleaned since."""
+    return rows.filter(pa.array(~_withdrawn_events(rows, withdrawn)))
+
+
+def current_exposures(rows: pa.Table, withdrawn: Withdrawn) -> pa.Table:
+    """Exposures of a file without those of people who were deleted later."""
+    return rows.filter(pa.array(~_exposed_people(rows, withdrawn.people)))
+
+
 def _clean(lake: LakeFolder, file: LakeFile, withdrawn: Withdrawn) -> int:
-    columns = _columns(lake, file)
+    return _keep(lake, file, ~_withdrawn_events(_columns(lake, file), withdrawn))
+
+
+def _withdrawn_events(columns: pa.Table, withdrawn: Withdrawn) -> BoolArray:
+    """Events of deleted people, and events that were taken back."""
     gone = _of_people(columns, withdrawn.people)
     if withdrawn.removed:
         taken_back = (key_of(event_id) in withdrawn.removed for event_id in columns["event_id"].to_pylist())
         gone |= np.fromiter(taken_back, np.bool_, len(columns))
-    return _keep(lake, file, ~gone)
+    return gone
 
 
 def _keep(lake: LakeFolder, file: LakeFile, kept: BoolArray) -> int:
@@ -89,8 +103,11 @@ def _of_people(columns: pa.Table, people: Mapping[bytes, tuple[int, int]]) -> Bo
 def _exposures_of_people(
     lake: LakeFolder, file: LakeFile, people: Mapping[bytes, tuple[int, int]]
 ) -> BoolArray:
+    return _exposed_people(lake.read(file, ["user_id", "since"]), people)
+
+
+def _exposed_people(columns: pa.Table, people: Mapping[bytes, tuple[int, int]]) -> BoolArray:
     """Exposures of deleted people that were made before the deletion."""
-    columns = lake.read(file, ["user_id", "since"])
     numbers = {key: number for key, (number, _) in people.items()}
     deleted = _for_users(columns["user_id"].fill_null(""), numbers, 0)
     return np.asarray(columns["since"].to_numpy() < deleted, np.bool_)

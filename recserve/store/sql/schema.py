@@ -25,7 +25,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raised with every change of the tables, each of which has a migration."""
 
 metadata = MetaData(
@@ -64,6 +64,7 @@ events = Table(
     sqlite_autoincrement=True,
 )
 Index(None, events.c.user_hash, events.c.timestamp, events.c.seq)
+Index(None, events.c.timestamp)
 
 # Ids of events that were taken back or went with a person: a late retry must not bring them back.
 removed_events = Table(
@@ -120,7 +121,7 @@ exposures = Table(
     Column("user_id", Text),
     Column("bundle", Text, nullable=False),
     Column("scenario", Text, nullable=False),
-    Column("timestamp", BigInteger, nullable=False),
+    Column("timestamp", BigInteger, nullable=False, index=True),
     Column("items", Text, nullable=False),
     # Deletions there had been when it was made; see users.
     Column("since", BigInteger, nullable=False),
@@ -128,6 +129,20 @@ exposures = Table(
     Column("arm", Text),
     # Computed for comparison, and shown to nobody.
     Column("shadow", Boolean, nullable=False),
+    # JSON: what the answer had to do without; NULL for nothing.
+    Column("degraded", Text),
+)
+
+# Counts of a day, a Parquet table each; nothing in them names a person.
+daily_outcomes = Table(
+    "daily_outcomes",
+    metadata,
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", String(200), primary_key=True),
+    Column("settings", String(64), nullable=False),
+    # Exposures of the day have been removed: it cannot be counted anew.
+    Column("final", Boolean, nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )
 
 # What each user was shown lately, which serving reads with the history.

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from recserve.data.dataset import Tables
 from recserve.data.system.files import make_private_folder
 from recserve.errors import StoreError
+from recserve.store.outcomes.part import OutcomePart
 from recserve.store.records import Counts, Pulse
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
@@ -45,6 +46,7 @@ class SqlStore(
     BackgroundPart,
     ExperimentPart,
     AccessPart,
+    OutcomePart,
 ):
     """:class:`recserve.store.Store` over one database.
 

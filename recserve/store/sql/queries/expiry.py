@@ -26,6 +26,7 @@ EXPOSURE_SCHEMA = pa.schema(
         "experiment": pa.string(),
         "arm": pa.string(),
         "shadow": pa.bool_(),
+        "degraded": pa.string(),
     }
 )
 """Columns of exposures in a lake, those of the table."""

@@ -224,6 +224,7 @@ def exposure_row(exposure: Exposure) -> Row:
         "experiment": exposure.experiment,
         "arm": exposure.arm,
         "shadow": exposure.shadow,
+        "degraded": _quick_json(list(exposure.degraded), "degraded") if exposure.degraded else None,
     }
 
 
@@ -256,6 +257,7 @@ def exposure_of(row: Stored) -> Exposure:
         experiment=row["experiment"],
         arm=row["arm"],
         shadow=row["shadow"],
+        degraded=tuple(json.loads(row["degraded"] or "[]")),
     )
 
 

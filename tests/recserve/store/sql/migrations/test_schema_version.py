@@ -45,7 +45,7 @@ def make_v1(url: str, folder: Path) -> Database:
             row = {name: item_row(item)[name] for name in columns}
             connection.execute(text("INSERT INTO items VALUES (:item_key, :item_id, :attributes, 5)"), row)
         shown = exposure_row(SHOWN)
-        for later in ("since", "experiment", "arm", "shadow"):
+        for later in ("since", "experiment", "arm", "shadow", "degraded"):
             del shown[later]
         connection.execute(insert(exposures).values(shown))
         connection.execute(insert(bundles).values(bundle_id="one", created=3, summary="{}"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
@@ -29,4 +29,4 @@ def upgrade() -> None:
     for name in ("actor", "action", "reason", "evidence"):
         op.add_column("activations", sa.Column(name, sa.Text))
     op.execute("INSERT INTO counters (name, value) VALUES ('impressions', 0)")
-    op.execute("UPDATE meta SET value = '6' WHERE name = 'schema_version'")
+    op.execute("UPDATE meta SET value = '7' WHERE name = 'schema_version'")
