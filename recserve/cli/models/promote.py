@@ -56,10 +56,11 @@ def promote_command(
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Make a bundle current, unless it is worse than the current one by more than a margin.
+    """Make a bundle current, unless the evidence speaks against it. Running servers follow within seconds.
 
     Both bundles' configurations are compared on the same test window: by what training measured, if both were
-    trained on the same data, else by fitting both again before it. Running servers follow within seconds.
+    trained on the same data, else by fitting both again before it. What exploration has shown since it was
+    trained tells what the bundle would have earned there, and experiments with it what users did.
     """
     if force and not (reason or "").strip():
         raise ConfigError("--force needs --reason TEXT: the history of promotions keeps why")
@@ -77,7 +78,8 @@ def promote_command(
         findings: list[Finding] = []
         if current is not None and not force:
             allowed = state.config.promotion.margin if margin is None else margin
-            findings.append(_offline(state, store, current, candidate, allowed))
+            findings = [_offline(state, store, current, candidate, allowed)]
+            findings += _online(state, store, current, candidate)
         _decide(store, candidate.id, findings, {"before": current, "forced": force, "reason": reason})
     out.print(f"bundle [bold]{candidate.id}[/] is current", soft_wrap=True)
 
@@ -146,6 +148,22 @@ def promotions_command(
         told = (grounds.action or "", grounds.actor or "", grounds.reason or "", figures)
         table.add_row(moment, promotion.bundle_id, *map(escape, told))
     out.print(table)
+
+
+def _online(state: State, store: Store, current: str, candidate: Bundle) -> list[Finding]:
+    """What was shown says of a bundle: estimates from what chance decided, and experiments with it."""
+    from recserve.serving.local import local_pipeline
+    from recserve.store.lake import LakeFolder
+    from recserve.training.promotion.experiments import experiment_findings
+    from recserve.training.promotion.off_policy import off_policy
+
+    lake = None if state.config.store.lake is None else LakeFolder(state.config.store.lake)
+    trained = next(known.created_ms for known in store.bundles() if known.bundle_id == candidate.id)
+    estimated = off_policy(
+        store, state.config, lambda: local_pipeline(state.resolved, candidate, store), trained, lake
+    )
+    seen = experiment_findings(store, state.config, candidate.id, current, lake)
+    return [*([] if estimated is None else [estimated]), *seen]
 
 
 def _offline(state: State, store: Store, current: str, candidate: Bundle, margin: float) -> Finding:

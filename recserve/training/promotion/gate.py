@@ -25,21 +25,28 @@ class Finding:
         summary: The figures, for people.
         figures: The same, JSON-like, to be kept.
         objection: Why the bundle is not to be promoted; None if the figures allow it.
+        favours: Whether the figures show that it is better, which overrules objections of weaker findings.
     """
 
     source: str
     summary: str
     figures: Mapping[str, Any]
     objection: str | None = None
+    favours: bool = False
 
 
 def pass_gate(findings: Sequence[Finding]) -> None:
     """Let a bundle pass that no finding speaks against.
 
+    Args:
+        findings: The weakest kind of evidence first: what was replayed, estimated, and seen.
+
     Raises:
         GateError: Some do; says all of them with their figures.
     """
-    against = [f"{finding.summary}, {finding.objection}" for finding in findings if finding.objection]
+    decisive = [place for place, finding in enumerate(findings) if finding.favours]
+    counted = findings[decisive[-1] :] if decisive else findings
+    against = [f"{finding.summary}, {finding.objection}" for finding in counted if finding.objection]
     if against:
         raise GateError(f"refused: {'; '.join(against)}; promote it anyway with --force --reason TEXT")
 
