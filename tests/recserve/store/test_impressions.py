@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def test_what_was_shown_is_counted_once(store: Store) -> None:
     assert shown(store, "v") == {"a": [5]}
     show(store, page("r2", "u", "bc", 7), page("r2", "u", "bc", 7))
     show(store, page("r5", "u", "a"), counted=0)
+    show(store, replace(page("r6", "u", "a"), shadow=True))
     assert shown(store) == {"a": [5], "b": [5, 7], "c": [7]}
     assert shown(store, "nobody") == {}
 

@@ -41,7 +41,8 @@ class BackgroundPart(Part):
                 {
                     **exposure_row(exposure),
                     "shown": [item.item_id for item in exposure.items],
-                    "counted": 0 if exposure.user_id is None else counted,
+                    # What nobody in particular, or nobody at all, was shown is nobody's impression.
+                    "counted": 0 if exposure.user_id is None or exposure.shadow else counted,
                 }
                 for exposure in exposures
             ]
