@@ -13,6 +13,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
@@ -22,6 +23,7 @@ from recserve.experiments.lifecycle import BUCKETS, Experiment, held_out
 logger = logging.getLogger(__name__)
 
 _WHOLE = 2.0**64
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ class Assignments:
     ) -> None:
         self._layers: dict[str, _Layer] = {}
         self._by_name: dict[str, _Running] = {}
+        # Who asks again is most often somebody who asked a moment ago.
+        self._known = lru_cache(_REMEMBERED)(self._assign)
         self.running: Mapping[str, Experiment] = {
             experiment.definition.name: experiment
             for experiment in experiments
@@ -182,6 +186,9 @@ class Assignments:
             user_id: Whose arm it is.
             session_id: Whose arm it is without a user.
         """
+        return self._known(scenario, user_id, session_id if user_id is None else None)
+
+    def _assign(self, scenario: str, user_id: str | None, session_id: str | None) -> Assignment | None:
         layer = self._layers.get(scenario)
         if layer is None:
             return None

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
-
-from cachetools import LRUCache
 
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, OverloadedError, RecserveError, StoreError
@@ -129,7 +128,7 @@ class ArmAnswers:
         self._metrics = metrics
         self._known = follower.assignments
         self._watch = GuardrailWatch()
-        self._shown: LRUCache[str, _Shown] = LRUCache(_REMEMBERED)
+        self._shown: OrderedDict[str, _Shown] = OrderedDict()
         self._dislikes: BackgroundQueue[_Dislike] = BackgroundQueue(self._look_up, _DISLIKES)
         self._stopping: dict[AssignedArm, asyncio.Task[None]] = {}
         self.shadows: BackgroundQueue[_Shadow] = BackgroundQueue(self._compute_shadow, _SHADOWS)
@@ -160,6 +159,8 @@ class ArmAnswers:
         if answer.experiment is not None:
             teams = {item.item_id: team for item, team in zip(answer.items, answer.teams, strict=False)}
             self._shown[answer.recommendation_id] = _Shown(answer.experiment, answer.arm, teams)
+            if len(self._shown) > _REMEMBERED:
+                self._shown.popitem(last=False)
         self._metrics.count(ARM_ANSWERS, answer.experiment or "", answer.arm or "", "shown")
         for arm in assignment.shadows:
             self._shadow(request, arm)
