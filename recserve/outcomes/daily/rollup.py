@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -24,6 +24,8 @@ from recserve.outcomes.join import CLOCK_SKEW_MS, OutcomeRules, joined
 from recserve.outcomes.source import OutcomeSource
 from recserve.store import Store
 from recserve.store.lake import LakeFolder
+
+Progress = Callable[[int, int], None]
 
 _LAYOUT = 1
 """Of the tables; raised when they change."""
@@ -89,13 +91,16 @@ class Rollup:
         ]
         return range(min(every), max(every) + 1) if every else range(0)
 
-    def daily(self, first: int, last: int, names: Iterable[str]) -> Iterator[DayCounts]:
+    def daily(
+        self, first: int, last: int, names: Iterable[str], progress: Progress = lambda done, total: None
+    ) -> Iterator[DayCounts]:
         """Counts of days, in no order; days on which nothing was shown may be missing.
 
         Args:
             first: Days since 1970.
             last: The last day, included.
             names: Tables that are wanted.
+            progress: Called with the days counted now so far, and how many there are to count.
 
         Raises:
             DataError: The lake cannot be read.
@@ -104,8 +109,11 @@ class Rollup:
         wanted = frozenset(names)
         plan = self._plan(first, last)
         yield from self._stored(plan.stored, first, last, wanted)
+        counted = 0
         for run in _runs(plan.missing):
             for day, tables in self._count(run):
+                counted += 1
+                progress(counted, len(plan.missing))
                 if self._over(day):
                     self._store.put_daily(day, self._settings, tables, plan.event)
                 found = {name: read_counts(tables[name]) for name in wanted if name in tables}
