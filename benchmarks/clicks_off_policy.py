@@ -10,7 +10,7 @@ from pyarrow import csv
 
 from benchmarks.clicks_world import Ranker, Row, World, two_rankers
 from recserve.data.arrays import BoolArray, Float64Array, Int64Array
-from recserve.outcomes.intervals import Interval
+from recserve.outcomes.intervals import Interval, RatioSample, plain_interval
 from recserve.outcomes.off_policy import (
     LoggedRows,
     coverage,
@@ -19,9 +19,6 @@ from recserve.outcomes.off_policy import (
     ips,
     snips,
 )
-
-POOL = 20
-"""Candidates of each user, from which both policies make their pages."""
 
 
 class Explorer:
@@ -35,13 +32,9 @@ class Explorer:
     """
 
     def __init__(self, world: World, ranker: Ranker, share: float, days: int) -> None:
-        self.pool = Ranker(world, 1.0, 0).best(0, POOL)
+        self._candidates = world.candidates
         self._share = share
-        self._ranked = []
-        for day in range(days):
-            scores = np.take_along_axis(ranker.scores(day), self.pool, axis=1)
-            order = np.argsort(-scores, axis=1)[:, : world.places]
-            self._ranked.append(np.take_along_axis(self.pool, order, axis=1))
+        self._ranked = [ranker.best(day) for day in range(days)]
 
     def ranked(self, day: int) -> Int64Array:
         """Pages that are not shuffled: int64, shape (U, K)."""
@@ -50,7 +43,7 @@ class Explorer:
     def pages(self, day: int, users: Int64Array, generator: np.random.Generator) -> Int64Array:
         """Pages of visits: int64, shape (V, K)."""
         ranked = self.ranked(day)[users]
-        shuffled = generator.permuted(self.pool[users], axis=1)[:, : ranked.shape[1]]
+        shuffled = generator.permuted(self._candidates[users], axis=1)[:, : ranked.shape[1]]
         by_chance = generator.random(len(users)) < self._share
         return np.where(by_chance[:, None], shuffled, ranked)
 
@@ -60,13 +53,15 @@ class Explorer:
 
     def probabilities(self, day: int, users: Int64Array, pages: Int64Array) -> Float64Array:
         """How probable each item of pages is in its place: float64, shape (V, K)."""
-        return self.mean((self.ranked(day)[users] == pages).astype(np.float64), 1.0 / POOL)
+        return self.mean(
+            (self.ranked(day)[users] == pages).astype(np.float64), 1.0 / self._candidates.shape[1]
+        )
 
     def true_rate(self, world: World, day: int) -> float:
         """Click-through rate of a day, were all users its."""
         attraction = world.attraction(day)
         of_ranked = np.take_along_axis(attraction, self.ranked(day), axis=1)
-        of_pool = np.take_along_axis(attraction, self.pool, axis=1).mean(axis=1, keepdims=True)
+        of_pool = np.take_along_axis(attraction, self._candidates, axis=1).mean(axis=1, keepdims=True)
         clicks = world.examination * self.mean(of_ranked, of_pool)
         return float((world.visits[:, None] * clicks).sum() / (world.visits.sum() * world.places))
 
@@ -100,7 +95,7 @@ class Simulation:
         days: Days of a log.
     """
 
-    def __init__(self, seed: int, population: int = 8_000, days: int = 5) -> None:
+    def __init__(self, seed: int, population: int = 8_000, days: int = 3) -> None:
         self.world = World(population, seed)
         shown, better = two_rankers(self.world)
         self.logger = Explorer(self.world, shown, 0.5, days)
@@ -129,7 +124,7 @@ class Simulation:
         )
         places = np.tile(np.arange(width), len(shown.pages))
         model = cross_fitted_means(log, places, shown.pages.ravel(), (width, self.world.items))
-        pool = np.repeat(self.target.pool[shown.users], width, axis=0)
+        pool = np.repeat(self.world.candidates[shown.users], width, axis=0)
         of_pool = model.means[model.folds[:, None], places[:, None], pool].mean(axis=1)
         expected = self.target.mean(model.means[model.folds, places, shown.ranked.ravel()], of_pool)
         predicted = model.means[model.folds, places, shown.pages.ravel()]
@@ -180,14 +175,22 @@ def open_bandit(folder: Path) -> list[Row]:
         size = max(int(log.items.max()) for log in logs.values()) + 1
         policies = {"random": np.full((3, size), 1.0 / size), "bts": logs["bts"].policy(size)}
         for name, other in (("bts", "random"), ("random", "bts")):
-            earned = float(logs[name].clicks.mean())
+            clicks = logs[name].clicks
+            earned = plain_interval(RatioSample(clicks, np.ones(len(clicks))).estimate())
             log, predicted, expected = logs[other].rows(policies[name])
             estimates = {"SNIPS": snips(log), "DR": doubly_robust(log, predicted, expected)}
             for estimator, found in estimates.items():
                 title = f"Open Bandit, {campaign}: {name} from the log of {other}, {estimator}"
-                figure = f"{found.value:.4f} ({found.low:.4f} to {found.high:.4f}), earned {earned:.4f}"
-                rows.append(Row(title, figure, "inside", found.holds(earned)))
+                figure = f"{_bounds(found)}, earned {_bounds(earned)}"
+                # Both are estimates, of independent logs.
+                radius = np.hypot(found.high - found.value, earned.high - earned.value)
+                met = bool(abs(found.value - earned.value) <= radius)
+                rows.append(Row(title, figure, "no difference", met))
     return rows
+
+
+def _bounds(interval: Interval) -> str:
+    return f"{interval.value:.4f} ({interval.low:.4f} to {interval.high:.4f})"
 
 
 class _Bandit:

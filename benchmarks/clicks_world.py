@@ -40,6 +40,7 @@ class World:
         users: Number of users U.
         seed: Seed of everything that is fixed: tastes, habits, items.
         items: Number of items I.
+        candidates: Items C that retrieval proposes to each user; every ranker orders these.
         places: Items of a page, K.
         visits: Mean visits of a user in a day; some come ten times as often as others.
         drift: Angle in radians by which tastes turn in a day.
@@ -51,8 +52,10 @@ class World:
         seed: int,
         *,
         items: int = 60,
+        candidates: int = 20,
         places: int = 10,
-        visits: float = 0.5,
+        visits: float = 1.0,
+        spread: float = 1.0,
         drift: float = 0.03,
     ) -> None:
         generator = np.random.default_rng(seed)
@@ -60,12 +63,14 @@ class World:
         self.items = items
         self.places = places
         self.seed = seed
-        self.visits = visits * generator.lognormal(-0.5, 1.0, users)
+        self.visits = visits * generator.lognormal(-0.5 * spread**2, spread, users)
         self.examination = 1.0 / (1.0 + np.arange(places)) ** 0.7
         self._readiness = generator.normal(-2.2, 0.8, users)
         self._drift = drift
         self._tastes = generator.normal(size=(2, users, FACTORS)) / np.sqrt(FACTORS)
         self._items = generator.normal(size=(FACTORS, items))
+        retrieved = self.liking(0) + generator.normal(size=(users, items))
+        self.candidates: Int64Array = np.argsort(-retrieved, axis=1)[:, :candidates]
 
     def liking(self, day: int) -> Float64Array:
         """How well each user likes each item on a day: float64, shape (U, I)."""
@@ -108,15 +113,14 @@ class Ranker:
     def __init__(self, world: World, error: float, seed: int) -> None:
         generator = np.random.default_rng((world.seed, seed))
         self._world = world
-        self._error = error * generator.normal(size=(world.users, world.items))
+        self._error = error * generator.normal(size=world.candidates.shape)
 
-    def scores(self, day: int) -> Float64Array:
-        """What it makes of each item: float64, shape (U, I)."""
-        return self._world.liking(day) + self._error
-
-    def best(self, day: int, count: int | None = None) -> Int64Array:
-        """The best items of each user, in order: int64, shape (U, ``count``); a page if None."""
-        return np.argsort(-self.scores(day), axis=1)[:, : count or self._world.places]
+    def best(self, day: int) -> Int64Array:
+        """The page of each user: int64, shape (U, K)."""
+        candidates = self._world.candidates
+        scores = np.take_along_axis(self._world.liking(day), candidates, axis=1) + self._error
+        order = np.argsort(-scores, axis=1)[:, : self._world.places]
+        return np.take_along_axis(candidates, order, axis=1)
 
 
 def two_rankers(world: World) -> tuple[Ranker, Ranker]:

@@ -2,11 +2,11 @@
 
     python -m benchmarks.loop_cost [--home DIR] [--rounds 8] [--seconds 2] [--connections 64] [--json OUT]
 
-Each round asks the same loads of one server in three states, one right after the other, in an order that
-alternates: *off*; *on*, an experiment of two arms over all users, and a report asked for every two seconds;
-and *shadow*, the same with a third arm whose answers are computed for a tenth of the users and shown to
-nobody. Ratios are medians of the rounds' own ratios to *off*. The second one includes what the shadow
-answers themselves take; the column beside it says how many were computed and dropped.
+Each round asks the same loads of one server in four states, one right after the other, in an order that
+alternates: *off*; *experiment*, two arms over all users; *shadow*, a third arm beside them whose answers are
+computed for a tenth of the users and shown to nobody; and *all*, where a report of the experiment is asked
+for every five seconds as well. Ratios are medians of the rounds' own ratios to *off*. The last two include
+what the shadow answers and the reports themselves take of the same machine.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ LOADS: Mapping[str, Mapping[str, Any]] = {
     "mixed": {"novel": NOVEL},
     "fresh": {"fresh": True},
 }
-STATES = ("off", "on", "shadow")
+STATES = ("off", "experiment", "shadow", "all")
 FOLLOWED_SECONDS = 2.0
-REPORT_SECONDS = 2.0
+REPORT_SECONDS = 5.0
 _SHADOW_ANSWERS = "recserve_arm_answers_total"
 
 
@@ -63,21 +63,23 @@ class Loop:
             return
         self._number += 1
         experiment = f"cost-{self._number}"
-        arms: list[dict[str, Any]] = [{"name": "control"}, {"name": "other", "parameters": {"budget": 300}}]
-        if name == "shadow":
-            arms.append({"name": "unseen", "parameters": {"budget": 200}, "shadow": True, "share": 0.1})
+        arms: list[dict[str, Any]] = [{"name": "control"}, {"name": "other", "parameters": {"budget": 390}}]
+        if name != "experiment":
+            arms.append({"name": "unseen", "parameters": {"budget": 380}, "shadow": True, "share": 0.1})
         body = {"name": experiment, "scenario": self._scenario, "arms": arms}
         self._post("/v1/experiments", body)
         self._post(f"/v1/experiments/{experiment}/start", {})
         over = threading.Event()
-        reading = threading.Thread(target=self._read_reports, args=(over,))
+        reading = threading.Thread(target=self._read_reports, args=(experiment, over))
         time.sleep(FOLLOWED_SECONDS)
-        reading.start()
+        if name == "all":
+            reading.start()
         try:
             yield
         finally:
             over.set()
-            reading.join()
+            if name == "all":
+                reading.join()
             self._post(f"/v1/experiments/{experiment}/stop", {"reason": "measured"})
             time.sleep(FOLLOWED_SECONDS)
 
@@ -94,10 +96,14 @@ class Loop:
         """End the connections."""
         self._client.close()
 
-    def _read_reports(self, over: threading.Event) -> None:
-        while not over.wait(REPORT_SECONDS):
-            self._client.get("/v1/reports/outcomes").raise_for_status()
+    def _read_reports(self, experiment: str, over: threading.Event) -> None:
+        while True:
+            self._client.get(
+                "/v1/reports/outcomes", params={"experiment": experiment, "by": "arm"}
+            ).raise_for_status()
             self.reports += 1
+            if over.wait(REPORT_SECONDS):
+                break
 
     def _post(self, path: str, body: Mapping[str, Any]) -> None:
         answer = self._client.post(path, json=body)
@@ -105,11 +111,12 @@ class Loop:
             raise SystemExit(f"{path}: {answer.text}")
 
 
-def measure(
-    options: argparse.Namespace,
-) -> tuple[dict[str, dict[str, list[Summary]]], Loop, dict[str, float]]:
-    """Figures of each round by load and state, and what reports and shadow answers there were."""
-    found: dict[str, dict[str, list[Summary]]] = {load: {state: [] for state in STATES} for load in LOADS}
+Found = dict[str, dict[str, list[Summary]]]
+
+
+def measure(options: argparse.Namespace) -> tuple[Found, int, dict[str, float]]:
+    """Figures of each round by load and state, how many reports were read, and shadow answers."""
+    found: Found = {load: {state: [] for state in STATES} for load in LOADS}
     with scratch_home(options.home, {}) as home, serving(home) as server:
         with closing(sqlite3.connect(home / "recserve.db")) as database:
             items = [row[0] for row in database.execute("SELECT item_id FROM items LIMIT 1000")]

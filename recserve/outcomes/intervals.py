@@ -82,7 +82,7 @@ class RatioSample:
         if not units.shape == above.shape == below.shape:
             raise DataError("units, numerators and denominators must have one entry a row")
         _, places = np.unique(units, return_inverse=True)
-        return cls(np.bincount(places, above), np.bincount(places, below))
+        return cls(total(places, above), total(places, below))
 
     @property
     def units(self) -> int:
@@ -92,8 +92,8 @@ class RatioSample:
     @property
     def ratio(self) -> float:
         """The metric: sum of numerators by sum of denominators; NaN of nothing."""
-        total = self.denominator.sum()
-        return float(self.numerator.sum() / total) if total > 0 else np.nan
+        below = self.denominator.sum()
+        return float(self.numerator.sum() / below) if below > 0 else np.nan
 
     def influence(self) -> Float64Array:
         """Influence of each unit on the metric: float64, shape (N,), with mean zero.
@@ -110,6 +110,11 @@ class RatioSample:
         if self.units < 2:
             return Estimate(self.ratio, np.nan, self.units)
         return Estimate(self.ratio, float(self.influence().var(ddof=1) / self.units), self.units)
+
+
+def total(groups: Int64Array, values: Float64Array, n_groups: int = 0) -> Float64Array:
+    """Sums of values by group: float64, shape (G,), where G is at least ``n_groups``."""
+    return np.bincount(groups, values, n_groups).astype(np.float64, copy=False)
 
 
 def plain_interval(estimate: Estimate, confidence: float = CONFIDENCE) -> Interval:
@@ -161,14 +166,11 @@ def grouped_ratios(
     if len(groups) and not (groups.min() >= 0 and groups.max() < n_groups):
         raise DataError(f"groups must be numbers from 0 to {n_groups - 1}")
 
-    def total(weights: Float64Array) -> Float64Array:
-        return np.bincount(groups, weights, n_groups)
-
     units = np.bincount(groups, minlength=n_groups)
-    below = total(denominator)
+    below = total(groups, denominator, n_groups)
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = total(numerator) / below
-        squares = total((numerator - value[groups] * denominator) ** 2)
+        value = total(groups, numerator, n_groups) / below
+        squares = total(groups, (numerator - value[groups] * denominator) ** 2, n_groups)
         variance = np.where(units > 1, units / (units - 1) * squares / below**2, np.nan)
         if shares:
             low, high = _wilson(value, variance, units, below, confidence)

@@ -23,7 +23,7 @@ import numpy as np
 
 from recserve.data.arrays import Float64Array, Int64Array
 from recserve.errors import DataError
-from recserve.outcomes.intervals import CONFIDENCE, Interval, RatioSample, plain_interval
+from recserve.outcomes.intervals import CONFIDENCE, Interval, RatioSample, plain_interval, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ def cross_fitted_means(
     shape: tuple[int, int],
     *,
     folds: int = 5,
-    strength: float = 20.0,
+    strength: float = 4.0,
 ) -> FittedMeans:
     """Fit the mean reward of each item in each place, for :func:`doubly_robust`.
 
@@ -151,7 +151,8 @@ def cross_fitted_means(
         items: int64, shape (R,); item of each row, 0 to I - 1.
         shape: P and I.
         folds: Groups K of users; at least 2.
-        strength: Rows that the shrunk value counts as.
+        strength: Rewards that the shrunk value counts as: an item's few rows say little
+            while rewards are rare.
     """
     if folds < 2:
         raise DataError(
@@ -167,16 +168,19 @@ def cross_fitted_means(
     for number in range(folds):
         others = fold != number
         rows = np.bincount(cell[others], minlength=size).reshape(shape)
-        rewards = np.bincount(cell[others], log.rewards[others], size).reshape(shape)
+        rewards = total(cell[others], log.rewards[others], size).reshape(shape)
         overall = rewards.sum() / max(rows.sum(), 1)
-        by_place = _shrunk(rewards.sum(axis=1), rows.sum(axis=1), overall, strength)
-        by_item = _shrunk(rewards.sum(axis=0), rows.sum(axis=0), overall, strength)
-        expected = by_place[:, None] * by_item[None, :] / overall if overall else np.zeros(shape)
-        means[number] = _shrunk(rewards, rows, expected, strength)
+        if overall == 0:
+            means[number] = 0.0
+            continue
+        prior_rows = strength / abs(overall)
+        by_place = _shrunk(rewards.sum(axis=1), rows.sum(axis=1), overall, prior_rows)
+        by_item = _shrunk(rewards.sum(axis=0), rows.sum(axis=0), overall, prior_rows)
+        means[number] = _shrunk(rewards, rows, by_place[:, None] * by_item / overall, prior_rows)
     return FittedMeans(fold, means)
 
 
 def _shrunk(
-    rewards: Float64Array, rows: Int64Array, towards: Float64Array | float, strength: float
+    rewards: Float64Array, rows: Int64Array, towards: Float64Array | float, prior_rows: float
 ) -> Float64Array:
-    return (rewards + strength * towards) / (rows + strength)
+    return (rewards + prior_rows * towards) / (rows + prior_rows)

@@ -12,6 +12,7 @@ from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
+from recserve.experiments.report.process import experiment_report_in_process
 from recserve.outcomes.reports.process import report_in_process
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.guard.workers import WorkerPool
@@ -51,11 +52,16 @@ class GraphBackend(StoredBackend):
         metrics: Metrics,
     ) -> None:
         config = opened.config
+        reports = ReportDesk(
+            config,
+            partial(report_in_process, config, opened.home),
+            partial(experiment_report_in_process, config, opened.home),
+        )
         super().__init__(
             opened.store,
             lambda: bundles.current.part,
             config.scenarios,
-            ReportDesk(config, partial(report_in_process, config, opened.home)),
+            reports,
             metrics,
             lambda: bundles.served,
         )

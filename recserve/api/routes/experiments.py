@@ -46,6 +46,12 @@ class ExperimentRoutes:
         """Answer `GET /v1/experiments/{name}`."""
         return json_response(experiment_answer(await backend_of(request).experiments.get(name)))
 
+    async def report_experiment(self, request: Request, name: ExperimentName) -> Response:
+        """Answer `GET /v1/experiments/{name}/report`."""
+        backend = backend_of(request)
+        found = await backend.experiments.get(name)
+        return json_response(await backend.reports.experiment_report(found))
+
     async def start_experiment(self, request: Request, name: ExperimentName) -> Response:
         """Answer `POST /v1/experiments/{name}/start`."""
 

@@ -454,6 +454,15 @@ def _add_experiments(add: _Adder, routes: ExperimentRoutes) -> None:
         openapi.responses(experiments.ExperimentAnswer, "The experiment.", 404, 422),
     )
     add(
+        "GET",
+        "/v1/experiments/{name}/report",
+        routes.report_experiment,
+        "Report an experiment",
+        "What each arm did, differences with intervals that hold at every look at once, so that it may be "
+        "read and stopped on any day, and whether the arms got their shares of users.",
+        openapi.responses(experiments.ExperimentReportAnswer, "The report.", 404, 409, 422),
+    )
+    add(
         "POST",
         "/v1/experiments/{name}/start",
         routes.start_experiment,

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, actor, out
+from recserve.cli.online.experiment_report import report_command
 from recserve.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
     group.command("stop")(stop_command)
     group.command("list")(list_command)
     group.command("show")(show_command)
+    group.command("report")(report_command)
     app.add_typer(group, name="experiment")
 
 

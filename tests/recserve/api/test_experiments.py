@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from recserve.api.middleware.security import scope_needed
-from recserve.api.schemas.experiments import ExperimentAnswer, ExperimentsAnswer
+from recserve.api.schemas.experiments import (
+    ExperimentAnswer,
+    ExperimentReportAnswer,
+    ExperimentsAnswer,
+)
 
 TRIAL: dict[str, Any] = {
     "name": "trial",
@@ -91,3 +95,34 @@ def test_only_administrators_change_experiments() -> None:
         assert scope_needed("POST", path) == "admin"
     assert scope_needed("GET", "/v1/experiments") == "read"
     assert scope_needed("GET", "/v1/experiments/trial") == "read"
+
+
+def test_a_report_counts_what_was_shown_and_clicked(running: Any) -> None:
+    answers = [running.post("/v1/recommend", {"user_id": f"u{n}"}).json() for n in range(20)]
+    clicked = [answer for answer in answers if answer["arm"] == "popular"][:2]
+    for answer in clicked:
+        event = {
+            "user_id": f"u{answers.index(answer)}",
+            "item_id": answer["items"][0]["item_id"],
+            "event": "click",
+            "recommendation_id": answer["recommendation_id"],
+        }
+        assert running.post("/v1/events", event).status_code == 200
+    running.store.flush()
+    report = running.get("/v1/experiments/trial/report").json()
+    ExperimentReportAnswer.model_validate(report)
+    assert [arm["name"] for arm in report["arms"]] == ["control", "popular"]
+    for arm in report["arms"]:
+        own = [answer for answer in answers if answer["arm"] == arm["name"]]
+        assert (arm["users"], arm["answers"]) == (len(own), len(own))
+        assert arm["impressions"] == sum(len(answer["items"]) for answer in own)
+        clicks = len(clicked) if arm["name"] == "popular" else 0
+        assert arm["metrics"]["click_through_rate"]["value"] == pytest.approx(clicks / arm["impressions"])
+    assert not report["sample_ratio"]["mismatch"]
+    assert {compared["verdict"] for compared in report["comparisons"]} == {"undecided"}
+
+
+def test_what_has_no_report_is_said(running: Any) -> None:
+    never = running.get("/v1/experiments/second/report")
+    assert (never.status_code, never.json()["error"]["code"]) == (409, "experiment_conflict")
+    assert running.get("/v1/experiments/gone/report").status_code == 404

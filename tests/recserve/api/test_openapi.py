@@ -50,6 +50,7 @@ ROUTES = {
     ("get", "/v1/experiments"),
     ("post", "/v1/experiments"),
     ("get", "/v1/experiments/{name}"),
+    ("get", "/v1/experiments/{name}/report"),
     ("post", "/v1/experiments/{name}/start"),
     ("post", "/v1/experiments/{name}/stop"),
     ("get", "/v1/plugins"),

@@ -54,6 +54,14 @@ CALLS: dict[tuple[str, str], tuple[Scope | None, Any]] = {
     ("PATCH", "/v1/users"): ("write", {"users": [{"user_id": "ada", "attributes": {"city": "Paris"}}]}),
     ("POST", "/v1/users/{user_id}/merge"): ("admin", {"from": "session-1"}),
     ("DELETE", "/v1/users/{user_id}"): ("admin", None),
+    ("GET", "/v1/experiments"): ("read", None),
+    ("POST", "/v1/experiments"): (
+        "admin",
+        {"name": "trial", "scenario": "home", "arms": [{"name": "control"}, {"name": "other"}]},
+    ),
+    ("GET", "/v1/experiments/{name}"): ("read", None),
+    ("POST", "/v1/experiments/{name}/start"): ("admin", {}),
+    ("POST", "/v1/experiments/{name}/stop"): ("admin", {}),
     ("GET", "/v1/health/live"): (None, None),
     ("GET", "/v1/health/ready"): (None, None),
 }
@@ -98,6 +106,7 @@ def error_of(response: httpx.Response, status: int) -> dict[str, Any]:
 
 def call(client: httpx.Client, method: str, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
     path = path.replace("{user_id}", "ada").replace("{item_id}", "2").replace("{event_id}", "1")
+    path = path.replace("{name}", "trial")
     query = {"user_id": "ada", "item_id": "1"} if (method, path) == ("DELETE", "/v1/events") else None
     return client.request(method, path, json=body, headers=headers, params=query)
 

@@ -203,10 +203,10 @@ def test_a_request_that_breaks_the_pipeline_itself_gets_its_error_and_its_neighb
     cause = Request(n=3, user_id="cause")
     retrieve = lab.client.retrieve
 
-    async def broken(bundle: str, scenario: str, queries: Queries, n: int) -> Any:
+    async def broken(bundle: str, scenario: str, queries: Queries, *others: Any) -> Any:
         if "cause" in queries.user_ids:
             raise ZeroDivisionError("a bug")
-        return await retrieve(bundle, scenario, queries, n)
+        return await retrieve(bundle, scenario, queries, *others)
 
     monkeypatch.setattr(lab.client, "retrieve", broken)
     bad, good = lab.ask(cause, Request(n=3))
