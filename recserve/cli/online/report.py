@@ -80,7 +80,7 @@ def _show(found: Report) -> None:
     table = Table(box=box.SIMPLE)
     table.add_column(asked.by or "", no_wrap=True)
     for heading in ("shown", "CTR", "CTR, place 1", "conversion", "value", "per shown", "items", "degraded"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right")
     for row in found.rows:
         table.add_row(escape(row.group or "(none)"), *_cells(row))
     table.add_row("[bold]all[/]", *_cells(found.total), style="bold")

@@ -25,6 +25,8 @@ from recserve.outcomes.source import OutcomeSource
 from recserve.store import Store
 from recserve.store.lake import LakeFolder
 
+_READ_DAYS = 8
+
 Progress = Callable[[int, int], None]
 
 _LAYOUT = 1
@@ -82,15 +84,6 @@ class Rollup:
         self._source = OutcomeSource(store, self._rules.types, lake)
         self._now = now_ms() if now is None else now
 
-    @property
-    def days(self) -> range:
-        """Days since 1970 for which there are exposures, or counts of them; empty without any."""
-        every = [
-            *self._store.daily_days(),
-            *(end for end in (*self._source.days[:1], *self._source.days[-1:])),
-        ]
-        return range(min(every), max(every) + 1) if every else range(0)
-
     def daily(
         self, first: int, last: int, names: Iterable[str], progress: Progress = lambda done, total: None
     ) -> Iterator[DayCounts]:
@@ -108,7 +101,7 @@ class Rollup:
         """
         wanted = frozenset(names)
         plan = self._plan(first, last)
-        yield from self._stored(plan.stored, first, last, wanted)
+        yield from self._stored(plan.stored, wanted)
         counted = 0
         for run in _runs(plan.missing):
             for day, tables in self._count(run):
@@ -152,10 +145,11 @@ class Rollup:
 
     def _plan(self, first: int, last: int) -> _Plan:
         """Find out which days are counted, after those that are not right any more are gone."""
-        event, late = self._store.late_days((self._now // DAY_MS + 1) * DAY_MS)
+        newest, late = self._store.late_days((self._now // DAY_MS + 1) * DAY_MS)
         # An event counts for answers of up to a window before it, and of a little after by another clock.
         reach = -(-self._rules.window_ms // DAY_MS)
-        self._store.begin_counting(event, {day - back for day in late for back in range(-1, reach + 1)})
+        stale = {day - back for day in late for back in range(-1, reach + 1)}
+        event = self._store.begin_counting(newest, stale)
         known, present = self._store.daily_days(), self._source.days
         wanted = range(first, last + 1)
         good = {
@@ -167,14 +161,16 @@ class Rollup:
         missing = [day for day in wanted if day in present and day not in good]
         return _Plan({day: same for day, same in good.items() if day in wanted}, missing, event)
 
-    def _stored(
-        self, days: Mapping[int, bool], first: int, last: int, names: frozenset[str]
-    ) -> Iterator[DayCounts]:
-        rows = self._store.daily_tables(first, last, names) if days else []
-        for day, tables in groupby(rows, key=lambda row: row.day):
-            if day in days:
-                found = {row.name: read_counts(row.content) for row in tables}
-                yield DayCounts(day, found, stored=True, same=days[day])
+    def _stored(self, days: Mapping[int, bool], names: frozenset[str]) -> Iterator[DayCounts]:
+        """Counts that are read, some days at a time, which bounds memory."""
+        ordered = sorted(days)
+        for start in range(0, len(ordered), _READ_DAYS):
+            some = ordered[start : start + _READ_DAYS]
+            rows = self._store.daily_tables(some[0], some[-1], names)
+            for day, tables in groupby(rows, key=lambda row: row.day):
+                if day in days:
+                    found = {row.name: read_counts(row.content) for row in tables}
+                    yield DayCounts(day, found, stored=True, same=days[day])
 
     def _count(self, days: range) -> Iterator[tuple[int, dict[str, bytes]]]:
         """Count days that follow one another, from the last to the first."""
