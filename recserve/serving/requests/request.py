@@ -170,6 +170,8 @@ class Recommendation:
         experiment: Name of the experiment that it belongs to, if any.
         arm: Name of the experiment's arm that answered; None for an interleaved page.
         teams: Of an interleaved page, the arm of each item; None for what both arms stand for.
+        propensities: Of the items, the probability that each stands in its place, None where chance did not
+            decide; empty if it decided nothing.
     """
 
     recommendation_id: str
@@ -189,6 +191,7 @@ class Recommendation:
         timings: Mapping[str, float],
         left_out: tuple[str, ...] = (),
         arm: AssignedArm | None = None,
+        propensities: tuple[float | None, ...] = (),
     ) -> Recommendation:
         """A recommendation with an id of its own; ``degraded`` is what was lost, and why."""
         parts, causes = tuple(degraded), tuple(degraded.values())
@@ -202,12 +205,14 @@ class Recommendation:
             timings,
             left_out,
             causes,
-            experiment=experiment,
-            arm=name,
+            propensities,
+            experiment,
+            name,
         )
 
     left_out: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
+    propensities: tuple[float | None, ...] = ()
     experiment: str | None = None
     arm: str | None = None
     teams: tuple[str | None, ...] = ()
