@@ -151,6 +151,10 @@ class StoredBackend:
         except RecserveError as error:
             logger.warning("a shadow answer was not logged: %s", error)
 
+    async def exposure(self, recommendation_id: str) -> Exposure | None:
+        """What an answer showed, by whichever process."""
+        return await self.read_store(self._store.exposures, recommendation_id)
+
     async def stop_arm(self, arm: AssignedArm, reason: str) -> None:
         """Have the store stop an arm that a guardrail found wanting."""
         await self.experiments.stop(arm.experiment or "", reason, arm.name, GUARDRAIL)
