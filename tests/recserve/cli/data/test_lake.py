@@ -114,7 +114,7 @@ def test_only_what_is_in_the_lake_expires(home: Path, tmp_path: Path) -> None:
         assert store.counts().events == 1
     rows = sum(pq.read_metadata(path).num_rows for path in (tmp_path / "lake").rglob("*.parquet"))
     assert rows == everything
-    assert "0 events and 0 exposures" in run(*expire)
+    assert "0 events, 0 exposures" in run(*expire)
 
 
 def test_a_receipt_does_not_lie_about_the_lake(home: Path) -> None:
