@@ -208,6 +208,17 @@ class Dataset:
             self.timestamps[order],
         )
 
+    def histories_with_texts(self) -> tuple[Histories, FloatArray]:
+        """Histories with what users wrote as further events, as :meth:`recserve.Queries.with_texts` has them.
+
+        Returns:
+            All events of each user, oldest first, in which row ``n_items + j`` is text j; and the vectors of
+            the texts, float32, shape (J, d).
+        """
+        if self.written is None:
+            return self.histories, np.empty((0, self.catalogue.dimension), dtype=np.float32)
+        return self.written.among(self.histories, self.n_items), self.written.vectors
+
     @cached_property
     def item_counts(self) -> Int64Array:
         """Positive events of each item, int64, shape (n_items,)."""

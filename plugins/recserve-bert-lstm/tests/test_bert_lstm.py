@@ -254,7 +254,7 @@ def test_batches_are_as_many_as_are_counted(lengths: list[int], window: int, bud
     histories = Histories(
         offsets, items, items.astype(np.int16), np.ones(len(items), np.float32), items.astype(np.int64)
     )
-    windows = TrainingWindows(histories, window)
+    windows = TrainingWindows(histories, window, 1)
     assert windows.n_batches(budget) == len(list(windows.epoch(np.random.default_rng(0), budget)))
 
 

@@ -103,7 +103,7 @@ def test_every_positive_event_but_the_first_is_a_target_once(lengths, window, bu
         lists.append(list(range(row, row + length)))
         row += length
     weights = [1.0 if value % 5 else -1.0 for one in lists for value in one]
-    windows = TrainingWindows(histories(lists, weights), window)
+    windows = TrainingWindows(histories(lists, weights), window, row)
     seen: list[int] = []
     for batch in windows.epoch(np.random.default_rng(0), budget):
         assert batch.inputs.items.shape[1] <= window
@@ -123,25 +123,32 @@ def test_gap_buckets_grow_with_the_logarithm():
 
 def test_ties_in_time_are_shuffled_and_nothing_else():
     log = histories([list(range(40)), [40, 41, 42]])
-    assert shuffle_ties(log, np.random.default_rng(0)) is log
+    assert shuffle_ties(log, np.random.default_rng(0), 43) is log
     tied = dataclasses.replace(log, timestamps=np.array([*[0] * 20, *[5] * 20, 5, 6, 7], np.int64))
-    mixed = shuffle_ties(tied, np.random.default_rng(0))
+    mixed = shuffle_ties(tied, np.random.default_rng(0), 43)
     assert mixed.items[:20].tolist() != list(range(20))
     assert sorted(mixed.items[:20]) == list(range(20))
     assert sorted(mixed.items[20:40]) == list(range(20, 40))
     assert mixed.items[40:].tolist() == [40, 41, 42]
     np.testing.assert_array_equal(mixed.timestamps, tied.timestamps)
+    # Rows from 15 on are texts: they stay behind the items of their moment.
+    behind = shuffle_ties(tied, np.random.default_rng(0), 15)
+    assert sorted(behind.items[:15]) == list(range(15))
+    assert sorted(behind.items[15:20]) == list(range(15, 20))
 
 
 def test_hold_out_takes_last_positives_and_leaks_nothing():
     log = histories([[0, 1, 2, 3, 4], [5, 6], [7, 8, 9, 1]], [1, 1, 1, 1, -1, 1, 1, 1, 1, 1, 1])
-    kept, held_out = hold_out(log, 2, np.random.default_rng(0))
+    kept, held_out = hold_out(log, 2, np.random.default_rng(0), 10)
     assert held_out.targets.tolist() == [3, 1]
     assert [held_out.queries.items[:3].tolist(), held_out.queries.items[3:].tolist()] == [
         [0, 1, 2],
         [7, 8, 9],
     ]
     assert kept.items.tolist() == [0, 1, 2, 5, 6, 7, 8, 9]
+    # A text, which has a row behind the items, is read and not held out.
+    _, held_out = hold_out(histories([[0, 9, 1, 2, 9]]), 1, np.random.default_rng(0), 9)
+    assert (held_out.targets.tolist(), held_out.queries.items.tolist()) == ([2], [0, 9, 1])
 
 
 # --- blend ----------------------------------------------------------------------------------------

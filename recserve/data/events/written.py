@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recserve.data.arrays import FloatArray, Int16Array, Int64Array
-from recserve.data.batches import RECENT_TEXTS, RecentTexts
+from recserve.data.batches import RECENT_TEXTS, Histories, RecentTexts
 from recserve.data.entities import EventType
 from recserve.data.vocabulary import Vocabulary
 
@@ -50,6 +50,16 @@ class WrittenTexts:
         return RecentTexts(
             offsets, self.vectors[index], self.events[index], self.weights[index], self.timestamps[index]
         )
+
+    def among(self, histories: Histories, first: int) -> Histories:
+        """Histories of all users with all texts as further events, each where its time puts it.
+
+        Args:
+            histories: Of the same users.
+            first: Row of the first text; the others follow.
+        """
+        everything = RecentTexts(self.offsets, self.vectors, self.events, self.weights, self.timestamps)
+        return everything.among(histories, first)
 
     def _span(self, user: int, time: int) -> tuple[int, int]:
         if user < 0:

@@ -35,16 +35,21 @@ def gap_buckets(histories: Histories) -> Int64Array:
     return gaps
 
 
-def shuffle_ties(histories: Histories, random: np.random.Generator) -> Histories:
-    """Put events of one user at the very same time into random order.
+def shuffle_ties(histories: Histories, random: np.random.Generator, n_items: int) -> Histories:
+    """Put events of one user at the very same time into random order, what was written then behind them.
 
     A data set has to break such ties somehow, for instance by item; a sequence model would learn that
-    rule, look good in a test that follows it, and serve nobody.
+    rule, look good in a test that follows it, and serve nobody. A review must not come before what it is of.
+
+    Args:
+        histories: Events of each user.
+        random: Decides the order.
+        n_items: Items of the catalogue; rows behind them are texts.
     """
     times, owners = histories.timestamps, histories.owners()
     if not ((times[1:] == times[:-1]) & (owners[1:] == owners[:-1])).any():
         return histories
-    order = np.lexsort((random.random(len(times)), times, owners))
+    order = np.lexsort((random.random(len(times)), histories.items >= n_items, times, owners))
     return replace(
         histories,
         items=histories.items[order],
@@ -167,12 +172,14 @@ class TrainingWindows:
     """All windows of a set of histories.
 
     Args:
-        histories: Events of each user, oldest first, rows within the catalogue.
+        histories: Events of each user, oldest first.
         window: Longest window, in events.
+        n_items: Items of the catalogue; rows behind them are texts, which are read and never predicted.
     """
 
-    def __init__(self, histories: Histories, window: int) -> None:
+    def __init__(self, histories: Histories, window: int, n_items: int) -> None:
         self._histories = histories
+        self._n_items = n_items
         self._events = Events.of(histories)
         steps = np.maximum(histories.lengths - 1, 0)  # every event but the last is an input
         stride = max(window - window // 2, 1)
@@ -207,7 +214,7 @@ class TrainingWindows:
         Windows of similar length share a batch, so that little is spent on padding. Events at the
         same time are in a new order each epoch (:func:`shuffle_ties`).
         """
-        self._events = Events.of(shuffle_ties(self._histories, random))
+        self._events = Events.of(shuffle_ties(self._histories, random, self._n_items))
         noise = random.random(len(self))
         order = np.lexsort((noise, self._lengths))
         return self._batches(order, budget, random)
@@ -236,4 +243,4 @@ class TrainingWindows:
         following = self._events.pad(starts + 1, lengths)
         steps = np.arange(inputs.items.shape[1])
         learn = (steps >= self._learn_from[windows][:, None]) & (following.weights > 0)
-        return Batch(inputs, following.items, learn)
+        return Batch(inputs, following.items, learn & (following.items < self._n_items))

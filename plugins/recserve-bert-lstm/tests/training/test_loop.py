@@ -16,7 +16,8 @@ from recserve_bert_lstm.training.loop import Fitted, Task, fit, train
 from recserve_bert_lstm.windows import TrainingWindows
 from recserve_torch import mixed_precision
 
-from recserve import FitContext, TorchWorker
+from recserve import Dataset, FitContext, TorchWorker
+from recserve.data.events.written import WrittenTexts
 from recserve.testing import check_executor, example_dataset
 
 PARAMS = BertLstmParams(width=8, epochs=5, batch_events=300, negatives=8, in_batch=4)
@@ -45,6 +46,38 @@ def test_a_loop_goes_on_from_its_last_state_as_if_nothing_had_happened() -> None
     assert again.facts == whole.facts
     for name, values in weights(whole).items():
         np.testing.assert_array_equal(weights(again)[name], values)
+
+
+def hinted() -> Dataset:
+    """Before each event its user writes what the item is about."""
+    data = example_dataset()
+    vectors, order = data.catalogue.vectors, np.lexsort((data.timestamps, data.users))
+    assert vectors is not None
+    data.written = WrittenTexts(
+        np.searchsorted(data.users[order], np.arange(data.n_users + 1)),
+        vectors[data.items[order]],
+        data.events[order],
+        np.ones(len(order), dtype=np.float32),
+        data.timestamps[order] - 1,
+    )
+    return data
+
+
+def test_what_users_wrote_is_read_and_never_predicted() -> None:
+    found, params = [], PARAMS.model_copy(update={"epochs": 12})
+    for data in (example_dataset(), hinted()):
+        context = FitContext(seed=3, event_types=data.event_types, threads=1, device="cpu")
+        found.append(train(data, params, context))
+        assert len(found[-1].matrix) == data.n_items
+    plain, read = (fitted.facts for fitted in found)
+    assert read["validation_events"] == plain["validation_events"]
+    assert max(read["validation_ndcg@10"]) > max(plain["validation_ndcg@10"]) + 0.05
+    blind = params.model_copy(update={"text": False})
+    without = [
+        train(data, blind, FitContext(seed=3, event_types=data.event_types, threads=1, device="cpu"))
+        for data in (example_dataset(), hinted())
+    ]
+    assert without[0].facts == without[1].facts, "a model that reads no texts reads none of users either"
 
 
 PROCESS = """
@@ -102,7 +135,7 @@ def test_mixed_precision_learns_the_same(loss: str, monkeypatch: pytest.MonkeyPa
 
 def test_parts_of_a_batch_are_the_batch() -> None:
     data = example_dataset()
-    batch = next(TrainingWindows(data.histories, 20).epoch(np.random.default_rng(0), 200))
+    batch = next(TrainingWindows(data.histories, 20, data.n_items).epoch(np.random.default_rng(0), 200))
     assert batch.part(0, 1) is batch
     parts = [batch.part(number, 3) for number in range(3)]
     assert sum(len(part.targets) for part in parts) == len(batch.targets)

@@ -86,10 +86,12 @@ class TrainingWindows:
     Args:
         histories: Events of each user, oldest first.
         window: Longest window, in events that are read.
+        n_items: Items of the catalogue; events of rows behind them are read and never predicted.
     """
 
-    def __init__(self, histories: Histories, window: int) -> None:
+    def __init__(self, histories: Histories, window: int, n_items: int) -> None:
         self._histories = histories
+        self._n_items = n_items
         steps = np.maximum(histories.lengths - 1, 0)
         counts = -(-steps // window)
         owners = np.repeat(np.arange(len(histories)), counts)
@@ -130,4 +132,4 @@ class TrainingWindows:
         starts, lengths = self._starts[chosen], self._lengths[chosen]
         following = Sequences.cut(self._histories, starts + 1, lengths)
         inputs = Sequences.cut(self._histories, starts, lengths)
-        return Batch(inputs, following.items, following.weights > 0)
+        return Batch(inputs, following.items, (following.weights > 0) & (following.items < self._n_items))

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 from recserve_bert_sequence.parameters import BertSequenceParams
-from recserve_bert_sequence.training.loop import Fitted, Task, fit
+from recserve_bert_sequence.training.loop import Fitted, Task, fit, train
 
-from recserve import TorchWorker
+from recserve import Dataset, FitContext, TorchWorker
+from recserve.data.events.written import WrittenTexts
 from recserve.testing import example_dataset
 
 PARAMS = BertSequenceParams(width=8, epochs=4, window=8, batch_events=300, negatives=16)
@@ -26,6 +27,34 @@ def task(**changed: Any) -> Task:
     assert vectors is not None
     params = PARAMS.model_copy(update=changed)
     return Task(data.histories, data.item_counts, vectors, len(data.event_types), params, 3, None)
+
+
+def hinted() -> Dataset:
+    """Before each event its user writes what the item is about."""
+    data = example_dataset()
+    vectors, order = data.catalogue.vectors, np.lexsort((data.timestamps, data.users))
+    assert vectors is not None
+    data.written = WrittenTexts(
+        np.searchsorted(data.users[order], np.arange(data.n_users + 1)),
+        vectors[data.items[order]],
+        data.events[order],
+        np.ones(len(order), dtype=np.float32),
+        data.timestamps[order] - 1,
+    )
+    return data
+
+
+def test_what_users_wrote_is_read_and_never_predicted() -> None:
+    facts, params = [], PARAMS.model_copy(update={"epochs": 8, "window": 16})
+    for data in (example_dataset(), hinted()):
+        vectors = data.catalogue.vectors
+        assert vectors is not None
+        context = FitContext(seed=3, event_types=data.event_types, threads=1, device="cpu")
+        fitted = train(data, vectors, params, context)
+        assert len(fitted.popularity.values) == data.n_items
+        facts.append(fitted.facts)
+    assert facts[1]["validation_events"] == facts[0]["validation_events"]
+    assert max(facts[1]["validation_ndcg@10"]) > max(facts[0]["validation_ndcg@10"]) + 0.05
 
 
 def weights(fitted: Fitted) -> dict[str, np.ndarray]:

@@ -60,9 +60,10 @@ class Task:
     """What every process of a fit reads.
 
     Attributes:
-        histories: All events.
+        histories: All events; rows from ``n_items`` on are texts of users.
         counts: int64, shape (n_items,); positive events of each item.
-        vectors: float, shape (n_items, text_dimension); text vectors; None learns from ids alone.
+        vectors: float, shape (n_items + texts of users, text_dimension); text vectors; None learns from ids
+            alone.
         n_event_types: Configured event types.
         params: What the user asked for.
         seed: Of everything random.
@@ -80,9 +81,12 @@ class Task:
 
 def train(data: Dataset, params: BertLstmParams, context: FitContext) -> Fitted:
     """Fit a network; see :class:`recserve.FitContext` for what ``context.previous`` decides."""
-    vectors = data.catalogue.vectors if params.text else None
+    vectors, histories = data.catalogue.vectors if params.text else None, data.histories
+    if vectors is not None and data.written is not None:
+        histories, written = data.histories_with_texts()
+        vectors = np.concatenate([vectors, written])
     task = Task(
-        data.histories,
+        histories,
         data.item_counts,
         vectors,
         len(data.event_types),
@@ -124,14 +128,15 @@ class Trainer:
             int((task.counts > 0).sum()),
             task.previous,
         )
-        n_items = len(task.counts)
-        self._slots = np.full(n_items, -1, dtype=np.int64)
+        self._n_items = len(task.counts)
+        n_rows = self._n_items if task.vectors is None else len(task.vectors)
+        self._slots = np.full(n_rows, -1, dtype=np.int64)
         frequent = np.flatnonzero(task.counts >= task.params.min_id_count)
         self._slots[frequent] = np.arange(len(frequent))
         self._n_ids = len(frequent)
         # Places of catalogue rows within the distinct rows, and within the pool, of a batch.
-        self._place = np.zeros(n_items, dtype=np.int64)
-        self._pooled = np.full(n_items, -1, dtype=np.int64)
+        self._place = np.zeros(n_rows, dtype=np.int64)
+        self._pooled = np.full(self._n_items, -1, dtype=np.int64)
         self._start = torch.Generator().manual_seed(task.seed)
         self._network = self._build()
         self._masks = torch.Generator(device)
@@ -141,10 +146,10 @@ class Trainer:
     def run(self) -> Fitted:
         """Train and return averaged weights: of the last epoch, or of one before it got worse."""
         previous, held_out = self._task.previous, None
-        histories = shuffle_ties(self._task.histories, self._random)
+        histories = shuffle_ties(self._task.histories, self._random, self._n_items)
         if previous is None:
-            histories, held_out = hold_out(histories, VALIDATION_EVENTS, self._random)
-        windows = TrainingWindows(histories, self._settings.window)
+            histories, held_out = hold_out(histories, VALIDATION_EVENTS, self._random, self._n_items)
+        windows = TrainingWindows(histories, self._settings.window, self._n_items)
         batches = windows.n_batches(self._params.batch_events)
         span = schedule(self._params, batches, previous)
         epochs = span
@@ -167,7 +172,7 @@ class Trainer:
             "items_with_id": self._n_ids,
             "loss": self._loss_name,
         }
-        matrix = self._item_matrix(network, ids).cpu().numpy()
+        matrix = self._matrix(network, ids)[: self._n_items].cpu().numpy()
         return Fitted(network.cpu(), matrix, facts)
 
     @property
@@ -242,8 +247,8 @@ class Trainer:
         return round(sum(losses) / len(losses), 6)
 
     def _validated(self, learner: Learner, held_out: HeldOut) -> float:
-        matrix = self._item_matrix(learner.average, learner.table.average())
-        score = validate(learner.average, matrix, held_out, self._settings.window)
+        matrix = self._matrix(learner.average, learner.table.average())
+        score = validate(learner.average, matrix, held_out, self._settings.window, self._n_items)
         return round(self._exchange.agreed(score, self._device), 6)
 
     def _step(self, learner: Learner, batch: Batch) -> float:
@@ -312,8 +317,8 @@ class Trainer:
         return None if vectors is None else self._tensor(np.asarray(vectors[rows], dtype=np.float32))
 
     @torch.no_grad()
-    def _item_matrix(self, network: Network, ids: torch.Tensor) -> torch.Tensor:
-        """Item vectors of the whole catalogue, shape (n_items, width)."""
+    def _matrix(self, network: Network, ids: torch.Tensor) -> torch.Tensor:
+        """Item vectors of the whole catalogue, then those of what users wrote, shape (rows, width)."""
         blocks = np.split(np.arange(len(self._slots)), range(_BLOCK, len(self._slots), _BLOCK))
         return torch.cat(
             [network.items(self._text(rows), self._tensor(self._slots[rows]), ids) for rows in blocks]

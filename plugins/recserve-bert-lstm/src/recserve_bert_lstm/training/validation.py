@@ -32,19 +32,22 @@ class HeldOut:
         return len(self.targets)
 
 
-def hold_out(histories: Histories, wanted: int, random: np.random.Generator) -> tuple[Histories, HeldOut]:
+def hold_out(
+    histories: Histories, wanted: int, random: np.random.Generator, n_items: int
+) -> tuple[Histories, HeldOut]:
     """Take the last positive event of a sample of users (up to three each where users are few).
 
     Args:
-        histories: All events; rows within the catalogue.
+        histories: All events.
         wanted: Events to hold out, about.
         random: Chooses the sample.
+        n_items: Items of the catalogue; rows behind them are texts, which are not held out.
 
     Returns:
         Histories cut before each user's first held-out event, and the held-out events.
     """
     starts, ends, owners = histories.offsets[:-1], histories.offsets[1:], histories.owners()
-    liked = histories.weights > 0
+    liked = (histories.weights > 0) & (histories.items < n_items)
     so_far = np.concatenate([[0], np.cumsum(liked)])
     totals = so_far[ends] - so_far[starts]
     able = np.flatnonzero(totals >= MIN_EVENTS)
@@ -75,28 +78,32 @@ def hold_out(histories: Histories, wanted: int, random: np.random.Generator) -> 
 
 
 @torch.inference_mode()
-def validate(network: Network, matrix: torch.Tensor, held_out: HeldOut, window: int, k: int = 10) -> float:
+def validate(
+    network: Network, matrix: torch.Tensor, held_out: HeldOut, window: int, n_items: int, k: int = 10
+) -> float:
     """Mean nDCG@k of the held-out events among all items but those of the user's past.
 
     Args:
         network: The network.
-        matrix: float32, shape (n_items, width); its item vectors.
+        matrix: float32, shape (n_items or more, width); its vectors of items, then of what users wrote.
         held_out: At least one event.
         window: Newest events that are read.
+        n_items: Items of the catalogue.
         k: Cut-off.
     """
     gains: list[Float64Array] = []
-    block = max(min(_BLOCK // max(len(matrix), 1), 512), 1)
+    block = max(min(_BLOCK // max(n_items, 1), 512), 1)
     for begin in range(0, len(held_out), block):
         chosen = np.arange(begin, min(begin + block, len(held_out)))
         queries = held_out.queries.select(chosen)
         sequences = last_events(queries, window)
         rows = torch.from_numpy(np.maximum(sequences.items, 0)).to(matrix.device)
         states = network.last_states(torch.nn.functional.embedding(rows, matrix), sequences)
-        scores = (states @ matrix.T).cpu().numpy()
+        scores = (states @ matrix[:n_items].T).cpu().numpy()
         targets = held_out.targets[chosen]
         reached = scores[np.arange(len(chosen)), targets]
-        scores[queries.owners(), queries.items] = -np.inf
+        had = queries.known(n_items)
+        scores[had.owners(), had.items] = -np.inf
         scores[np.arange(len(chosen)), targets] = -np.inf
         # Ties count against the target, so that a constant score earns nothing.
         rank = 1 + (scores >= reached[:, None]).sum(axis=1)

@@ -42,9 +42,9 @@ class Task:
     """What every process of a fit reads.
 
     Attributes:
-        histories: All events.
+        histories: All events; rows from ``n_items`` on are texts of users.
         counts: int64, shape (n_items,); positive events of each item.
-        vectors: float, shape (n_items, d); text vectors.
+        vectors: float, shape (n_items + texts of users, d); text vectors.
         n_event_types: Configured event types.
         params: What the user asked for.
         seed: Of everything random.
@@ -97,10 +97,11 @@ def train(
         context: Seed, executor, progress, previous facts and item texts.
         encoder: Trained with the network; None leaves the vectors as they are.
     """
+    histories, written = data.histories_with_texts()
     task = Task(
-        data.histories,
+        histories,
         data.item_counts,
-        vectors,
+        np.concatenate([vectors, written]) if len(written) else vectors,
         len(data.event_types),
         params,
         context.seed,
@@ -137,7 +138,8 @@ class Trainer:
         if task.encoder is not None:
             tower = task.encoder.tower(task.texts, np.asarray(task.vectors, dtype=np.float32), device)
         self._texts = Texts(task.vectors, tower, device)
-        self._popularity = Popularity.of(task.counts, task.vectors)
+        self._n_items = len(task.counts)
+        self._popularity = Popularity.of(task.counts, task.vectors[: self._n_items])
         self._sampler = NegativeSampler(task.counts, task.params.negatives)
         self._masks = torch.Generator(device)
         self._dropout = Dropout(task.params.dropout, self._masks)
@@ -152,12 +154,12 @@ class Trainer:
         histories, epochs = task.histories, self._params.epochs
         if task.previous is None:
             random = np.random.default_rng(task.seed)
-            histories, held_out = hold_out(histories, VALIDATION_USERS, random)
+            histories, held_out = hold_out(histories, self._n_items, VALIDATION_USERS, random)
             if not len(held_out):
                 epochs, held_out = min(epochs, UNVALIDATED_EPOCHS), None
         else:
             epochs = int(task.previous["epochs"])
-        windows = TrainingWindows(histories, self._params.window)
+        windows = TrainingWindows(histories, self._params.window, self._n_items)
         progress = Progress(self._learner.weights())
         if len(windows) and (task.counts > 0).any():
             progress = self._optimise(windows, epochs, held_out, progress)
@@ -210,7 +212,7 @@ class Trainer:
         """Bring vectors, and what is read off them, to what the encoder says now."""
         if self._texts.tower is not None:
             self._texts.encode_all()
-            self._popularity = Popularity.of(self._task.counts, self._texts.table)
+            self._popularity = Popularity.of(self._task.counts, self._texts.table[: self._n_items])
 
     def _validated(self, held_out: HeldOut) -> float:
         network, table, popularity = self._learner.average, self._texts.table, self._popularity.values

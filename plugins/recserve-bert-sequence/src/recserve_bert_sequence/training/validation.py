@@ -39,7 +39,7 @@ class HeldOut:
 
         Args:
             network: The network.
-            vectors: float, shape (n_items, d); text vectors of the catalogue.
+            vectors: float, shape (n_items or more, d); of the catalogue's texts, then of users' texts.
             popularity: float32, shape (n_items,); its popularity.
             window: Newest events that are read.
             k: Cut-off.
@@ -54,9 +54,10 @@ class HeldOut:
             sequences = newest(asked, window)
             rows = torch.from_numpy(np.maximum(sequences.items, 0)).to(device)
             states = network.last_states(projected[rows], sequences)
-            scores = (states @ projected.T + prior).cpu().numpy()
+            scores = (states @ projected[: len(prior)].T + prior).cpu().numpy()
             reached = scores[each, self.targets[chosen]]
-            scores[asked.owners(), asked.items] = -np.inf
+            had = asked.known(len(prior))
+            scores[had.owners(), had.items] = -np.inf
             scores[each, self.targets[chosen]] = -np.inf
             # Ties count against the target, so that a constant score earns nothing.
             rank = 1 + (scores >= reached[:, None]).sum(axis=1)
@@ -64,16 +65,19 @@ class HeldOut:
         return float(np.concatenate(gains).mean())
 
 
-def hold_out(histories: Histories, most: int, random: np.random.Generator) -> tuple[Histories, HeldOut]:
+def hold_out(
+    histories: Histories, n_items: int, most: int, random: np.random.Generator
+) -> tuple[Histories, HeldOut]:
     """Take the last positive event of some users, and what came after it, out of the histories.
 
     Args:
         histories: All events.
+        n_items: Items of the catalogue; events of rows behind them are not held out.
         most: Users, at most.
         random: Chooses them.
     """
     owners, places = histories.owners(), np.arange(len(histories.items))
-    liked = histories.weights > 0
+    liked = (histories.weights > 0) & (histories.items < n_items)
     last = np.full(len(histories), -1, dtype=np.int64)
     last[owners[liked]] = places[liked]
     able = np.flatnonzero(np.bincount(owners[liked], minlength=len(histories)) >= LEAST_EVENTS)
