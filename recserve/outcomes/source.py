@@ -18,8 +18,8 @@ from recserve.store.outcomes import EVENT_COLUMNS, EXPOSURE_COLUMNS
 
 T = TypeVar("T")
 
-CHUNK_ROWS = 100_000
-"""Exposures that are worked on at a time: about 200 MB, with ten items on a page."""
+CHUNK_ROWS = 30_000
+"""Exposures that are worked on at a time: about 50 MB with ten items on a page, which caches like."""
 
 
 class OutcomeSource:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, warn
+from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, warn
 
 if TYPE_CHECKING:
     from recserve.outcomes.intervals import Interval
@@ -50,8 +50,15 @@ def report_command(
     state = State(home, config)
     asked = question_of(state.config, by, since, until, scenario=scenario, experiment=experiment, rows=limit)
     lake = state.config.store.lake
-    with state.store as store:
-        found = report(store, state.config, asked, None if lake is None else LakeFolder(lake))
+    with state.store as store, progress_display() as progress:
+        found = report(
+            store,
+            state.config,
+            asked,
+            None if lake is None else LakeFolder(lake),
+            progress=lambda done, total: progress("Counting days", done, total),
+        )
+        progress.finish()
     if as_json:
         out.print(json.dumps(plain_report(found), ensure_ascii=False, indent=1), markup=False, soft_wrap=True)
         return
@@ -73,7 +80,7 @@ def _show(found: Report) -> None:
     table = Table(box=box.SIMPLE)
     table.add_column(asked.by or "", no_wrap=True)
     for heading in ("shown", "CTR", "CTR, place 1", "conversion", "value", "per shown", "items", "degraded"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right")
     for row in found.rows:
         table.add_row(escape(row.group or "(none)"), *_cells(row))
     table.add_row("[bold]all[/]", *_cells(found.total), style="bold")

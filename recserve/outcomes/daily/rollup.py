@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -24,6 +24,10 @@ from recserve.outcomes.join import CLOCK_SKEW_MS, OutcomeRules, joined
 from recserve.outcomes.source import OutcomeSource
 from recserve.store import Store
 from recserve.store.lake import LakeFolder
+
+_READ_DAYS = 8
+
+Progress = Callable[[int, int], None]
 
 _LAYOUT = 1
 """Of the tables; raised when they change."""
@@ -80,22 +84,16 @@ class Rollup:
         self._source = OutcomeSource(store, self._rules.types, lake)
         self._now = now_ms() if now is None else now
 
-    @property
-    def days(self) -> range:
-        """Days since 1970 for which there are exposures, or counts of them; empty without any."""
-        every = [
-            *self._store.daily_days(),
-            *(end for end in (*self._source.days[:1], *self._source.days[-1:])),
-        ]
-        return range(min(every), max(every) + 1) if every else range(0)
-
-    def daily(self, first: int, last: int, names: Iterable[str]) -> Iterator[DayCounts]:
+    def daily(
+        self, first: int, last: int, names: Iterable[str], progress: Progress = lambda done, total: None
+    ) -> Iterator[DayCounts]:
         """Counts of days, in no order; days on which nothing was shown may be missing.
 
         Args:
             first: Days since 1970.
             last: The last day, included.
             names: Tables that are wanted.
+            progress: Called with the days counted now so far, and how many there are to count.
 
         Raises:
             DataError: The lake cannot be read.
@@ -103,9 +101,12 @@ class Rollup:
         """
         wanted = frozenset(names)
         plan = self._plan(first, last)
-        yield from self._stored(plan.stored, first, last, wanted)
+        yield from self._stored(plan.stored, wanted)
+        counted = 0
         for run in _runs(plan.missing):
             for day, tables in self._count(run):
+                counted += 1
+                progress(counted, len(plan.missing))
                 if self._over(day):
                     self._store.put_daily(day, self._settings, tables, plan.event)
                 found = {name: read_counts(tables[name]) for name in wanted if name in tables}
@@ -144,10 +145,11 @@ class Rollup:
 
     def _plan(self, first: int, last: int) -> _Plan:
         """Find out which days are counted, after those that are not right any more are gone."""
-        event, late = self._store.late_days((self._now // DAY_MS + 1) * DAY_MS)
+        newest, late = self._store.late_days((self._now // DAY_MS + 1) * DAY_MS)
         # An event counts for answers of up to a window before it, and of a little after by another clock.
         reach = -(-self._rules.window_ms // DAY_MS)
-        self._store.begin_counting(event, {day - back for day in late for back in range(-1, reach + 1)})
+        stale = {day - back for day in late for back in range(-1, reach + 1)}
+        event = self._store.begin_counting(newest, stale)
         known, present = self._store.daily_days(), self._source.days
         wanted = range(first, last + 1)
         good = {
@@ -159,14 +161,16 @@ class Rollup:
         missing = [day for day in wanted if day in present and day not in good]
         return _Plan({day: same for day, same in good.items() if day in wanted}, missing, event)
 
-    def _stored(
-        self, days: Mapping[int, bool], first: int, last: int, names: frozenset[str]
-    ) -> Iterator[DayCounts]:
-        rows = self._store.daily_tables(first, last, names) if days else []
-        for day, tables in groupby(rows, key=lambda row: row.day):
-            if day in days:
-                found = {row.name: read_counts(row.content) for row in tables}
-                yield DayCounts(day, found, stored=True, same=days[day])
+    def _stored(self, days: Mapping[int, bool], names: frozenset[str]) -> Iterator[DayCounts]:
+        """Counts that are read, some days at a time, which bounds memory."""
+        ordered = sorted(days)
+        for start in range(0, len(ordered), _READ_DAYS):
+            some = ordered[start : start + _READ_DAYS]
+            rows = self._store.daily_tables(some[0], some[-1], names)
+            for day, tables in groupby(rows, key=lambda row: row.day):
+                if day in days:
+                    found = {row.name: read_counts(row.content) for row in tables}
+                    yield DayCounts(day, found, stored=True, same=days[day])
 
     def _count(self, days: range) -> Iterator[tuple[int, dict[str, bytes]]]:
         """Count days that follow one another, from the last to the first."""

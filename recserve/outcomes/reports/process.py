@@ -76,7 +76,9 @@ def asked_of_process(module: str, config: Config, home: Path, question: Mapping[
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        raise StoreError(f"the process of the report ended with status {done.returncode}") from None
+        last = done.stderr.strip().rpartition("\n")[2][:200]
+        message = f"the process of the report ended with status {done.returncode}: {last}"
+        raise StoreError(message) from None
     if "failed" in answer:
         raise StoreError(answer["failed"])
     return answer

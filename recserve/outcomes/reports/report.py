@@ -25,6 +25,7 @@ from recserve.outcomes.daily.counter import (
     items_of,
     places_of,
 )
+from recserve.outcomes.daily.rollup import Progress
 from recserve.outcomes.daily.sums import Labels, Sums
 from recserve.outcomes.position import PLACES, examination
 from recserve.outcomes.reports.figures import Figures, GroupFigures
@@ -80,7 +81,12 @@ class Report:
 
 
 def report(
-    store: Store, config: Config, question: Question, lake: LakeFolder | None = None, now: int | None = None
+    store: Store,
+    config: Config,
+    question: Question,
+    lake: LakeFolder | None = None,
+    now: int | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Report:
     """Answer a question about outcomes.
 
@@ -90,6 +96,7 @@ def report(
         question: See :func:`recserve.outcomes.reports.question.question_of`.
         lake: The store's lake.
         now: The present, milliseconds since the epoch; None for the clock's.
+        progress: Called while days are counted, see :meth:`recserve.outcomes.daily.Rollup.daily`.
 
     Raises:
         DataError: The lake cannot be read.
@@ -99,7 +106,7 @@ def report(
     view = question.view
     summed = _Summed(question)
     names = (view, places_of(view), COMPARISONS, *([] if view == ITEM else [items_of(view)]))
-    for counts in Rollup(store, config, lake, at).daily(question.first, question.last, names):
+    for counts in Rollup(store, config, lake, at).daily(question.first, question.last, names, progress):
         summed.add(counts)
     return summed.report(store.catalogue_size(), _freshness(store, at))
 

@@ -111,17 +111,21 @@ class OutcomePart(Part):
         found = self._database.read(lambda connection: connection.execute(late).scalars().all())
         return settled, sorted(int(day) for day in found)
 
-    def begin_counting(self, event: int, stale: Collection[int]) -> None:
+    def begin_counting(self, event: int, stale: Collection[int]) -> int:
         """See :meth:`OutcomeStore.begin_counting`."""
+        counted = int(self._value(_counted()) or 0)
+        if event <= counted and not stale:
+            return counted  # nothing is committed, which others would look into
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> int:
             for some in chunks(sorted(stale)):
                 gone = delete(daily_outcomes).where(daily_outcomes.c.day.in_(some), ~daily_outcomes.c.final)
                 connection.execute(gone)
-            counted = max(event, int(connection.execute(_counted()).scalar() or 0))
-            upsert(connection, meta, [{"name": _COUNTED, "value": str(counted)}])
+            reached = max(event, int(connection.execute(_counted()).scalar() or 0))
+            upsert(connection, meta, [{"name": _COUNTED, "value": str(reached)}])
+            return reached
 
-        self._writer.run(work)
+        return self._writer.run(work)
 
     def put_daily(self, day: int, settings: str, tables: Mapping[str, bytes], event: int) -> bool:
         """See :meth:`OutcomeStore.put_daily`."""

@@ -116,10 +116,14 @@ class OutcomeStore(Protocol):
         """
         ...
 
-    def begin_counting(self, event: int, stale: Collection[int]) -> None:
+    def begin_counting(self, event: int, stale: Collection[int]) -> int:
         """Note that counts are right up to an event, and remove those of days that are not.
 
         Counts that are final stay.
+
+        Returns:
+            The number of the event that they are right up to; a higher one than was given, if the newest
+            events have been removed meanwhile.
         """
         ...
 
@@ -130,8 +134,8 @@ class OutcomeStore(Protocol):
             day: Days since 1970.
             settings: See :class:`DailyTable`.
             tables: Parquet by name.
-            event: What :meth:`begin_counting` was called with; if another one has begun since, nothing is
-                stored, as there may have been events between the two.
+            event: What :meth:`begin_counting` returned; if another one has begun since, nothing is stored, as
+                there may have been events between the two.
 
         Returns:
             Whether they were stored.

@@ -46,6 +46,7 @@ ROUTES = {
     ("delete", "/v1/users/{user_id}"),
     ("get", "/v1/users/{user_id}/history"),
     ("post", "/v1/users/{user_id}/merge"),
+    ("get", "/v1/reports/outcomes"),
     ("get", "/v1/experiments"),
     ("post", "/v1/experiments"),
     ("get", "/v1/experiments/{name}"),

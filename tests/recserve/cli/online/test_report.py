@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,13 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def answer(home: Path, *arguments: str) -> dict[str, Any]:
+    """The report as JSON; what is said of the progress comes before it."""
+    printed = run("report", *arguments, "--json", HOME, home)
+    found: dict[str, Any] = json.loads(printed[printed.index("{") :])
+    return found
+
+
 def test_a_table_says_what_became_of_what_was_shown(home: Path) -> None:
     printed = run("report", "--by", "scenario", HOME, home)
     assert "newest event 23 h ago" in printed or "newest event 22 h ago" in printed
@@ -40,7 +48,7 @@ def test_a_table_says_what_became_of_what_was_shown(home: Path) -> None:
 
 
 def test_json_is_for_programs(home: Path) -> None:
-    found = json.loads(run("report", "--by", "item", "--limit", "2", "--json", HOME, home))
+    found = answer(home, "--by", "item", "--limit", "2")
     assert (found["total"]["impressions"], found["total"]["clicks"], found["groups"]) == (6, 1, 3)
     assert len(found["rows"]) == 2
     assert found["rows"][0]["impressions"] == 2
@@ -51,8 +59,7 @@ def test_more_rows_than_are_shown_are_said(home: Path) -> None:
 
 
 def test_days_are_chosen(home: Path) -> None:
-    printed = run("report", "--since", "2020-01-01", "--json", HOME, home)
-    assert json.loads(printed)["total"]["impressions"] == 9
+    assert answer(home, "--since", "2020-01-01")["total"]["impressions"] == 9
     assert "nothing was shown in this time" in run("report", "--until", "2020-01-01", HOME, home)
 
 
@@ -60,14 +67,13 @@ def test_what_expired_is_still_in_the_report(home: Path) -> None:
     assert "0 events and 1 exposures" in run("store", "expire", "--older-than", "30", HOME, home)
     with open_store(None, home) as store:
         assert store.exposures("old") is None
-    printed = run("report", "--since", "2020-01-01", "--json", HOME, home)
-    assert json.loads(printed)["total"]["impressions"] == 9
+    assert answer(home, "--since", "2020-01-01")["total"]["impressions"] == 9
 
 
 def test_days_that_were_counted_by_other_settings_are_said(home: Path) -> None:
     run("store", "expire", "--older-than", "30", HOME, home)
     (home / "recserve.yaml").write_text("outcomes: {window_hours: 3}\n")
-    found = json.loads(run("report", "--since", "2020-01-01", "--json", HOME, home))
+    found = answer(home, "--since", "2020-01-01")
     assert found["days_by_other_settings"] == 1
 
 

@@ -163,10 +163,23 @@ def test_old_counts_go(store: Store) -> None:
 
 
 def test_counts_that_somebody_else_overtook_are_not_stored(store: Store) -> None:
-    store.begin_counting(7, [])
+    assert store.begin_counting(7, []) == 7
     assert not store.put_daily(TODAY, "s", {"x": b"1"}, 6)
     assert store.put_daily(TODAY, "s", {"x": b"1"}, 7)
     assert store.daily_days() == {TODAY: ("s", False)}
+    assert store.begin_counting(5, [TODAY]) == 7, "the newest events were removed"
+    assert store.daily_days() == {}
+
+
+def test_days_are_counted_once_also_when_the_newest_events_are_removed(store: Store) -> None:
+    week(store)
+    totals(store)
+    store.add_events([done("v", "a", NOON + 3 * DAY, event_id="newest")])
+    totals(store)
+    store.remove_event("newest")
+    other = config(clicks=["view"])
+    totals(store, chosen=other)
+    assert all(sums[-1] for sums in totals(store, chosen=other).values())
 
 
 def test_users_are_told_apart_by_an_attribute(store: Store) -> None:
