@@ -1,6 +1,7 @@
 """Experiments and off-policy estimates against the truth of a simulated audience.
 
     python -m benchmarks.clicks [--runs 200] [--seed 0] [--open-bandit DIR] [--json FILE]
+    python -m benchmarks.clicks --live [--home DIR] [--seed 0] [--json FILE]
 
 The audience (benchmarks/clicks_world.py) has changing tastes, very different habits and a position bias. Many
 experiments are run on it, and each is looked at every day:
@@ -12,7 +13,9 @@ experiments are run on it, and each is looked at every day:
 - Off-policy: how often intervals of IPS, SNIPS and DR hold the true rate of a policy that was not shown.
 
 ``--open-bandit`` names a folder of the Open Bandit Dataset (Saito et al. 2021): each of its two policies is
-estimated from the log of the other and compared with what it earned. Exit status 1: a demand is not met.
+estimated from the log of the other and compared with what it earned. ``--live`` has the audience ask a
+server of its own instead, with a split experiment and an interleaved one, and holds the reports against the
+truth. Exit status 1: a demand is not met.
 """
 
 from __future__ import annotations
@@ -25,9 +28,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import clicks_experiments, clicks_off_policy
+from benchmarks import clicks_experiments, clicks_live, clicks_off_policy
 from benchmarks.clicks_world import Row
-from benchmarks.common import write_json
+from benchmarks.common import DEFAULT_HOME, write_json
 
 
 def measure(runs: int, seed: int, open_bandit: Path | None) -> list[Row]:
@@ -52,10 +55,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200, help="A/A experiments; of others in proportion.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--open-bandit", type=Path, help="Folder of the Open Bandit Dataset.")
+    parser.add_argument("--live", action="store_true", help="Ask a live server.")
+    parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="A trained home, made if missing.")
     parser.add_argument("--json", type=Path, help="Write the figures here.")
     options = parser.parse_args()
     started = time.perf_counter()
-    rows = measure(options.runs, options.seed, options.open_bandit)
+    if options.live:
+        rows = clicks_live.live(options.home, options.seed)
+    else:
+        rows = measure(options.runs, options.seed, options.open_bandit)
     table = Table("check", "figure", "demanded", "met")
     for row in rows:
         table.add_row(row.check, row.figure, row.demand, ("yes" if row.met else "NO") if row.demand else "")

@@ -2,8 +2,9 @@
 
     python -m benchmarks.loop_cost [--home DIR] [--rounds 8] [--seconds 2] [--connections 64] [--json OUT]
 
-Each round asks the same loads of one server in four states, one right after the other, in an order that
-alternates: *off*; *experiment*, two arms over all users; *shadow*, a third arm beside them whose answers are
+Each round asks the same loads of one server in five states, one right after the other, in an order that
+alternates: *off*; *a/a*, an experiment over all users whose two arms are the same; *a/b*, one of them with
+another parameter, so that each has batches of its own; *shadow*, a third arm beside these whose answers are
 computed for a tenth of the users and shown to nobody; and *all*, where a report of the experiment is asked
 for every five seconds as well. Ratios are medians of the rounds' own ratios to *off*. The last two include
 what the shadow answers and the reports themselves take of the same machine.
@@ -35,7 +36,7 @@ LOADS: Mapping[str, Mapping[str, Any]] = {
     "mixed": {"novel": NOVEL},
     "fresh": {"fresh": True},
 }
-STATES = ("off", "experiment", "shadow", "all")
+STATES = ("off", "a/a", "a/b", "shadow", "all")
 FOLLOWED_SECONDS = 2.0
 REPORT_SECONDS = 5.0
 _SHADOW_ANSWERS = "recserve_arm_answers_total"
@@ -63,8 +64,9 @@ class Loop:
             return
         self._number += 1
         experiment = f"cost-{self._number}"
-        arms: list[dict[str, Any]] = [{"name": "control"}, {"name": "other", "parameters": {"budget": 390}}]
-        if name != "experiment":
+        other = {} if name == "a/a" else {"parameters": {"budget": 390}}
+        arms: list[dict[str, Any]] = [{"name": "control"}, {"name": "other", **other}]
+        if name in ("shadow", "all"):
             arms.append({"name": "unseen", "parameters": {"budget": 380}, "shadow": True, "share": 0.1})
         body = {"name": experiment, "scenario": self._scenario, "arms": arms}
         self._post("/v1/experiments", body)

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from recserve.config import (
     Config,
     EncoderConfig,
+    FrequencyCapConfig,
     OutcomesConfig,
     PipelineConfig,
     PromotionConfig,
@@ -45,6 +46,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("events.NAME", EventType),
     ("scenarios.NAME", PipelineConfig),
     ("scenarios.NAME.retrievers[]", RetrieverConfig),
+    ("scenarios.NAME.frequency_cap", FrequencyCapConfig),
     ("train", TrainConfig),
     ("tune", TuneConfig),
     ("promotion", PromotionConfig),

@@ -11,6 +11,7 @@ from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
 from recserve.data.events.event_order import EventOrder
+from recserve.data.events.impressions import Impressions
 from recserve.data.system.cpus import usable_threads
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import (
@@ -86,6 +87,7 @@ __all__ = [
     "Float64Array",
     "FloatArray",
     "Histories",
+    "Impressions",
     "InProcess",
     "Int16Array",
     "Int32Array",

@@ -267,7 +267,7 @@ def record(store: Store, action: str, target: str, detail: Mapping[str, Any], at
 
 
 def actor() -> str:
-    """Who runs a command, for the audit log."""
+    """Whoever runs the command, as the audit log and the history of promotions name it."""
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):  # a container whose user has no name

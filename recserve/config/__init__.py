@@ -12,6 +12,7 @@ from recserve.config.mistakes import describe_validation_error, keys_at, locatio
 from recserve.config.outcomes import OutcomesConfig
 from recserve.config.root import Config, StoreConfig
 from recserve.config.scenarios import (
+    COUNTED_IMPRESSIONS,
     DEFAULT_SCENARIO,
     LANGUAGE,
     SEARCH_SCENARIO,
@@ -19,6 +20,7 @@ from recserve.config.scenarios import (
     ComponentConfig,
     EncoderConfig,
     ExploreConfig,
+    FrequencyCapConfig,
     PipelineConfig,
     RetrieverConfig,
     default_scenarios,
@@ -27,6 +29,7 @@ from recserve.config.server import ServerConfig, StageConfig
 from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
 
 __all__ = [
+    "COUNTED_IMPRESSIONS",
     "DEFAULT_SCENARIO",
     "LANGUAGE",
     "SEARCH_SCENARIO",
@@ -35,6 +38,7 @@ __all__ = [
     "Config",
     "EncoderConfig",
     "ExploreConfig",
+    "FrequencyCapConfig",
     "OutcomesConfig",
     "PipelineConfig",
     "PromotionConfig",

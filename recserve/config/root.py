@@ -76,6 +76,18 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _caps_within_retention(self) -> Config:
+        kept = self.store.retention_days
+        for name, scenario in self.scenarios.items():
+            cap = scenario.frequency_cap
+            if cap is not None and kept is not None and cap.window_hours > kept * 24:
+                raise ValueError(
+                    f"scenarios.{name}.frequency_cap.window_hours ({cap.window_hours:g}) is longer than "
+                    f"store.retention_days ({kept:g}) keeps impressions; shorten it to {kept * 24:g}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _outcome_types(self) -> Config:
         for name in self.outcomes.unknown_types(self.event_types):
             raise ValueError(f"outcomes: unknown event type {name!r}{nearest(name, self.event_types)}")
@@ -97,7 +109,9 @@ class Config(Strict):
             mode="json",
             exclude={
                 **dict.fromkeys(_NOT_TRAINED, True),
-                "scenarios": {"__all__": {"seen", "seen_half_life_days", "explore", "language"}},
+                "scenarios": {
+                    "__all__": {"seen", "seen_half_life_days", "frequency_cap", "explore", "language"}
+                },
             },
         )
 

@@ -58,6 +58,21 @@ class ExploreConfig(Strict):
     first_place: int = Field(3, ge=1, description="The best places of a page, up to this one, are spared.")
 
 
+COUNTED_IMPRESSIONS = 20
+"""Newest impressions of an item that are kept for a user."""
+
+
+class FrequencyCapConfig(Strict):
+    """How often a user may be shown the same item."""
+
+    impressions: int = Field(
+        ge=1,
+        le=COUNTED_IMPRESSIONS,
+        description="An item that was shown this often within the window is not returned.",
+    )
+    window_hours: float = Field(24.0, gt=0, le=8760, description="The window, up to now.")
+
+
 class PipelineConfig(Strict):
     """One scenario: which components serve it."""
 
@@ -83,6 +98,9 @@ class PipelineConfig(Strict):
     )
     seen_half_life_days: float = Field(
         30.0, gt=0, description="With `seen: decay`: after this long an item has half its penalty."
+    )
+    frequency_cap: FrequencyCapConfig | None = Field(
+        None, description="How often a user may be shown the same item; null for as often as it is good."
     )
     explore: ExploreConfig | None = Field(None, description="Give places to items that are new.")
 

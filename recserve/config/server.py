@@ -84,6 +84,13 @@ class ServerConfig(Strict):
         "items go on without these.",
     )
     history: int = Field(1000, ge=1, le=100_000, description="Newest events of a user that count.")
+    impressions: int = Field(
+        500,
+        ge=1,
+        le=5_000,
+        description="Items of a user, those shown last, whose impressions are kept. Only counted where a "
+        "scenario has a `frequency_cap` or a reranker that reads impressions.",
+    )
     repeats: int = Field(
         10_000,
         ge=0,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from recserve.data.arrays import BoolArray, FloatArray, Int16Array, Int32Array, Int64Array
+from recserve.data.events.impressions import Impressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,8 @@ class Queries:
             the whole batch has none.
         extra_vectors: float32, shape (M, d); see :attr:`Histories.items`.
         recent_texts: What the users wrote lately; None when nobody of the batch wrote anything.
+        impressions: When the users were shown which items lately. None where no reranker of the scenario
+            reads it (:attr:`recserve.Component.needs_impressions`), and in training and evaluation.
         allowed: For each query a bool array of shape (n_items,) or None for "everything"; filled by
             the retrieval stage from its filters.
         filters: The ``filter`` object of each request, filter name -> argument.
@@ -238,6 +241,7 @@ class Queries:
     text_vectors: FloatArray | None = None
     extra_vectors: FloatArray | None = None
     recent_texts: RecentTexts | None = None
+    impressions: Impressions | None = None
     allowed: tuple[BoolArray | None, ...] = ()
     filters: tuple[Mapping[str, Any], ...] = ()
     contexts: tuple[Mapping[str, Any], ...] = ()
@@ -289,6 +293,24 @@ class Queries:
         return with_text if self.text_vectors is None else with_text & ~self.text_vectors.any(axis=1)
 
     @property
+    def unanswered(self) -> Impressions | None:
+        """The impressions of each item since the user's last positive event with it."""
+        if self.impressions is None:
+            return None
+        liked, shown = self.histories.positive(), self.impressions
+        width = 1 + max(int(liked.items.max(initial=-1)), int(shown.items.max(initial=-1)))
+        # One number a user and item.
+        clicks = liked.owners() * width + liked.items
+        order = np.lexsort((liked.timestamps, clicks))
+        keys, last = clicks[order], liked.timestamps[order]
+        views = shown.owners() * width + shown.items
+        places = np.searchsorted(keys, views, side="right") - 1
+        if not len(keys):
+            return shown
+        answered = (places >= 0) & (keys[places] == views) & (last[places] >= shown.timestamps)
+        return shown.where(~answered)
+
+    @property
     def barred(self) -> Ragged:
         """Rows that must not be returned: :attr:`excluded`, and the anchor where there is one."""
         old, anchored = self.excluded, self.anchors >= 0
@@ -329,7 +351,7 @@ class Queries:
 
     def part(self, start: int, stop: int) -> Queries:
         """Queries ``start:stop`` as a batch of their own."""
-        vectors, written = self.text_vectors, self.recent_texts
+        vectors, written, shown = self.text_vectors, self.recent_texts, self.impressions
         return replace(
             self,
             user_ids=self.user_ids[start:stop],
@@ -340,6 +362,7 @@ class Queries:
             texts=self.texts[start:stop],
             text_vectors=None if vectors is None else vectors[start:stop],
             recent_texts=None if written is None else written.part(start, stop),
+            impressions=None if shown is None else shown.part(start, stop),
             allowed=self.allowed[start:stop],
             filters=self.filters[start:stop],
             contexts=self.contexts[start:stop],

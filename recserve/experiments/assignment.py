@@ -13,8 +13,9 @@ import logging
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from recserve.experiments.definition import HOLDOUT, Arm, Guardrails, Parameters
 from recserve.experiments.lifecycle import BUCKETS, Experiment, held_out
@@ -22,6 +23,7 @@ from recserve.experiments.lifecycle import BUCKETS, Experiment, held_out
 logger = logging.getLogger(__name__)
 
 _WHOLE = 2.0**64
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,18 @@ class AssignedArm:
         return self.definition.parameters
 
 
+class Watched(NamedTuple):
+    """How guardrails look at the arms of an experiment.
+
+    Attributes:
+        control: The arm that others are compared with.
+        guardrails: The bounds.
+    """
+
+    control: AssignedArm
+    guardrails: Guardrails
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """What an experiment says of a request.
@@ -54,15 +68,13 @@ class Assignment:
         arm: The arm that answers; None where each page has items of :attr:`teams`.
         teams: The two arms whose lists are interleaved.
         shadows: The arms that are computed after the answer.
-        guardrails: Of the experiment.
-        control: The arm that others are compared with.
+        watched: How guardrails look at the answer; None if they do not.
     """
 
     arm: AssignedArm | None = None
     teams: tuple[AssignedArm, ...] = ()
     shadows: tuple[AssignedArm, ...] = ()
-    guardrails: Guardrails | None = None
-    control: AssignedArm | None = None
+    watched: Watched | None = None
 
 
 _HELD_OUT = Assignment(AssignedArm(None, HOLDOUT, 0, Arm(name="none")))
@@ -73,13 +85,13 @@ class _Running:
 
     def __init__(self, experiment: Experiment) -> None:
         definition, served = experiment.definition, experiment.served
-        shown, guardrails = definition.shown, definition.guardrails
+        shown = definition.shown
         ident = f"{definition.name} {experiment.created}"
-        assigned = {
+        assigned = self._assigned = {
             arm.name: AssignedArm(definition.name, arm.name, experiment.created, arm)
             for arm in definition.arms
         }
-        control = assigned[shown[0].name]
+        watched = self._watched = Watched(assigned[shown[0].name], definition.guardrails)
         self._salt = _salt("arm", ident)
         self._upto = list(accumulate(definition.share_of(arm) for arm in shown))[:-1]
         self._shadows = [
@@ -90,13 +102,17 @@ class _Running:
         self._found: list[Assignment | None]
         if definition.kind == "interleaving":
             teams = tuple(assigned[arm.name] for arm in shown)
-            self._found = [Assignment(None, teams, (), guardrails, control)] * len(shown)
+            self._found = [Assignment(None, teams, watched=watched)] * len(shown)
         else:
             # Whom a stopped arm had gets no other one: they have seen it.
             self._found = [
-                Assignment(assigned[arm.name], (), (), guardrails, control) if arm in served else None
-                for arm in shown
+                Assignment(assigned[arm.name], watched=watched) if arm in served else None for arm in shown
             ]
+
+    def named(self, name: str) -> tuple[AssignedArm, Watched] | None:
+        """An arm, and how guardrails look at it; None if there is no such arm."""
+        arm = self._assigned.get(name)
+        return None if arm is None else (arm, self._watched)
 
     def assign(self, unit: bytes) -> Assignment | None:
         """What it says of a user or session; None where their arm was stopped."""
@@ -133,6 +149,9 @@ class Assignments:
         bundles: Collection[str] = (),
     ) -> None:
         self._layers: dict[str, _Layer] = {}
+        self._by_name: dict[str, _Running] = {}
+        # Who asks again is most often somebody who asked a moment ago.
+        self._known = lru_cache(_REMEMBERED)(self._assign)
         self.running: Mapping[str, Experiment] = {
             experiment.definition.name: experiment
             for experiment in experiments
@@ -140,7 +159,8 @@ class Assignments:
         }
         for experiment in self.running.values():
             definition = experiment.definition
-            known, running = self._layers.get(definition.scenario), _Running(experiment)
+            known = self._layers.get(definition.scenario)
+            running = self._by_name[definition.name] = _Running(experiment)
             buckets: list[_Running | Literal["holdout"] | None]
             buckets = [None] * BUCKETS if known is None else list(known.buckets)
             for first, end in experiment.status.segments:
@@ -153,6 +173,11 @@ class Assignments:
         """Whether an experiment over a scenario runs."""
         return scenario in self._layers
 
+    def named(self, experiment: str, arm: str) -> tuple[AssignedArm, Watched] | None:
+        """An arm of a running experiment, and how guardrails look at it; None if there is none."""
+        running = self._by_name.get(experiment)
+        return None if running is None else running.named(arm)
+
     def assign(self, scenario: str, user_id: str | None, session_id: str | None) -> Assignment | None:
         """The arm of a request; None if no experiment has it.
 
@@ -161,6 +186,9 @@ class Assignments:
             user_id: Whose arm it is.
             session_id: Whose arm it is without a user.
         """
+        return self._known(scenario, user_id, session_id if user_id is None else None)
+
+    def _assign(self, scenario: str, user_id: str | None, session_id: str | None) -> Assignment | None:
         layer = self._layers.get(scenario)
         if layer is None:
             return None

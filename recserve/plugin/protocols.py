@@ -454,6 +454,9 @@ class Component:
         summary: One line for ``recserve plugins``.
         stateless: The component learns nothing: its parameters may differ between scenarios, and a server
             takes them from its configuration, not from the bundle.
+        needs_impressions: The reranker reads ``queries.impressions``. Where a scenario has such a reranker,
+            the server counts what it shows to whom, and answers of that scenario to users are never cached:
+            each changes the next.
         not_in_bundles: Given validated params, why a bundle must not hold the component, or None if it may.
             What holds something about single people says so here: it can be evaluated, but training refuses
             it before anything is fitted.
@@ -471,6 +474,7 @@ class Component:
     argument: Any = None
     summary: str = ""
     stateless: bool = False
+    needs_impressions: bool = False
     not_in_bundles: Callable[[Any], str | None] | None = None
     trains_encoder: Callable[[Any], bool] | None = None
 

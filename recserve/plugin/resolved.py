@@ -142,6 +142,12 @@ class ResolvedPipeline:
             ranker=ranker,
         )
 
+    @property
+    def reads_impressions(self) -> bool:
+        """Whether answers of the scenario depend on what the user was shown."""
+        reading = (reranker.component.needs_impressions for reranker in self.rerankers)
+        return self.config.frequency_cap is not None or any(reading)
+
     def components(self) -> Iterator[Resolved]:
         """All components of the scenario."""
         yield from self.retrievers
@@ -195,6 +201,11 @@ class ResolvedConfig:
             config=self.config.model_copy(update={"encoder": settled}),
             encoder=replace(self.encoder, params=validated),
         )
+
+    @property
+    def counts_impressions(self) -> bool:
+        """Whether some scenario's answers depend on what users were shown."""
+        return any(pipeline.reads_impressions for pipeline in self.scenarios.values())
 
     def components(self) -> dict[str, Resolved]:
         """Distinct components of all scenarios by key, in a fixed order."""

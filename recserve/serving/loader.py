@@ -169,8 +169,10 @@ class Loader:
                 retrievers={},
                 filters={chosen.name: self.on(chosen, current) for chosen in pipeline.filters},
                 rerankers=[(chosen.name, self.on(chosen, current)) for chosen in pipeline.rerankers],
+                reads_impressions=pipeline.reads_impressions,
             )
 
+        counted = resolved.counts_impressions
         return ScenarioContext(
             bundle=self.bundle.id,
             catalogue=current,
@@ -191,9 +193,12 @@ class Loader:
             fingerprint=self.bundle.manifest.encoder_fingerprint,
             cold_start=resolved.config.cold_start,
             rules={
-                name: RequestRules(pipeline.rerankers, resolved.rerankers, self._for_request, current)
+                name: RequestRules(
+                    pipeline.rerankers, resolved.rerankers, self._for_request, current, counted
+                )
                 for name, pipeline in resolved.scenarios.items()
             },
+            impressions=resolved.config.server.impressions if counted else 0,
         )
 
     def _for_request(self, wanted: Resolved, catalogue: Catalogue) -> Any:

@@ -156,7 +156,9 @@ class Pipeline:
         """The cached answer, if it still holds."""
         reading, context = snapshot.reading, current.context
         state, key = reading.state(request.user_id), None
-        if not reading.store_unavailable:
+        # Each answer that a user sees changes the next, and a cached one would be shown beyond its cap.
+        counted = request.user_id is not None and context.reads_impressions(scenario, request.rules)
+        if not reading.store_unavailable and not counted:
             chosen = context.scenario(scenario, request.arm)
             key = self.cache.key(context.bundle, scenario, chosen, request, state.history, state.user)
         cached = self.cache.get(key, current.view, snapshot.trace.now)
@@ -247,6 +249,9 @@ class Pipeline:
             context.cold_start,
             now=trace.now,
             seen=seen,
+            impressions=context.reads_impressions(first.scenario, first.request.rules),
+            # Seen or not, and however often.
+            cap=None if given else scenario.config.frequency_cap,
         )
         built = await self.texts.encoded(built, states, context, trace)
         queries = built.base
@@ -298,6 +303,7 @@ class Pipeline:
                 ),
                 timings=timings,
                 left_out=left_out[index],
+                propensities=staged.propensities_of(index, len(items[index])),
                 arm=waiting.request.arm,
             )
             if not answer.degraded:

@@ -33,6 +33,7 @@ class RequestRules:
         known: All rerankers of the plugins that are loaded here, by name, with default parameters.
         build: Makes the stage object.
         catalogue: What to build it on.
+        counted: Whether impressions are counted, which some rerankers need.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class RequestRules:
         known: Mapping[str, Resolved],
         build: Callable[[Resolved, Catalogue], Reranker],
         catalogue: Catalogue,
+        counted: bool = False,
     ) -> None:
         self._standing = tuple(standing)
         self._known = known
         self._build = build
         self._catalogue = catalogue
+        self._counted = counted
         self._made = lru_cache(maxsize=_REMEMBERED_RULES)(self._make)
 
     def rerankers(self, rules: Mapping[str, Any]) -> tuple[tuple[str, Reranker], ...]:
@@ -56,8 +59,13 @@ class RequestRules:
         """
         return self._made(json.dumps(rules))
 
+    def read_impressions(self, rules: Mapping[str, Any]) -> bool:
+        """Whether some rules name a reranker that reads impressions."""
+        known = (self._known.get(name) for name in rules)
+        return any(reranker is not None and reranker.component.needs_impressions for reranker in known)
+
     def _make(self, text: str) -> tuple[tuple[str, Reranker], ...]:
-        chosen = chosen_rules(json.loads(text), self._standing, self._known)
+        chosen = chosen_rules(json.loads(text), self._standing, self._known, self._counted)
         return tuple((component.name, self._built(component)) for component in chosen)
 
     def _built(self, component: Resolved) -> Reranker:
@@ -68,7 +76,7 @@ class RequestRules:
 
 
 def chosen_rules(
-    rules: Mapping[str, Any], standing: Sequence[Resolved], known: Mapping[str, Resolved]
+    rules: Mapping[str, Any], standing: Sequence[Resolved], known: Mapping[str, Resolved], counted: bool
 ) -> list[Resolved]:
     """The rerankers that rules ask for, in order.
 
@@ -76,6 +84,7 @@ def chosen_rules(
         rules: Name of a reranker -> parameters, or false.
         standing: The scenario's rerankers.
         known: All rerankers by name, with default parameters.
+        counted: Whether impressions are counted, which some rerankers need.
 
     Raises:
         InvalidRequestError: An unknown reranker, or parameters that it refuses.
@@ -88,6 +97,12 @@ def chosen_rules(
         if component is None:
             raise InvalidRequestError(
                 f"unknown reranker {name[:80]!r}{nearest(name[:80], known)}", field=f"rules.{name}"
+            )
+        if component.component.needs_impressions and not counted:
+            raise InvalidRequestError(
+                f"rules.{name}: this reranker reads impressions, and none are counted here; give some "
+                "scenario of recserve.yaml such a reranker or a frequency_cap",
+                field=f"rules.{name}",
             )
         if name not in present and given is not False:
             chosen.append(component)
@@ -131,6 +146,8 @@ class ScenarioContext:
         fingerprint: The encoder's that made the bundle's vectors, None without one.
         cold_start: What to go by while a user has done little.
         rules: By scenario, its rerankers with parameters of a single request.
+        impressions: Items of a user, those shown last, whose impressions are counted; 0 where no scenario
+            reads them.
     """
 
     bundle: str
@@ -145,7 +162,14 @@ class ScenarioContext:
     fingerprint: str | None = None
     cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
     rules: Mapping[str, RequestRules] = field(default_factory=dict)
+    impressions: int = 0
     _changed: dict[tuple[str, AssignedArm], Scenario] = field(default_factory=dict, init=False, repr=False)
+
+    def reads_impressions(self, scenario: str, rules: Mapping[str, Any]) -> bool:
+        """Whether an answer of a scenario with a request's rules depends on what the user was shown."""
+        if self.scenarios[scenario].reads_impressions or not rules:
+            return self.scenarios[scenario].reads_impressions
+        return self.rules[scenario].read_impressions(rules)
 
     def scenario(self, name: str, arm: AssignedArm | None) -> Scenario:
         """A scenario with the parameters that an arm changes."""
@@ -168,6 +192,7 @@ class Scenario:
         ranker: The ranker, if any.
         rerankers: With their names, applied in order.
         order: The order of candidates that training chose; None as configured.
+        reads_impressions: Whether answers depend on what the user was shown.
     """
 
     config: PipelineConfig
@@ -176,6 +201,7 @@ class Scenario:
     ranker: Ranker | None = None
     rerankers: Sequence[tuple[str, Reranker]] = ()
     order: OrderEntry | None = None
+    reads_impressions: bool = False
 
     def with_parameters(self, parameters: Parameters | None) -> Scenario:
         """The scenario with other parameters, which come before what training chose."""

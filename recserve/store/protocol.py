@@ -21,6 +21,7 @@ from recserve.data.dataset import Tables
 from recserve.data.entities import Event, Item, User
 from recserve.store.outcomes import OutcomeStore
 from recserve.store.records import (
+    NO_GROUNDS,
     AddedEvents,
     ApiKey,
     AuditEntry,
@@ -32,6 +33,7 @@ from recserve.store.records import (
     ExperimentChange,
     ExperimentRecord,
     Exposure,
+    Grounds,
     History,
     ItemPatch,
     ItemState,
@@ -39,6 +41,7 @@ from recserve.store.records import (
     Moment,
     People,
     Position,
+    Promotion,
     Pulse,
     Trials,
     UserPatch,
@@ -292,8 +295,12 @@ class BundleStore(Protocol):
         """All recorded bundles, newest first."""
         ...
 
-    def set_current(self, bundle_id: str) -> None:
-        """Make a recorded bundle the one to serve.
+    def set_current(self, bundle_id: str, grounds: Grounds = NO_GROUNDS) -> None:
+        """Make a recorded bundle the one to serve; nothing is noted if it is that already.
+
+        Args:
+            bundle_id: The bundle.
+            grounds: Who does so and why; kept for :meth:`promotions`.
 
         Raises:
             NotFoundError: No bundle of this id is recorded.
@@ -302,6 +309,10 @@ class BundleStore(Protocol):
 
     def current_bundle(self) -> str | None:
         """The bundle to serve, None before the first."""
+        ...
+
+    def promotions(self, limit: int) -> list[Promotion]:
+        """The newest changes of the current bundle, newest first."""
         ...
 
     def bundle_history(self) -> list[str]:
@@ -315,11 +326,18 @@ class BundleStore(Protocol):
 class ExposureStore(Protocol):
     """What was recommended to whom."""
 
-    def add_exposures(self, exposures: Sequence[Exposure]) -> None:
+    def add_exposures(self, exposures: Sequence[Exposure], counted: int = 0) -> None:
         """Log exposures in the background: returns at once, durable within about a second.
+
+        In the same transaction the items are counted as impressions of their users, for
+        :meth:`Store.people`: the moments of the newest 20 of each item.
 
         When the database does not keep up or fails, exposures are dropped with a warning in the
         log: they are worth less than the memory and the requests they would hold up.
+
+        Args:
+            exposures: What was shown.
+            counted: Items of a user, those shown last, whose impressions are kept; 0 counts none.
         """
         ...
 
@@ -409,7 +427,7 @@ class Store(
     def people(
         self, user_ids: Sequence[str], limit: int, known: Mapping[str, History] | None = None
     ) -> People:
-        """Histories and profiles of distinct users with the counters, all as of one moment.
+        """Histories, profiles and impressions of distinct users with the counters, all as of one moment.
 
         Everything acknowledged by any process before is included.
 
@@ -429,7 +447,9 @@ class Store(
         ...
 
     def changes(self, since: Position | None = None) -> Changes | None:
-        """Whose history or profile has changed since an earlier position, everything acknowledged included.
+        """Whose history, profile or impressions have changed since an earlier position.
+
+        Everything acknowledged is included.
 
         Args:
             since: The position; None for any.
@@ -468,6 +488,10 @@ class Store(
 
     def expire_exposures(self, before: int) -> int:
         """Remove exposures of recommendations made before a moment, likewise; returns how many."""
+        ...
+
+    def expire_impressions(self, before: int) -> int:
+        """Remove impressions of users of before a moment, likewise; returns how many."""
         ...
 
     def old_exposures(self, before: int, limit: int) -> pa.Table:

@@ -43,6 +43,41 @@ class BundleRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Grounds:
+    """Grounds of a change of the current bundle: who made it, by which action, why, and by which figures.
+
+    Attributes:
+        actor: ``cli:LOGIN``; None where nobody was noted.
+        action: ``train``, ``promote``, ``retrain`` or ``rollback``.
+        reason: In words.
+        evidence: JSON-like figures, by where they come from.
+    """
+
+    actor: str | None = None
+    action: str | None = None
+    reason: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+NO_GROUNDS = Grounds()
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One change of the current bundle.
+
+    Attributes:
+        bundle_id: The bundle that became current.
+        promoted_ms: When, milliseconds since the epoch.
+        grounds: Who did it and why.
+    """
+
+    bundle_id: str
+    promoted_ms: int
+    grounds: Grounds = NO_GROUNDS
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentRecord:
     """One experiment as the store remembers it.
 
@@ -91,12 +126,14 @@ class ExposedItem:
         score: The score it was shown with.
         sources: Names of the retrievers that proposed it, strongest first.
         arm: Of an interleaved page, the arm whose item it is.
+        propensity: Probability that it stood in its place; None where chance did not decide.
     """
 
     item_id: str
     score: float
     sources: tuple[str, ...] = ()
     arm: str | None = None
+    propensity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +168,10 @@ class Exposure:
     degraded: tuple[str, ...] = ()
 
 
+ImpressionTimes = Mapping[str, Sequence[int]]
+"""Moments at which a user was shown items, in milliseconds and ascending, by item id."""
+
+
 class Pulse(NamedTuple):
     """Counters that grow with every change of their kind; readers follow a store by them.
 
@@ -153,10 +194,12 @@ class Position(NamedTuple):
     Attributes:
         people: Changes of people other than new events: profiles, merging, deletions.
         event: Number of the newest event.
+        impressions: Changes of users' impressions.
     """
 
     people: int = 0
     event: int = 0
+    impressions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +209,7 @@ class Changes:
     Attributes:
         position: The present one.
         pulse: The counters.
-        users: Whose history or profile may have changed; None if it may be anyone's.
+        users: Whose history, profile or impressions may have changed; None if it may be anyone's.
     """
 
     position: Position
@@ -234,17 +277,19 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Histories and profiles of some users at one moment.
+    """Histories, profiles and impressions of some users at one moment.
 
     Attributes:
         pulse: The counters.
         histories: By user id; the very object that was known before where nothing has changed.
         users: Profiles of those who have one.
+        impressions: Of those who were shown something that counts.
     """
 
     pulse: Pulse
     histories: Mapping[str, History]
     users: Mapping[str, User]
+    impressions: Mapping[str, ImpressionTimes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +370,7 @@ class DeletionReceipt:
         events: Events deleted.
         exposures: Exposures deleted.
         profiles: 1 if attributes were deleted, else 0.
+        impressions: Items whose impressions were deleted.
     """
 
     receipt_id: str
@@ -332,6 +378,7 @@ class DeletionReceipt:
     events: int
     exposures: int
     profiles: int
+    impressions: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from recserve.config import Config
 from recserve.data.dataset import Tables
 from recserve.data.entities import now_ms
 from recserve.store import Store
-from recserve.training.promotion import keep_measurement
+from recserve.training.promotion.offline import keep_measurement
 from recserve.training.trainer import TrainingResult
 
 

@@ -13,9 +13,10 @@ from recserve.errors import ConflictError
 from recserve.plugin.executor import Executor
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
-from recserve.store import Store
+from recserve.store import Grounds, Store
 from recserve.training.fitting import silent
-from recserve.training.promotion import GateError, Verdict, compare
+from recserve.training.promotion.gate import Finding, GateError, figures_of, pass_gate
+from recserve.training.promotion.offline import compare
 from recserve.training.recording import record_training
 from recserve.training.trainer import Trainer
 
@@ -31,7 +32,7 @@ class Retrained:
         reason: Why, for people.
         bundle_id: The bundle that was trained, None if there was nothing to do.
         before: The bundle that was current when the run began.
-        verdict: Comparison with that one, None where there was none to compare with.
+        findings: What the gate went by; empty where there was nothing to compare with.
         removed: Old bundles that were removed.
     """
 
@@ -39,7 +40,7 @@ class Retrained:
     reason: str
     bundle_id: str | None = None
     before: str | None = None
-    verdict: Verdict | None = None
+    findings: tuple[Finding, ...] = ()
     removed: tuple[str, ...] = ()
 
 
@@ -55,6 +56,7 @@ class Retraining:
         store: Its store.
         progress: Called with (description, done, total).
         executor: Computes parts of fits and of evaluations; None for this process.
+        actor: Who runs it, such as ``cli:LOGIN``.
     """
 
     home: Path
@@ -64,6 +66,7 @@ class Retraining:
     store: Store
     progress: Progress = silent
     executor: Executor | None = None
+    actor: str | None = None
 
     def run(self, *, force: bool = False) -> Retrained:
         """Train if there is reason to, let the gate decide, and remove bundles nobody needs.
@@ -95,7 +98,7 @@ class Retraining:
             before = self.store.current_bundle()
             record_training(self.home, self.resolved.config, self.store, tables, result, deletions)
             candidate = result.bundle
-            verdict = None
+            findings: tuple[Finding, ...] = ()
             if before is not None and before != candidate.id:
                 verdict = compare(
                     self.home,
@@ -107,15 +110,16 @@ class Retraining:
                     self.progress,
                     self.executor,
                 )
+                findings = (verdict.finding(self.resolved.config.promotion.margin),)
                 reason = f"{reason}; {verdict}"
             outcome: Outcome = "promoted"
             try:
-                if verdict is not None:
-                    verdict.check(self.resolved.config.promotion.margin)
-                self.store.set_current(candidate.id)
+                pass_gate(findings)
+                grounds = Grounds(self.actor, "retrain", reason, figures_of(findings))
+                self.store.set_current(candidate.id, grounds)
             except GateError:
                 outcome = "refused"
-            return Retrained(outcome, reason, candidate.id, before, verdict, self._remove_old())
+            return Retrained(outcome, reason, candidate.id, before, findings, self._remove_old())
 
     def reason(self) -> tuple[str, bool]:
         """What is new since the last training, in words, and whether that is enough to train again."""

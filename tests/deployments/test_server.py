@@ -297,11 +297,12 @@ def test_an_experiment_is_followed_by_every_replica_and_reaches_every_stage(
     current = server.get("/v1/health/ready")["bundle"]
     (tmp_path / "trial.yaml").write_text(TRIAL.format(bundle=earlier))
 
-    def ask(user: str) -> dict[str, Any]:
-        return server.post("/v1/recommend", {"user_id": user, "n": 5})
+    def ask(user: str, n: int = 5) -> dict[str, Any]:
+        return server.post("/v1/recommend", {"user_id": user, "n": n})
 
     server.run("experiment", "create", str(tmp_path / "trial.yaml"), "--start")
-    wait_for(lambda: ask("user-1")["experiment"] == "trial", 60)
+    # Another question than those below, which no cache is to answer.
+    wait_for(lambda: ask("user-1", 3)["experiment"] == "trial", 60)
     answers = [ask(f"user-{number}") for number in range(30)]
     by_arm = {arm: [one for one in answers if one["arm"] == arm] for arm in ("control", "popular", "earlier")}
     assert all(by_arm.values())

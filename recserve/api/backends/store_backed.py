@@ -151,6 +151,10 @@ class StoredBackend:
         except RecserveError as error:
             logger.warning("a shadow answer was not logged: %s", error)
 
+    async def exposure(self, recommendation_id: str) -> Exposure | None:
+        """What an answer showed, by whichever process."""
+        return await self.read_store(self._store.exposures, recommendation_id)
+
     async def stop_arm(self, arm: AssignedArm, reason: str) -> None:
         """Have the store stop an arm that a guardrail found wanting."""
         await self.experiments.stop(arm.experiment or "", reason, arm.name, GUARDRAIL)
@@ -167,7 +171,8 @@ class StoredBackend:
         """
         counter = EXPOSURES
         try:
-            self._store.add_exposures([_exposure(request, answer, asked) for request, answer in served])
+            shown = [_exposure(request, answer, asked) for request, answer in served]
+            self._store.add_exposures(shown, pipeline.context.impressions)
             pipeline.trials.shown([answer for _, answer in served])
         except RecserveError as error:
             # A good answer is worth more than its log entry.
@@ -344,7 +349,7 @@ class StoredBackend:
         """See :meth:`recserve.api.Backend.delete_user`."""
         receipt = await self.write_store(self._store.delete_user, user_id)
         self._forget(user_id)
-        counts = {"events": receipt.events, "exposures": receipt.exposures, "profiles": receipt.profiles}
+        counts = {name: getattr(receipt, name) for name in ("events", "exposures", "profiles", "impressions")}
         # The log must not be what keeps the person's id.
         await self._audit(actor, "user.delete", receipt.receipt_id, counts)
         return receipt
@@ -383,10 +388,12 @@ def _exposure(request: Request, answer: Recommendation, asked: Asked) -> Exposur
         asked: When it was asked for: somebody who was deleted since stays so.
     """
     items: tuple[Shown, ...] = answer.items
-    if answer.teams:
+    if answer.teams or answer.propensities:
+        teams = answer.teams or (None,) * len(answer.items)
+        propensities = answer.propensities or (None,) * len(answer.items)
         items = tuple(
-            ExposedItem(item.item_id, item.score, item.sources, team)
-            for item, team in zip(answer.items, answer.teams, strict=True)
+            ExposedItem(item.item_id, item.score, item.sources, team, propensity)
+            for item, team, propensity in zip(answer.items, teams, propensities, strict=True)
         )
     return Exposure(
         recommendation_id=answer.recommendation_id,

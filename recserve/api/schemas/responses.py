@@ -220,6 +220,7 @@ class DeletedRowsAnswer(Answer):
     events: int = Field(examples=[120])
     exposures: int = Field(examples=[14])
     profiles: int = Field(examples=[1])
+    impressions: int = Field(description="Items whose impressions were counted.", examples=[85])
 
 
 class ReceiptAnswer(Answer):

@@ -73,9 +73,9 @@ def expire_command(
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Remove old events and exposures from the database; with store.lake set, once they are in the lake.
+    """Remove old events, exposures and impressions of users from the database. For cron.
 
-    What reports need of them is counted first and kept. Days whose outcomes are still open stay. For cron.
+    What reports need of them is counted first and kept. Days whose outcomes are still open stay.
     """
     from recserve.data.entities import DAY_MS, now_ms
     from recserve.outcomes.daily import Rollup
@@ -94,9 +94,15 @@ def expire_command(
             events, exposures = store.expire_events(before), store.expire_exposures(before)
         else:
             events, exposures = LakeExport(store, lake, state.home).expire(before)
+        impressions = store.expire_impressions(now - int(age * DAY_MS))
         store.expire_daily((now - int(state.config.outcomes.keep_days * DAY_MS)) // DAY_MS)
-        record(store, "store.expire", "", {"events": events, "exposures": exposures, "days": age})
-    out.print(f"{events:,} events and {exposures:,} exposures older than {age:g} days removed")
+        removed = {"events": events, "exposures": exposures, "impressions": impressions}
+        record(store, "store.expire", "", {**removed, "days": age})
+    out.print(
+        f"{events:,} events, {exposures:,} exposures and {impressions:,} impressions of users older than "
+        f"{age:g} days removed",
+        soft_wrap=True,
+    )
 
 
 def _run(export: LakeExport, where: str, *, quiet: bool, cleaning: bool = True) -> None:

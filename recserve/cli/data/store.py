@@ -153,13 +153,14 @@ def list_command(home: HomeOption = DEFAULT_HOME, config: ConfigOption = None) -
 
     with State(home, config).store as store:
         deletions = [deletion for deletion in store.deletions() if deletion.part_of is None]
-    table = Table("receipt", "deleted", "events", "exposures", "profile")
+    table = Table("receipt", "deleted", "events", "exposures", "impressions", "profile")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for deletion in deletions:
         receipt = deletion.receipt
         moment = str(np.datetime64(receipt.deleted_at, "ms"))[:19]
-        numbers = (f"{receipt.events:,}", f"{receipt.exposures:,}", "yes" if receipt.profiles else "no")
-        table.add_row(receipt.receipt_id, moment, *numbers)
+        counts = (receipt.events, receipt.exposures, receipt.impressions)
+        numbers = [f"{count:,}" for count in counts]
+        table.add_row(receipt.receipt_id, moment, *numbers, "yes" if receipt.profiles else "no")
     out.print(table)
 
 
@@ -195,12 +196,13 @@ def delete_command(
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
-    """Delete a person and ids merged into it: events, exposures, profile. Prints a receipt to verify."""
+    """Delete a person and ids merged into it: events, exposures, impressions, profile. Prints a receipt."""
     with State(home, config).store as store:
         receipt = store.delete_user(user_id)
         record(store, "user.delete", receipt.receipt_id, {}, receipt.deleted_at)
     profile = "a profile" if receipt.profiles else "no profile"
-    _say(f"deleted: {receipt.events:,} events, {receipt.exposures:,} exposures, {profile}")
+    counted = f"impressions of {receipt.impressions:,} items"
+    _say(f"deleted: {receipt.events:,} events, {receipt.exposures:,} exposures, {counted}, {profile}")
     _say(f"receipt: {receipt.receipt_id}")
 
 

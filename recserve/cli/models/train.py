@@ -10,7 +10,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from recserve.cli.common import DEFAULT_HOME, ConfigOption, HomeOption, State, out, progress_display, warn
+from recserve.cli.common import (
+    DEFAULT_HOME,
+    ConfigOption,
+    HomeOption,
+    State,
+    actor,
+    out,
+    progress_display,
+    warn,
+)
 from recserve.cli.data.accounting import show_account, training_account
 from recserve.cli.data.lake import TrainingSource
 from recserve.cli.models.workers import (
@@ -99,6 +108,7 @@ def train_command(
             update={"train": state.config.train.model_copy(update={"seed": seed})}
         )
         resolved = state.registry.resolve(changed)
+    from recserve.store import Grounds
     from recserve.training.recording import record_training
     from recserve.training.trainer import Trainer
 
@@ -124,7 +134,7 @@ def train_command(
         # Whoever loads the bundle needs the configuration that it was trained with.
         write_config(written, result.chosen)
     if promoted:
-        state.store.set_current(bundle.id)
+        state.store.set_current(bundle.id, Grounds(actor(), "train"))
     data = bundle.manifest.data
     state_of = "current" if promoted else "trained, but not current"
     out.print(

@@ -51,7 +51,8 @@ def create_command(
     resolved = state.resolved
 
     def check_rules(scenario: str, rules: Mapping[str, Any]) -> object:
-        return chosen_rules(rules, resolved.scenarios[scenario].rerankers, resolved.rerankers)
+        standing = resolved.scenarios[scenario].rerankers
+        return chosen_rules(rules, standing, resolved.rerankers, resolved.counts_impressions)
 
     with state.store as store:
         created = _admin(store).create(wanted, state.config.scenarios, check_rules)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
-from recserve.config import ColdStartConfig
+from recserve.config import ColdStartConfig, FrequencyCapConfig
 from recserve.data.arrays import FloatArray, Int32Array
 from recserve.data.batches import Queries, Ragged, RecentTexts
 from recserve.data.entities import Event, EventType, User
+from recserve.data.events.impressions import Impressions
 from recserve.serving.requests.request import Request
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.user_cache import UserState
 from recserve.serving.state.user_events import UserEvents, pack
+
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ def build_queries(
     *,
     now: int,
     seen: Sequence[str],
+    impressions: bool = False,
+    cap: FrequencyCapConfig | None = None,
 ) -> BuiltQueries:
     """Resolve ids, join stored history and session, and collect what must not be returned.
 
@@ -85,15 +91,20 @@ def build_queries(
         cold_start: When stated interests count.
         now: The present, milliseconds.
         seen: Policy of each request for items of the history; ``exclude`` bars them.
+        impressions: Whether the queries carry what users were shown.
+        cap: Bars items that were shown too often.
     """
     row = view.catalogue.ids.row
+    shown = None if cap is None and not impressions else _impressions(states, view)
     positive = np.array([kind.weight > 0 for kind in event_types.values()])
     lists: list[UserEvents] = []
     excluded: list[Int32Array] = []
+    capped = _capped(shown, cap, now, len(requests))
     interests: list[str | None] = []
-    for request, state, policy in zip(requests, states, seen, strict=True):
+    for request, state, policy, too_often in zip(requests, states, seen, capped, strict=True):
         events = state.events.then(_session(request, view, event_types, now))
         barred = np.array([row(item_id) for item_id in request.exclude], dtype=np.int32)
+        barred = np.concatenate([barred, too_often])
         excluded.append(np.concatenate([events.rows, barred]) if policy == "exclude" else barred)
         usable = events.where(view.readable(events.rows))
         lists.append(usable)
@@ -113,6 +124,7 @@ def build_queries(
             allowed=(None,) * len(requests),
             filters=tuple(request.filter for request in requests),
             contexts=tuple(request.context for request in requests),
+            impressions=shown if impressions else None,
             live_version=view.version,
             wants_evidence=any(request.explain for request in requests),
         ),
@@ -123,6 +135,31 @@ def build_queries(
         ),
         event_names=tuple(event_types),
     )
+
+
+def _impressions(states: Sequence[UserState], view: CatalogueView) -> Impressions:
+    """What users were shown of the items that the catalogue knows."""
+    lists = []
+    for state in states:
+        times = list(state.impressions.values())
+        rows = np.repeat(view.catalogue.ids.rows(state.impressions), [len(moments) for moments in times])
+        moments = np.array([moment for several in times for moment in several], dtype=np.int64)
+        lists.append((rows[rows >= 0], moments[rows >= 0]))
+    return Impressions.of(lists)
+
+
+def _capped(
+    shown: Impressions | None, cap: FrequencyCapConfig | None, now: int, users: int
+) -> list[Int32Array]:
+    """Rows of items that each user was shown as often as a cap allows."""
+    if shown is None or cap is None:
+        return [np.empty(0, dtype=np.int32)] * users
+    recent = shown.where(shown.timestamps > now - int(cap.window_hours * _HOUR_MS))
+    lists = []
+    for start, end in pairwise(recent.offsets):
+        rows, counts = np.unique(recent.items[start:end], return_counts=True)
+        lists.append(rows[counts >= cap.impressions])
+    return lists
 
 
 def _interests(user: User | None, config: ColdStartConfig) -> str | None:

@@ -12,14 +12,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from recserve.config import ExploreConfig, PipelineConfig
-from recserve.data.arrays import BoolArray, Int64Array
+from recserve.data.arrays import BoolArray, Float64Array, Int64Array
 from recserve.data.batches import Candidates, Queries
 from recserve.experiments.definition import Parameters
 from recserve.plugin.protocols import Reranker, Retriever
 from recserve.serving.guard.calls import PluginCall, PluginCalls
 from recserve.serving.guard.results import check_retrieved
 from recserve.serving.stage_client import StageClient
-from recserve.serving.stages.exploration import explore, with_new
+from recserve.serving.stages.exploration import Explored, explore, with_new
 from recserve.serving.stages.fusion import drop, top_up
 from recserve.serving.stages.ranking import rank_order, rerank
 from recserve.serving.stages.retrieval import LOST
@@ -99,11 +99,20 @@ class StageResult:
         candidates: Retrieved candidates, before anything is filled up.
         ranked: In the ranker's order.
         page: The candidates to return, best first, at least one page of them where there are enough.
+        propensities: float64, shape of ``page``; probability that an item stands in its place, where chance
+            decided, else NaN. None if it decided nothing.
     """
 
     candidates: Candidates
     ranked: Candidates
     page: Candidates
+    propensities: Float64Array | None = None
+
+    def propensities_of(self, query: int, count: int) -> tuple[float | None, ...]:
+        """Of the first items of a page, None where chance did not decide; empty if it decided nothing."""
+        if self.propensities is None or np.isnan(self.propensities[query, :count]).all():
+            return ()
+        return tuple(None if np.isnan(one) else float(one) for one in self.propensities[query, :count])
 
 
 async def run_stages(batch: StageBatch, client: StageClient, calls: PluginCalls, trace: Trace) -> StageResult:
@@ -116,7 +125,8 @@ async def run_stages(batch: StageBatch, client: StageClient, calls: PluginCalls,
     ranked = await _rank(batch, filled, client, trace)
     decayed = _decay(batch, ranked)
     page = await _rerank(batch, decayed, calls, trace)
-    return StageResult(found, ranked, _explore(batch, decayed, page))
+    explored = _explore(batch, decayed, page)
+    return StageResult(found, ranked, explored.candidates, explored.propensities)
 
 
 async def _retrieve(batch: StageBatch, client: StageClient, trace: Trace) -> Candidates:
@@ -200,11 +210,11 @@ async def _rerank(batch: StageBatch, ranked: Candidates, calls: PluginCalls, tra
     return page if page is ranked else page.first(batch.n)
 
 
-def _explore(batch: StageBatch, ranked: Candidates, page: Candidates) -> Candidates:
+def _explore(batch: StageBatch, ranked: Candidates, page: Candidates) -> Explored:
     """Rules come first: exploration spends its share on the page that they made."""
     exploration, view = batch.exploration, batch.view
     if exploration is None:
-        return page
+        return Explored(page, None)
     return explore(
         exploration.config,
         page if page is ranked else with_new(page, ranked, view.known),

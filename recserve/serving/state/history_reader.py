@@ -1,4 +1,4 @@
-"""Reader of what a batch needs from the store: histories, profiles, and what happened to the catalogue.
+"""Reader of what a batch needs from the store: histories, profiles, impressions, and catalogue changes.
 
 A store that fails or is late is not asked again until it answers a ping. Meanwhile batches go on with what
 was read last: histories of recently served users, and the catalogue as it was.
@@ -173,7 +173,9 @@ class StoreReader:
             deletions = found.pulse.deletions if deletions is None else deletions
             view = self._follow(found.pulse)
             read = {
-                user_id: cached[user_id].advanced(history, found.users.get(user_id))
+                user_id: cached[user_id].advanced(
+                    history, found.users.get(user_id), found.impressions.get(user_id, {})
+                )
                 for user_id, history in found.histories.items()
             }
             states |= read

@@ -17,7 +17,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.entities import Event, EventType, User
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.serving.state.user_events import UserEvents
-from recserve.store import Changes, History, Position, key_of
+from recserve.store import Changes, History, ImpressionTimes, Position, key_of
 
 REMEMBERED_EVENTS = 200_000
 """Events of recently served users that are remembered."""
@@ -63,22 +63,27 @@ class UserState:
     Attributes:
         history: The newest events.
         user: The profile, if there is one.
+        impressions: What the user was shown lately, as far as it is counted.
         lookup: Rows of the history, as far as they were looked up.
         vectors: Of what the user wrote, as far as they are known.
     """
 
     history: History = field(default_factory=History)
     user: User | None = None
+    impressions: ImpressionTimes = field(default_factory=dict)
     lookup: RowLookup | None = field(default=None, repr=False, compare=False)
     vectors: TextVectors | None = field(default=None, repr=False, compare=False)
 
-    def advanced(self, history: History, user: User | None) -> UserState:
+    def advanced(
+        self, history: History, user: User | None, impressions: ImpressionTimes | None = None
+    ) -> UserState:
         """The state a moment later; rows that were looked up stay where events only came on top."""
-        if history is self.history and user == self.user:
+        shown = impressions or {}
+        if history is self.history and user == self.user and shown == self.impressions:
             return self
         old = self.history.numbers
         grown = history.numbers[: len(old)] == old
-        return UserState(history, user, self.lookup if grown else None, self.vectors)
+        return UserState(history, user, shown, self.lookup if grown else None, self.vectors)
 
     def resolved(self, view: CatalogueView, types: Mapping[str, EventType]) -> UserState:
         """The state with rows for all of its history; itself if it has them already.
@@ -109,10 +114,11 @@ class UserState:
 
     @property
     def size(self) -> int:
-        """Memory in events: a text counts by its length, a vector as three."""
+        """Memory in events: a text counts by its length, a vector as three, an item that was shown as one."""
         written = sum(len(event.text) for event in self.history.events if event.text is not None)
         known = 0 if self.vectors is None else len(self.vectors.by_id)
-        return 1 + len(self.history.events) + written // _EVENT_CHARACTERS + 3 * known
+        events = len(self.history.events) + written // _EVENT_CHARACTERS
+        return 1 + events + len(self.impressions) + 3 * known
 
 
 def recent_texts(events: Sequence[Event], types: Mapping[str, EventType]) -> tuple[Event, ...]:
@@ -168,7 +174,7 @@ class UserCache:
         return self._watermark
 
     def follow(self, changes: Changes) -> None:
-        """Take note of whose history or profile may no longer be what is cached.
+        """Take note of whose history, profile or impressions may no longer be what is cached.
 
         Args:
             changes: Since :attr:`watermark`, or since an earlier one.

@@ -25,7 +25,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raised with every change of the tables, each of which has a migration."""
 
 metadata = MetaData(
@@ -145,6 +145,21 @@ daily_outcomes = Table(
     Column("content", LargeBinary, nullable=False),
 )
 
+# What each user was shown lately, which serving reads with the history.
+user_impressions = Table(
+    "user_impressions",
+    metadata,
+    Column("user_key", LargeBinary(16), primary_key=True),
+    Column("user_id", Text, nullable=False),
+    # JSON: item id -> moments of its newest impressions, ascending. Items shown last come last.
+    Column("items", Text, nullable=False),
+    Column("oldest", BigInteger, nullable=False),
+    # Number of the last change; readers of SQLite follow the table by it.
+    Column("changed", BigInteger, nullable=False, index=True),
+    # Fewest deletions there had been when one of them was made; see users.
+    Column("since", BigInteger, nullable=False),
+)
+
 trials = Table(
     "trials",
     metadata,
@@ -168,6 +183,12 @@ activations = Table(
     Column("seq", _sequence, primary_key=True, autoincrement=True),
     Column("bundle_id", String(200), ForeignKey("bundles.bundle_id"), nullable=False),
     Column("activated", BigInteger, nullable=False),
+    # Who made it current and why; NULL of before these were kept.
+    Column("actor", Text),
+    Column("action", Text),
+    Column("reason", Text),
+    # JSON: the figures that it was decided by.
+    Column("evidence", Text),
     sqlite_autoincrement=True,
 )
 
@@ -194,6 +215,8 @@ deletions = Table(
     Column("events", BigInteger, nullable=False),
     Column("exposures", BigInteger, nullable=False),
     Column("profiles", Integer, nullable=False),
+    # Items whose impressions were counted.
+    Column("impressions", BigInteger, nullable=False),
     # Number of the deletion of the person whom this id had been merged into; NULL for the person's own.
     Column("part_of", BigInteger),
 )

@@ -21,7 +21,8 @@ from recserve.store.sql.parts.api_keys import AccessPart
 from recserve.store.sql.parts.bundles import BundlePart
 from recserve.store.sql.parts.events import EventPart
 from recserve.store.sql.parts.experiments import ExperimentPart
-from recserve.store.sql.parts.exposures import BackgroundPart
+from recserve.store.sql.parts.exposures.impressions import expire_impressions
+from recserve.store.sql.parts.exposures.part import BackgroundPart
 from recserve.store.sql.parts.histories import PeoplePart
 from recserve.store.sql.parts.items import ItemPart
 from recserve.store.sql.parts.users import UserPart
@@ -91,6 +92,10 @@ class SqlStore(
     def expire_exposures(self, before: int) -> int:
         """See :meth:`Store.expire_exposures`."""
         return expire_exposures(self._database, before)
+
+    def expire_impressions(self, before: int) -> int:
+        """See :meth:`Store.expire_impressions`."""
+        return expire_impressions(self._database, before)
 
     def old_exposures(self, before: int, limit: int) -> pa.Table:
         """See :meth:`Store.old_exposures`."""

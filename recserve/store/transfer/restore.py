@@ -29,6 +29,7 @@ from recserve.store.sql.schema import (
     meta,
     metadata,
     removed_events,
+    user_impressions,
     users,
 )
 from recserve.store.transfer.archive import (
@@ -193,7 +194,7 @@ class _Forgotten:
 
     def _keys(self, table: Table, row: Row) -> tuple[bytes, ...]:
         """Digests of the people whom a row names."""
-        if table is users:
+        if table in (users, user_impressions):
             return (bytes(row["user_key"]),)
         if table is merges:
             return bytes(row["source_key"]), bytes(row["target_key"])

@@ -24,14 +24,14 @@ from pydantic import TypeAdapter
 from recserve import Candidates, Catalogue, Item, Queries, Retrieved, mask_columns, mask_scores, top_k
 from recserve.api import ApiSettings, LocalBackend, create_app
 from recserve.cli.common import State
-from recserve.config import ComponentConfig, PipelineConfig, RetrieverConfig
+from recserve.config import ComponentConfig, FrequencyCapConfig, PipelineConfig, RetrieverConfig
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.data.entities import DEFAULT_EVENT_TYPES
 from recserve.errors import StageError
 from recserve.experiments.definition import Parameters
 from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
 from recserve.plugin.builtins.wording import TemplateExplainer
-from recserve.plugin.protocols import Retriever
+from recserve.plugin.protocols import Reranker, Retriever
 from recserve.plugin.registry import Registry
 from recserve.serving.local import local_pipeline
 from recserve.serving.pipeline import Pipeline
@@ -41,6 +41,7 @@ from recserve.serving.stages.ranking import RankingStage
 from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
 from recserve.serving.state.history_reader import StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
+from recserve.serving.state.result_cache import ResultCache
 from recserve.store import Store, open_store
 
 MOVIES = [
@@ -289,8 +290,18 @@ class Served:
             file.write_bytes(b"this is no database" * 1000)
 
 
-def build(folder: Path, url: str | None = None, patience: float | None = None) -> Served:
-    """A server of its own store, under ``folder`` or at a database URL."""
+def build(
+    folder: Path,
+    url: str | None = None,
+    patience: float | None = None,
+    *,
+    rerankers: Sequence[tuple[str, Reranker]] = (),
+    cap: FrequencyCapConfig | None = None,
+) -> Served:
+    """A server of its own store, under ``folder`` or at a database URL.
+
+    With rerankers, which read impressions, or a frequency cap it counts what it shows.
+    """
     store = open_store(url, folder, patience)
     item_text = FieldsText(FieldsParams())
     catalogue = Catalogue.of(FILMS, encode_words([item_text.text(item) for item in FILMS]))
@@ -302,7 +313,9 @@ def build(folder: Path, url: str | None = None, patience: float | None = None) -
             RetrieverConfig(use="popular"),
         ),
         ranker=ComponentConfig(use="fused"),
+        frequency_cap=cap,
     )
+    counts = bool(rerankers) or cap is not None
     words, genres = SameWords(catalogue), SameGenres(catalogue)
     retrievers: dict[str, Retriever] = {
         "same_words": words,
@@ -311,7 +324,8 @@ def build(folder: Path, url: str | None = None, patience: float | None = None) -
     }
 
     def scenarios(current: Catalogue) -> dict[str, Scenario]:
-        return {"home": Scenario(config, {}, {"since": Since(current)})}
+        filters = {"since": Since(current)}
+        return {"home": Scenario(config, {}, filters, rerankers=rerankers, reads_impressions=counts)}
 
     def edge(current: Catalogue) -> ScenarioContext:
         return ScenarioContext(
@@ -326,13 +340,15 @@ def build(folder: Path, url: str | None = None, patience: float | None = None) -
             default_scenario="home",
             fingerprint="words",
             rules={"home": RequestRules((), {}, lambda one, where: one.build(where), current)},
+            impressions=500 if counts else 0,
         )
 
     live = CatalogueFollower(catalogue, store, store.pulse().catalogue, "words")
     whole = Scenario(config, retrievers, {"since": Since(catalogue)}, Fused(genres, words))
     client = DirectClient({"home": whole}, live, scenarios)
     plugins = Registry.discover(only=["builtins"]).plugins
-    pipeline = Pipeline(edge, StoreReader(store, live, 1000, 5.0), client)
+    cache = ResultCache(100) if counts else None
+    pipeline = Pipeline(edge, StoreReader(store, live, 1000, 5.0), client, cache=cache)
     backend = LocalBackend(pipeline, store, plugins, sample_users=["ada", "grace"])
     return Served(folder, create_app(backend, SETTINGS), store, client)
 

@@ -49,7 +49,7 @@ def test_the_life_of_a_user(on_postgres: Any) -> None:
     assert [one["user_id"] for one in send(on_postgres, "GET", "/v1/users")["users"]] == ["ada"]
     on_postgres.store.flush()
     receipt = send(on_postgres, "DELETE", "/v1/users/ada")
-    assert receipt["deleted"] == {"events": 1, "exposures": 1, "profiles": 1}
+    assert receipt["deleted"] == {"events": 1, "exposures": 1, "profiles": 1, "impressions": 0}
     assert "260" in found(on_postgres, user_id="ada")
     deletion = on_postgres.store.deletion(receipt["receipt_id"])
     assert deletion is not None

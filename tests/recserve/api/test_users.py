@@ -107,7 +107,12 @@ class TestProfiles:
         served.post("/v1/events", {"user_id": id_, "item_id": "1", "event": "view"})
         assert served.get(f"{path}/history").json()["events"][0]["item_id"] == "1"
         assert send(served, "POST", {"from": "nobody"}, f"{path}/merge") == {"moved": 0}
-        assert served.call("DELETE", path).json()["deleted"] == {"events": 1, "exposures": 0, "profiles": 1}
+        assert served.call("DELETE", path).json()["deleted"] == {
+            "events": 1,
+            "exposures": 0,
+            "profiles": 1,
+            "impressions": 0,
+        }
         assert served.get(path).status_code == 404
 
 
@@ -173,7 +178,7 @@ class TestForget:
         earliest = int(time.time() * 1000)
         receipt = served.call("DELETE", "/v1/users/grace-hopper-1906").json()
         ReceiptAnswer.model_validate(receipt)
-        assert receipt["deleted"] == {"events": 2, "exposures": 2, "profiles": 1}
+        assert receipt["deleted"] == {"events": 2, "exposures": 2, "profiles": 1, "impressions": 0}
         assert earliest <= receipt["deleted_at"] <= time.time() * 1000
         assert receipt["verify"] == f"Run: recserve deletions verify {receipt['receipt_id']}"
 
@@ -196,7 +201,7 @@ class TestForget:
     def test_somebody_unknown_gets_a_receipt_too(self, served: Any) -> None:
         first = served.call("DELETE", "/v1/users/nobody").json()
         second = served.call("DELETE", "/v1/users/nobody").json()
-        assert first["deleted"] == {"events": 0, "exposures": 0, "profiles": 0}
+        assert first["deleted"] == {"events": 0, "exposures": 0, "profiles": 0, "impressions": 0}
         assert first["receipt_id"] != second["receipt_id"]
 
     def test_what_comes_later_is_a_new_beginning(self, served: Any) -> None:

@@ -110,6 +110,7 @@ def test_where_the_shell_does_not_find_recserve_messages_say_what_to_type(
         ("tune", "mf"),
         ("promote", "b"),
         ("rollback",),
+        ("promotions",),
         ("bundles",),
         ("serve",),
         ("stop",),

@@ -102,6 +102,15 @@ def test_training_hash_ignores_serving_but_not_models() -> None:
         (b"\xff\xfe\x00", "cannot read"),
         (b"server: {port: 99999}", "server.port = 99999"),
         (b"scenarios: {}", "scenarios"),
+        (
+            b"scenarios: {home: {retrievers: [{use: mf}], frequency_cap: {impressions: 21}}}",
+            "scenarios.home.frequency_cap.impressions = 21",
+        ),
+        (
+            b"store: {retention_days: 1}\nscenarios: {home: {retrievers: [{use: mf}], "
+            b"frequency_cap: {impressions: 2, window_hours: 48}}}",
+            "scenarios.home.frequency_cap.window_hours (48) is longer than store.retention_days (1)",
+        ),
     ],
 )
 def test_bad_files_are_one_line(tmp_path: Path, content: bytes, message: str) -> None:

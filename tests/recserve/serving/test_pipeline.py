@@ -341,6 +341,24 @@ def test_new_items_get_their_share_of_pages(store: Store) -> None:
     assert lab.store.trials(["new-0", "new-1"])["new-1"].clicked == 1
 
 
+def test_a_place_that_chance_fills_keeps_its_probability(store: Store) -> None:
+    lab = Lab(store, explore={"share": 0.25, "first_place": 2}, seen="allow")
+    news = [Item(f"new-{n}", {"title": f"New {n}"}) for n in range(3)]
+    lab.store.upsert_items(news, asyncio.run(lab.pipeline.items.vectors(news)))
+    kept: list[float] = []
+    for _ in range(20):
+        answer = lab.one(scenario="plain", session=(SessionEvent("i5"),), n=10)
+        if not answer.propensities:
+            continue
+        for item, propensity in zip(answer.items, answer.propensities, strict=True):
+            if propensity is not None:
+                assert "explore" in item.sources
+                kept.append(propensity)
+    assert kept
+    # Three items that nobody has seen yet: each has a third of a place, the third place half the time.
+    assert {round(propensity, 3) for propensity in kept} <= {round(1 / 3, 3), round(1 / 6, 3)}
+
+
 def test_a_rule_that_cannot_live_with_a_new_item_does_not_stop_the_others(lab: Lab) -> None:
     lab.store.upsert_items([Item("odd one", {"title": "Seven 7"})])
     asyncio.run(lab.pipeline.items.encode_pending())

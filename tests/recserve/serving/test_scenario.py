@@ -66,3 +66,11 @@ def test_wrong_rules_name_the_mistake(rules: RequestRules, given: Any, field: st
     with pytest.raises(InvalidRequestError, match=words) as caught:
         rules.rerankers(given)
     assert caught.value.field == field
+
+
+def test_a_rule_that_reads_impressions_needs_them_counted(rules: RequestRules) -> None:
+    with pytest.raises(InvalidRequestError, match="reads impressions, and none are counted here") as caught:
+        rules.rerankers({"discount": {}})
+    assert caught.value.field == "rules.discount"
+    assert rules.read_impressions({"discount": {}, "caps": False})
+    assert not rules.read_impressions({"caps": False, "unknown": {}})

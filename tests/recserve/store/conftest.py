@@ -61,3 +61,18 @@ def database(store: Store, store_url: str, tmp_path: Path) -> Iterator[Database]
     one = Database(parse_url(store_url, tmp_path))
     yield one
     one.close()
+
+
+@pytest.fixture
+def open_at(tmp_path: Path) -> Iterator[Callable[[str], tuple[Store, Database]]]:
+    """Opens a store at a URL, and its database beside it."""
+    opened: list[tuple[Store, Database]] = []
+
+    def open_it(url: str) -> tuple[Store, Database]:
+        opened.append((open_store(url, tmp_path), Database(parse_url(url, tmp_path))))
+        return opened[-1]
+
+    yield open_it
+    for store, database in opened:
+        store.close()
+        database.close()

@@ -24,6 +24,9 @@ from recserve.store.sql.group_commit import Writer
 from recserve.store.sql.queries.adding import insert_events, new_event_rows
 from recserve.store.sql.queries.rows import Row
 
+NOTHING = dict.fromkeys(("events", "exposures", "user_impressions", "users", "merges"), 0)
+"""Rows that are left of somebody who was deleted."""
+
 WORKER = """
 import sys
 from pathlib import Path
@@ -340,7 +343,7 @@ def test_all_kinds_of_writes_at_once_neither_fail_nor_get_lost(open_again: Calla
     assert stores[0].pulse().deletions == len(stores[0].deletions())
     assert sum(one.part_of is None for one in stores[0].deletions()) == 6 * 3
     for deletion in stores[0].deletions():
-        assert stores[0].traces(deletion) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
+        assert stores[0].traces(deletion) == NOTHING
 
 
 def test_events_of_several_callers_are_inserted_together_and_counted_apart(gated: GatedWriter) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from recserve import Event, InvalidRequestError, Item, NotFoundError
-from recserve.store import BundleRecord, Counts, ExposedItem, Exposure, Store
+from recserve.store import BundleRecord, Counts, ExposedItem, Exposure, Grounds, Store
 
 
 def test_items_are_replaced_and_the_last_of_equal_ids_wins(store: Store) -> None:
@@ -114,6 +114,24 @@ def test_bundles_and_the_way_back(store: Store) -> None:
     assert store.bundle_history() == ["two", "three", "one"]
 
 
+def test_the_history_of_promotions_keeps_who_and_why(store: Store) -> None:
+    for name in ("one", "two"):
+        store.record_bundle(name, 1, {})
+    why = Grounds("cli:ada", "promote", "it is better 🎬", {"offline": {"difference": 0.01}})
+    store.set_current("one")
+    store.set_current("two", why)
+    store.set_current("two", Grounds("cli:bo", "promote"))
+    store.set_current("one", Grounds("cli:bo", "rollback"))
+    found = store.promotions(9)
+    assert [(one.bundle_id, one.grounds) for one in found] == [
+        ("one", Grounds("cli:bo", "rollback")),
+        ("two", why),
+        ("one", Grounds()),
+    ]
+    assert found[0].promoted_ms >= found[1].promoted_ms
+    assert store.promotions(1) == found[:1]
+
+
 def test_recording_a_bundle_again_replaces_it(store: Store) -> None:
     store.record_bundle("one", 1, {"a": 1})
     store.set_current("one")
@@ -131,7 +149,7 @@ def test_an_unknown_bundle_cannot_become_current(store: Store) -> None:
 
 
 def exposure(name: str, user: str | None = "u") -> Exposure:
-    shown = (ExposedItem("a", 0.5, ("mf", "content")), ExposedItem("b'🎬", -1.25))
+    shown = (ExposedItem("a", 0.5, ("mf", "content")), ExposedItem("b'🎬", -1.25, propensity=0.125))
     return Exposure(name, user, "bundle", "home", 123, shown)
 
 

@@ -13,7 +13,10 @@ from recserve.data.entities import User, now_ms
 from recserve.errors import ConflictError, EventIdConflictError, EventRemovedError, UserDeletedError
 from recserve.store import ExposedItem, Exposure, Moment, Store
 
-CLEAN = {"events": 0, "exposures": 0, "users": 0, "merges": 0}
+NOTHING = dict.fromkeys(("events", "exposures", "user_impressions", "users", "merges"), 0)
+"""Rows that are left of somebody who was deleted."""
+
+CLEAN = NOTHING
 
 
 def history(store: Store, user: str) -> list[str]:

@@ -22,6 +22,9 @@ from recserve.store.sql.queries.counters import share_people
 from recserve.store.sql.queries.rows import event_rows, exposure_row
 from recserve.store.sql.schema import events, exposures, merges
 
+NOTHING = dict.fromkeys(("events", "exposures", "user_impressions", "users", "merges"), 0)
+"""Rows that are left of somebody who was deleted."""
+
 SHOWN = (ExposedItem("i", 0.5, ("mf",)),)
 
 
@@ -151,7 +154,7 @@ def test_deleting_a_person_leaves_the_others(store: Store) -> None:
     assert store.deletions() == [Deletion(1, key_of("a"), receipt, last_event=6)]
     assert store.deletion(receipt.receipt_id) == Deletion(1, key_of("a"), receipt, last_event=6)
     assert store.deletion("unknown") is None
-    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
+    assert store.traces(last_deletion(store)) == NOTHING
     again = store.delete_user("a")
     assert (again.events, again.exposures, again.profiles) == (0, 0, 0)
     assert [one.receipt for one in store.deletions()] == [receipt, again]
@@ -168,10 +171,10 @@ def test_what_a_person_does_afterwards_is_a_new_beginning(store: Store) -> None:
     store.flush()
     assert history(store, "a") == ["later", "later still"]
     assert store.exposures("later") is not None
-    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
+    assert store.traces(last_deletion(store)) == NOTHING
     # A session of before the deletion that logs in afterwards does not count as a trace either.
     store.merge_user("session", "a")
-    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
+    assert store.traces(last_deletion(store)) == NOTHING
 
 
 def test_an_old_session_merged_after_a_deletion_is_no_trace(store: Store) -> None:
@@ -185,7 +188,7 @@ def test_an_old_session_merged_after_a_deletion_is_no_trace(store: Store) -> Non
     assert history(store, "a") == ["later"]
     assert store.exposures("of session 0") is None
     assert store.exposures("later") == exposure("later", "a", since=1)
-    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
+    assert store.traces(last_deletion(store)) == NOTHING
 
 
 def test_traces_are_found_where_there_are_any(store: Store, database: Database) -> None:
@@ -198,7 +201,13 @@ def test_traces_are_found_where_there_are_any(store: Store, database: Database) 
     database.write(lambda c: c.execute(text("INSERT INTO users VALUES (:key, 'a', '{}', 1, :since)"), values))
     merged = {"source_key": key_of("s"), "source_hash": 1, "target_key": key_of("a"), "since": 0}
     database.write(lambda c: c.execute(insert(merges), merged))
-    assert store.traces(last_deletion(store)) == {"events": 1, "exposures": 1, "users": 1, "merges": 1}
+    assert store.traces(last_deletion(store)) == {
+        "events": 1,
+        "exposures": 1,
+        "user_impressions": 0,
+        "users": 1,
+        "merges": 1,
+    }
 
 
 def test_people_whose_hashes_collide_are_not_forgotten_together(
@@ -210,7 +219,7 @@ def test_people_whose_hashes_collide_are_not_forgotten_together(
     store.delete_user("a")
     assert (history(store, "a"), history(store, "b")) == ([], ["i0", "i1", "i2"])
     assert store.exposures("of b 0") is not None
-    assert store.traces(last_deletion(store)) == {"events": 0, "exposures": 0, "users": 0, "merges": 0}
+    assert store.traces(last_deletion(store)) == NOTHING
     assert store.merge_user("b", "c") == 3
     assert history(store, "c") == ["i0", "i1", "i2"]
 

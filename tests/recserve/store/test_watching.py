@@ -13,7 +13,7 @@ from recserve import Catalogue, Event, Item
 from recserve.data.entities import User
 from recserve.serving.state.history_reader import StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
-from recserve.store import Exposure, ItemPatch, Position, Store, UserPatch
+from recserve.store import ExposedItem, Exposure, ItemPatch, Position, Store, UserPatch
 
 USERS = ("u", "v", "w")
 LIMIT = 5
@@ -130,7 +130,8 @@ def test_what_a_reader_says_is_what_there_is(open_again: Callable[[], Store], st
         elif what == "merge":
             store.merge_user(user, "u")
         elif what == "show":
-            store.add_exposures([Exposure(f"r{number}", user, "b", "home", number, ())])
+            shown = (ExposedItem(f"i{number % 3}", 1.0),)
+            store.add_exposures([Exposure(f"r{number}", user, "b", "home", number, shown, number)], 2)
             store.flush()
         else:
             reading = asyncio.run(readers[which].read(users))
@@ -139,6 +140,8 @@ def test_what_a_reader_says_is_what_there_is(open_again: Callable[[], Store], st
             assert {one: list(person.history.events) for one, person in found.items()} == store.histories(
                 users, LIMIT
             )
+            shown_to = {one: person.impressions for one, person in found.items() if person.impressions}
+            assert shown_to == store.people(users, LIMIT).impressions
             profiles = {one: person.user for one, person in found.items() if person.user is not None}
             assert profiles == store.users(users)
 

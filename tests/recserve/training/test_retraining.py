@@ -17,7 +17,7 @@ from recserve.bundles.repository import BundleRepository
 from recserve.cli import app
 from recserve.errors import ConflictError
 from recserve.store import open_store
-from recserve.training.promotion import GateError
+from recserve.training.promotion.gate import GateError
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,11 @@ def test_a_growing_log_is_trained_on_only_when_enough_is_new(home: Path) -> None
     assert "nothing to do" in retrain(home), "a refused configuration is not trained again and again"
     with open_store(None, home) as store:
         actions = [entry.action for entry in store.audit(10)]
+        promotions = store.promotions(10)
     assert actions[:2] == ["bundle.refuse", "bundle.promote"]
+    assert [one.grounds.action for one in promotions] == ["retrain", "train"]
+    assert "new events since bundle" in str(promotions[0].grounds.reason)
+    assert promotions[0].grounds.evidence["offline"]["difference"] == 0.0
 
 
 def test_old_events_that_expire_do_not_hide_new_ones(home: Path) -> None:

@@ -1,8 +1,8 @@
 """Business rules and diversity: filters and rerankers that any domain can use.
 
 Filters decide what may be returned (``where``, ``available``), rerankers how the page is put together
-(``mmr``, ``dpp``, ``calibrated``, ``caps``, ``boost``, ``fresh``, ``pinned``). All of them learn nothing and
-read only the catalogue, so each scenario may have its own, and changing one needs no new model.
+(``mmr``, ``dpp``, ``calibrated``, ``caps``, ``boost``, ``fresh``, ``discount``, ``renew``, ``pinned``). They
+learn nothing, so each scenario may have its own, and changing one needs no new model.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ from recserve_rules.parameters import (
     CalibratedParams,
     CapRule,
     CapsParams,
+    DiscountParams,
     DppParams,
     FreshParams,
     MmrParams,
     PinnedParams,
+    RenewParams,
     WhereArgument,
     WhereParams,
 )
 from recserve_rules.rerankers.calibration import CalibratedReranker
 from recserve_rules.rerankers.caps import CapsReranker
 from recserve_rules.rerankers.diversity import DppReranker, MmrReranker
+from recserve_rules.rerankers.impressions import DiscountReranker, RenewReranker
 from recserve_rules.rerankers.pinned import PinnedReranker, PinnedRetriever
 
 # Conditions need a parser, which is imported where somebody uses them.
@@ -94,6 +97,20 @@ def register_rerankers() -> Sequence[Component]:
         _rule("caps", CapsReranker, CapsParams, "At most so many items of one brand, genre ... a page."),
         _rule("boost", _boost, BoostParams, "Items that meet a condition move up or down."),
         _rule("fresh", _fresh, FreshParams, "New items count for more."),
+        _rule(
+            "discount",
+            DiscountReranker,
+            DiscountParams,
+            "Items that were shown and never clicked move down.",
+            needs_impressions=True,
+        ),
+        _rule(
+            "renew",
+            RenewReranker,
+            RenewParams,
+            "A share of the page is new on each visit.",
+            needs_impressions=True,
+        ),
         _rule("pinned", PinnedReranker, PinnedParams, "Certain items in certain places."),
     ]
 
@@ -105,10 +122,12 @@ __all__ = [
     "CalibratedParams",
     "CapRule",
     "CapsParams",
+    "DiscountParams",
     "DppParams",
     "FreshParams",
     "MmrParams",
     "PinnedParams",
+    "RenewParams",
     "WhereArgument",
     "WhereParams",
     "register_filters",

@@ -203,6 +203,28 @@ class FreshParams(_Strict):
     timezone: TimeZone = Field("UTC", description="Time zone of dates and times that name none.")
 
 
+class DiscountParams(_Strict):
+    """Parameters of the reranker ``discount``."""
+
+    weight: float = Field(
+        0.5,
+        ge=0,
+        le=100,
+        description="Standard deviations of the query's scores that the first impression without a click "
+        "costs; n cost log2(1 + n) times as much. 0 for none.",
+    )
+    half_life_days: float = Field(7.0, gt=0, description="Age at which an impression counts half.")
+
+
+class RenewParams(_Strict):
+    """Parameters of the reranker ``renew``."""
+
+    share: float = Field(
+        0.3, ge=0, le=1, description="Share of the page's places for items that the last visit did not show."
+    )
+    visit_minutes: float = Field(30.0, gt=0, description="A visit ends when nothing was shown for so long.")
+
+
 class PinnedParams(_Strict):
     """Parameters of the retriever and the reranker ``pinned``."""
 

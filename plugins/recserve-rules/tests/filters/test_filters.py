@@ -64,7 +64,7 @@ def test_components_come_through_the_entry_point() -> None:
     assert [plugin.error for plugin in REGISTRY.plugins] == [None]
     assert REGISTRY.names(Stage.FILTER) == ["available", "where"]
     assert REGISTRY.names(Stage.RERANKER) == [
-        "boost", "calibrated", "caps", "dpp", "fresh", "mmr", "pinned"
+        "boost", "calibrated", "caps", "discount", "dpp", "fresh", "mmr", "pinned", "renew"
     ]  # fmt: skip
     assert REGISTRY.names(Stage.RETRIEVER) == ["pinned"]
     assert isinstance(where(), Filter)

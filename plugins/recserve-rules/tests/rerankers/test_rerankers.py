@@ -49,6 +49,8 @@ RULES: dict[str, list[dict[str, Any]]] = {
         {"rules": [{"when": "topic == 'space'", "multiply": 2}, {"when": "price > 7", "multiply": 0}]},
     ],
     "fresh": [{"attribute": "year"}, {"attribute": "year", "weight": 5, "half_life_days": 1000}],
+    "discount": [{}, {"weight": 3, "half_life_days": 0.5}],
+    "renew": [{}, {"share": 1.0, "visit_minutes": 5}],
     "pinned": [{"slots": {1: "item-3", 4: "item-8", 60: "item-9", 2: "not an item"}}],
 }
 CASES = [(name, params) for name, several in RULES.items() for params in several]
@@ -60,6 +62,8 @@ NEUTRAL: list[tuple[str, dict[str, Any]]] = [
     ("boost", {"rules": [{"when": "topic == 'space'", "add": 0}]}),
     ("boost", {"rules": [{"when": "topic == 'space'", "multiply": 1}]}),
     ("fresh", {"attribute": "year", "weight": 0}),
+    ("discount", {}),
+    ("renew", {}),
     ("pinned", {"slots": {1: "not an item"}}),
 ]
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
-
-from cachetools import LRUCache
 
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, OverloadedError, RecserveError, StoreError
@@ -23,6 +22,7 @@ from recserve.experiments.guardrails import Answered, GuardrailWatch
 from recserve.serving.requests.arms.background import BackgroundQueue
 from recserve.serving.requests.arms.interleaved import interleaved
 from recserve.serving.requests.request import Asked, Recommendation, Request
+from recserve.store import ExposedItem, Exposure
 from recserve.telemetry.instruments import ARM_ANSWERS, UNASSIGNED
 from recserve.telemetry.metrics import Metrics
 
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 _SHADOWS = 64
 """Shadow answers that may wait."""
+
+_DISLIKES = 256
+"""Dislikes that may wait for the store to say whose answer they follow."""
 
 _SHADOW_SECONDS = 5.0
 """Longest wait of a shadow answer for a moment at which no request is being answered."""
@@ -62,6 +65,14 @@ class AnsweringHost(Protocol):
         """Log an answer that nobody was shown."""
         ...
 
+    async def exposure(self, recommendation_id: str) -> Exposure | None:
+        """What an answer showed, by whichever process; None if that is not known.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        ...
+
     async def stop_arm(self, arm: AssignedArm, reason: str) -> None:
         """Have the store stop an arm, for all processes.
 
@@ -71,19 +82,21 @@ class AnsweringHost(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """An answer of an experiment that was shown: whose items it had."""
+class _Shown(NamedTuple):
+    """Whose an answer was that was shown; ``teams`` has the arm of each item where they differ."""
 
-    assignment: Assignment
-    teams: dict[str, str | None] | None
+    experiment: str
+    arm: str | None
+    teams: Mapping[str, str | None]
 
-    def arm(self, item_id: str) -> AssignedArm | None:
+    def arm_of(self, item_id: str) -> str | None:
         """The arm whose item it is."""
-        if self.teams is None:
-            return self.assignment.arm
-        name = self.teams.get(item_id)
-        return next((arm for arm in self.assignment.teams if arm.name == name), None)
+        return self.teams.get(item_id) if self.arm is None else self.arm
+
+
+class _Dislike(NamedTuple):
+    recommendation_id: str
+    item_id: str
 
 
 class _Shadow(NamedTuple):
@@ -115,7 +128,8 @@ class ArmAnswers:
         self._metrics = metrics
         self._known = follower.assignments
         self._watch = GuardrailWatch()
-        self._shown: LRUCache[str, _Shown] = LRUCache(_REMEMBERED)
+        self._shown: OrderedDict[str, _Shown] = OrderedDict()
+        self._dislikes: BackgroundQueue[_Dislike] = BackgroundQueue(self._look_up, _DISLIKES)
         self._stopping: dict[AssignedArm, asyncio.Task[None]] = {}
         self.shadows: BackgroundQueue[_Shadow] = BackgroundQueue(self._compute_shadow, _SHADOWS)
         """Shadow answers that wait."""
@@ -142,9 +156,11 @@ class ArmAnswers:
             answer = await self._interleaved(request, assignment)
         else:
             answer = await self._watched(request.served_by(assignment.arm), assignment.arm, assignment)
-        if assignment.guardrails is not None:
+        if answer.experiment is not None:
             teams = {item.item_id: team for item, team in zip(answer.items, answer.teams, strict=False)}
-            self._shown[answer.recommendation_id] = _Shown(assignment, teams or None)
+            self._shown[answer.recommendation_id] = _Shown(answer.experiment, answer.arm, teams)
+            if len(self._shown) > _REMEMBERED:
+                self._shown.popitem(last=False)
         self._metrics.count(ARM_ANSWERS, answer.experiment or "", answer.arm or "", "shown")
         for arm in assignment.shadows:
             self._shadow(request, arm)
@@ -157,21 +173,21 @@ class ArmAnswers:
             events: What was stored.
             negative: Whether an event type says that somebody dislikes an item.
         """
-        if not self._shown:
+        if not self.follower.assignments.running:
             return
         for event in events:
             if event.recommendation_id is None or not negative(event.event):
                 continue
             shown = self._shown.get(event.recommendation_id)
-            arm = None if shown is None else shown.arm(event.item_id)
-            if shown is not None and arm is not None:
-                control, guardrails = shown.assignment.control, shown.assignment.guardrails
-                if control is not None and guardrails is not None:
-                    self._act(arm, self._watch.disliked(arm, control, guardrails))
+            if shown is not None:
+                self._dislike(shown, event.item_id)
+            elif not self._dislikes.add(_Dislike(event.recommendation_id, event.item_id)):
+                logger.warning("a dislike of another process's answer was not counted: too many wait")
 
     async def close(self) -> None:
         """Drop shadow answers that wait, and stop following."""
         self.shadows.close()
+        self._dislikes.close()
         for task in self._stopping.values():
             task.cancel()
         await asyncio.to_thread(self.follower.close)
@@ -193,10 +209,9 @@ class ArmAnswers:
 
     def _note(self, arm: AssignedArm, assignment: Assignment, began: float, *, degraded: bool) -> None:
         """Have the guardrails look at an answer that was asked for at a moment."""
-        if assignment.control is None or assignment.guardrails is None:
-            return
-        seen = Answered(degraded, 1000 * (time.perf_counter() - began))
-        self._act(arm, self._watch.answered(arm, assignment.control, assignment.guardrails, seen))
+        if assignment.watched is not None:
+            seen = Answered(degraded, 1000 * (time.perf_counter() - began))
+            self._act(arm, self._watch.answered(arm, *assignment.watched, seen))
 
     async def _interleaved(self, request: Request, assignment: Assignment) -> Recommendation:
         """A page with items of two arms."""
@@ -246,6 +261,20 @@ class ArmAnswers:
         self._metrics.count(ARM_ANSWERS, arm.experiment or "", arm.name, outcome)
 
     # ---- Guardrails ------------------------------------------------------------------------------------
+
+    async def _look_up(self, dislike: _Dislike) -> None:
+        """Count a dislike of an answer that another process gave, or this one long ago."""
+        exposure = await self._host.exposure(dislike.recommendation_id)
+        if exposure is not None and exposure.experiment is not None:
+            teams = {item.item_id: item.arm for item in exposure.items if isinstance(item, ExposedItem)}
+            self._dislike(_Shown(exposure.experiment, exposure.arm, teams), dislike.item_id)
+
+    def _dislike(self, shown: _Shown, item_id: str) -> None:
+        arm = shown.arm_of(item_id)
+        named = None if arm is None else self.follower.assignments.named(shown.experiment, arm)
+        if named is not None:
+            assigned, watched = named
+            self._act(assigned, self._watch.disliked(assigned, *watched))
 
     def _act(self, arm: AssignedArm, reason: str | None) -> None:
         """Stop an arm if there is a reason: here at once, and in the store for all."""

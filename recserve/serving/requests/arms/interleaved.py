@@ -54,6 +54,8 @@ def interleaved(
         causes=tuple(causes.values()),
         experiment=first.experiment,
         teams=tuple(None if team == SHARED else names[team] for _, team in drafted),
+        # The place that chance gave an item on one of the pages is not its place on this one.
+        propensities=(),
     )
 
 

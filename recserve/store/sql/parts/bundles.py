@@ -1,4 +1,4 @@
-"""Bundle records and the pointer to the current bundle."""
+"""Bundle records, the pointer to the current bundle, and who moved it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Select, func, insert, select
 
 from recserve.data.entities import now_ms
 from recserve.errors import NotFoundError
-from recserve.store.records import BundleRecord
+from recserve.store.records import NO_GROUNDS, BundleRecord, Grounds, Promotion
 from recserve.store.sql.parts.base import Part
-from recserve.store.sql.queries.rows import check_id, dump_json
+from recserve.store.sql.queries.rows import Stored, check_id, dump_json
 from recserve.store.sql.queries.statements import upsert
 from recserve.store.sql.schema import activations, bundles
 
@@ -39,15 +39,21 @@ class BundlePart(Part):
         rows = self._database.read(lambda connection: connection.execute(query).all())
         return [BundleRecord(name, created, json.loads(summary)) for name, created, summary in rows]
 
-    def set_current(self, bundle_id: str) -> None:
+    def set_current(self, bundle_id: str, grounds: Grounds = NO_GROUNDS) -> None:
         """See :meth:`BundleStore.set_current`."""
+        decided = {
+            "actor": grounds.actor,
+            "action": grounds.action,
+            "reason": grounds.reason,
+            "evidence": dump_json(grounds.evidence, "evidence of a promotion"),
+        }
 
         def activate(connection: Connection) -> bool:
             known = select(bundles.c.bundle_id).where(bundles.c.bundle_id == bundle_id)
             if connection.execute(known).first() is None:
                 return False
             if connection.execute(_current()).scalar() != bundle_id:
-                row = {"bundle_id": bundle_id, "activated": now_ms()}
+                row = {"bundle_id": bundle_id, "activated": now_ms(), **decided}
                 connection.execute(insert(activations), row)
             return True
 
@@ -62,6 +68,12 @@ class BundlePart(Part):
         """See :meth:`BundleStore.current_bundle`."""
         return self._database.read(lambda connection: connection.execute(_current()).scalar())
 
+    def promotions(self, limit: int) -> list[Promotion]:
+        """See :meth:`BundleStore.promotions`."""
+        query = select(activations).order_by(activations.c.seq.desc()).limit(limit)
+        rows = self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [_promotion(row) for row in rows]
+
     def bundle_history(self) -> list[str]:
         """See :meth:`BundleStore.bundle_history`."""
         query = (
@@ -70,6 +82,12 @@ class BundlePart(Part):
             .order_by(func.max(activations.c.seq).desc())
         )
         return list(self._database.read(lambda connection: connection.execute(query).scalars().all()))
+
+
+def _promotion(row: Stored) -> Promotion:
+    evidence = {} if row["evidence"] is None else json.loads(row["evidence"])
+    grounds = Grounds(row["actor"], row["action"], row["reason"], evidence)
+    return Promotion(row["bundle_id"], row["activated"], grounds)
 
 
 def _current() -> Select[Any]:

@@ -1,4 +1,4 @@
-"""Histories and profiles of a batch's users, read at one moment and only where they have changed."""
+"""Histories, profiles and impressions of a batch's users at one moment; histories as far as they changed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, literal, select, tuple_
 
 from recserve.data.entities import Event, User
-from recserve.store.records import Changes, History, Moment, People, Position
+from recserve.store.records import Changes, History, ImpressionTimes, Moment, People, Position
 from recserve.store.sql import schema
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
@@ -21,7 +22,10 @@ from recserve.store.sql.queries.rows import check_id
 from recserve.store.sql.schema import events
 
 _MOST_EVENTS = 1000
-"""New events that are looked through for whose they are; after more, they may be anyone's."""
+"""New events, and changes of impressions, that are looked through for whose they are.
+
+After more, they may be anyone's.
+"""
 
 
 class PeoplePart(Part):
@@ -43,7 +47,8 @@ class PeoplePart(Part):
             # Numbers are given out before transactions commit, so a lower one may appear after a higher one.
             return None
         after = Position() if since is None else since
-        parameters = {"after": after.event, "limit": 0 if since is None else _MOST_EVENTS + 1}
+        limit = 0 if since is None else _MOST_EVENTS + 1
+        parameters = {"after": after.event, "shown": after.impressions, "limit": limit}
         rows = self._database.read(
             lambda connection: connection.execute(self._changes, parameters).fetchall()
         )
@@ -58,7 +63,8 @@ class PeoplePart(Part):
             else:
                 users.append(user_id)
         pulse = pulse_of(counters)
-        position = Position(counters.get(CHANGES, 0) + pulse.deletions, newest)
+        changes = counters.get(CHANGES, 0) + pulse.deletions
+        position = Position(changes, newest, counters.get("impressions", 0))
         known = since is not None and since.people == position.people and len(users) <= _MOST_EVENTS
         return Changes(position, pulse, frozenset(users) if known else None)
 
@@ -94,11 +100,14 @@ class PeoplePart(Part):
             counters: dict[str, int] = {}
             marks: dict[int, str | None] = {}
             users: dict[str, User] = {}
+            shown: dict[str, ImpressionTimes] = {}
             for name, number, text in connection.execute(self._overview, parameters):
                 if name is None:
                     marks[number] = text
                 elif number is None:
                     users[name] = User(name, json.loads(text))
+                elif text is not None:
+                    shown[name] = orjson.loads(text)
                 else:
                     counters[name] = number
             current = {user_id: marks.get(number) for user_id, number in hashes.items()}
@@ -116,7 +125,7 @@ class PeoplePart(Part):
             }
             others = {user_id: number for user_id, number in changed.items() if user_id not in fits}
             histories |= fits | self._since(connection, others, {}, limit)
-            return People(pulse_of(counters), histories, users)
+            return People(pulse_of(counters), histories, users, shown)
 
         return self._database.read(read)
 

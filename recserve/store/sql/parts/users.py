@@ -12,6 +12,7 @@ from recserve.data.entities import User, now_ms
 from recserve.store.records import Deletion, DeletionReceipt, UserPatch
 from recserve.store.sql import schema
 from recserve.store.sql.parts.base import Part, by_key, log
+from recserve.store.sql.parts.exposures.impressions import merge_impressions
 from recserve.store.sql.queries.counters import (
     count_change,
     exclude_people,
@@ -29,7 +30,7 @@ from recserve.store.sql.queries.forgetting import (
 )
 from recserve.store.sql.queries.rows import Row, check_id, dump_json, user_of, user_row
 from recserve.store.sql.queries.statements import chunks, insert_new, upsert
-from recserve.store.sql.schema import deletions, events, exposures, merges, users
+from recserve.store.sql.schema import deletions, events, exposures, merges, user_impressions, users
 
 
 class UserPart(Part):
@@ -113,6 +114,7 @@ class UserPart(Part):
             _merge_profile(connection, source, target)
             _drop_forgotten(connection, source, target)
             _merge_exposures(connection, source, target)
+            merge_impressions(connection, source, target)
             return _merge_events(connection, source, target)
 
         return 0 if source == target else self._writer.run(work)
@@ -137,7 +139,7 @@ class UserPart(Part):
             return forget(connection, user_id, receipt_id) if known is None else (known, [])
 
         deletion, patterns = self._writer.run(work)
-        self._database.scrub(("events", "exposures", "users"), patterns)
+        self._database.scrub(("events", "exposures", "user_impressions", "users"), patterns)
         return deletion.receipt
 
     def deletions(self, after: int = 0) -> list[Deletion]:
@@ -220,6 +222,11 @@ def _drop_forgotten(connection: Connection, source: str, target: str) -> None:
     shown = own(exposures, source) & (exposures.c.since < deletion["number"])
     done = own(events, source) & (events.c.seq <= deletion["last_event"])
     exposed = connection.execute(delete(exposures).where(shown)).rowcount
+    # Nothing tells which of them were before: where some were, all go.
+    counted = (user_impressions.c.user_key == schema.key_of(source)) & (
+        user_impressions.c.since < deletion["number"]
+    )
+    connection.execute(delete(user_impressions).where(counted))
     if happened := remove_events(connection, done):
         log.info("merging deleted %d events of before a deletion", happened)
     if exposed:

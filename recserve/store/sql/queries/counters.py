@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select, text, update
 from recserve.store.records import Pulse
 from recserve.store.sql.schema import counters
 
-CounterName = Literal["catalogue", "deletions", "keys", "experiments"]
+CounterName = Literal["catalogue", "deletions", "keys", "experiments", "impressions"]
 
 CHANGES = "people"
 """Name of the counter of :func:`count_change`; its row appears with the first change."""
@@ -25,7 +25,7 @@ _COUNT_CHANGE = text(
     "ON CONFLICT (name) DO UPDATE SET value = value + 1"
 )
 
-COUNTERS: tuple[CounterName, ...] = ("catalogue", "deletions", "keys", "experiments")
+COUNTERS: tuple[CounterName, ...] = ("catalogue", "deletions", "keys", "experiments", "impressions")
 
 _PEOPLE_LOCK = 7_261_873_411_029_455_124  # any fixed number that no other application uses
 _SHARED = "recserve.people_shared"
@@ -39,7 +39,7 @@ def read_pulse(connection: Connection) -> Pulse:
 
 def pulse_of(values: Mapping[str, int]) -> Pulse:
     """The pulse of counters by name; what a later version of the store counts is left out."""
-    return Pulse(**{name: values[name] for name in COUNTERS if name in values})
+    return Pulse(**{name: values[name] for name in Pulse._fields if name in values})
 
 
 def hold(connection: Connection, name: CounterName) -> int:
@@ -71,6 +71,14 @@ def count_change(connection: Connection) -> None:
     """
     if connection.dialect.name == "sqlite":
         connection.execute(_COUNT_CHANGE)
+
+
+def count_impression_change(connection: Connection) -> int:
+    """Count a change of users' impressions; returns its number.
+
+    Only SQLite's readers go by it, and only there it is counted: see :func:`count_change`.
+    """
+    return raise_counter(connection, "impressions") if connection.dialect.name == "sqlite" else 0
 
 
 def share_people(connection: Connection) -> None:

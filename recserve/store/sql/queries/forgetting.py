@@ -6,6 +6,7 @@ been when they were begun (``since``), and events are numbered in the order in w
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,7 +20,15 @@ from recserve.store.sql.queries.counters import raise_counter
 from recserve.store.sql.queries.numbering import last_number
 from recserve.store.sql.queries.rows import Row, Stored
 from recserve.store.sql.queries.statements import chunks, insert_new
-from recserve.store.sql.schema import deletions, events, exposures, merges, removed_events, users
+from recserve.store.sql.schema import (
+    deletions,
+    events,
+    exposures,
+    merges,
+    removed_events,
+    user_impressions,
+    users,
+)
 
 _STORE_CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
 
@@ -54,11 +63,12 @@ def forget(connection: Connection, user_id: str, receipt_id: str) -> tuple[Delet
         "events": sum(remove_events(connection, own(events, spelling)) for spelling in named),
         "exposures": sum(shown),
         "profiles": connection.execute(delete(users).where(users.c.user_key.in_(keys))).rowcount,
+        "impressions": _remove_impressions(connection, keys),
     }
     connection.execute(
         delete(merges).where(or_(merges.c.source_key.in_(keys), merges.c.target_key.in_(keys)))
     )
-    nothing = {"events": 0, "exposures": 0, "profiles": 0}
+    nothing = {"events": 0, "exposures": 0, "profiles": 0, "impressions": 0}
     made: list[Row] = []
     for key, hashed in keys.items():
         made.append(
@@ -103,7 +113,7 @@ def find_deletion(connection: Connection, receipt_id: str) -> Deletion | None:
 
 def count_traces(connection: Connection, number: int) -> dict[str, int]:
     """Rows of each table that still name the person of a deletion, or a merged id, and are older."""
-    found = {"events": 0, "exposures": 0, "users": 0, "merges": 0}
+    found = {"events": 0, "exposures": 0, "user_impressions": 0, "users": 0, "merges": 0}
     parts = select(deletions).where(or_(deletions.c.number == number, deletions.c.part_of == number))
     for row in connection.execute(parts).mappings().all():
         hashed, key = row["user_hash"], row["user_key"]
@@ -114,7 +124,12 @@ def count_traces(connection: Connection, number: int) -> dict[str, int]:
             "exposures": select(exposures.c.user_id).where(
                 exposures.c.user_hash == hashed, exposures.c.since < row["number"]
             ),
-            "users": select(users.c.user_id).where(users.c.user_key == key, users.c.since < row["number"]),
+            **{
+                table.name: select(table.c.user_id).where(
+                    table.c.user_key == key, table.c.since < row["number"]
+                )
+                for table in (user_impressions, users)
+            },
         }
         for name, query in queries.items():
             # Hashes may collide, digests do not.
@@ -162,8 +177,16 @@ def deletion_of(row: Stored) -> Deletion:
         events=row["events"],
         exposures=row["exposures"],
         profiles=row["profiles"],
+        impressions=row["impressions"],
     )
     return Deletion(row["number"], bytes(row["user_key"]), receipt, row["part_of"], row["last_event"])
+
+
+def _remove_impressions(connection: Connection, keys: Iterable[bytes]) -> int:
+    """Delete the impressions of people, given by digests of their ids; returns the number of items."""
+    gone = delete(user_impressions).where(user_impressions.c.user_key.in_(keys))
+    texts = connection.execute(gone.returning(user_impressions.c["items"])).scalars().all()
+    return sum(len(json.loads(text)) for text in texts)
 
 
 def _ids(connection: Connection, key: bytes, hashed: int) -> set[str]:
@@ -172,6 +195,7 @@ def _ids(connection: Connection, key: bytes, hashed: int) -> set[str]:
         select(events.c.user_id).where(events.c.user_hash == hashed),
         select(exposures.c.user_id).where(exposures.c.user_hash == hashed),
         select(users.c.user_id).where(users.c.user_key == key),
+        select(user_impressions.c.user_id).where(user_impressions.c.user_key == key),
     )
     return {user_id for user_id in connection.execute(query).scalars() if schema.key_of(user_id) == key}
 

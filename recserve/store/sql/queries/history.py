@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from recserve.store.sql.schema import counters, events, users
+from recserve.store.sql.schema import counters, events, user_impressions, users
 
 _FETCH_ROWS = 20_000
 
@@ -51,7 +51,9 @@ EVENT_CHANGES = pa.schema(
 
 
 def overview_query(postgres: bool) -> CompoundSelect[Any]:
-    """The counters, and marks (see :class:`recserve.store.History`) and profiles of a batch of users.
+    """The counters, and of a batch of users marks, profiles and impressions.
+
+    A mark tells histories apart, see :class:`recserve.store.History`.
 
     One statement, because a batch of one request does little else. Marks come from the index alone.
 
@@ -60,8 +62,8 @@ def overview_query(postgres: bool) -> CompoundSelect[Any]:
     (PostgreSQL) or one after the other (JSON knows no bytes).
 
     Returns:
-        A query of (name of a counter, value, NULL), of (NULL, user hash, mark), and of (user id, NULL,
-        attributes).
+        A query of (name of a counter, value, NULL), of (NULL, user hash, mark), of (user id, NULL,
+        attributes), and of (user id, a number, items).
     """
     if postgres:
         arrays = (bindparam("hashes", type_=ARRAY(BigInteger)), bindparam("keys", type_=ARRAY(LargeBinary)))
@@ -92,13 +94,17 @@ def overview_query(postgres: bool) -> CompoundSelect[Any]:
         select(users.c.user_id, cast(null(), BigInteger), users.c.attributes).select_from(
             asked.join(users, users.c.user_key == key)
         ),
+        select(*user_impressions.c["user_id", "changed", "items"]).select_from(
+            asked.join(user_impressions, user_impressions.c.user_key == key)
+        ),
     )
 
 
 def changes_query() -> CompoundSelect[Any]:
-    """The counters, the number of the newest event, and whose events are numbered above a number (SQLite).
+    """The counters, the number of the newest event, and who has something new (SQLite).
 
-    Parameters of the query: the number ``after``, and ``limit``, the most events that are looked at.
+    Parameters of the query: ``after``, the number that new events are numbered above; ``shown``, likewise of
+    changes of impressions; and ``limit``, the most of each that are looked at.
 
     Returns:
         A query of (name of a counter, value, NULL), of (NULL, number, NULL), and of (NULL, NULL, user id).
@@ -110,10 +116,17 @@ def changes_query() -> CompoundSelect[Any]:
         .limit(bindparam("limit"))
         .subquery()
     )
+    shown = (
+        select(user_impressions.c.user_id)
+        .where(user_impressions.c.changed > bindparam("shown"))
+        .limit(bindparam("limit"))
+        .subquery()
+    )
     return union_all(
         select(counters.c.name, counters.c.value, cast(null(), Text)),
         select(cast(null(), Text), func.coalesce(func.max(events.c.seq), 0), cast(null(), Text)),
         select(cast(null(), Text), cast(null(), BigInteger), later.c.user_id),
+        select(cast(null(), Text), cast(null(), BigInteger), shown.c.user_id),
     )
 
 

@@ -231,8 +231,14 @@ def exposure_row(exposure: Exposure) -> Row:
 def _shown(item: Shown) -> list[Any]:
     """An item of an exposure; what only some have follows as an object."""
     plain = [item.item_id, _finite(item.score, "score"), item.sources]
-    arm = item.arm if isinstance(item, ExposedItem) else None
-    return plain if arm is None else [*plain, {"arm": arm}]
+    if not isinstance(item, ExposedItem):
+        return plain
+    further: Row = {}
+    if item.arm is not None:
+        further["arm"] = item.arm
+    if item.propensity is not None:
+        further["propensity"] = _finite(item.propensity, "propensity")
+    return [*plain, further] if further else plain
 
 
 def exposure_of(row: Stored) -> Exposure:

@@ -19,6 +19,7 @@ from recserve import Event
 from recserve.cli import app
 from recserve.errors import DataError, InvalidRequestError, RecserveError
 from recserve.store import open_store
+from recserve.store.sql.schema import SCHEMA_VERSION
 from tests.conftest import run
 
 SCHEMA_V1 = Path(__file__).parents[2] / "store" / "schema_v1_sqlite.sql"
@@ -50,7 +51,7 @@ def old_home(tmp_path: Path) -> Path:
 
 def test_upgrading_an_old_home(old_home: Path) -> None:
     status = run("store", "status", "--home", old_home)
-    assert "schema version 1, recserve needs 4" in status
+    assert f"schema version 1, recserve needs {SCHEMA_VERSION}" in status
     assert "recserve store upgrade" in status
     refused = subprocess.run(
         [sys.executable, "-m", "recserve", "bundles", "--home", old_home],
@@ -62,8 +63,10 @@ def test_upgrading_an_old_home(old_home: Path) -> None:
     assert refused.returncode == 2
     (line,) = refused.stderr.strip().splitlines()
     assert "recserve store upgrade" in line
-    assert "upgraded from schema version 1 to 4" in run("store", "upgrade", "--home", old_home)
-    assert "has schema version 4 already" in run("store", "upgrade", "--home", old_home)
+    assert f"upgraded from schema version 1 to {SCHEMA_VERSION}" in run(
+        "store", "upgrade", "--home", old_home
+    )
+    assert f"has schema version {SCHEMA_VERSION} already" in run("store", "upgrade", "--home", old_home)
     assert "0 items, 0 events" in run("store", "status", "--home", old_home)
 
 

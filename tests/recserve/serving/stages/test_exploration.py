@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recserve.config import ExploreConfig
 from recserve.data.batches import Candidates
-from recserve.serving.stages.exploration import EXPLORED, explore, with_new
+from recserve.serving.stages.exploration import EXPLORED, Rates, explore, rank_probabilities, with_new
 from recserve.serving.state.trials import TrialCounts
 
 
@@ -41,7 +41,7 @@ def test_a_page_keeps_its_items_and_spares_its_best_places(
         15,
         TrialCounts.none(5),
         np.random.default_rng(seed),
-    )
+    ).candidates
     for row in range(2):
         assert sorted(after.items[row].tolist()) == sorted(before.items[row].tolist()), "a permutation"
     assert after.items[0, :first].tolist() == before.items[0, :first].tolist(), "the best places are spared"
@@ -58,7 +58,7 @@ def test_the_share_holds_on_average_and_good_items_win() -> None:
     rng = np.random.default_rng(0)
     wins = np.zeros(3, dtype=int)
     for _ in range(400):
-        shown = explore(config, page, np.array([10]), 100, trials, rng).items[0, :10]
+        shown = explore(config, page, np.array([10]), 100, trials, rng).candidates.items[0, :10]
         for row in shown[shown >= 100]:
             wins[row - 100] += 1
     assert 520 <= wins.sum() <= 680, "about 1.5 of 10 places a page"
@@ -78,4 +78,37 @@ def test_without_new_items_nothing_changes() -> None:
     after = explore(
         ExploreConfig(share=0.5), page, np.array([3]), 10, TrialCounts.none(0), np.random.default_rng(0)
     )
-    assert after is page
+    assert after == (page, None)
+
+
+def test_a_place_has_the_probability_with_which_its_item_gets_it() -> None:
+    config = ExploreConfig(share=0.25, first_place=1)
+    # Rows from 50 on are new; the one in front of all stands there whatever is drawn.
+    page = ranked([[50, *range(9), 51, 52, 53, 54]])
+    trials = TrialCounts(np.array([0, 40, 60, 0, 9]), np.array([0, 6, 1, 0, 2]))
+    rng = np.random.default_rng(0)
+    times, logged = np.zeros((5, 10)), np.full((5, 10), np.nan)
+    pages = 20_000
+    for _ in range(pages):
+        after, propensities = explore(config, page, np.array([10]), 50, trials, rng)
+        if propensities is None:
+            continue
+        for place in np.flatnonzero(~np.isnan(propensities[0])):
+            item = after.items[0, place] - 50
+            assert item > 0, "chance did not put it there"
+            times[item, place] += 1
+            logged[item, place] = propensities[0, place]
+    shown = times > 0
+    assert shown.sum() >= 10
+    spread = 5 * np.sqrt(logged[shown] / pages)
+    assert (np.abs(times[shown] / pages - logged[shown]) < spread).all()
+
+
+def test_probabilities_of_ranks_add_up() -> None:
+    rates = Rates(np.array([1.0, 1.0, 7.0, 3.0, 150.0]), np.array([20.0, 20.0, 90.0, 300.0, 2000.0]))
+    by_rank = np.array([rank_probabilities(rates, item, 5) for item in range(5)])
+    np.testing.assert_allclose(by_rank.sum(axis=0), 1.0, atol=1e-4)
+    np.testing.assert_allclose(by_rank.sum(axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(by_rank[0], by_rank[1], atol=1e-9)
+    many = Rates(np.ones(300), np.full(300, 20.0))
+    np.testing.assert_allclose(rank_probabilities(many, 0, 2), 1 / 300, rtol=1e-3)

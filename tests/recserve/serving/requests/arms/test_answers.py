@@ -322,3 +322,24 @@ def test_a_disliked_arm_is_stopped_by_itself(desk: Desk) -> None:
     desk.play(asyncio.sleep(0.5))
     experiment = desk.play(desk.backend.experiments.get("trial"))
     assert "dislikes" in experiment.status.stopped_arms["plain"]
+
+
+def test_dislikes_of_another_process_count_as_well(desk: Desk) -> None:
+    """Requests and events of a user need not meet the same replica."""
+    desk.begin(arms=list(ARMS), guardrails={"answers": 40})
+    other = Desk(desk.store)
+    other.play(other.backend.arms.follower.look())
+    for number in range(200):
+        here, there = (desk, other) if number % 2 else (other, desk)
+        answer = here.ask(f"v{number}")
+        desk.store.flush()
+        if answer.arm == "plain":
+            event = replace(view(f"v{number}", ids(answer)[0]), event="dislike")
+            event = replace(event, recommendation_id=answer.recommendation_id)
+            there.play(there.backend.add_events([event]))
+            there.play(asyncio.sleep(0.01))
+    desk.play(asyncio.sleep(0.5))
+    experiment = desk.play(desk.backend.experiments.get("trial"))
+    other.play(other.backend.arms.close())
+    other.loop.close()
+    assert "dislikes" in experiment.status.stopped_arms["plain"]

@@ -112,7 +112,13 @@ def test_deletions_and_exposures_of_the_second_version_keep_their_order(
         assert {name: one and one.since for name, one in found.items()} == {"r": 0, "early": 1, "late": 2}
         assert [(one.number, one.part_of) for one in store.deletions()] == [(1, None), (2, None)]
         # What outlived a deletion by its clock alone is a trace, as before.
-        assert store.traces(store.deletions()[1]) == {"events": 0, "exposures": 1, "users": 0, "merges": 0}
+        assert store.traces(store.deletions()[1]) == {
+            "events": 0,
+            "exposures": 1,
+            "user_impressions": 0,
+            "users": 0,
+            "merges": 0,
+        }
         assert store.histories(["u"], 99)["u"] == EVENTS[:4]
         store.add_exposures([Exposure("next", "v", "one", "home", 1, (), since=2)])
         store.flush()

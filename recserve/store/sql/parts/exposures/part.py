@@ -1,4 +1,4 @@
-"""Background writes: exposures, and trials of new items."""
+"""Background writes: exposures with the impressions that they add up to, and trials of new items."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from recserve.store.sql import schema
 from recserve.store.sql.database import Database
 from recserve.store.sql.group_commit import Writer
 from recserve.store.sql.parts.base import Part, log
+from recserve.store.sql.parts.exposures.impressions import count_impressions
 from recserve.store.sql.queries.counters import share_people
 from recserve.store.sql.queries.forgetting import last_deletions
 from recserve.store.sql.queries.rows import Row, check_id, exposure_of, exposure_row
@@ -33,9 +34,19 @@ class BackgroundPart(Part):
         self._exposure_queue = _Queue(writer, "exposures", _insert_exposures)
         self._trial_queue = _Queue(writer, "trials", _count_trials)
 
-    def add_exposures(self, exposures: Sequence[Exposure]) -> None:
+    def add_exposures(self, exposures: Sequence[Exposure], counted: int = 0) -> None:
         """See :meth:`recserve.store.protocol.ExposureStore.add_exposures`."""
-        self._exposure_queue.add([exposure_row(exposure) for exposure in exposures])
+        self._exposure_queue.add(
+            [
+                {
+                    **exposure_row(exposure),
+                    "shown": [item.item_id for item in exposure.items],
+                    # What nobody in particular, or nobody at all, was shown is nobody's impression.
+                    "counted": 0 if exposure.user_id is None or exposure.shadow else counted,
+                }
+                for exposure in exposures
+            ]
+        )
 
     def exposures(self, recommendation_id: str) -> Exposure | None:
         """See :meth:`recserve.store.protocol.ExposureStore.exposures`."""
@@ -145,8 +156,23 @@ def _insert_exposures(connection: Connection, rows: list[Row]) -> None:
     kept = [row for row in rows if row["since"] >= numbers.get(row["user_id"], 0)]
     if len(kept) < len(rows):
         log.info("%d exposures of people who were deleted meanwhile were dropped", len(rows) - len(kept))
-    if kept:
-        insert_new(connection, schema.exposures, kept)
+    new = _new(connection, kept) if any(row["counted"] for row in kept) else kept
+    if new:
+        insert_new(connection, schema.exposures, new)
+    counted = [row for row in new if row["counted"] and row["shown"]]
+    if counted:
+        count_impressions(connection, counted)
+
+
+def _new(connection: Connection, rows: list[Row]) -> list[Row]:
+    """Rows of exposures that are not stored yet, each once: what is counted must not be counted again."""
+    distinct = {row["recommendation_id"]: row for row in reversed(rows)}
+    names = [row["recommendation_id"] for row in rows if row["counted"]]
+    key = exposures.c.recommendation_id
+    for some in chunks(names):
+        for name in connection.execute(select(key).where(key.in_(some))).scalars():
+            distinct.pop(name, None)
+    return list(reversed(distinct.values()))
 
 
 def _count_trials(connection: Connection, rows: list[Row]) -> None:

@@ -20,7 +20,8 @@ from recserve.errors import BundleError, ConfigError, NotFoundError
 from recserve.evaluation import Interval
 from recserve.plugin.registry import Registry
 from recserve.store import open_store
-from recserve.training.promotion import GateError, Measurement, Verdict, compare, read_measurement
+from recserve.training.promotion.gate import GateError, pass_gate
+from recserve.training.promotion.offline import Measurement, Verdict, compare, read_measurement
 
 if TYPE_CHECKING:
     from recserve.data.dataset import Tables
@@ -79,7 +80,7 @@ def test_a_worse_bundle_is_refused_and_nothing_is_fitted_to_know(
     def never(*arguments: object, **named: object) -> None:
         raise AssertionError("both were measured in training: nothing has to be fitted")
 
-    monkeypatch.setattr("recserve.training.promotion.fit_pipeline", never)
+    monkeypatch.setattr("recserve.training.promotion.offline.fit_pipeline", never)
     with pytest.raises(GateError) as refused:
         run("promote", worse, "--home", home)
     assert refused.value.message.startswith("refused: nDCG@10 0.")
@@ -88,8 +89,9 @@ def test_a_worse_bundle_is_refused_and_nothing_is_fitted_to_know(
     assert current(home) == before
     (entry,) = audit(home)
     assert (entry.action, entry.target) == ("bundle.refuse", worse)
-    assert entry.detail["difference"] < -0.005
-    assert entry.detail["ci95"][0] <= entry.detail["difference"] <= entry.detail["ci95"][1]
+    offline = entry.detail["offline"]
+    assert offline["difference"] < -0.005
+    assert offline["ci95"][0] <= offline["difference"] <= offline["ci95"][1]
     assert entry.actor.startswith("cli:")
 
     # What the gate says is what both training runs measured.
@@ -97,7 +99,7 @@ def test_a_worse_bundle_is_refused_and_nothing_is_fitted_to_know(
     assert first is not None
     assert second is not None
     difference = float(np.mean(second.values) - np.mean(first.values))
-    assert entry.detail["difference"] == pytest.approx(difference, abs=1e-5)
+    assert offline["difference"] == pytest.approx(difference, abs=1e-5)
     report = json.loads((home / "reports" / f"{worse}.json").read_text())
     assert report["metrics"]["ndcg@10"]["mean"] == pytest.approx(float(np.mean(second.values)), abs=1e-5)
 
@@ -110,7 +112,10 @@ def test_a_worse_bundle_is_refused_and_nothing_is_fitted_to_know(
     run("rollback", "--home", home)
     assert current(home) == worse
     run("promote", before, "--home", home)
-    run("promote", worse, "--home", home, "--force")
+    with pytest.raises(ConfigError, match="--force needs --reason"):
+        run("promote", worse, "--home", home, "--force")
+    assert current(home) == before
+    run("promote", worse, "--home", home, "--force", "--reason", "a drill for the shop's team")
     assert current(home) == worse
     actions = [(one.action, one.target, one.detail.get("forced")) for one in reversed(audit(home))]
     assert actions == [
@@ -122,6 +127,25 @@ def test_a_worse_bundle_is_refused_and_nothing_is_fitted_to_know(
         ("bundle.promote", worse, True),
     ]
     assert f"bundle {worse} is current already" in run("promote", worse, "--home", home)
+
+    with open_store(None, home) as store:
+        promotions = store.promotions(100)
+    assert [(one.bundle_id, one.grounds.action) for one in reversed(promotions)] == [
+        (before, "train"),
+        (worse, "promote"),
+        (before, "rollback"),
+        (worse, "rollback"),
+        (before, "promote"),
+        (worse, "promote"),
+    ]
+    forced, measured = promotions[0].grounds, promotions[-2].grounds
+    assert (forced.reason, forced.evidence) == ("a drill for the shop's team", {"forced": True})
+    assert measured.evidence["offline"]["difference"] == offline["difference"]
+    assert measured.evidence["offline"]["margin"] == 1.0
+    assert {one.grounds.actor for one in promotions} == {entry.actor}
+    shown = run("promotions", "--home", home, "--limit", 3)
+    assert "a drill for the shop's team" in shown
+    assert shown.count("rollback") == 1
 
 
 @pytest.mark.slow
@@ -204,9 +228,9 @@ def test_only_figures_of_the_same_users_and_events_are_compared(change: dict[str
 
 def test_the_margin_is_a_loss_that_passes() -> None:
     verdict = Verdict(0.3, 0.29, Interval(-0.01, -0.02, 0.0), 80, "test")
-    verdict.check(0.01)
+    pass_gate([verdict.finding(0.01)])
     with pytest.raises(
         GateError, match=r"0\.2900 against 0\.3000 .* -0\.0100 \(-0\.0200 to \+0\.0000, 80 users"
     ):
-        verdict.check(0.009)
-    replace(verdict, difference=Interval(0.01, -0.02, 0.04)).check(0.0)
+        pass_gate([verdict.finding(0.009)])
+    pass_gate([replace(verdict, difference=Interval(0.01, -0.02, 0.04)).finding(0.0)])

@@ -1,4 +1,4 @@
-"""The gate between a trained bundle and the one that is served.
+"""Offline evidence: two bundles' configurations, compared on one test window.
 
 A bundle's components are fitted on all data, so they cannot be measured on any of it. What is compared is
 what they would have been: each bundle's configuration, fitted on everything before a test window and measured
@@ -24,24 +24,18 @@ from recserve.bundles.manifest import Manifest
 from recserve.config import Config, parse_config
 from recserve.config.strict import Strict
 from recserve.data.dataset import Dataset, Tables
-from recserve.errors import ConfigError, RecserveError
+from recserve.errors import ConfigError
 from recserve.evaluation import Interval, Split, evaluate, paired_difference
 from recserve.plugin.executor import Executor
 from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import Registry
 from recserve.training.fitting import catalogue_of, fit_context, fit_pipeline, silent
+from recserve.training.promotion.gate import Finding
 from recserve.training.selection.validation import validation_split
 from recserve.training.trainer import QUERIES_PER_USER, TrainingResult
 
 METRIC = "ndcg@10"
 _CUT_OFF = 10
-
-
-class GateError(RecserveError):
-    """A bundle is worse than the one that is served."""
-
-    code = "worse_bundle"
-    status = 409
 
 
 class Measurement(Strict):
@@ -85,17 +79,19 @@ class Verdict:
     users: int
     how: str
 
-    def check(self, margin: float) -> None:
-        """Refuse a bundle that is worse by more than a margin.
-
-        Raises:
-            GateError: It is; says by how much.
-        """
-        if self.difference.mean < -margin:
-            raise GateError(
-                f"refused: {self}, which is more than the margin of {margin:g}; "
-                "promote it anyway with --force"
-            )
+    def finding(self, margin: float) -> Finding:
+        """The comparison as evidence, against a bundle that is worse by more than a margin."""
+        difference = self.difference
+        figures = {
+            "metric": METRIC,
+            "difference": round(difference.mean, 6),
+            "ci95": [round(difference.low, 6), round(difference.high, 6)],
+            "users": self.users,
+            "margin": margin,
+        }
+        worse = difference.mean < -margin
+        objection = f"which is more than the margin of {margin:g}" if worse else None
+        return Finding("offline", str(self), figures, objection)
 
     def __str__(self) -> str:
         difference = self.difference
@@ -177,7 +173,8 @@ def compare(
     if not _same_queries(first, second):
         raise ConfigError(
             f"bundles {current.id} and {candidate.id} were trained with different event types, so they "
-            "cannot be measured on the same test events; promote with --force if that is intended"
+            "cannot be measured on the same test events; promote with --force --reason TEXT if that is "
+            "intended"
         )
     return _verdict(before, after, "both fitted again on today's data before its test window")
 

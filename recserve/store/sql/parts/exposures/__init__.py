@@ -1,0 +1,1 @@
+"""Exposures, and the impressions of users that they add up to."""

@@ -1,0 +1,1 @@
+"""Promotion: the evidence for and against a bundle, and the gate that goes by it."""
