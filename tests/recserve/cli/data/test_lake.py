@@ -109,12 +109,12 @@ def test_only_what_is_in_the_lake_expires(home: Path, tmp_path: Path) -> None:
         store.add_events([Event("new", "i", "view", now_ms())])
         everything = store.counts().events
     expire = ("store", "expire", "--older-than", "30", "--home", home)
-    assert f"{everything - 1:,} events and 0 exposures" in run(*expire)
+    assert f"{everything - 1:,} events, 0 exposures" in run(*expire)
     with open_store(None, home) as store:
         assert store.counts().events == 1
     rows = sum(pq.read_metadata(path).num_rows for path in (tmp_path / "lake").rglob("*.parquet"))
     assert rows == everything
-    assert "0 events and 0 exposures" in run(*expire)
+    assert "0 events, 0 exposures" in run(*expire)
 
 
 def test_a_receipt_does_not_lie_about_the_lake(home: Path) -> None:

@@ -64,7 +64,7 @@ def test_days_are_chosen(home: Path) -> None:
 
 
 def test_what_expired_is_still_in_the_report(home: Path) -> None:
-    assert "0 events and 1 exposures" in run("store", "expire", "--older-than", "30", HOME, home)
+    assert "0 events, 1 exposures" in run("store", "expire", "--older-than", "30", HOME, home)
     with open_store(None, home) as store:
         assert store.exposures("old") is None
     assert answer(home, "--since", "2020-01-01")["total"]["impressions"] == 9
