@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.clicks_world import Ranker, Row, World, two_rankers
 from recserve.data.arrays import BoolArray, Float64Array, Int64Array
-from recserve.experiments.interleaving import draft, preference
+from recserve.experiments.interleaving import FIRST, SECOND, draft, preference
 from recserve.experiments.statistics.cuped import adjusted_difference
 from recserve.experiments.statistics.sample_ratio import LEVEL, sample_ratio
 from recserve.experiments.statistics.sequential import always_valid_interval, difference
@@ -197,8 +197,8 @@ def interleaved(
     wrong = 0
     for _ in range(runs):
         chosen = generator.random(users) < share
-        units, teams = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-        clicked = np.empty(0, dtype=np.bool_)
+        clicks = np.zeros((2, users))
+        shown = 0
         needed.append(np.inf)
         for day in range(days):
             visitors = world.visitors(generator)
@@ -209,13 +209,15 @@ def interleaved(
             ]
             drafted = np.array(pages, dtype=np.int64)  # (V, K, 2): item and team
             chances = world.examination * attraction[day][visitors[:, None], drafted[:, :, 0]]
-            clicked = np.append(clicked, generator.random(chances.shape) < chances)
-            units = np.append(units, np.repeat(visitors, world.places))
-            teams = np.append(teams, drafted[:, :, 1])
-            interval = always_valid_interval(preference(units, teams, clicked).estimate(), HOPED_FOR)
+            clicked = generator.random(chances.shape) < chances
+            for team in (FIRST, SECOND):
+                credited = (clicked & (drafted[:, :, 1] == team)).sum(axis=1)
+                clicks[team] += np.bincount(visitors, credited, users)
+            shown += clicked.size
+            interval = always_valid_interval(preference(*clicks).estimate(), HOPED_FOR)
             if not interval.holds(0.0):
                 wrong += interval.value < 0
-                needed[-1] = float(len(units))
+                needed[-1] = float(shown)
                 break
     median = float(np.median(needed))
     figure = f"{np.isfinite(needed).mean():.0%}, {median:,.0f} impressions: {median / compared:.1%} of A/B's"

@@ -45,6 +45,8 @@ class MicroBatcher(Generic[T, R]):
         max_wait: Seconds that an element may have to wait before its batch starts, by how long batches took
             lately. What fits into the next batch is always let in.
         begun: Told of each batch: its size, and the seconds that its first element waited.
+        sharing: How many batchers share the places in flight at the moment, this one included; each has one
+            at least.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class MicroBatcher(Generic[T, R]):
         max_queue: int,
         max_wait: float = float("inf"),
         begun: Callable[[int, float], None] = lambda size, seconds: None,
+        sharing: Callable[[], int] = lambda: 1,
     ) -> None:
         if min(max_batch, in_flight, max_queue) < 1:
             raise ValueError("max_batch, in_flight and max_queue must be at least 1")
@@ -64,6 +67,7 @@ class MicroBatcher(Generic[T, R]):
         self._max_queue = max_queue
         self._max_wait = max_wait
         self._begun = begun
+        self._sharing = sharing
         self._pace = 0.0
         self._finished = 0.0
         self._progress = 0.0
@@ -125,8 +129,11 @@ class MicroBatcher(Generic[T, R]):
     def _forget_withdrawn(self) -> None:
         self._queue = deque(waiting for waiting in self._queue if not waiting[1].done())
 
+    def _places(self) -> int:
+        return max(1, self._in_flight // self._sharing())
+
     def _start_worker(self) -> None:
-        if self._active < self._in_flight:
+        if self._active < self._places():
             if not self._active:
                 self._finished = asyncio.get_running_loop().time()
                 self._progress = time.monotonic()
@@ -138,7 +145,7 @@ class MicroBatcher(Generic[T, R]):
 
     async def _work(self) -> None:
         try:
-            while batch := self._take():
+            while self._active <= self._places() and (batch := self._take()):
                 await self._answer(batch)
                 self._note_pace()
         finally:
@@ -215,6 +222,7 @@ class RequestBatcher:
     Each scenario computes in batches of its own, so that a slow component of one holds up no other, and so do
     its requests with filter arguments: their masks may have to be computed. Arms of an experiment that change
     the scenario have batches of their own, too, so that a slow one holds up nobody who does not have it.
+    While both are asked for they share the places in flight, or their batches would be many and small.
 
     Args:
         server: Limits of each queue.
@@ -273,7 +281,10 @@ class RequestBatcher:
         return [self._recalling, *list(self._computing.values())]
 
     def _batcher(
-        self, name: str, run: Callable[[list[T]], Awaitable[Sequence[R | Exception]]]
+        self,
+        name: str,
+        run: Callable[[list[T]], Awaitable[Sequence[R | Exception]]],
+        sharing: Callable[[], int] = lambda: 1,
     ) -> MicroBatcher[T, R]:
         server, metrics = self._server, self._metrics
 
@@ -288,7 +299,13 @@ class RequestBatcher:
             max_queue=server.max_queue,
             max_wait=server.max_wait_ms / 1000,
             begun=begun,
+            sharing=sharing,
         )
+
+    def _sharing(self, scenario: str, filtered: bool) -> int:
+        """Batchers that are busy with requests of one kind: those of arms that change it, and all others."""
+        lanes = (self._computing.get((scenario, filtered, changed)) for changed in (False, True))
+        return max(1, sum(lane is not None and lane.busy for lane in lanes))
 
     async def _computed_once(self, step: _Step, pending: PendingRequest) -> _Step:
         """Have an answer computed, or wait for another request that does; ``step`` if that one gave up."""
@@ -325,12 +342,15 @@ class RequestBatcher:
             return _Step(step.pipeline, outcome)
         arm = pending.request.arm
         changed = arm is not None and arm.parameters is not None
-        lane = (pending.scenario, bool(pending.request.filter), changed)
+        kind = (pending.scenario, bool(pending.request.filter))
+        lane = (*kind, changed)
         batcher = self._computing.get(lane)
         if batcher is None:
             if self._closed:
                 raise NotReadyError("the server is shutting down")
-            batcher = self._computing[lane] = self._batcher("compute", self._compute)
+            batcher = self._computing[lane] = self._batcher(
+                "compute", self._compute, lambda: self._sharing(*kind)
+            )
         answer = await batcher.submit(_Step(step.pipeline, outcome))
         return _Step(step.pipeline, Outcome(answer))
 

@@ -11,9 +11,7 @@ import random
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-import numpy as np
-
-from recserve.data.arrays import BoolArray, Int64Array
+from recserve.data.arrays import Float64Array
 from recserve.errors import DataError
 from recserve.outcomes.intervals import RatioSample
 
@@ -77,23 +75,20 @@ def draft(
     return page
 
 
-def preference(units: Int64Array, teams: Int64Array, clicked: BoolArray) -> RatioSample:
+def preference(first: Float64Array, second: Float64Array) -> RatioSample:
     """How much people prefer the second list: its clicks minus the first's, by the clicks of both, -1 to 1.
 
     Its estimate goes into an always-valid interval; equally good lists have a preference of zero.
 
     Args:
-        units: int64, shape (R,); user (or session) of each shown item.
-        teams: int64, shape (R,); :data:`FIRST`, :data:`SECOND` or :data:`SHARED`.
-        clicked: bool, shape (R,).
+        first: float64, shape (N,); clicks of each unit on items that the first list picked.
+        second: float64, shape (N,); on those of the second.
     """
-    if not units.shape == teams.shape == clicked.shape:
-        raise DataError("units, teams and clicks must have one entry a shown item")
-    if not np.isin(teams, (FIRST, SECOND, SHARED)).all():
-        raise DataError(f"teams must be {FIRST}, {SECOND} or {SHARED} (shared)")
-    credited = clicked & (teams != SHARED)
-    side = np.where(teams[credited] == SECOND, 1.0, -1.0)
-    return RatioSample.of_rows(units[credited], side)
+    if first.shape != second.shape:
+        raise DataError("clicks of both lists must have one entry a unit")
+    credited = first + second
+    judges = credited > 0
+    return RatioSample((second - first)[judges], credited[judges])
 
 
 class _Unseen(Generic[_Item]):

@@ -142,9 +142,25 @@ def impressions(
         ``source``, ``item_arm``, ``propensity``, ``clicked``, ``converted``, ``value``; texts are
         dictionaries.
     """
+    chunks = impression_chunks(store, config, first, last, lake=lake, experiment=experiment, shadow=shadow)
+    none = EXPOSURE_COLUMNS.empty_table(), EVENT_COLUMNS.empty_table()
+    nothing, _ = join(*none, OutcomeRules.of(config), np.empty(0, np.int64))
+    return pa.concat_tables([*chunks, nothing.table()]).unify_dictionaries()
+
+
+def impression_chunks(
+    store: Store,
+    config: Config,
+    first: int,
+    last: int,
+    *,
+    lake: LakeFolder | None = None,
+    experiment: str | None = None,
+    shadow: bool = False,
+) -> Iterator[pa.Table]:
+    """The same a chunk at a time, for what adds up more than memory holds; an answer is in one chunk."""
     rules = OutcomeRules.of(config)
     source = OutcomeSource(store, rules.types, lake)
-    tables = []
     # What is shown after the span may have been what an event followed.
     for begin, found in joined(source, rules, store.merged_hashes(), first, last + rules.window_ms):
         if begin >= last:
@@ -155,10 +171,7 @@ def impressions(
             wanted = pc.and_(wanted, pc.invert(table["shadow"]))
         if experiment is not None:
             wanted = pc.and_(wanted, pc.fill_null(pc.equal(table["experiment"], experiment), False))
-        tables.append(table.filter(wanted))
-    none = EXPOSURE_COLUMNS.empty_table(), EVENT_COLUMNS.empty_table()
-    nothing, _ = join(*none, rules, np.empty(0, np.int64))
-    return pa.concat_tables([*tables, nothing.table()]).unify_dictionaries()
+        yield table.filter(wanted)
 
 
 def joined(

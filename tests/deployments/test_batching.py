@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -64,9 +65,10 @@ def test_a_request_in_the_moment_that_a_worker_ends_is_not_forgotten() -> None:
     max_batch=st.integers(1, 7),
     in_flight=st.integers(1, 4),
     arrivals=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=60),
+    sharing=st.lists(st.integers(1, 5), min_size=1, max_size=20),
 )
 def test_every_request_is_answered_once_within_the_limits(
-    max_batch: int, in_flight: int, arrivals: list[tuple[int, int]]
+    max_batch: int, in_flight: int, arrivals: list[tuple[int, int]], sharing: list[int]
 ) -> None:
     """Arrivals are (loop rounds to wait before it, loop rounds its batch takes)."""
 
@@ -84,7 +86,8 @@ def test_every_request_is_answered_once_within_the_limits(
             running -= 1
             return [number * number for number in batch]
 
-        batcher = MicroBatcher(work, max_batch, in_flight, max_queue=1000)
+        others = cycle(sharing)
+        batcher = MicroBatcher(work, max_batch, in_flight, max_queue=1000, sharing=lambda: next(others))
         tasks = []
         for number, (gap, _) in enumerate(arrivals):
             await rounds(gap)
@@ -148,6 +151,23 @@ def test_idle_batcher_starts_at_once_and_busy_one_drains_what_queued() -> None:
         recorder.gate.set()
         await asyncio.gather(*tasks)
         assert recorder.batches == [[0], list(range(1, 31))]
+
+    run(main())
+
+
+def test_places_that_are_shared_are_fewer_and_come_back() -> None:
+    async def main() -> None:
+        recorder, sharing = Recorder(hold=True), 2
+        batcher = MicroBatcher(recorder, 1, in_flight=2, max_queue=9, sharing=lambda: sharing)
+        tasks = [asyncio.create_task(batcher.submit(number)) for number in range(2)]
+        await rounds()
+        assert recorder.batches == [[0]]
+        sharing = 1
+        tasks.append(asyncio.create_task(batcher.submit(2)))
+        await rounds()
+        assert recorder.batches == [[0], [1]]
+        recorder.gate.set()
+        await asyncio.gather(*tasks)
 
     run(main())
 

@@ -2,184 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from recserve.api.backends.experiments import ExperimentDesk
+from recserve.api.backends.answering import AnsweringBackend
 from recserve.api.backends.protocol import HistoryEntry
-from recserve.api.backends.reports import ReportDesk
-from recserve.api.backends.store_threads import StoreThreads
-from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User, now_ms
-from recserve.errors import NotFoundError, NotReadyError, OutcomeUnknownError, RecserveError, StoreError
-from recserve.experiments.administration import GUARDRAIL
-from recserve.experiments.assignment import AssignedArm
-from recserve.experiments.follower import ExperimentFollower
+from recserve.errors import NotFoundError, StoreError
 from recserve.serving.pipeline import Pipeline
-from recserve.serving.requests.arms.answers import ArmAnswers
 from recserve.serving.requests.audience import CONSIDERED_USERS, READ_EVENTS, Audience
-from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.store import (
     AuditEntry,
     DeletionReceipt,
-    ExposedItem,
-    Exposure,
     ItemPatch,
     ItemState,
     Moment,
-    Shown,
-    Store,
     UserPatch,
     key_of,
 )
-from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST
-from recserve.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-P = ParamSpec("P")
-
 _AUDITED_IDS = 100
-_PING_SECONDS = 1.0
 
 
-class StoredBackend:
-    """Events, items and users of a store, and what a pipeline must hear of them.
-
-    Args:
-        store: The store; not closed here.
-        pipeline: The pipeline in service. Writes do without it while it raises NotReadyError.
-        scenarios: Names of the configured scenarios.
-        reports: Makes reports.
-        metrics: Where exposures are counted; None makes some that nobody reads.
-        bundles: Bundles that arms of experiments may name now.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        pipeline: Callable[[], Pipeline],
-        scenarios: Collection[str],
-        reports: ReportDesk,
-        metrics: Metrics | None = None,
-        bundles: Callable[[], Collection[str]] = tuple,
-    ) -> None:
-        self.cursors = Cursors(store.secret("cursors"))
-        self._store = store
-        self._served = pipeline
-        self.reports = reports
-        self.metrics = metrics or Metrics()
-        # Threads of their own: a store that hangs must not take those that stages need, and writes that
-        # wait for a lock must not stop reads, which on SQLite need none.
-        self._readers = StoreThreads("store-reads", threads=16, queue=256)
-        # Many, because writes that wait together are made durable together.
-        self._writers = StoreThreads("store-writes", threads=32, queue=256, late=OutcomeUnknownError)
-        follower = ExperimentFollower(store, scenarios, bundles)
-        self.arms = ArmAnswers(follower, self, lambda: self._served().context.default_scenario, self.metrics)
-        self.experiments = ExperimentDesk(store, self._readers, self._writers, pipeline, follower)
-
-    async def read_store(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Call a reading method of the store without blocking the event loop."""
-        return await self._readers.run(partial(call, *arguments, **named))
-
-    async def write_store(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Call a writing method of the store without blocking the event loop."""
-        return await self._writers.run(partial(call, *arguments, **named))
-
-    def _pipeline(self) -> Pipeline | None:
-        try:
-            return self._served()
-        except NotReadyError:
-            return None
-
-    async def store_problem(self) -> str | None:
-        """What is wrong with the store in one line, None if it answers."""
-        try:
-            await asyncio.wait_for(self.read_store(self._store.ping), _PING_SECONDS)
-        except StoreError as error:
-            return error.message
-        except TimeoutError:
-            return f"no answer within {_PING_SECONDS:g} s"
-        return None
-
-    @property
-    def busy(self) -> bool:
-        """See :class:`recserve.serving.requests.arms.answers.AnsweringHost`."""
-        return False
-
-    async def answer(self, request: Request) -> Recommendation:
-        """Answer a request by the arm that it carries; hosts say how."""
-        raise NotImplementedError
-
-    async def recommend(self, request: Request) -> Recommendation:
-        """See :meth:`recserve.api.Backend.recommend`."""
-        return await self.arms.answer(request)
-
-    def answered(
-        self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: Asked
-    ) -> None:
-        """Note what was answered to whom; returns at once.
-
-        Args:
-            pipeline: The pipeline that answered.
-            served: Requests and their answers.
-            asked: When they were asked for.
-        """
-        shown = [(request, answer) for request, answer in served if request.told is None]
-        if len(shown) < len(served):
-            for request, answer in served:
-                if request.told is not None:
-                    request.told(answer, asked)
-        if shown:
-            self.log_answers(pipeline, shown, asked)
-
-    def shown(self, request: Request, answer: Recommendation, asked: Asked) -> None:
-        """Log a page that was put together of several answers."""
-        self.log_answers(self._served(), [(request, answer)], asked)
-
-    def shadowed(self, request: Request, answer: Recommendation, asked: Asked) -> None:
-        """Log an answer that nobody was shown."""
-        try:
-            self._store.add_exposures([replace(_exposure(request, answer, asked), shadow=True)])
-        except RecserveError as error:
-            logger.warning("a shadow answer was not logged: %s", error)
-
-    async def exposure(self, recommendation_id: str) -> Exposure | None:
-        """What an answer showed, by whichever process."""
-        return await self.read_store(self._store.exposures, recommendation_id)
-
-    async def stop_arm(self, arm: AssignedArm, reason: str) -> None:
-        """Have the store stop an arm that a guardrail found wanting."""
-        await self.experiments.stop(arm.experiment or "", reason, arm.name, GUARDRAIL)
-
-    def log_answers(
-        self, pipeline: Pipeline, served: Sequence[tuple[Request, Recommendation]], asked: Asked
-    ) -> None:
-        """Log what was shown to whom; returns at once.
-
-        Args:
-            pipeline: The pipeline that answered.
-            served: Requests and their answers.
-            asked: When they were asked for.
-        """
-        counter = EXPOSURES
-        try:
-            shown = [_exposure(request, answer, asked) for request, answer in served]
-            self._store.add_exposures(shown, pipeline.context.impressions)
-            pipeline.trials.shown([answer for _, answer in served])
-        except RecserveError as error:
-            # A good answer is worth more than its log entry.
-            logger.warning("answers were not logged: %s", error)
-            counter = EXPOSURES_LOST
-        for _, answer in served:
-            self.metrics.count(counter, answer.scenario)
+class StoredBackend(AnsweringBackend):
+    """Events, items and users of a store, and what a pipeline must hear of them."""
 
     async def audience(self, item_id: str, scenario: str | None, limit: int) -> Audience:
         """See :meth:`recserve.api.Backend.audience`."""
@@ -377,33 +229,3 @@ def _item_of(view: CatalogueView, item_id: str) -> Item | None:
 def _named(event: Event) -> Event:
     """An event with an id, by which the vector of its text is stored."""
     return event if event.event_id else replace(event, event_id=secrets.token_hex(16))
-
-
-def _exposure(request: Request, answer: Recommendation, asked: Asked) -> Exposure:
-    """What an answer showed to whom, for the store's log.
-
-    Args:
-        request: The request.
-        answer: Its answer.
-        asked: When it was asked for: somebody who was deleted since stays so.
-    """
-    items: tuple[Shown, ...] = answer.items
-    if answer.teams or answer.propensities:
-        teams = answer.teams or (None,) * len(answer.items)
-        propensities = answer.propensities or (None,) * len(answer.items)
-        items = tuple(
-            ExposedItem(item.item_id, item.score, item.sources, team, propensity)
-            for item, team, propensity in zip(answer.items, teams, propensities, strict=True)
-        )
-    return Exposure(
-        recommendation_id=answer.recommendation_id,
-        user_id=request.user_id,
-        bundle=answer.bundle,
-        scenario=answer.scenario,
-        timestamp=asked.at,
-        items=items,
-        since=asked.deletions,
-        experiment=answer.experiment,
-        arm=answer.arm,
-        degraded=answer.degraded,
-    )

@@ -9,7 +9,7 @@ control has so much more confidence that all of them hold together (Bonferroni).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from recserve.data.arrays import BoolArray, Float64Array
 from recserve.data.entities import now_ms
 from recserve.errors import ExperimentConflictError
 from recserve.experiments.administration import ExperimentAdmin
-from recserve.experiments.interleaving import FIRST, SECOND, SHARED, preference
+from recserve.experiments.interleaving import preference
 from recserve.experiments.lifecycle import Experiment
 from recserve.experiments.report.figures import (
     EXPECTED_CHANGE,
@@ -41,9 +41,9 @@ from recserve.experiments.statistics.sequential import (
     difference,
     units_needed,
 )
-from recserve.experiments.statistics.units import UnitTotals, units_of
+from recserve.experiments.statistics.units import EarlierSums, Units, UnitSums
 from recserve.outcomes.intervals import CONFIDENCE, Interval, RatioSample, plain_interval
-from recserve.outcomes.join import impressions
+from recserve.outcomes.join import impression_chunks
 from recserve.store import Store
 from recserve.store.lake import LakeFolder
 
@@ -69,8 +69,8 @@ def read_report(store: Store, config: Config, name: str, lake: LakeFolder | None
     experiment = ExperimentAdmin(store, "").experiment(name)
     started = check_started(experiment)
     until = experiment.status.stopped or now_ms()
-    shown = impressions(store, config, started, until, lake=lake, experiment=name)
-    before = impressions(store, config, started - BEFORE_MS, started, lake=lake)
+    shown = impression_chunks(store, config, started, until, lake=lake, experiment=name)
+    before = impression_chunks(store, config, started - BEFORE_MS, started, lake=lake)
     return experiment_report(experiment, shown, before, until)
 
 
@@ -89,13 +89,13 @@ def check_started(experiment: Experiment) -> int:
 
 
 def experiment_report(
-    experiment: Experiment, shown: pa.Table, before: pa.Table, until: int
+    experiment: Experiment, shown: Iterable[pa.Table], before: Iterable[pa.Table], until: int
 ) -> ExperimentReport:
-    """Report of an experiment from impressions, see :func:`recserve.outcomes.join.impressions`.
+    """Report of an experiment from impressions, see :func:`recserve.outcomes.join.impression_chunks`.
 
     Args:
         experiment: The experiment.
-        shown: Its impressions.
+        shown: Its impressions; all of an answer are in one table.
         before: Impressions of the time before it.
         until: The end of what was counted, milliseconds since the epoch.
     """
@@ -106,10 +106,10 @@ def experiment_report(
     if definition.kind == "interleaving":
         return replace(report, interleaving=_interleaved(experiment, shown))
     names = [arm.name for arm in definition.shown]
-    totals = UnitTotals.of(shown, names)
-    facts = totals.before(before)
-    sides = [totals.arms == arm for arm in range(len(names))]
-    samples = [_samples(totals, side) for side in sides]
+    units = _units(shown, names)
+    facts = _facts_before(units, before)
+    sides = [units.arms == arm for arm in range(len(names))]
+    samples = [_samples(units, side) for side in sides]
     confidence = 1.0 - (1.0 - CONFIDENCE) / max(len(names) - 1, 1)
     comparisons = [
         _compared(
@@ -126,18 +126,43 @@ def experiment_report(
     return replace(
         report,
         arms=tuple(
-            _figures(name, totals, side, found, status.stopped_arms.get(name))
+            _figures(name, units, side, found, status.stopped_arms.get(name))
             for name, side, found in zip(names, sides, samples, strict=True)
         ),
         comparisons=tuple(comparisons),
-        sample_ratio=_sizes(experiment, totals),
-        crossed=totals.crossed,
+        sample_ratio=_sizes(experiment, units),
+        crossed=units.crossed,
     )
 
 
-def _samples(totals: UnitTotals, side: BoolArray) -> dict[str, RatioSample]:
-    clicks, conversions, value = totals.facts[side].T
-    shown = totals.impressions[side]
+def _units(shown: Iterable[pa.Table], names: Sequence[str]) -> Units:
+    """Sums of each unit: answers, then what :func:`_outcomes` has."""
+    sums = UnitSums(5)
+    for table in shown:
+        found = pc.index_in(table["arm"].cast(pa.string()), value_set=pa.array(names, pa.string()))
+        rows = table.filter(pc.is_valid(found))
+        answers = rows["position"].to_numpy() == 0
+        sums.add(
+            rows, found.drop_null().to_numpy().astype(np.int64), np.column_stack([answers, _outcomes(rows)])
+        )
+    return sums.units()
+
+
+def _facts_before(units: Units, before: Iterable[pa.Table]) -> Float64Array:
+    facts = EarlierSums(units, 4)
+    for table in before:
+        facts.add(table, _outcomes(table))
+    return facts.sums
+
+
+def _outcomes(shown: pa.Table) -> Float64Array:
+    """Of each row one impression, clicks, conversions and value: float64, shape (R, 4)."""
+    facts = [shown[name].cast(pa.float64()).to_numpy() for name in ("clicked", "converted", "value")]
+    return np.column_stack([np.ones(len(shown)), *facts])
+
+
+def _samples(units: Units, side: BoolArray) -> dict[str, RatioSample]:
+    _, shown, clicks, conversions, value = units.sums[side].T
     return {
         "click_through_rate": RatioSample(clicks, shown),
         "conversion_rate": RatioSample(conversions, shown),
@@ -146,14 +171,15 @@ def _samples(totals: UnitTotals, side: BoolArray) -> dict[str, RatioSample]:
 
 
 def _figures(
-    name: str, totals: UnitTotals, side: BoolArray, samples: Mapping[str, RatioSample], stopped: str | None
+    name: str, units: Units, side: BoolArray, samples: Mapping[str, RatioSample], stopped: str | None
 ) -> ArmFigures:
+    answers, shown = units.sums[side, :2].sum(axis=0)
     return ArmFigures(
         name,
-        users=int((side & totals.known).sum()),
-        anonymous=int((side & ~totals.known).sum()),
-        answers=int(totals.answers[side].sum()),
-        impressions=int(totals.impressions[side].sum()),
+        users=int((side & units.known).sum()),
+        anonymous=int((side & ~units.known).sum()),
+        answers=int(answers),
+        impressions=int(shown),
         metrics={metric: plain_interval(sample.estimate()) for metric, sample in samples.items()},
         stopped=stopped,
     )
@@ -198,7 +224,7 @@ def _compared(
     )
 
 
-def _sizes(experiment: Experiment, totals: UnitTotals) -> ArmSizes | None:
+def _sizes(experiment: Experiment, units: Units) -> ArmSizes | None:
     """Test the sizes of arms that got users for as long as the control did.
 
     An arm that was stopped alone is left out. Of two arms both end at once, whichever was stopped.
@@ -207,7 +233,7 @@ def _sizes(experiment: Experiment, totals: UnitTotals) -> ArmSizes | None:
     places = [place for place, arm in enumerate(shown) if arm in served or len(shown) == 2]
     if len(places) < 2:
         return None
-    counts = np.bincount(totals.arms[totals.known], minlength=len(shown))[places]
+    counts = np.bincount(units.arms[units.known], minlength=len(shown))[places]
     shares = np.array([experiment.definition.share_of(shown[place]) for place in places])
     found = sample_ratio(counts, shares)
     names = tuple(shown[place].name for place in places)
@@ -215,22 +241,27 @@ def _sizes(experiment: Experiment, totals: UnitTotals) -> ArmSizes | None:
     return ArmSizes(names, tuple(counts.tolist()), expected, found.p_value, found.mismatch)
 
 
-def _interleaved(experiment: Experiment, shown: pa.Table) -> Interleaved:
-    names = tuple(arm.name for arm in experiment.definition.shown)
-    found = pc.index_in(shown["item_arm"].cast(pa.string()), value_set=pa.array(names))
-    teams = pc.fill_null(found, SHARED).to_numpy().astype(np.int64)
-    clicked = shown["clicked"].to_numpy()
-    _, known, units = units_of(shown)
-    estimate = preference(units, teams, clicked).estimate()
+def _interleaved(experiment: Experiment, shown: Iterable[pa.Table]) -> Interleaved:
+    first, second = (arm.name for arm in experiment.definition.shown)
+    sums = UnitSums(5)
+    for table in shown:
+        team = table["item_arm"].cast(pa.string())
+        clicked = table["clicked"].to_numpy()
+        by_arm = [clicked & pc.fill_null(pc.equal(team, arm), False).to_numpy() for arm in (first, second)]
+        answers = table["position"].to_numpy() == 0
+        columns = np.column_stack([answers, np.ones(len(table)), clicked, *by_arm])
+        sums.add(table, np.zeros(len(table), np.int64), columns)
+    units = sums.units()
+    answers, impressions, clicks, of_first, of_second = units.sums.sum(axis=0).astype(int).tolist()
+    estimate = preference(units.sums[:, 3], units.sums[:, 4]).estimate()
     interval = always_valid_interval(estimate, EXPECTED_CHANGE)
-    clicks = [int((clicked & (teams == team)).sum()) for team in (FIRST, SECOND, SHARED)]
     return Interleaved(
-        (names[0], names[1]),
-        users=int(known.sum()),
-        answers=int((shown["position"].to_numpy() == 0).sum()),
-        impressions=len(shown),
-        clicks=(clicks[0], clicks[1]),
-        shared=clicks[2],
+        (first, second),
+        users=int(units.known.sum()),
+        answers=answers,
+        impressions=impressions,
+        clicks=(of_first, of_second),
+        shared=clicks - of_first - of_second,
         preference=interval,
         p_value=always_valid_p_value(estimate, EXPECTED_CHANGE),
         verdict=_verdict(interval),

@@ -1,113 +1,130 @@
-"""Totals of an experiment's units: users, and answers to nobody in particular."""
+"""Sums over an experiment's units: users, and answers to nobody in particular."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recserve.data.arrays import BoolArray, Float64Array, Int64Array
+from recserve.data.columns.codes import encoded
 from recserve.outcomes.intervals import total
-
-FACTS = ("clicked", "converted", "value")
-"""Columns that are added up, beside the impressions themselves."""
 
 
 @dataclass(frozen=True, eq=False)
-class UnitTotals:
-    """What N units were shown and did.
+class Units:
+    """What N units did.
 
     Attributes:
-        users: int64, shape (N,); hash of each user, 0 of an anonymous answer.
+        users: int64, shape (N,); hash of each user, 0 of an anonymous answer. Those of users ascend, and
+            come first.
         known: bool, shape (N,); whether the unit is a user.
         arms: int64, shape (N,); number of the arm that the unit saw first.
-        answers: float64, shape (N,).
-        impressions: float64, shape (N,).
-        facts: float64, shape (N, 3); sums of :data:`FACTS`.
+        sums: float64, shape (N, W).
         crossed: How many users saw another arm as well; what they did there is left out.
     """
 
     users: Int64Array
     known: BoolArray
     arms: Int64Array
-    answers: Float64Array
-    impressions: Float64Array
-    facts: Float64Array
+    sums: Float64Array
     crossed: int
 
-    @classmethod
-    def of(cls, shown: pa.Table, names: Sequence[str]) -> Self:
-        """Add up the impressions of some arms.
+
+class _Sums(NamedTuple):
+    """Sums by unit and arm; each pair comes once."""
+
+    units: Int64Array
+    arms: Int64Array
+    first: Int64Array
+    sums: Float64Array
+
+
+class UnitSums:
+    """Adds up impressions by unit, a table at a time.
+
+    Args:
+        width: Number of columns W that are added up.
+    """
+
+    def __init__(self, width: int) -> None:
+        nothing = np.empty(0, np.int64)
+        self._users = [_Sums(nothing, nothing, nothing, np.empty((0, width)))]
+        self._anonymous = list(self._users)
+
+    def add(self, shown: pa.Table, arms: Int64Array, columns: Float64Array) -> None:
+        """Add impressions. All rows of an answer must be in one table.
 
         Args:
-            shown: Impressions, see :func:`recserve.outcomes.join.impressions`.
-            names: Names of the arms, in the order that numbers them.
+            shown: R impressions, see :func:`recserve.outcomes.join.impressions`.
+            arms: int64, shape (R,); number of the arm of each.
+            columns: float64, shape (R, W); what is added up.
         """
-        found = pc.index_in(_text(shown["arm"]), value_set=pa.array(names, pa.string()))
-        shown = shown.filter(pc.is_valid(found))
-        arms = found.drop_null().to_numpy().astype(np.int64)
-        users, known, units = units_of(shown)
-        order = np.argsort(shown["timestamp"].to_numpy(), kind="stable")
-        _, first = np.unique(units[order], return_index=True)
-        seen_first = arms[order[first]]
-        own = arms == seen_first[units]
-        crossed = len(np.unique(units[~own]))
+        moments = shown["timestamp"].to_numpy()
+        known = pc.is_valid(shown["user_hash"]).to_numpy()
+        hashes = shown["user_hash"].drop_null().to_numpy()
+        self._users.append(_summed(hashes, arms[known], moments[known], columns[known]))
+        _, answers = encoded(shown["recommendation_id"].filter(pa.array(~known)))
+        codes = answers.astype(np.int64)
+        self._anonymous.append(_summed(codes, arms[~known], moments[~known], columns[~known]))
 
-        def summed(column: Float64Array | BoolArray) -> Float64Array:
-            return total(units[own], column[own].astype(np.float64), len(users))
-
-        return cls(
-            users,
+    def units(self) -> Units:
+        """The units of all that was added."""
+        users = _summed(*(np.concatenate(parts) for parts in zip(*self._users, strict=True)))
+        order = np.lexsort((users.first, users.units))
+        hashes, first, arms_seen = np.unique(users.units[order], return_index=True, return_counts=True)
+        chosen = order[first]
+        _, arms, _, sums = (np.concatenate(parts) for parts in zip(*self._anonymous, strict=True))
+        known = np.arange(len(hashes) + len(arms)) < len(hashes)
+        return Units(
+            np.concatenate([hashes, np.zeros(len(arms), np.int64)]),
             known,
-            seen_first,
-            summed(shown["position"].to_numpy() == 0),
-            summed(np.ones(len(units))),
-            np.column_stack([summed(_numbers(shown[name])) for name in FACTS]),
-            crossed,
+            np.concatenate([users.arms[chosen], arms]),
+            np.concatenate([users.sums[chosen], sums]),
+            int((arms_seen > 1).sum()),
         )
 
-    def before(self, earlier: pa.Table) -> Float64Array:
-        """What each unit was shown and did before: float64, shape (N, 4), zeros for who was not there.
+
+def _summed(units: Int64Array, arms: Int64Array, moments: Int64Array, columns: Float64Array) -> _Sums:
+    distinct, codes = np.unique(units, return_inverse=True)
+    kinds = int(arms.max(initial=0)) + 1
+    pairs, places = np.unique(codes * kinds + arms, return_inverse=True)
+    first = np.full(len(pairs), np.iinfo(np.int64).max)
+    np.minimum.at(first, places, moments)
+    sums = np.empty((len(pairs), columns.shape[1]))
+    for number, column in enumerate(columns.T):
+        sums[:, number] = total(places, column, len(pairs))
+    return _Sums(distinct[pairs // kinds], pairs % kinds, first, sums)
+
+
+class EarlierSums:
+    """Adds up what the users of an experiment did before it, a table at a time.
+
+    Args:
+        units: The experiment's units.
+        width: Number of columns W that are added up.
+    """
+
+    def __init__(self, units: Units, width: int) -> None:
+        self._users = units.users[units.known]
+        self.sums = np.zeros((len(units.users), width))
+        """float64, shape (N, W); zeros for who was not there."""
+
+    def add(self, shown: pa.Table, columns: Float64Array) -> None:
+        """Add impressions.
 
         Args:
-            earlier: Impressions of the time before the experiment.
+            shown: R impressions.
+            columns: float64, shape (R, W); what is added up.
         """
-        earlier = earlier.filter(pc.is_valid(earlier["user_hash"]))
-        hashes, rows = np.unique(earlier["user_hash"].to_numpy(), return_inverse=True)
-        if not len(hashes):
-            return np.zeros((len(self.users), 1 + len(FACTS)))
-        columns = [np.ones(len(rows)), *(_numbers(earlier[name]) for name in FACTS)]
-        sums = np.column_stack([total(rows, column) for column in columns])
-        places = np.minimum(np.searchsorted(hashes, self.users), len(hashes) - 1)
-        there = self.known & (hashes[places] == self.users)
-        return np.where(there[:, None], sums[places], 0.0)
-
-
-def units_of(shown: pa.Table) -> tuple[Int64Array, BoolArray, Int64Array]:
-    """Hash of each unit, whether it is a user, and the unit of each row."""
-    known = pc.is_valid(shown["user_hash"]).to_numpy()
-    hashes, of_users = np.unique(shown["user_hash"].drop_null().to_numpy(), return_inverse=True)
-    answers = _text(shown["recommendation_id"].filter(pa.array(~known)))
-    codes = answers.combine_chunks().dictionary_encode().indices.to_numpy()
-    units = np.empty(len(known), dtype=np.int64)
-    units[known] = of_users
-    units[~known] = len(hashes) + codes
-    anonymous = int(codes.max(initial=-1)) + 1
-    return (
-        np.concatenate([hashes, np.zeros(anonymous, dtype=np.int64)]).astype(np.int64),
-        np.arange(len(hashes) + anonymous) < len(hashes),
-        units,
-    )
-
-
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(pa.string())
-
-
-def _numbers(column: pa.ChunkedArray) -> Float64Array:
-    numbers: Float64Array = column.cast(pa.float64()).to_numpy()
-    return numbers
+        if not len(self._users):
+            return
+        known = pc.is_valid(shown["user_hash"]).to_numpy()
+        hashes = shown["user_hash"].drop_null().to_numpy()
+        places = np.minimum(np.searchsorted(self._users, hashes), len(self._users) - 1)
+        there = self._users[places] == hashes
+        for number, column in enumerate(columns[known][there].T):
+            self.sums[:, number] += total(places[there], column, len(self.sums))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recserve.data.arrays import Float64Array, Int64Array
+from recserve.data.arrays import Float64Array, Int32Array, Int64Array
 from recserve.outcomes.daily.sums import Labels, Sums, distinct
 from recserve.outcomes.join import Impressions
 from recserve.outcomes.position import PLACES, comparisons
@@ -141,8 +141,7 @@ class DayCounter:
         chunk = self._chunk(impressions, kept, rows)
         exposures = impressions.exposures
         self._count(SERVED, chunk, *_served(impressions, kept, rows))
-        items = pa.DictionaryArray.from_arrays(pa.array(chunk.item), chunk.item_names)
-        self._count(ITEM, chunk, chunk.item, _texts(items.dictionary), with_items=False)
+        self._count(ITEM, chunk, chunk.item, _texts(chunk.item_names), with_items=False)
         for name, segment in self._segments.items():
             codes = segment.codes(exposures["user_hash"])[rows] + 1
             self._count(SEGMENT + name, chunk, codes, [(None,), *_texts(segment.values.dictionary)])
@@ -218,7 +217,7 @@ class DayCounter:
                 {
                     **_columns(counted.labels, names, keys // BUCKETS),
                     "bucket": (keys % BUCKETS).astype(np.int16),
-                    **{measure: sums[:, column] for column, measure in enumerate(MEASURES)},
+                    **{measure: _small(sums[:, column]) for column, measure in enumerate(MEASURES)},
                 }
             )
             keys, sums = counted.places.merged(1)
@@ -226,7 +225,7 @@ class DayCounter:
                 {
                     **_columns(counted.labels, names, keys // PLACES),
                     "place": (keys % PLACES).astype(np.int16),
-                    "impressions": sums[:, 0],
+                    "impressions": _small(sums[:, 0]),
                 }
             )
             if view != ITEM:
@@ -244,7 +243,14 @@ class DayCounter:
 
 def read_counts(content: bytes) -> pa.Table:
     """A table of :meth:`DayCounter.tables`."""
-    return pq.read_table(pa.BufferReader(content))
+    return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+
+
+def _small(sums: Float64Array) -> Float64Array | Int32Array:
+    """Whole numbers as such, which take less time and space."""
+    with np.errstate(invalid="ignore"):  # numbers too large for it are not equal afterwards
+        whole = sums.astype(np.int32)
+    return whole if (whole == sums).all() else sums
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -153,10 +153,10 @@ class _Summed:
         self._days += 1
         self._others += not counts.same
         rows, groups = self._grouped(counts, view)
-        values = np.stack([rows[measure].to_numpy() for measure in MEASURES], axis=1)
+        values = np.stack([rows[measure].to_numpy() for measure in MEASURES], axis=1, dtype=np.float64)
         self._sums.add(groups * BUCKETS + rows["bucket"].to_numpy(), values)
         rows, groups = self._grouped(counts, places_of(view))
-        shown = rows["impressions"].to_numpy()[:, None]
+        shown = rows["impressions"].to_numpy()[:, None].astype(np.float64)
         self._places.add(groups * PLACES + rows["place"].to_numpy(), shown)
         if view != ITEM:
             rows, groups = self._grouped(counts, items_of(view))

@@ -14,6 +14,18 @@ from recserve.errors import DataError
 from recserve.experiments.interleaving import FIRST, SECOND, SHARED, draft, preference
 from recserve.experiments.statistics.sequential import always_valid_interval
 
+
+def credited(pages, clicked):
+    """The preference of users who have a page each."""
+    teams = [[drafted.team for drafted in page] for page in pages]
+    clicks = np.zeros((2, len(pages)))
+    for user, (drawn, hits) in enumerate(zip(teams, clicked, strict=True)):
+        for team, hit in zip(drawn, hits, strict=True):
+            if team != SHARED:
+                clicks[team, user] += hit
+    return preference(*clicks)
+
+
 rankings = st.lists(st.integers(0, 12), unique=True, max_size=10)
 
 
@@ -44,9 +56,7 @@ def test_equal_rankings_give_that_ranking_and_no_preference(ranking, length, see
     page = draft(ranking, ranking, length, random.Random(seed))
     assert [drafted.item for drafted in page] == ranking[:length]
     assert {drafted.team for drafted in page} <= {SHARED}
-    teams = np.array([drafted.team for drafted in page], dtype=np.int64)
-    liked = preference(np.zeros(len(page), dtype=np.int64), teams, np.ones(len(page), dtype=bool))
-    assert liked.units == 0
+    assert credited([page], [[True] * len(page)]).units == 0
 
 
 @given(rankings, rankings, st.integers(0, 2**32))
@@ -69,13 +79,8 @@ def test_both_lists_begin_equally_often():
 def test_whoever_clicks_at_random_prefers_neither():
     """Clicks that depend on the place alone: the mean preference of many pages is zero."""
     coins, generator = random.Random(1), np.random.default_rng(1)
-    units, teams, clicked = [], [], []
-    for user in range(4000):
-        page = draft([1, 2, 3, 4, 5], [1, 4, 3, 6, 7], 5, coins)
-        units += [user] * 5
-        teams += [drafted.team for drafted in page]
-        clicked += (generator.random(5) < 0.5 / np.arange(1, 6)).tolist()
-    found = preference(np.array(units), np.array(teams), np.array(clicked)).estimate()
+    pages = [draft([1, 2, 3, 4, 5], [1, 4, 3, 6, 7], 5, coins) for _ in range(4000)]
+    found = credited(pages, (generator.random((4000, 5)) < 0.5 / np.arange(1, 6)).tolist()).estimate()
     assert abs(found.value) < 3 * np.sqrt(found.variance)
     assert np.sqrt(found.variance) < 0.02
 
@@ -83,21 +88,14 @@ def test_whoever_clicks_at_random_prefers_neither():
 def test_clicks_on_the_items_of_a_list_prefer_it():
     coins, generator = random.Random(2), np.random.default_rng(2)
     liked = {6: 0.4, 7: 0.4}
-    units, teams, clicked = [], [], []
-    for user in range(500):
-        page = draft([1, 2, 3, 4, 5], [1, 6, 7, 2, 3], 5, coins)
-        units += [user] * 5
-        teams += [drafted.team for drafted in page]
-        clicked += [generator.random() < liked.get(drafted.item, 0.1) for drafted in page]
-    sample = preference(np.array(units), np.array(teams), np.array(clicked))
-    interval = always_valid_interval(sample.estimate(), 0.1)
+    pages = [draft([1, 2, 3, 4, 5], [1, 6, 7, 2, 3], 5, coins) for _ in range(500)]
+    clicked = [[generator.random() < liked.get(drafted.item, 0.1) for drafted in page] for page in pages]
+    interval = always_valid_interval(credited(pages, clicked).estimate(), 0.1)
     assert 0.0 < interval.low < interval.high <= 1.0
 
 
 def test_bad_input_is_refused():
     with pytest.raises(DataError, match="at least 0 items"):
         draft([1], [2], -1, random.Random(0))
-    with pytest.raises(DataError, match="one entry"):
-        preference(np.array([1, 2]), np.array([0]), np.array([True]))
-    with pytest.raises(DataError, match="teams must be"):
-        preference(np.array([1]), np.array([2]), np.array([True]))
+    with pytest.raises(DataError, match="one entry a unit"):
+        preference(np.zeros(2), np.zeros(3))
