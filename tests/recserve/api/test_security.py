@@ -62,6 +62,9 @@ CALLS: dict[tuple[str, str], tuple[Scope | None, Any]] = {
     ("GET", "/v1/experiments/{name}"): ("read", None),
     ("POST", "/v1/experiments/{name}/start"): ("admin", {}),
     ("POST", "/v1/experiments/{name}/stop"): ("admin", {}),
+    # One that ran: before there is nothing to report.
+    ("GET", "/v1/experiments/{name}/report"): ("read", None),
+    ("GET", "/v1/reports/outcomes"): ("read", None),
     ("GET", "/v1/health/live"): (None, None),
     ("GET", "/v1/health/ready"): (None, None),
 }
