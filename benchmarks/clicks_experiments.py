@@ -142,7 +142,7 @@ def same_arms(runs: int, seed: int, users: int = 1500, days: int = 21) -> list[R
     return rows
 
 
-def better_arm(runs: int, seed: int, users: int = 8_000, days: int = 28) -> tuple[list[Row], float]:
+def better_arm(runs: int, seed: int, users: int = 20_000, days: int = 28) -> tuple[list[Row], float]:
     """A/B experiments; their rows, and the median of impressions until the better ranker is found."""
     generator = np.random.default_rng(seed)
     world = World(users, seed)
@@ -175,7 +175,7 @@ def better_arm(runs: int, seed: int, users: int = 8_000, days: int = 28) -> tupl
 
 
 def interleaved(
-    runs: int, seed: int, compared: float, users: int = 8_000, days: int = 28, share: float = 0.05
+    runs: int, seed: int, compared: float, users: int = 20_000, days: int = 28, share: float = 0.04
 ) -> list[Row]:
     """Interleaving of the same two rankers, for a share of the same users.
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +38,12 @@ class Truth:
         clicks: Clicks.
         chances: Sum of the probabilities of a click.
         attraction: Sum of the probabilities of a click on what is looked at.
-        credited: Clicks by the arm that an item of an interleaved page belongs to.
     """
 
     shown: int = 0
     clicks: int = 0
     chances: float = 0.0
     attraction: float = 0.0
-    credited: Counter[str | None] = field(default_factory=Counter)
 
 
 class Audience:
@@ -97,7 +94,6 @@ class Audience:
         events = []
         for item, hit in zip(answer["items"], clicked, strict=True):
             if hit:
-                truth.credited[item.get("arm")] += 1
                 events.append(
                     {
                         "user_id": name,
@@ -110,7 +106,7 @@ class Audience:
             await _called(connection, "POST", "/v1/events", {"events": events})
 
 
-def live(home: Path, seed: int, users: int = 400, days: int = 3) -> list[Row]:
+def live(home: Path, seed: int, users: int = 1500, days: int = 3) -> list[Row]:
     """A split experiment and an interleaved one on a live server.
 
     Args:
@@ -197,14 +193,11 @@ def _split(report: dict[str, Any], truth: dict[str | None, Truth]) -> list[Row]:
 
 def _drafted(report: dict[str, Any], truth: dict[str | None, Truth]) -> list[Row]:
     found = report["interleaving"]
-    credited = sum((true.credited for true in truth.values()), Counter[str | None]())
-    rows = [
-        _agrees(f"Live: clicks credited to {arm}", clicks, credited[arm])
-        for arm, clicks in zip(found["arms"], found["clicks"], strict=True)
+    counted = sum(found["clicks"]) + found["shared"]
+    return [
+        _agrees("Live: clicks of both arms and shared", counted, sum(true.clicks for true in truth.values())),
+        Row(f"Live: preference for {found['arms'][1]}", _text(found["preference"])),
     ]
-    interval = found["preference"]
-    rows.append(Row(f"Live: preference for {found['arms'][1]}", _text(interval)))
-    return rows
 
 
 def _agrees(check: str, reported: int, true: int) -> Row:

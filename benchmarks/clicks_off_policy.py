@@ -145,7 +145,7 @@ class Simulation:
         )
 
 
-def simulated(runs: int, seed: int, users: int = 800) -> list[Row]:
+def simulated(runs: int, seed: int, users: int = 1500) -> list[Row]:
     """Value of a policy that was not shown, from logs of samples of users."""
     simulation = Simulation(seed)
     true, earned = (simulation.true_rate(policy) for policy in (simulation.target, simulation.logger))

@@ -42,7 +42,8 @@ class World:
         items: Number of items I.
         candidates: Items C that retrieval proposes to each user; every ranker orders these.
         places: Items of a page, K.
-        visits: Mean visits of a user in a day; some come ten times as often as others.
+        visits: Mean visits of a user in a day.
+        spread: Standard deviation of the logarithm of visits: some come ten times as often as others.
         drift: Angle in radians by which tastes turn in a day.
     """
 
@@ -54,8 +55,8 @@ class World:
         items: int = 60,
         candidates: int = 20,
         places: int = 10,
-        visits: float = 1.0,
-        spread: float = 1.0,
+        visits: float = 0.3,
+        spread: float = 1.5,
         drift: float = 0.03,
     ) -> None:
         generator = np.random.default_rng(seed)
@@ -125,4 +126,4 @@ class Ranker:
 
 def two_rankers(world: World) -> tuple[Ranker, Ranker]:
     """A ranker, and a better one."""
-    return Ranker(world, 0.8, 1), Ranker(world, 0.4, 2)
+    return Ranker(world, 0.8, 1), Ranker(world, 0.3, 2)
