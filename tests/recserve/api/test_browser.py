@@ -179,7 +179,8 @@ def test_themes_and_narrow_screens(page: Any) -> None:
 def test_swagger_ui_works_offline(page: Any, address: str) -> None:
     page.goto(f"{address}/docs")
     page.wait_for_selector("#operations-recommendations-recommend")
-    assert page.locator(".opblock").count() == 26
+    paths = page.request.get(f"{address}/openapi.json").json()["paths"]
+    assert page.locator(".opblock").count() == sum(len(methods) for methods in paths.values())
     page.locator("#operations-server-live button.opblock-summary-control").click()
     page.locator("#operations-server-live .execute").click()
     page.wait_for_selector("#operations-server-live .live-responses-table")
