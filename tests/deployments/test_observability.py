@@ -14,7 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.evil.site import SCENARIO, EvilSite
-from recserve.telemetry.instruments import EVENT_TEXTS
+from recserve.telemetry.instruments import ARM_ANSWERS, EVENT_TEXTS, UNASSIGNED
 from tests.support.otlp import OtlpReceiver
 from tests.support.promql import problems, queries
 
@@ -111,14 +111,20 @@ def test_the_log_of_each_stage_names_the_request(server: Any, site: EvilSite) ->
 
 
 def test_every_query_of_the_dashboard_finds_its_metrics(server: Any) -> None:
-    """On a server that has answered, refused, degraded and stored."""
+    """On a server that has answered, refused, degraded, stored, and has an experiment."""
     ask(server, {}, user_id="user-1", scenario="nowhere")
     server.post("/v1/events", {"user_id": "user-1", "item_id": "item-1", "event": "view"})
     server.post("/v1/events", {"user_id": "user-1", "event": "search", "text": "trains"})
-    # The text's vector is stored in the background.
+    experiment = {"name": "seen", "scenario": "home", "arms": [{"name": "control"}, {"name": "other"}]}
+    server.post("/v1/experiments", experiment)
+    server.post("/v1/experiments/seen/start", {})
+    # The text's vector is stored in the background, and replicas follow experiments.
+    awaited = [instrument.name + "{" for instrument in (EVENT_TEXTS, ARM_ANSWERS, UNASSIGNED)]
     deadline = time.monotonic() + 60
-    while EVENT_TEXTS.name + "{" not in (text := scrape(server)):
-        assert time.monotonic() < deadline, "no text was encoded"
+    while missing := [name for name in awaited if name not in (text := scrape(server))]:
+        assert time.monotonic() < deadline, missing
+        ask(server, {}, user_id="user-1", scenario="home")
+        ask(server, {}, item_id="item-1", scenario="home")
         time.sleep(0.2)
     known: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
