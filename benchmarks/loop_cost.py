@@ -1,6 +1,7 @@
 """What experiments, shadow answers and reports cost requests: one server, with and without them in turn.
 
-    python -m benchmarks.loop_cost [--home DIR] [--rounds 8] [--seconds 2] [--connections 64] [--json OUT]
+    python -m benchmarks.loop_cost [--home DIR] [--loads repeat ...] [--states a/b ...] [--rounds 8]
+                                   [--seconds 2] [--connections 64] [--json OUT]
 
 Each round asks the same loads of one server in five states, one right after the other, in an order that
 alternates: *off*; *a/a*, an experiment over all users whose two arms are the same; *a/b*, one of them with
@@ -118,7 +119,8 @@ Found = dict[str, dict[str, list[Summary]]]
 
 def measure(options: argparse.Namespace) -> tuple[Found, int, dict[str, float]]:
     """Figures of each round by load and state, how many reports were read, and shadow answers."""
-    found: Found = {load: {state: [] for state in STATES} for load in LOADS}
+    states = ("off", *(state for state in options.states if state != "off"))
+    found: Found = {load: {state: [] for state in states} for load in options.loads}
     with scratch_home(options.home, {}) as home, serving(home) as server:
         with closing(sqlite3.connect(home / "recserve.db")) as database:
             items = [row[0] for row in database.execute("SELECT item_id FROM items LIMIT 1000")]
@@ -142,13 +144,13 @@ def measure(options: argparse.Namespace) -> tuple[Found, int, dict[str, float]]:
             return serving_load.run(plan).summary() if anew else serving_wrk.run(plan)
 
         with closing(loop):
-            for load in LOADS:
+            for load in found:
                 ask(load, 0)  # everything has been called once
             for number in range(1, options.rounds + 1):
-                for state in STATES[:: 1 if number % 2 else -1]:
+                for state in states[:: 1 if number % 2 else -1]:
                     with loop.state(state):
                         ask("repeat", 0)  # each arm has answers of its own to repeat
-                        for load in LOADS:
+                        for load in found:
                             found[load][state].append(ask(load, number))
             shadows = loop.shadows()
     return found, loop.reports, shadows
@@ -185,6 +187,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="A trained home, made if missing.")
+    parser.add_argument("--loads", nargs="+", choices=LOADS, default=list(LOADS))
+    parser.add_argument("--states", nargs="+", choices=STATES, default=STATES)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=2.0, help="Of each load.")
     parser.add_argument("--connections", type=int, default=64)
