@@ -1,6 +1,6 @@
 """What experiments, shadow answers and reports cost requests: one server, with and without them in turn.
 
-    python -m benchmarks.loop_cost [--home DIR] [--loads repeat ...] [--states a/b ...] [--rounds 8]
+    python -m benchmarks.loop_cost [--home DIR] [--loads repeat ...] [--states a/b ...] [--repeats 8]
                                    [--seconds 2] [--connections 64] [--json OUT]
 
 Each round asks the same loads of one server in five states, one right after the other, in an order that
@@ -20,17 +20,18 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import serving_load, serving_wrk
-from benchmarks.common import DEFAULT_HOME, machine, scratch_home, serving, train_once, write_json
+from benchmarks.common import arguments, machine, scratch_home, serving, train_once, write_json
 from benchmarks.serving import NOVEL, USERS, server_processes
 from benchmarks.serving_load import Plan, Summary
+from recserve.telemetry.instruments import ARM_ANSWERS
 
 LOADS: Mapping[str, Mapping[str, Any]] = {
     "repeat": {},
@@ -40,7 +41,6 @@ LOADS: Mapping[str, Mapping[str, Any]] = {
 STATES = ("off", "a/a", "a/b", "shadow", "all")
 FOLLOWED_SECONDS = 2.0
 REPORT_SECONDS = 5.0
-_SHADOW_ANSWERS = "recserve_arm_answers_total"
 
 
 class Loop:
@@ -89,10 +89,10 @@ class Loop:
     def shadows(self) -> dict[str, float]:
         """Shadow answers so far, by what became of them."""
         found: dict[str, float] = {}
-        for line in self._client.get("/v1/metrics").text.splitlines():
-            for outcome in ("shadow", "dropped", "failed"):
-                if line.startswith(_SHADOW_ANSWERS) and f'outcome="{outcome}"' in line:
-                    found[outcome] = found.get(outcome, 0.0) + float(line.rsplit(" ", 1)[1])
+        for family in text_string_to_metric_families(self._client.get("/v1/metrics").text):
+            for sample in family.samples:
+                if sample.name == ARM_ANSWERS.name and (outcome := sample.labels["outcome"]) != "shown":
+                    found[outcome] = found.get(outcome, 0.0) + sample.value
         return found
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ def measure(options: argparse.Namespace) -> tuple[Found, int, dict[str, float]]:
         with closing(loop):
             for load in found:
                 ask(load, 0)  # everything has been called once
-            for number in range(1, options.rounds + 1):
+            for number in range(1, options.repeats + 1):
                 for state in states[:: 1 if number % 2 else -1]:
                     with loop.state(state):
                         ask("repeat", 0)  # each arm has answers of its own to repeat
@@ -183,21 +183,17 @@ def table(found: Mapping[str, Mapping[str, Sequence[Summary]]]) -> Table:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="A trained home, made if missing.")
+    parser = arguments(__doc__, seconds=2.0, repeats=8)
     parser.add_argument("--loads", nargs="+", choices=LOADS, default=list(LOADS))
     parser.add_argument("--states", nargs="+", choices=STATES, default=STATES)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=2.0, help="Of each load.")
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--json", type=Path, help="Write the figures here.")
     options = parser.parse_args()
     train_once(options.home)
     found, reports, shadows = measure(options)
     console = Console(width=120)
-    console.print(f"{machine()}; {options.connections} connections, {options.rounds} rounds", highlight=False)
+    console.print(
+        f"{machine()}; {options.connections} connections, {options.repeats} rounds", highlight=False
+    )
     console.print(table(found))
     console.print(f"{reports} reports were read; shadow answers: {shadows}", highlight=False)
     content = {

@@ -85,8 +85,7 @@ def expire_command(
     age = state.config.store.retention_days if days is None else days
     if age is None:
         raise ConfigError("set store.retention_days in recserve.yaml, or give --older-than DAYS")
-    now, where = now_ms(), state.config.store.lake
-    lake = None if where is None else LakeFolder(where)
+    now, lake = now_ms(), LakeFolder.of(state.config.store.lake)
     with state.store as store:
         # What became of recommendations is counted before they go.
         before = Rollup(store, state.config, lake, now).finish(now - int(age * DAY_MS))

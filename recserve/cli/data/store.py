@@ -182,7 +182,7 @@ def verify_command(
             receipt,
             lambda done, total: progress("Searching bundles", done, total),
             state.home / "cache",
-            None if state.config.store.lake is None else LakeFolder(state.config.store.lake),
+            LakeFolder.of(state.config.store.lake),
         )
         progress.finish()
     _show(verification)

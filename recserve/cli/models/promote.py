@@ -157,7 +157,7 @@ def _online(state: State, store: Store, current: str, candidate: Bundle) -> list
     from recserve.training.promotion.experiments import experiment_findings
     from recserve.training.promotion.off_policy import off_policy
 
-    lake = None if state.config.store.lake is None else LakeFolder(state.config.store.lake)
+    lake = LakeFolder.of(state.config.store.lake)
     trained = next(known.created_ms for known in store.bundles() if known.bundle_id == candidate.id)
     estimated = off_policy(
         store, state.config, lambda: local_pipeline(state.resolved, candidate, store), trained, lake

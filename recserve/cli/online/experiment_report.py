@@ -36,9 +36,8 @@ def report_command(
     from recserve.store.lake import LakeFolder
 
     state = State(home, config)
-    lake = state.config.store.lake
     with state.store as store:
-        found = read_report(store, state.config, name, None if lake is None else LakeFolder(lake))
+        found = read_report(store, state.config, name, LakeFolder.of(state.config.store.lake))
     if as_json:
         out.print(json.dumps(found.plain(), ensure_ascii=False, indent=1), markup=False, soft_wrap=True)
         return

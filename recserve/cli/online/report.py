@@ -49,13 +49,12 @@ def report_command(
 
     state = State(home, config)
     asked = question_of(state.config, by, since, until, scenario=scenario, experiment=experiment, rows=limit)
-    lake = state.config.store.lake
     with state.store as store, progress_display() as progress:
         found = report(
             store,
             state.config,
             asked,
-            None if lake is None else LakeFolder(lake),
+            LakeFolder.of(state.config.store.lake),
             progress=lambda done, total: progress("Counting days", done, total),
         )
         progress.finish()

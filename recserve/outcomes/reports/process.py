@@ -90,7 +90,7 @@ def answer_question(answer: Answer) -> None:
     asked = json.load(sys.stdin)
     try:
         config = parse_config(asked["config"])
-        lake = None if config.store.lake is None else LakeFolder(config.store.lake)
+        lake = LakeFolder.of(config.store.lake)
         with open_store(config.store.url, Path(asked["home"])) as store:
             found = answer(store, config, lake, asked["question"])
     except RecserveError as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -120,6 +120,11 @@ class LakeFolder:
                 self._filesystem, self._path = fs.LocalFileSystem(), str(Path(located).absolute())
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.where} cannot be opened: {_line(error)}") from None
+
+    @classmethod
+    def of(cls, where: str | None) -> Self | None:
+        """The lake that a store is configured with; None if it has none."""
+        return None if where is None else cls(where)
 
     def files(self) -> list[LakeFile]:
         """All Parquet files in the order of their paths; none if there is no such folder.
