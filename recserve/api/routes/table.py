@@ -510,7 +510,9 @@ def _add_server(add: _Adder, routes: Routes) -> None:
         metrics,
         "Metrics",
         "For Prometheus, in its text format: every replica of every stage, by `stage`, `replica` and `node`.",
-        openapi.text_responses("The metrics."),
+        openapi.text_responses(
+            "The metrics.", 'recserve_requests_total{route="/v1/recommend",status="200"} 12\n'
+        ),
     )
     add(
         "GET",
