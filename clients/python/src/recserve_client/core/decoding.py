@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from recserve_client.core.errors import UnexpectedAnswerError
 
@@ -27,7 +27,7 @@ def decode(kind: type[T], data: Any) -> T:
         UnexpectedAnswerError: A field is missing, or has another shape.
     """
     try:
-        made: T = _decoder(kind)(data)
+        made: T = _decoder(cast(Hashable, kind))(data)
     except (KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UnexpectedAnswerError(f"the answer is no {kind.__name__} ({reason})") from error
@@ -35,7 +35,7 @@ def decode(kind: type[T], data: Any) -> T:
 
 
 @cache
-def _decoder(kind: Any) -> Decoder:
+def _decoder(kind: Hashable) -> Decoder:
     if isinstance(kind, type) and is_dataclass(kind):
         return _dataclass(kind)
     if get_origin(kind) in (Union, UnionType):
