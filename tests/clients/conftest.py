@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,10 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.recserve.api.conftest import Served, build, listening
+from tests.recserve.api.conftest import Served, build, listening, shared
+from tools.clients.writing import TYPESCRIPT
+
+__all__ = ["shared"]
 
 
 @dataclass
@@ -115,3 +120,18 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def npm() -> str:
+    """npm, with what the client in TypeScript is built by; skips where there is none."""
+    found = shutil.which("npm")
+    if found is None or shutil.which("node") is None:
+        pytest.skip("Node.js and npm are missing: nothing of TypeScript can be built or run")
+    installed, wanted = TYPESCRIPT / "node_modules" / ".package-lock.json", TYPESCRIPT / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < wanted.stat().st_mtime:
+        done = subprocess.run(
+            [found, "ci", "--no-audit", "--no-fund"], cwd=TYPESCRIPT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tools.clients.writing import ROOT, TYPES, left_out, write, write_types
+from tools.clients.writing import TYPES, left_out, write, write_types
+from tools.structure import ROOT
 
 
 def main() -> None:

@@ -17,6 +17,14 @@ import type { Answer, Body, Call, CallOptions, Query, Schemas } from "./types.js
 export abstract class Operations {
   /** Sends a call and reads its answer. */
   protected abstract send<T>(call: Call, options?: CallOptions): Promise<T>;
+
+  /** An id as a part of a path. */
+  protected part(id: string): string {
+    if (id === "" || id === "." || id === "..") {
+      throw new RangeError(`"${id}" cannot be part of a URL`);
+    }
+    return encodeURIComponent(id);
+  }
 """
 
 

@@ -6,7 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tools.clients.operations import document, operations, schemas_of, streams
 from tools.clients.python_calls import KINDS, call_modules, sent_schemas
@@ -18,7 +20,7 @@ CLIENTS = ROOT / "clients"
 PYTHON = CLIENTS / "python" / "src" / "recserve_client"
 TYPESCRIPT = CLIENTS / "typescript"
 DOCUMENT = CLIENTS / "openapi.json"
-TYPES = TYPESCRIPT / "src" / "schema.d.ts"
+TYPES = TYPESCRIPT / "src" / "schema.ts"
 """Made of the document by openapi-typescript, the only generated file that needs npm."""
 
 
@@ -34,7 +36,7 @@ def wanted() -> dict[Path, str]:
             f"{kind.package}/{name}": source for name, source in call_modules(kind, calls, schemas).items()
         }
     modules["params"] = params_module(sent_schemas(calls), schemas)
-    files |= {PYTHON / f"{name}.py": _formatted(source) for name, source in modules.items()}
+    files |= _formatted(modules)
     files[TYPESCRIPT / "src" / "operations.ts"] = operations_module(calls, schemas)
     return files
 
@@ -76,14 +78,16 @@ def left_out() -> list[str]:
     return streams(document())
 
 
-def _formatted(source: str) -> str:
-    """Python as ruff leaves it: imports in order, lines of a length, nothing imported in vain."""
-    options = ["--quiet", "--stdin-filename", str(PYTHON / "generated.py")]
-    for command in (
-        ["check", "--fix-only", "--select", "I,F401,RUF022", *options, "-"],
-        ["format", *options, "-"],
-    ):
-        source = subprocess.run(
-            [sys.executable, "-m", "ruff", *command], input=source, capture_output=True, text=True, check=True
-        ).stdout
-    return source
+def _formatted(modules: Mapping[str, str]) -> dict[Path, str]:
+    """Modules as ruff leaves them: imports in order, lines of a length, nothing imported in vain."""
+    with TemporaryDirectory() as folder:
+        for name, source in modules.items():
+            file = Path(folder, f"{name}.py")
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(source, encoding="utf-8")
+        for command in (["check", "--fix-only", "--select", "I,F401,RUF022"], ["format"]):
+            options = ["--quiet", "--no-cache", "--config", str(ROOT / "pyproject.toml"), folder]
+            subprocess.run([sys.executable, "-m", "ruff", *command, *options], check=True)
+        return {
+            PYTHON / f"{name}.py": Path(folder, f"{name}.py").read_text(encoding="utf-8") for name in modules
+        }

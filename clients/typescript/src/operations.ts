@@ -7,6 +7,14 @@ export abstract class Operations {
   /** Sends a call and reads its answer. */
   protected abstract send<T>(call: Call, options?: CallOptions): Promise<T>;
 
+  /** An id as a part of a path. */
+  protected part(id: string): string {
+    if (id === "" || id === "." || id === "..") {
+      throw new RangeError(`"${id}" cannot be part of a URL`);
+    }
+    return encodeURIComponent(id);
+  }
+
   /**
    * Recommend items. For a user, a session, an item, free text, or any combination; with none of
    * them, what is popular. If a part of the server is down the answer is less personal and

@@ -86,7 +86,7 @@ def document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
 def _routes(app: FastAPI) -> Iterator[tuple[str, str, APIRoute]]:
     for route in app.routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
-            for method in route.methods:
+            for method in route.methods or ():
                 yield route.path_format, method.lower(), route
 
 
