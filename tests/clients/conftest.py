@@ -9,7 +9,6 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,12 +105,6 @@ def live(module_server: Live) -> Live:
     faults = module_server.faults
     faults.planned, faults.after, faults.paths, faults.bodies = [], False, [], []
     return module_server
-
-
-@pytest.fixture(scope="session")
-def documentation() -> Path:
-    """The guide whose snippets are run."""
-    return Path(__file__).parents[2] / "docs" / "how-to" / "clients.md"
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -96,7 +98,9 @@ def test_the_packages_have_the_version_of_the_server() -> None:
 @pytest.mark.slow
 def test_types_of_typescript_are_up_to_date(npm: str, tmp_path: Path) -> None:
     written = tmp_path / "schema.ts"
-    command = [npm, "run", "--silent", "types", "--", "--output", str(written)]
+    recipe = json.loads((TYPESCRIPT / "package.json").read_text())["scripts"]["types"]
+    program, *options = shlex.split(recipe.replace("src/schema.ts", str(written)))
+    command = [str(TYPESCRIPT / "node_modules" / ".bin" / program), *options]
     done = subprocess.run(command, cwd=TYPESCRIPT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert written.read_text() == TYPES.read_text(), "run `python -m tools.clients`"
@@ -114,13 +118,11 @@ def test_a_strict_linter_finds_nothing(npm: str, tmp_path: Path, shared: Any) ->
 
     done = lint(served, CLIENTS / "openapi.json")
     assert done.returncode == 0, done.stdout + done.stderr
-    totals = json.loads(done.stdout[done.stdout.index("{") :])["totals"]
-    assert (totals["errors"], totals["warnings"], totals["ignored"]) == (0, 0, 0)
+    assert re.findall(r'"(?:errors|warnings|ignored)": (\d+)', done.stdout) == ["0"] * 6
 
     wrong = json.loads(served.read_text())
-    del wrong["components"]["responses"]["Internal"]["content"]["application/json"]["examples"]["internal"][
-        "value"
-    ]["error"]["field"]
+    content = wrong["components"]["responses"]["Internal"]["content"]["application/json"]
+    del content["examples"]["internal"]["value"]["error"]["field"]
     served.write_text(json.dumps(wrong))
     refused = lint(served)
     assert refused.returncode == 1
