@@ -187,7 +187,7 @@ class Load:
     def _next_of(self, user: str) -> bytes:
         chance = self._chooser.random()
         if chance < self._novel:
-            special = {"exclude": self._chooser.sample(self._plan.items, 2)}
+            special: dict[str, Any] = {"exclude": self._chooser.sample(self._plan.items, 2)}
         elif chance < self._novel + self._queries:
             special = {"query": self._written()}
         else:
