@@ -168,8 +168,8 @@ def _iterator(kind: Kind, one: Operation, answer: Schema) -> Iterator[str]:
     entry = hint(listed.schema["items"], sent=False)
     name = f"iter_{one.name.removeprefix('list_')}"
     yield f"    {kind.start} {name}({_signature(positional, named)}) -> {kind.iterator}[{entry}]:"
-    text = f"{one.summary}, page by page\nAsks :meth:`{one.name}` for a page when it is needed."
-    yield from docstring(text, "        ", Args=_described([*positional, *named]))
+    text = f"{one.summary}, page by page\nAsks for a page when it is needed; see :meth:`{one.name}`."
+    yield from docstring(text, "        ")
     given = [argument(parameter.name) for parameter in positional]
     given += [f"{argument(parameter.name)}={argument(parameter.name)}" for parameter in named]
     yield "        cursor: str | None = None"

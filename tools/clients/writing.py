@@ -68,9 +68,16 @@ def write_types() -> bool:
     npm = shutil.which("npm")
     if npm is None:
         return False
-    for command in (["ci", "--no-audit", "--no-fund"], ["run", "--silent", "types"]):
-        subprocess.run([npm, *command], cwd=TYPESCRIPT, check=True)
+    install_tools(npm)
+    subprocess.run([npm, "run", "--silent", "types"], cwd=TYPESCRIPT, check=True)
     return True
+
+
+def install_tools(npm: str) -> None:
+    """Install what TypeScript is generated, compiled and checked by, unless it is there."""
+    there, wanted = TYPESCRIPT / "node_modules" / ".package-lock.json", TYPESCRIPT / "package-lock.json"
+    if not there.exists() or there.stat().st_mtime < wanted.stat().st_mtime:
+        subprocess.run([npm, "ci", "--silent", "--no-audit", "--no-fund"], cwd=TYPESCRIPT, check=True)
 
 
 def left_out() -> list[str]:

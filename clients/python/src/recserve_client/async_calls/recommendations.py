@@ -108,26 +108,7 @@ class RecommendationsCalls(AsyncSender):
     ) -> AsyncIterator[RecommendedItem]:
         """Recommend items, page by page.
 
-        Asks :meth:`recommend` for a page when it is needed.
-
-        Args:
-            scenario: A configured pipeline; default: the server's.
-            filter: Name of a filter of the scenario -> its argument.
-            rules: Name of a reranker of the scenario -> parameters for this request, which replace
-                the configured ones.
-            context: Anything that a plugin of the scenario reads.
-            explain: Say in words why each item is recommended. Default: true.
-            language: Language of explanations, such as en or zh; default: the scenario's.
-            session_id: Stands for a visitor without `user_id` where experiments assign arms;
-                changes nothing else.
-            n: How many items. Default: 10.
-            exclude: Item ids never to return.
-            seen: Items of the user's history: never, lower the more recent, or as good as any;
-                default: the scenario's policy.
-            user_id: A user; one that is not known yet is welcome.
-            session: What the visitor did just now: item ids or steps, in any order of time.
-            query: Free text in any language; the first 4,000 characters count.
-            item_id: Items similar to this one.
+        Asks for a page when it is needed; see :meth:`recommend`.
         """
         cursor: str | None = None
         while True:
@@ -208,15 +189,7 @@ class RecommendationsCalls(AsyncSender):
     ) -> AsyncIterator[RecommendedItem]:
         """Recommend items to a user, page by page.
 
-        Asks :meth:`recommend_to_user` for a page when it is needed.
-
-        Args:
-            user_id: As it is; the client encodes it.
-            n: How many items. Default: 10.
-            scenario: A configured pipeline; default: the server's.
-            query: Free text in any language.
-            explain: Say in words why each item is recommended. Default: true.
-            language: Language of explanations, such as zh.
+        Asks for a page when it is needed; see :meth:`recommend_to_user`.
         """
         cursor: str | None = None
         while True:
@@ -316,24 +289,7 @@ class RecommendationsCalls(AsyncSender):
     ) -> AsyncIterator[RecommendedItem]:
         """Similar items, page by page.
 
-        Asks :meth:`similar` for a page when it is needed.
-
-        Args:
-            item_id: The item.
-            scenario: A configured pipeline; default: the server's.
-            filter: Name of a filter of the scenario -> its argument.
-            rules: Name of a reranker of the scenario -> parameters for this request, which replace
-                the configured ones.
-            context: Anything that a plugin of the scenario reads.
-            explain: Say in words why each item is recommended. Default: true.
-            language: Language of explanations, such as en or zh; default: the scenario's.
-            session_id: Stands for a visitor without `user_id` where experiments assign arms;
-                changes nothing else.
-            n: How many items. Default: 10.
-            exclude: Item ids never to return.
-            seen: Items of the user's history: never, lower the more recent, or as good as any;
-                default: the scenario's policy.
-            user_id: Makes the choice among similar items personal.
+        Asks for a page when it is needed; see :meth:`similar`.
         """
         cursor: str | None = None
         while True:

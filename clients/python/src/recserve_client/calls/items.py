@@ -32,10 +32,7 @@ class ItemsCalls(Sender):
     def iter_items(self, *, limit: int | None = None) -> Iterator[Item]:
         """List items, page by page.
 
-        Asks :meth:`list_items` for a page when it is needed.
-
-        Args:
-            limit: At most this many. Default: 100.
+        Asks for a page when it is needed; see :meth:`list_items`.
         """
         cursor: str | None = None
         while True:

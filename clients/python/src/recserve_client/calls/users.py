@@ -31,10 +31,7 @@ class UsersCalls(Sender):
     def iter_users(self, *, limit: int | None = None) -> Iterator[User]:
         """List users, page by page.
 
-        Asks :meth:`list_users` for a page when it is needed.
-
-        Args:
-            limit: At most this many. Default: 100.
+        Asks for a page when it is needed; see :meth:`list_users`.
         """
         cursor: str | None = None
         while True:
@@ -89,11 +86,7 @@ class UsersCalls(Sender):
     def iter_history(self, user_id: str, *, limit: int | None = None) -> Iterator[HistoryEvent]:
         """A user's history, page by page.
 
-        Asks :meth:`history` for a page when it is needed.
-
-        Args:
-            user_id: As it is; the client encodes it.
-            limit: At most this many. Default: 50.
+        Asks for a page when it is needed; see :meth:`history`.
         """
         cursor: str | None = None
         while True:
