@@ -171,7 +171,9 @@ def _data(options: argparse.Namespace) -> Iterator[Data]:
         for folder in options.sets:
             data = datasets.read(folder)
             if data is None:
-                raise SystemExit(f"--sets {folder}: no data set of a known format; see benchmarks/datasets.py")
+                raise SystemExit(
+                    f"--sets {folder}: no data set whose format is known; see benchmarks/datasets.py"
+                )
             yield data
         return
     if options.data is None or not (options.data / SAMPLE).is_dir():
