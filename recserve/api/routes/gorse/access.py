@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
-from recserve.api.routes.gorse.errors import plain_text
+from recserve.api.routes.gorse.wire.errors import plain_text
 from recserve.errors import RecserveError
 from recserve.store import Scope
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recserve.api.routes.gorse.answers import answer, categories_of, item_answer, rows_affected
-from recserve.api.routes.gorse.bodies import ItemBody, ItemFields, read_list, read_one
-from recserve.api.routes.gorse.parameters import MOST_LISTED, count, cursor_of
 from recserve.api.routes.gorse.recommendations import RecommendationRoutes
+from recserve.api.routes.gorse.wire.answers import answer, categories_of, item_answer, rows_affected
+from recserve.api.routes.gorse.wire.bodies import ItemBody, ItemFields, read_list, read_one
+from recserve.api.routes.gorse.wire.parameters import MOST_LISTED, count, cursor_of
 from recserve.api.routes.recommendations import backend_of
 from recserve.api.settings import ApiSettings
 from recserve.auth.caller import caller_of

@@ -8,10 +8,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recserve.api.routes.gorse.answers import answer, rows_affected
-from recserve.api.routes.gorse.bodies import FeedbackBody, of_milliseconds, read_list
-from recserve.api.routes.gorse.errors import NotMappedError
-from recserve.api.routes.gorse.parameters import MOST_LISTED, count, cursor_of
 from recserve.api.routes.gorse.storing import (
     FeedbackKey,
     FeedbackWriter,
@@ -19,6 +15,10 @@ from recserve.api.routes.gorse.storing import (
     key_of_feedback,
     newest_of_each,
 )
+from recserve.api.routes.gorse.wire.answers import answer, rows_affected
+from recserve.api.routes.gorse.wire.bodies import FeedbackBody, of_milliseconds, read_list
+from recserve.api.routes.gorse.wire.errors import NotMappedError
+from recserve.api.routes.gorse.wire.parameters import MOST_LISTED, count, cursor_of
 from recserve.api.routes.recommendations import backend_of, count_events
 from recserve.api.schemas.recommend_request import check_not_future
 from recserve.api.settings import ApiSettings

@@ -9,12 +9,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recserve.api.routes.gorse.answers import answer, ids, item_answer, scores
-from recserve.api.routes.gorse.bodies import TIMESTAMP, FeedbackBody, read_list
-from recserve.api.routes.gorse.errors import NotMappedError
 from recserve.api.routes.gorse.feedback import FeedbackTypes
-from recserve.api.routes.gorse.parameters import categories, count, offset_of, write_back_delay
 from recserve.api.routes.gorse.storing import FeedbackKey, FeedbackWriter, feedback_id
+from recserve.api.routes.gorse.wire.answers import answer, ids, item_answer, scores
+from recserve.api.routes.gorse.wire.bodies import TIMESTAMP, FeedbackBody, read_list
+from recserve.api.routes.gorse.wire.errors import NotMappedError
+from recserve.api.routes.gorse.wire.parameters import categories, count, offset_of, write_back_delay
 from recserve.api.routes.recommendations import backend_of, count_degraded, count_events
 from recserve.api.schemas.recommend_request import check_not_future
 from recserve.api.settings import ApiSettings

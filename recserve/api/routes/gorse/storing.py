@@ -1,8 +1,8 @@
 """Feedback as events: one for each type, user and item, although events may be many.
 
 The id of an event is made from these three, so that feedback that is sent again is stored once, and holds
-the type by Gorse's name. An id whose event was taken back cannot be used again: then the content joins the id, and
-if that was used as well, chance.
+the type by Gorse's name. An id whose event was taken back cannot be used again: then the content joins the
+id, and if that was used as well, chance.
 """
 
 from __future__ import annotations

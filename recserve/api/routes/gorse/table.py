@@ -12,12 +12,12 @@ from starlette.responses import Response
 
 from recserve.api.middleware.security import Access
 from recserve.api.routes.gorse.access import GorseAccess
-from recserve.api.routes.gorse.answers import answer
 from recserve.api.routes.gorse.catalogue import ItemRoutes
-from recserve.api.routes.gorse.errors import Handler, NotMappedError, in_plain_text
 from recserve.api.routes.gorse.feedback import FeedbackRoutes
 from recserve.api.routes.gorse.people import UserRoutes
 from recserve.api.routes.gorse.recommendations import RecommendationRoutes
+from recserve.api.routes.gorse.wire.answers import answer
+from recserve.api.routes.gorse.wire.errors import Handler, NotMappedError, in_plain_text
 from recserve.api.routes.recommendations import backend_of
 from recserve.api.settings import ApiSettings
 from recserve.errors import NotReadyError

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from recserve.api.routes.gorse.bodies import (
+from recserve.api.routes.gorse.wire.bodies import (
     COMMENT,
     DESCRIPTION,
     LABELS,
