@@ -13,7 +13,7 @@ from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
 from recserve.serving.requests.audience import Audience
-from recserve.serving.requests.request import Recommendation, Request
+from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.store import AddedEvents, DeletionReceipt, ItemPatch, Moment, UserPatch
 
 
@@ -145,6 +145,10 @@ class Backend(CatalogueBackend, PeopleBackend, Protocol):
             RecserveError: The request is wrong (NotFoundError, InvalidRequestError), or it cannot be
                 served now (NotReadyError, OverloadedError, BundleError).
         """
+        ...
+
+    def shown(self, request: Request, answer: Recommendation, asked: Asked) -> None:
+        """Log what became of an answer that :attr:`Request.told` was told of, if it was shown after all."""
         ...
 
     async def audience(self, item_id: str, scenario: str | None, limit: int) -> Audience:

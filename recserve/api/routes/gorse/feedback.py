@@ -90,20 +90,20 @@ class FeedbackRoutes:
         )
 
     def _event(self, body: FeedbackBody, now: int) -> Event:
-        kind = self._types.event_type(body.FeedbackType)
+        kind = self._types.event_type(body.feedback_type)
         # Zero is Gorse's "no value".
-        value = body.Value or None
+        value = body.value or None
         self._settings.check_event(kind, value)
         timestamp = body.milliseconds()
         check_not_future(timestamp, now, "")
         return Event(
-            user_id=body.UserId,
-            item_id=body.ItemId,
+            user_id=body.user_id,
+            item_id=body.item_id,
             event=kind,
             timestamp=now if timestamp is None else timestamp,
             value=value,
-            event_id=feedback_id(FeedbackKey(body.FeedbackType, body.UserId, body.ItemId)),
-            text=_comment(body.Comment),
+            event_id=feedback_id(FeedbackKey(body.feedback_type, body.user_id, body.item_id)),
+            text=_comment(body.comment),
             timed=timestamp is not None,
         )
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from recserve.api.routes.gorse.feedback import FeedbackTypes
 from recserve.api.routes.gorse.storing import FeedbackKey, FeedbackWriter, feedback_id
 from recserve.api.routes.gorse.wire.answers import answer, ids, item_answer, scores
-from recserve.api.routes.gorse.wire.bodies import TIMESTAMP, FeedbackBody, read_list
+from recserve.api.routes.gorse.wire.bodies import TIMESTAMP, StepBody, read_list
 from recserve.api.routes.gorse.wire.errors import NotMappedError
 from recserve.api.routes.gorse.wire.parameters import categories, count, offset_of, write_back_delay
 from recserve.api.routes.recommendations import backend_of, count_degraded, count_events
@@ -22,7 +22,7 @@ from recserve.auth.caller import caller_of
 from recserve.auth.errors import ForbiddenError
 from recserve.config import SEARCH_SCENARIO
 from recserve.data.entities import Event, Item, now_ms
-from recserve.serving.requests.request import RecommendedItem, SessionEvent
+from recserve.serving.requests.request import Recommendation, RecommendedItem, SessionEvent
 from recserve.serving.requests.request import Request as Wanted
 
 CATEGORY_FILTER = "where"
@@ -32,10 +32,6 @@ POPULAR, LATEST = "popular", "latest"
 _SIMILAR = ("neighbors", "similar", "default")
 _READ = 1_000
 """Newest events of a user whose items count as read."""
-
-
-def _silently(*_: object) -> None:
-    """Told of answers that nobody is shown."""
 
 
 class RecommendationRoutes:
@@ -93,20 +89,20 @@ class RecommendationRoutes:
         """Answer ``POST /session/recommend`` and the same of a category."""
         now = now_ms()
         session = await read_list(
-            request, self._settings.max_body_bytes, FeedbackBody, lambda body: self._step(body, now)
+            request, self._settings.max_body_bytes, StepBody, lambda body: self._step(body, now)
         )
         wanted = Wanted(session=tuple(session), n=count(request), explain=False)
         return answer(scores(await self._page(request, wanted)))
 
-    def _step(self, body: FeedbackBody, now: int) -> SessionEvent:
+    def _step(self, body: StepBody, now: int) -> SessionEvent:
         kind, value, timestamp = (
-            self._types.event_type(body.FeedbackType),
-            body.Value or None,
+            self._types.event_type(body.feedback_type),
+            body.value or None,
             body.milliseconds(),
         )
         self._settings.check_event(kind, value)
         check_not_future(timestamp, now, "")
-        return SessionEvent(body.ItemId, kind, timestamp, value)
+        return SessionEvent(body.item_id, kind, timestamp, value)
 
     async def similar(self, request: Request) -> Response:
         """Answer ``GET /item/{item-id}/neighbors`` and ``GET /item-to-item/{name}/{item-id}``."""
@@ -201,14 +197,17 @@ class RecommendationRoutes:
         """The items that a call asks for, ``offset`` and categories included."""
         backend, offset = backend_of(request), offset_of(request, wanted.n)
         wanted = replace(wanted, filter=self._filter(request, wanted))
-        if offset:
-            # What stands before is not shown by this call, and so is not logged as shown.
-            before = await backend.recommend(replace(wanted, n=offset, told=_silently))
-            earlier = tuple(item.item_id for item in before.items)
-            if len(earlier) < offset:
-                return ()
-            wanted = replace(wanted, exclude=(*wanted.exclude, *earlier), offset=offset)
-        found = await backend.recommend(wanted)
+        if not offset:
+            found = await backend.recommend(wanted)
+        else:
+            # Gorse's offset is a place in one list, which is asked for as a whole. What stands before it is
+            # not shown by this call, and so is not logged as shown.
+            whole = replace(
+                wanted,
+                n=offset + wanted.n,
+                told=lambda told, asked: backend.shown(wanted, _from_place(told, offset), asked),
+            )
+            found = _from_place(await backend.recommend(whole), offset)
         count_degraded(request, found)
         return found.items
 
@@ -224,6 +223,16 @@ class RecommendationRoutes:
             )
         attribute = self._settings.gorse.categories
         return {CATEGORY_FILTER: " and ".join(f"{_quoted(value)} in `{attribute}`" for value in asked)}
+
+
+def _from_place(found: Recommendation, offset: int) -> Recommendation:
+    """An answer without its first items."""
+    return replace(
+        found,
+        items=found.items[offset:],
+        propensities=found.propensities[offset:],
+        teams=found.teams[offset:],
+    )
 
 
 def _quoted(text: str) -> str:

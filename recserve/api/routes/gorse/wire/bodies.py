@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_pascal
 from starlette.requests import Request
 
 from recserve.api.middleware.body import read, validate
@@ -36,19 +37,19 @@ LABELS, TIMESTAMP, DESCRIPTION, COMMENT, SUBSCRIBE = (
 
 
 class _GorseBody(Body):
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="ignore", strict=True, alias_generator=to_pascal)
 
 
 class UserFields(_GorseBody):
     """Fields of a user."""
 
-    Labels: Any = None
-    Subscribe: list[str] | None = None
-    Comment: str | None = None
+    labels: Any = None
+    subscribe: list[str] | None = None
+    comment: str | None = None
 
     def attributes(self) -> dict[str, Any]:
         """The attributes that were given."""
-        return _given({LABELS: self.Labels, SUBSCRIBE: self.Subscribe, COMMENT: self.Comment or None})
+        return _given({LABELS: self.labels, SUBSCRIBE: self.subscribe, COMMENT: self.comment or None})
 
     def to_patch(self, user_id: str) -> UserPatch:
         """The store's patch."""
@@ -58,21 +59,21 @@ class UserFields(_GorseBody):
 class UserBody(UserFields):
     """One user."""
 
-    UserId: Identifier
+    user_id: Identifier
 
     def to_user(self) -> User:
         """The domain user."""
-        return User(self.UserId, self.attributes())
+        return User(self.user_id, self.attributes())
 
 
 class ItemFields(_GorseBody):
     """Fields of an item."""
 
-    IsHidden: bool | None = None
-    Categories: list[str] | None = None
-    Timestamp: str | None = None
-    Labels: Any = None
-    Comment: str | None = None
+    is_hidden: bool | None = None
+    categories: list[str] | None = None
+    timestamp: str | None = None
+    labels: Any = None
+    comment: str | None = None
 
     def attributes(self, categories: str) -> dict[str, Any]:
         """The attributes that were given.
@@ -85,37 +86,36 @@ class ItemFields(_GorseBody):
         """
         return _given(
             {
-                LABELS: self.Labels,
-                categories: self.Categories,
-                TIMESTAMP: item_time(self.Timestamp),
-                DESCRIPTION: self.Comment or None,
+                LABELS: self.labels,
+                categories: self.categories,
+                TIMESTAMP: item_time(self.timestamp),
+                DESCRIPTION: self.comment or None,
             }
         )
 
     def to_patch(self, item_id: str, settings: ApiSettings) -> ItemPatch:
         """The store's patch."""
-        return ItemPatch(item_id, self.attributes(settings.gorse.categories), self.IsHidden)
+        return ItemPatch(item_id, self.attributes(settings.gorse.categories), self.is_hidden)
 
 
 class ItemBody(ItemFields):
     """One item."""
 
-    ItemId: Identifier
+    item_id: Identifier
 
     def to_item(self, settings: ApiSettings) -> Item:
         """The domain item."""
-        return Item(self.ItemId, self.attributes(settings.gorse.categories), bool(self.IsHidden))
+        return Item(self.item_id, self.attributes(settings.gorse.categories), bool(self.is_hidden))
 
 
-class FeedbackBody(_GorseBody):
-    """What a user did with an item."""
+class StepBody(_GorseBody):
+    """What a visitor did with an item."""
 
-    FeedbackType: str = Field(min_length=1)
-    UserId: Identifier
-    ItemId: Identifier
-    Value: Value | None = None
-    Timestamp: str | None = None
-    Comment: str | None = None
+    feedback_type: str = Field(min_length=1)
+    item_id: Identifier
+    value: Value | None = None
+    timestamp: str | None = None
+    comment: str | None = None
 
     def milliseconds(self) -> int | None:
         """When, milliseconds since the epoch; None if that is not said.
@@ -123,14 +123,20 @@ class FeedbackBody(_GorseBody):
         Raises:
             InvalidRequestError: The time cannot be read.
         """
-        if not self.Timestamp or self.Timestamp == NO_TIME:
+        if not self.timestamp or self.timestamp == NO_TIME:
             return None
         try:
-            parsed = parse_timestamp(self.Timestamp)
+            parsed = parse_timestamp(self.timestamp)
         except ValueError as error:
             raise InvalidRequestError(f"Timestamp: {error}", field="Timestamp") from None
         assert isinstance(parsed, int)
         return parsed
+
+
+class FeedbackBody(StepBody):
+    """What a user did with an item."""
+
+    user_id: Identifier
 
 
 def _given(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""A server that speaks Gorse's API, behind a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from recserve.config import GorseConfig
+from recserve.store import Store
+from tests.recserve.api.conftest import SETTINGS, Served, build, listening
+
+SPEAKS_GORSE = replace(
+    SETTINGS, gorse=GorseConfig(enabled=True, categories="genres"), filters={"home": ("since", "where")}
+)
+
+
+@dataclass
+class GorseServer:
+    """A server behind a real socket.
+
+    Attributes:
+        url: What Gorse's clients call the entry point.
+        served: The parts behind it.
+        http: A plain client of Gorse's paths, for what Gorse's own client has no method for.
+    """
+
+    url: str
+    served: Served
+    http: httpx.Client
+
+    @property
+    def store(self) -> Store:
+        return self.served.store
+
+
+@pytest.fixture
+def gorse_server(tmp_path: Path) -> Iterator[GorseServer]:
+    """A fresh server for each test."""
+    made = build(tmp_path, where=True, settings=SPEAKS_GORSE)
+    with made.store, listening(made.app) as url, httpx.Client(base_url=f"{url}/api") as http:
+        yield GorseServer(url, made, http)
