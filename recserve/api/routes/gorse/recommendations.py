@@ -22,7 +22,7 @@ from recserve.auth.caller import caller_of
 from recserve.auth.errors import ForbiddenError
 from recserve.config import SEARCH_SCENARIO
 from recserve.data.entities import Event, Item, now_ms
-from recserve.serving.requests.request import Recommendation, RecommendedItem, SessionEvent
+from recserve.serving.requests.request import Asked, Recommendation, RecommendedItem, SessionEvent
 from recserve.serving.requests.request import Request as Wanted
 
 CATEGORY_FILTER = "where"
@@ -202,12 +202,12 @@ class RecommendationRoutes:
         else:
             # Gorse's offset is a place in one list, which is asked for as a whole. What stands before it is
             # not shown by this call, and so is not logged as shown.
-            whole = replace(
-                wanted,
-                n=offset + wanted.n,
-                told=lambda told, asked: backend.shown(wanted, _from_place(told, offset), asked),
-            )
-            found = _from_place(await backend.recommend(whole), offset)
+            def told(whole: Recommendation, asked: Asked) -> None:
+                if len(whole.items) > offset:
+                    backend.shown(wanted, _from_place(whole, offset), asked)
+
+            whole = await backend.recommend(replace(wanted, n=offset + wanted.n, told=told))
+            found = _from_place(whole, offset)
         count_degraded(request, found)
         return found.items
 

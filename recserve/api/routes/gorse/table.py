@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from recserve.api.middleware.security import Access
 from recserve.api.routes.gorse.access import GorseAccess
@@ -41,11 +42,16 @@ def add_routes(app: FastAPI, settings: ApiSettings) -> None:
     _add(app, _METHODS, f"{settings.gorse.prefix}/{{rest:path}}", _not_offered)
 
 
+class _Route(Route):
+    """A route that metrics know by its path, as they know those of FastAPI."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, found if match is Match.NONE else {**found, "route": self}
+
+
 def _add(app: FastAPI, methods: list[str], path: str, handler: Handler) -> None:
-    route = APIRoute(
-        path, in_plain_text(handler), methods=methods, response_model=None, include_in_schema=False
-    )
-    app.router.routes.append(route)
+    app.router.routes.append(_Route(path, in_plain_text(handler), methods=methods, include_in_schema=False))
 
 
 def _routes(settings: ApiSettings) -> Iterator[tuple[str, str, Handler]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,9 +38,23 @@ class GorseServer:
         return self.served.store
 
 
+@contextmanager
+def serving(folder: Path) -> Iterator[GorseServer]:
+    """Serve from a fresh store."""
+    made = build(folder, where=True, settings=SPEAKS_GORSE)
+    with made.store, listening(made.app) as url, httpx.Client(base_url=f"{url}/api") as http:
+        yield GorseServer(url, made, http)
+
+
 @pytest.fixture
 def gorse_server(tmp_path: Path) -> Iterator[GorseServer]:
     """A fresh server for each test."""
-    made = build(tmp_path, where=True, settings=SPEAKS_GORSE)
-    with made.store, listening(made.app) as url, httpx.Client(base_url=f"{url}/api") as http:
-        yield GorseServer(url, made, http)
+    with serving(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GorseServer]:
+    """One server for tests that leave it as it is."""
+    with serving(tmp_path_factory.mktemp("gorse")) as server:
+        yield server
