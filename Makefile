@@ -23,10 +23,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyprojec
 demo: $(VENV)/.installed
 	$(BIN)/recserve demo --home $(HOME_DIR)
 
-# Lines are counted in the unit tests only: counting makes them half as slow again, and Ray's processes are not seen.
+# Lines are counted in the unit tests only: Ray's processes are not seen. Counting makes them half as slow again;
+# `make test COVERAGE=` leaves it out.
+COVERAGE ?= --cov --cov-report=term:skip-covered
+
 # Two processes share them by files; what starts clusters or takes long has the machine for itself.
 test: lint
-	$(BIN)/python -m pytest -m "not cluster and not slow" --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not cluster and not slow and not long" --numprocesses 2 --dist loadfile $(COVERAGE)
 	$(BIN)/python -m pytest -m "(cluster or slow) and not long"
 
 lint: $(VENV)/.installed
