@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.recserve.api.routes.gorse.conftest import GorseServer, serving
+
 gorse = pytest.importorskip("gorse", reason="the Python package PyGorse is missing")
 
+ROOT = Path(__file__).parents[5]
 NOON = "2024-05-01T12:00:00Z"
 ITEMS = [
     {
@@ -41,6 +46,13 @@ def client(request: pytest.FixtureRequest, gorse_server: Any) -> Any:
     """Either client of a fresh server."""
     made = getattr(gorse, request.param)(gorse_server.url, "")
     return made if request.param == "Gorse" else Blocking(made)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[GorseServer]:
+    """A second server."""
+    with serving(tmp_path / "other") as server:
+        yield server
 
 
 def every(list_part: Callable[..., tuple[list[dict[str, Any]], str]], n: int) -> list[dict[str, Any]]:
@@ -162,6 +174,27 @@ def test_mistakes_are_lines_of_text(client: Any) -> None:
     assert caught.value.message.startswith(
         "[0]: feedback type 'likes' is not configured; did you mean 'like'?"
     )
+
+
+def test_the_copying_script_of_the_guide(gorse_server: Any, other: Any) -> None:
+    page = (ROOT / "docs" / "how-to" / "migrate" / "from-gorse.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(from gorse import Gorse\n\n\ndef copy.*?)\nprint\(", page, re.DOTALL)
+    defined: dict[str, Any] = {}
+    exec(script, defined)
+    old, new = (gorse.Gorse(server.url, "") for server in (gorse_server, other))
+    old.insert_item(ITEMS[2])
+    old.insert_user({"UserId": "100", "Labels": ["a"]})
+    old.insert_feedbacks(
+        [
+            {"FeedbackType": "star", "UserId": "100", "ItemId": str(item), "Timestamp": NOON}
+            for item in range(7)
+        ]
+    )
+    for _ in range(2):
+        assert defined["copy"](old, new, 3) == {"items": 26, "users": 1, "feedback": 7}
+        assert new.get_item("g3") == ITEMS[2]
+        assert new.get_user("100") == old.get_user("100")
+        assert new.list_feedbacks("star", "100") == old.list_feedbacks("star", "100")
 
 
 def test_every_method_is_called_here() -> None:
