@@ -300,12 +300,12 @@ def build(
     rerankers: Sequence[tuple[str, Reranker]] = (),
     cap: FrequencyCapConfig | None = None,
     where: bool = False,
-    settings: ApiSettings = SETTINGS,
+    app: FastAPI | None = None,
 ) -> Served:
     """A server of its own store, under ``folder`` or at a database URL.
 
     With rerankers, which read impressions, or a frequency cap it counts what it shows. With ``where`` it can
-    be asked for conditions.
+    be asked for conditions. An application that is given is used again, which saves making one.
     """
     store = open_store(url, folder, patience)
     item_text = FieldsText(FieldsParams())
@@ -360,7 +360,9 @@ def build(
     cache = ResultCache(100) if counts else None
     pipeline = Pipeline(edge, StoreReader(store, live, 1000, 5.0), client, cache=cache)
     backend = LocalBackend(pipeline, store, plugins, sample_users=["ada", "grace"])
-    return Served(folder, create_app(backend, settings), store, client)
+    app = app or create_app(settings=SETTINGS)
+    app.state.backend = backend
+    return Served(folder, app, store, client)
 
 
 @pytest.fixture

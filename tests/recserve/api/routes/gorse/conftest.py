@@ -9,7 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from recserve.api import create_app
 from recserve.config import GorseConfig
 from recserve.store import Store
 from tests.recserve.api.conftest import SETTINGS, Served, build, listening
@@ -39,17 +41,23 @@ class GorseServer:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[GorseServer]:
+def serving(folder: Path, app: FastAPI | None = None) -> Iterator[GorseServer]:
     """Serve from a fresh store."""
-    made = build(folder, where=True, settings=SPEAKS_GORSE)
-    with made.store, listening(made.app) as url, httpx.Client(base_url=f"{url}/api") as http:
+    made = build(folder, where=True, app=app or create_app(settings=SPEAKS_GORSE))
+    with made.store, listening(made.app) as url, httpx.Client(base_url=f"{url}/api", verify=False) as http:
         yield GorseServer(url, made, http)
 
 
+@pytest.fixture(scope="module")
+def application() -> FastAPI:
+    """One application for many servers, one after the other."""
+    return create_app(settings=SPEAKS_GORSE)
+
+
 @pytest.fixture
-def gorse_server(tmp_path: Path) -> Iterator[GorseServer]:
+def gorse_server(tmp_path: Path, application: FastAPI) -> Iterator[GorseServer]:
     """A fresh server for each test."""
-    with serving(tmp_path) as server:
+    with serving(tmp_path, application) as server:
         yield server
 
 
