@@ -78,8 +78,10 @@ def answer_error(request: Request, error: RecserveError) -> Response:
 
 def told(request: Request, error: RecserveError) -> str:
     """What the client is told, after the log was told if it is not the client's mistake."""
-    # A line for each refusal would make an overload worse; metrics count them.
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.code != OverloadedError.code:
+    # A line for each refusal would make an overload worse, and what is not offered is the caller's to know;
+    # metrics count them.
+    silent = error.code == OverloadedError.code or error.status == HTTPStatus.NOT_IMPLEMENTED
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not silent:
         logger.warning("%s %s: %s: %s", request.method, _shown_path(request.scope), error.code, error)
     # Where the database is, and what it said, is for the log.
     if isinstance(error, OutcomeUnknownError):
