@@ -69,10 +69,15 @@ class OutcomeStore(Protocol):
         """Moments of the oldest and the newest exposure; None without any."""
         ...
 
-    def outcome_cut(self, first: int, last: int, rows: int) -> int:
-        """Where to cut a span so that its later part has about ``rows`` exposures, or events, at most.
+    def outcome_cut(self, first: int, last: int, rows: Mapping[str, int]) -> int:
+        """Where to cut a span so that its later part has about so many rows at most.
 
         Never at ``last`` itself: what is of one moment stays together. ``first`` where there are no more.
+
+        Args:
+            first: The span's beginning.
+            last: Its end.
+            rows: Most rows of ``exposures`` and of ``events``; what is not named does not matter.
         """
         ...
 
