@@ -8,7 +8,7 @@ impressions are not independent of one another.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -122,11 +122,12 @@ class DayCounter:
 
     Args:
         segments: User attributes to count by.
+        views: Views to count beside those of the segments.
     """
 
-    def __init__(self, segments: Mapping[str, Segment]) -> None:
+    def __init__(self, segments: Mapping[str, Segment], views: Collection[str] = tuple(VIEWS)) -> None:
         self._segments = segments
-        self._views = {view: _View() for view in (SERVED, ITEM, *(SEGMENT + name for name in segments))}
+        self._views = {view: _View() for view in (*views, *(SEGMENT + name for name in segments))}
         self._items = Texts()
         self._scenarios: Labels[Label] = Labels()
         self._strata = Sums()
@@ -141,9 +142,11 @@ class DayCounter:
         rows = rows[kept]
         chunk = self._chunk(impressions, kept, rows)
         exposures = impressions.exposures
-        groups, labels = _served(impressions, kept, rows)
-        self._count(SERVED, chunk, groups, self._views[SERVED].labels.numbers(labels))
-        self._count(ITEM, chunk, chunk.item, chunk.numbers)
+        if SERVED in self._views:
+            groups, labels = _served(impressions, kept, rows)
+            self._count(SERVED, chunk, groups, self._views[SERVED].labels.numbers(labels))
+        if ITEM in self._views:
+            self._count(ITEM, chunk, chunk.item, chunk.numbers)
         for name, segment in self._segments.items():
             codes = segment.codes(exposures["user_hash"])[rows] + 1
             numbers = self._views[SEGMENT + name].labels.numbers(
@@ -201,8 +204,8 @@ class DayCounter:
         named = numbers[strata // width] << 40 | chunk.numbers[strata % width] << 8 | places
         self._strata.add(named, chunk.sums(ranks, len(keys))[:, :2])
 
-    def tables(self) -> dict[str, bytes]:
-        """All tables of the day as Parquet, by name; comparisons alone if nothing was shown."""
+    def tables(self) -> dict[str, pa.Table]:
+        """All tables of the day, by name; comparisons alone if nothing was shown."""
         found: dict[str, pa.Table] = {COMPARISONS: self._comparisons()}
         for view, counted in self._views.items():
             keys, sums = counted.sums.merged(len(MEASURES))
@@ -227,7 +230,7 @@ class DayCounter:
                 keys, _ = counted.items.merged(1)
                 items = self._labels(ITEM, keys & 0xFFFFFFFF)
                 found[items_of(view)] = pa.table({**self._labels(view, keys >> 32), **items})
-        return {name: _parquet(table) for name, table in found.items()}
+        return found
 
     def _labels(self, view: str, numbers: Int64Array) -> dict[str, pa.Array]:
         """Labels of a view by their numbers, as dictionary columns."""
@@ -248,8 +251,13 @@ class DayCounter:
         return pa.table({"first": first, "second": second, "weight": weights[first, second]})
 
 
+def written_counts(tables: Mapping[str, pa.Table]) -> dict[str, bytes]:
+    """The tables of :meth:`DayCounter.tables` as Parquet."""
+    return {name: _parquet(table) for name, table in tables.items()}
+
+
 def read_counts(content: bytes) -> pa.Table:
-    """A table of :meth:`DayCounter.tables`."""
+    """A table of :func:`written_counts`."""
     return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
 
 

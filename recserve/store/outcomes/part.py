@@ -31,7 +31,8 @@ from recserve.store.outcomes.reading import read_columns
 from recserve.store.sql import schema
 from recserve.store.sql.parts.base import Part
 from recserve.store.sql.parts.events import settled_event
-from recserve.store.sql.queries.statements import chunks, insert_all, upsert
+from recserve.store.sql.queries.forgetting import TAKEN_BACK
+from recserve.store.sql.queries.statements import chunks, insert_all, insert_new, upsert
 from recserve.store.sql.schema import daily_outcomes, events, exposures, items, merges, meta, users
 
 _SPREAD = 8
@@ -39,6 +40,9 @@ _SPREAD = 8
 
 _COUNTED = "outcomes_counted"
 """Row of ``meta``: number of the event that the counts are right up to."""
+
+_LEASE = "lease:"
+"""Beginning of the rows of ``meta`` that say who does something for all."""
 
 _FACTS = ("bundle", "scenario", "experiment", "arm", "degraded", "shadow")
 
@@ -121,8 +125,12 @@ class OutcomePart(Part):
                 events.c.timestamp < before,
             )
         )
-        found = self._database.read(lambda connection: connection.execute(late).scalars().all())
-        return settled, sorted(int(day) for day in found)
+        taken = select(meta.c.name).where(meta.c.name.startswith(TAKEN_BACK, autoescape=True))
+        found, noted = self._database.read(
+            lambda connection: [connection.execute(query).scalars().all() for query in (late, taken)]
+        )
+        days = {int(day) for day in found} | {int(name.removeprefix(TAKEN_BACK)) for name in noted}
+        return settled, sorted(days)
 
     def begin_counting(self, event: int, stale: Collection[int]) -> int:
         """See :meth:`OutcomeStore.begin_counting`."""
@@ -134,6 +142,9 @@ class OutcomePart(Part):
             for some in chunks(sorted(stale)):
                 gone = delete(daily_outcomes).where(daily_outcomes.c.day.in_(some), ~daily_outcomes.c.final)
                 connection.execute(gone)
+                # Whoever takes back another event of these days meanwhile is waited for.
+                notes = [TAKEN_BACK + str(day) for day in some]
+                connection.execute(delete(meta).where(meta.c.name.in_(notes)))
             reached = max(event, int(connection.execute(_counted()).scalar() or 0))
             upsert(connection, meta, [{"name": _COUNTED, "value": str(reached)}])
             return reached
@@ -188,6 +199,21 @@ class OutcomePart(Part):
             found = int(connection.execute(days).scalar_one())
             connection.execute(delete(daily_outcomes).where(old))
             return found
+
+        return self._writer.run(work)
+
+    def lease(self, name: str, holder: str, until: int, now: int) -> bool:
+        """See :meth:`OutcomeStore.lease`."""
+        row = f"{_LEASE}{name}"
+        taken = select(meta.c.value).where(meta.c.name == row).with_for_update()
+
+        def work(connection: Connection) -> bool:
+            insert_new(connection, meta, [{"name": row, "value": json.dumps(["", 0])}])
+            owner, end = json.loads(connection.execute(taken).scalar_one())
+            if owner != holder and end > now:
+                return False
+            upsert(connection, meta, [{"name": row, "value": json.dumps([holder, until])}])
+            return True
 
         return self._writer.run(work)
 
