@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
-
-import orjson
+from typing import Any
 
 from recserve.api.backends.store_threads import StoreThreads
 from recserve.config import Config
@@ -76,8 +76,8 @@ class ReportDesk:
         """A desk that makes reports in this process, each time anew."""
         return cls(
             config,
-            lambda question: orjson.dumps(plain_report(report(store, config, question))),
-            lambda name: orjson.dumps(read_report(store, config, name).plain()),
+            lambda question: _json(plain_report(report(store, config, question))),
+            lambda name: _json(read_report(store, config, name).plain()),
             kept_seconds=0.0,
         )
 
@@ -140,3 +140,7 @@ class ReportDesk:
             del self._answers[old]
         while sum(known.size for known in self._answers.values()) > _KEPT_BYTES and len(self._answers) > 1:
             self._answers.popitem(last=False)
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content).encode()
