@@ -68,7 +68,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def process(module: str, tmp_path: Path) -> Iterator[QuestionProcess]:
     """It, of an empty store."""
     open_store(None, tmp_path).close()
-    asked = QuestionProcess(module, Config(), tmp_path, seconds=20)
+    asked = QuestionProcess(module, Config(), tmp_path, seconds=120)
     yield asked
     asked.close()
 
