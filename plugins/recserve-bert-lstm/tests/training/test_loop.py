@@ -79,7 +79,7 @@ distributed.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_processes_together_make_the_steps_of_one(world: int, tmp_path: Path) -> None:
     """Without dropout, which is drawn by each process for itself."""
     plain = task(PARAMS.model_copy(update={"dropout": 0.0, "epochs": 2}))
