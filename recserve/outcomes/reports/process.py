@@ -68,6 +68,7 @@ class QuestionProcess:
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._status = 0
+        self._wanted = True
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         self._lock = threading.Lock()
 
@@ -92,9 +93,10 @@ class QuestionProcess:
         """
         line = json.dumps([kind, question]).encode() + b"\n"
         with self._lock:
+            self._wanted = True
             warm = self.pid is not None
             answer = self._asked(line)
-            if not answer and warm:  # it has ended between two questions
+            if not answer and warm and self._wanted:  # it has ended between two questions
                 answer = self._asked(line)
             if not answer:
                 raise StoreError(self._why())
@@ -103,7 +105,10 @@ class QuestionProcess:
         return answer[1:]
 
     def close(self) -> None:
-        """End the process; a later question starts another one."""
+        """End the process, also in the middle of an answer; a later question starts another one."""
+        self._wanted = False
+        if (process := self._process) is not None:
+            process.kill()
         with self._lock:
             self._end()
 

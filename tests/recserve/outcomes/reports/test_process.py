@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,17 @@ def test_a_process_without_questions_ends_by_itself(module: str, tmp_path: Path)
     until_gone(first)
     assert json.loads(process.ask("pid", {"n": 2}))[0] != first
     process.close()
+
+
+def test_closing_does_not_wait_for_an_answer(process: QuestionProcess) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(process.ask, "sleep", {})
+        deadline = time.monotonic() + 60
+        while process.pid is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.close()
+        with pytest.raises(StoreError, match="ended with status -9"):
+            asked.result(30)
 
 
 def test_an_answer_that_takes_too_long_is_given_up(module: str, tmp_path: Path) -> None:
