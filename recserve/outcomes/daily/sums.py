@@ -72,7 +72,7 @@ class Texts:
     def numbers(self, texts: pa.StringArray) -> Int64Array:
         """The number of each of some distinct texts; new ones get the next."""
         found = pc.fill_null(pc.index_in(texts, value_set=self.labels), -1)
-        numbers = found.to_numpy().astype(np.int64)
+        numbers: Int64Array = found.to_numpy().astype(np.int64)
         new = numbers < 0
         numbers[new] = np.arange(len(self.labels), len(self.labels) + np.count_nonzero(new))
         self.labels = pa.concat_arrays([self.labels, texts.filter(pa.array(new))])

@@ -11,6 +11,7 @@ import pyarrow as pa
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Select,
     Table,
     Text,
@@ -243,7 +244,8 @@ def _in_order(connection: Connection, query: Select[Any], table: Table, first: i
     Looking up each row that the index of timestamps has takes ten times as long. Rows are about in the order
     of their timestamps, as they are written when it happens; where they are not, it is the index.
     """
-    number, moment = literal_column(f"{table.name}.rowid"), table.c.timestamp
+    number: ColumnElement[int] = literal_column(f"{table.name}.rowid", Integer)
+    moment = table.c.timestamp
     within = (moment >= first) & (moment < last)
     ends = select(func.min(number), func.max(number), func.count()).select_from(table).where(within)
     low, high, count = connection.execute(ends).one()

@@ -66,7 +66,7 @@ def _aggregated(connection: Connection, query: Select[Any], schema: pa.Schema) -
     for text in texts[1:]:
         row = row.concat(literal_column("x'1f'")).concat(text)
     lines = cast(func.group_concat(row, literal_column("x'0a'")), LargeBinary)
-    asked = query.with_only_columns(func.count(), lines, maintain_column_froms=True)
+    asked: Select[Any] = query.with_only_columns(func.count(), lines, maintain_column_froms=True)
     count, content = _cursor(connection, asked).fetchone()
     if not count:
         return schema.empty_table()
@@ -117,7 +117,7 @@ def _in_halves(column: ColumnElement[Any]) -> list[ColumnElement[Any]]:
 
 def _written(schema: pa.Schema) -> pa.Schema:
     """The columns of a line."""
-    columns = {}
+    columns: dict[str, pa.DataType] = {}
     for field in schema:
         if pa.types.is_floating(field.type):
             columns |= {f"{field.name} above": pa.int64(), f"{field.name} below": pa.int64()}
