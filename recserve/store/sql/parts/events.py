@@ -16,7 +16,7 @@ from recserve.store.sql.database import Database
 from recserve.store.sql.parts.base import Part
 from recserve.store.sql.queries.adding import insert_events, new_event_rows
 from recserve.store.sql.queries.counters import count_change, exclude_people, share_people
-from recserve.store.sql.queries.forgetting import own, read_withdrawn, remove_events
+from recserve.store.sql.queries.forgetting import own, read_withdrawn, take_back_events
 from recserve.store.sql.queries.history import HISTORY, read_events
 from recserve.store.sql.queries.rows import Row, check_id, vector_bytes, vector_of
 from recserve.store.sql.queries.statements import chunks
@@ -92,7 +92,7 @@ class EventPart(Part):
     def _remove(self, which: ColumnElement[bool]) -> int:
         def work(connection: Connection) -> int:
             share_people(connection)
-            removed = remove_events(connection, which)
+            removed = take_back_events(connection, which)
             if removed:
                 count_change(connection)
             return removed
