@@ -6,12 +6,14 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.convertors import CONVERTOR_TYPES, StringConvertor, register_url_convertor
 
+from recserve.api.routes.console.live import LiveRoutes
 from recserve.api.routes.experiments import ExperimentRoutes
 from recserve.api.routes.items import ItemRoutes
 from recserve.api.routes.parts import AUDIENCE, HISTORY, MERGE, refuse_other_methods
 from recserve.api.routes.recommendations import Routes
 from recserve.api.routes.reports import ReportRoutes
 from recserve.api.routes.tables.adder import Adder
+from recserve.api.routes.tables.console import add_live
 from recserve.api.routes.tables.experiments import add_experiments
 from recserve.api.routes.tables.items import add_items
 from recserve.api.routes.tables.recommendations import add_events, add_recommendations
@@ -54,4 +56,5 @@ def add_routes(app: FastAPI, settings: ApiSettings) -> list[APIRoute]:
     add_reports(Adder(app, plain, "reports"), ReportRoutes())
     add_experiments(Adder(app, plain, "experiments"), ExperimentRoutes(settings))
     add_server(Adder(app, plain, "server"), routes)
+    add_live(Adder(app, plain, "server"), LiveRoutes())
     return plain
