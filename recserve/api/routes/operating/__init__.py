@@ -1,0 +1,1 @@
+"""Handlers for whoever operates a server: bundles and configuration."""
