@@ -21,7 +21,7 @@ from recserve.config import Config, Mistake, plain_config
 from recserve.plugin.checking import Use, mistakes, uses
 from recserve.plugin.registry import Registry
 
-MOST_CHARACTERS = 100_000
+MOST_CHARACTERS = 50_000
 """Longest text that is checked."""
 
 MOST_MISTAKES = 100
