@@ -33,7 +33,7 @@ from recserve.telemetry.requests import (
 )
 from recserve.telemetry.tracing import recorder
 
-_PUBLIC = frozenset({"/", "/docs", "/openapi.json"})
+_PUBLIC = frozenset({"/", "/docs", "/openapi.json", "/report-frame"})
 _PUBLIC_UNDER = ("/v1/health/", "/static/", "/docs/static/")
 # Questions that are put as a POST because they are long.
 _ANSWERING_POSTS = frozenset({"/v1/recommend", "/v1/similar", "/v1/rank"})

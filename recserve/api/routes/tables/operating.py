@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from recserve.api.routes.tables.adder import Adder
-
 from recserve.api import openapi
 from recserve.api.routes.operating.bundles import BundleRoutes
 from recserve.api.routes.operating.configuration import ConfigurationRoutes
+from recserve.api.routes.tables.adder import Adder
 from recserve.api.schemas import bundles, configuration
 
 
