@@ -11,12 +11,14 @@ import numpy as np
 from recserve import Catalogue, Item
 from recserve.bundles.manifest import ComponentEntry, DataEntry
 from recserve.bundles.repository import BundleRepository
+from recserve.evaluation.findings import Findings
+from recserve.evaluation.html.page import page
 from recserve.store import Store
 from recserve.training.promotion.offline import Measurement
 from recserve.training.recording import report_page
+from tests.support.reports import report_of
 
 UNTIL = 1_780_000_000_000
-REPORT = "<!doctype html><html lang='en'><title>Evaluation</title><style>h1 { color: rgb(1, 2, 3) }</style>"
 
 
 def write_bundle(
@@ -49,7 +51,7 @@ def write_bundle(
     Returns:
         Its id.
     """
-    values = _values(ndcg, users)
+    values = _values(ndcg, users, seed)
     figures = {
         "ndcg@10": {"mean": float(values.mean()), "ci95": [ndcg - 0.01, ndcg + 0.01]},
         **(metrics or {}),
@@ -84,13 +86,16 @@ def write_bundle(
         reports = home / "reports"
         reports.mkdir(exist_ok=True)
         (reports / f"{bundle.id}.measured.json").write_text(measurement.model_dump_json())
-        report_page(home, bundle.id).write_text(f"{REPORT}<h1>Of {bundle.id}</h1>")
+        report_page(home, bundle.id).write_text(
+            page(Findings([report_of("pipeline", values.tolist(), items=2)])), encoding="utf-8"
+        )
     return bundle.id
 
 
-def _values(mean: float, users: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Values of users about a mean, the same differences from it for every bundle."""
-    return mean + np.linspace(-0.05, 0.05, users)
+def _values(mean: float, users: int, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Values of users about a mean: what makes some harder than others, and what only chance does."""
+    chance = np.random.default_rng(seed).normal(0, 0.02, users)
+    return mean + np.linspace(-0.05, 0.05, users) + chance - chance.mean()
 
 
 def promoted(store: Store, bundle_ids: Sequence[str]) -> None:

@@ -6,10 +6,10 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.convertors import CONVERTOR_TYPES, StringConvertor, register_url_convertor
 
+from recserve.api.routes.console.bundles import BundleRoutes
+from recserve.api.routes.console.configuration import ConfigurationRoutes
 from recserve.api.routes.experiments import ExperimentRoutes
 from recserve.api.routes.items import ItemRoutes
-from recserve.api.routes.operating.bundles import BundleRoutes
-from recserve.api.routes.operating.configuration import ConfigurationRoutes
 from recserve.api.routes.parts import AUDIENCE, HISTORY, MERGE, refuse_other_methods
 from recserve.api.routes.recommendations import Routes
 from recserve.api.routes.reports import ReportRoutes

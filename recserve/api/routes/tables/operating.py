@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from recserve.api import openapi
-from recserve.api.routes.operating.bundles import BundleRoutes
-from recserve.api.routes.operating.configuration import ConfigurationRoutes
+from recserve.api.routes.console.bundles import BundleRoutes
+from recserve.api.routes.console.configuration import ConfigurationRoutes
 from recserve.api.routes.tables.adder import Adder
 from recserve.api.schemas import bundles, configuration
 

@@ -8,14 +8,14 @@ import { href } from "../../router.js";
 import { promote } from "./decide.js";
 import { history, state } from "./overview.js";
 import { showReport } from "./report.js";
-import { heading, metricCell } from "./words.js";
+import { heading, inOrder, metricCell } from "./words.js";
 
 export async function showBundle(root, bundleId, signal) {
   const place = h("div", { class: "stack" });
   root.append(h("p", {}, h("a", { href: href("quality") }, say("← Quality"))), h("h1", {}, bundleId), place);
   const shown = () => showState(place, async () => {
     const found = await get(`v1/bundles/${encodeURIComponent(bundleId)}`, { signal });
-    return [facts(found, shown), measured(found), found.report && report(found, signal), components(found), further(found), past(found)].filter(Boolean);
+    return [h("div", { class: "columns" }, facts(found, shown), measured(found)), found.report && report(found, signal), components(found), further(found), past(found)].filter(Boolean);
   }, signal);
   await shown();
 }
@@ -39,10 +39,11 @@ function facts(found, again) {
 }
 
 function measured(found) {
-  const names = Object.keys(found.metrics);
+  const names = inOrder(Object.keys(found.metrics));
   if (!names.length) return h("section", { class: "panel" }, h("h2", {}, say("Measured in training")), h("p", {}, say("Nothing: the data allowed no evaluation, or it was left out.")));
-  return h("section", { class: "panel" }, table({
-    caption: say("Measured in training, on events it had not learnt from; 95% intervals over users"), rows: names,
+  return h("section", { class: "panel" }, h("h2", {}, say("Measured in training")),
+    h("p", { class: "note" }, say("On events that it had not learnt from; 95% intervals over users.")), table({
+    caption: say("Measured in training"), hideCaption: true, rows: names,
     columns: [
       { title: say("Metric"), header: true, cell: heading },
       { title: say("Mean"), number: true, cell: (name) => metricCell(name, found.metrics[name]) },
@@ -60,8 +61,8 @@ function components(found) {
   if (!rows.length) return null;
   const values = (plain) => Object.entries(plain).map(([name, value]) => h("div", {}, `${name}: `, h("code", {}, JSON.stringify(value))));
   const folded = (plain) => (Object.keys(plain).length ? h("details", {}, h("summary", {}, say("{} values", Object.keys(plain).length)), values(plain)) : "–");
-  return h("section", { class: "panel" }, table({
-    caption: say("Components"), rows,
+  return h("section", { class: "panel" }, h("h2", {}, say("Components")), table({
+    caption: say("Components"), hideCaption: true, rows,
     columns: [
       { title: say("Component"), header: true, cell: ([key]) => key },
       { title: say("From"), cell: ([, one]) => `${one.distribution} ${one.version}` },
@@ -81,5 +82,5 @@ function further(found) {
 }
 
 function past(found) {
-  return found.promotions.length > 0 && h("section", { class: "panel" }, history(found.promotions, say("In service")));
+  return found.promotions.length > 0 && h("section", { class: "panel" }, h("h2", {}, say("In service")), history(found.promotions, say("In service")));
 }

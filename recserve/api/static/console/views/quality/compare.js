@@ -6,7 +6,7 @@ import { get } from "../../http.js";
 import { say } from "../../i18n.js";
 import { href } from "../../router.js";
 import { report } from "./outcomes.js";
-import { figure, heading, lessIsBetter, metricCell, rateCell, signed, verdict } from "./words.js";
+import { figure, heading, inOrder, lessIsBetter, metricCell, rateCell, signed, verdict } from "./words.js";
 
 export async function showComparison(root, { query, signal }) {
   const [a, b] = [query.get("a"), query.get("b")];
@@ -40,28 +40,28 @@ function paired(measured) {
 
 function metrics(found) {
   const change = ({ a, b }) => (a.mean === null || b.mean === null ? null : b.mean - a.mean);
-  return table({
-    caption: say("Each as its own training measured it"), rows: found.metrics,
+  return [h("h3", {}, say("Each as its own training measured it")), table({
+    caption: say("Each as its own training measured it"), hideCaption: true, rows: inOrder(found.metrics.map((row) => row.metric)).map((name) => found.metrics.find((row) => row.metric === name)),
     columns: [
       { title: say("Metric"), header: true, cell: (row) => [heading(row.metric), lessIsBetter(row.metric) && h("small", {}, " ", say("(less is better)"))] },
       { title: found.a, number: true, cell: (row) => metricCell(row.metric, row.a) },
       { title: found.b, number: true, cell: (row) => metricCell(row.metric, row.b) },
       { title: say("Difference"), number: true, cell: (row) => signed(change(row)) },
     ],
-  });
+  })];
 }
 
 function differing(found) {
   if (!found.differs.length) return h("p", {}, say("Nothing differs in what made them."));
   const shown = (value) => (value === null ? "–" : h("code", {}, JSON.stringify(value)));
-  return table({
-    caption: say("What differs in what made them"), rows: found.differs,
+  return [h("h2", {}, say("What differs in what made them")), table({
+    caption: say("What differs in what made them"), hideCaption: true, rows: found.differs,
     columns: [
       { title: say("What"), header: true, cell: (row) => h("code", {}, row.key) },
       { title: found.a, cell: (row) => shown(row.a) },
       { title: found.b, cell: (row) => shown(row.b) },
     ],
-  });
+  })];
 }
 
 function showOnline(place, a, b, signal) {

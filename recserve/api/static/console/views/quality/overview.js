@@ -90,9 +90,9 @@ function listed(found) {
     event.preventDefault();
     go("quality", ["compare"], { a: first.value, b: second.value });
   };
-  return h("section", { class: "panel" },
+  return h("section", { class: "panel" }, h("h2", {}, say("Bundles")),
     table({
-      caption: say("Bundles"), rows: found.bundles,
+      caption: say("Bundles"), hideCaption: true, rows: found.bundles,
       columns: [
         { title: say("Bundle"), header: true, cell: (one) => h("a", { href: href("quality", [one.bundle_id]) }, one.bundle_id) },
         { title: "", cell: (one) => state(one) },
@@ -115,13 +115,13 @@ export function state(one) {
 
 function promotions(found) {
   if (!found.promotions.length) return null;
-  return h("section", { class: "panel" }, history(found.promotions, say("Promotions")));
+  return h("section", { class: "panel" }, h("h2", {}, say("Promotions")), history(found.promotions, say("Promotions")));
 }
 
 /** Who made which bundle current, when, why and by which figures. */
 export function history(rows, caption) {
   return table({
-    caption, rows,
+    caption, hideCaption: true, rows,
     columns: [
       { title: say("When"), cell: (one) => when(one.at) },
       { title: say("Bundle"), header: true, cell: (one) => h("a", { href: href("quality", [one.bundle_id]) }, one.bundle_id) },

@@ -19,6 +19,16 @@ export function heading(metric) {
   return `${say(HEADINGS[name] ?? name)}${cut ? `@${cut}` : ""}`;
 }
 
+/** Metrics in the order in which people look for them. */
+export function inOrder(metrics) {
+  const order = Object.keys(HEADINGS);
+  const place = (metric) => {
+    const [name, cut] = metric.split("@");
+    return (order.includes(name) ? order.indexOf(name) : order.length) + Number(cut ?? 0) * 100;
+  };
+  return [...metrics].sort((one, other) => place(one) - place(other));
+}
+
 /** Whether less of a metric is better. */
 export const lessIsBetter = (metric) => /^(gini|calibration|lift)/.test(metric);
 

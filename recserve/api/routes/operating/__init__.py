@@ -1,1 +1,0 @@
-"""Handlers for whoever operates a server: bundles and configuration."""
