@@ -74,7 +74,7 @@ function changes(rows) {
   return table({
     caption: say("Changes"), hideCaption: true, rows,
     columns: [
-      { title: say("Key"), header: true, cell: (row) => h("code", {}, row.key) },
+      { title: say("Setting"), header: true, cell: (row) => h("code", {}, row.key) },
       { title: say("Before"), cell: (row) => value(row.before) }, { title: say("After"), cell: (row) => value(row.after) },
     ],
   });

@@ -22,7 +22,7 @@ export function showInstalled(place, query, signal) {
       note("plugins", [], { q: words.value, used: used.checked ? "1" : "" });
       const found = plugins.map((plugin) => ({ ...plugin, components: plugin.components.filter((one) => matches(plugin, one, words.value, used.checked)) }))
         .filter((plugin) => plugin.components.length || (plugin.error && !used.checked));
-      told.textContent = say("{} components of {} plugins", number(found.reduce((sum, plugin) => sum + plugin.components.length, 0)), number(found.length));
+      told.textContent = say("Components: {}; plugins: {}", number(found.reduce((sum, plugin) => sum + plugin.components.length, 0)), number(found.length));
       results.replaceChildren(...(found.length ? found.map(shown) : [empty(say("Nothing of that kind is installed."))]));
     }
     draw();

@@ -60,7 +60,7 @@ function components(found) {
   const rows = Object.entries(found.components ?? {});
   if (!rows.length) return null;
   const values = (plain) => Object.entries(plain).map(([name, value]) => h("div", {}, `${name}: `, h("code", {}, JSON.stringify(value))));
-  const folded = (plain) => (Object.keys(plain).length ? h("details", {}, h("summary", {}, say("{} values", Object.keys(plain).length)), values(plain)) : "–");
+  const folded = (plain) => (Object.keys(plain).length ? h("details", {}, h("summary", {}, say("Values: {}", Object.keys(plain).length)), values(plain)) : "–");
   return h("section", { class: "panel" }, h("h2", {}, say("Components")), table({
     caption: say("Components"), hideCaption: true, rows,
     columns: [
