@@ -8,15 +8,16 @@ from starlette.convertors import CONVERTOR_TYPES, StringConvertor, register_url_
 
 from recserve.api.routes.console.bundles import BundleRoutes
 from recserve.api.routes.console.configuration import ConfigurationRoutes
+from recserve.api.routes.console.live import LiveRoutes
 from recserve.api.routes.experiments import ExperimentRoutes
 from recserve.api.routes.items import ItemRoutes
 from recserve.api.routes.parts import AUDIENCE, HISTORY, MERGE, refuse_other_methods
 from recserve.api.routes.recommendations import Routes
 from recserve.api.routes.reports import ReportRoutes
 from recserve.api.routes.tables.adder import Adder
+from recserve.api.routes.tables.console import add_bundles, add_configuration, add_live
 from recserve.api.routes.tables.experiments import add_experiments
 from recserve.api.routes.tables.items import add_items
-from recserve.api.routes.tables.operating import add_bundles, add_configuration
 from recserve.api.routes.tables.recommendations import add_events, add_recommendations
 from recserve.api.routes.tables.reports import add_reports
 from recserve.api.routes.tables.server import add_server
@@ -60,4 +61,5 @@ def add_routes(app: FastAPI, settings: ApiSettings) -> list[APIRoute]:
     add_bundles(Adder(app, plain, "bundles"), BundleRoutes(settings))
     add_configuration(Adder(app, plain, "server"), ConfigurationRoutes(settings))
     add_server(Adder(app, plain, "server"), routes)
+    add_live(Adder(app, plain, "server"), LiveRoutes())
     return plain
