@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -10,7 +11,9 @@ from pydantic import Field, TypeAdapter
 from recserve.api.backends.protocol import Readiness
 from recserve.api.schemas.responses import Answer, filled
 from recserve.api.settings import ApiSettings
-from recserve.plugin.protocols import Component
+from recserve.auth.masking import mask_settings
+from recserve.plugin.checking import Use
+from recserve.plugin.protocols import Component, Stage
 from recserve.plugin.registry import PluginInfo
 
 
@@ -62,6 +65,15 @@ class ComponentAnswer(Answer):
     argument: dict[str, Any] | None = Field(
         description="JSON schema of a filter's argument in requests; null for other stages."
     )
+    used: list[UseAnswer] = Field(description="Where the configuration names it; empty for what is not used.")
+
+
+class UseAnswer(Answer):
+    """One place of the configuration that names a component."""
+
+    where: str = Field(examples=["scenarios.home.retrievers[0]"])
+    scenario: str | None = Field(description="Null for what all scenarios share.", examples=["home"])
+    params: dict[str, Any] = Field(description="The parameters set there, without secrets.", examples=[{}])
 
 
 class PluginAnswer(Answer):
@@ -96,19 +108,31 @@ def about_answer(settings: ApiSettings, version: str, sample_users: list[str]) -
     return filled(AboutAnswer, settings, version=version, events=events, sample_users=sample_users)
 
 
-def plugin_answer(plugin: PluginInfo) -> dict[str, Any]:
-    """See :class:`PluginAnswer`."""
+def plugin_answer(plugin: PluginInfo, uses: Sequence[Use] = ()) -> dict[str, Any]:
+    """See :class:`PluginAnswer`.
+
+    Args:
+        plugin: The plugin.
+        uses: Where the configuration names components.
+    """
     components = [
-        _component(stage.value, component)
+        _component(stage, component, uses)
         for stage, found in plugin.components.items()
         for component in found
     ]
     return filled(PluginAnswer, plugin, components=components)
 
 
-def _component(stage: str, component: Component) -> dict[str, Any]:
+def _component(stage: Stage, component: Component, uses: Sequence[Use]) -> dict[str, Any]:
     argument = None
     if component.argument is not None:
         argument = TypeAdapter(component.argument).json_schema()
     parameters = component.params.model_json_schema()
-    return filled(ComponentAnswer, component, stage=stage, parameters=parameters, argument=argument)
+    used = [
+        filled(UseAnswer, use, params=mask_settings(use.params))
+        for use in uses
+        if (use.stage, use.name) == (stage, component.name)
+    ]
+    return filled(
+        ComponentAnswer, component, stage=stage.value, parameters=parameters, argument=argument, used=used
+    )

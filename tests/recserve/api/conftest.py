@@ -349,7 +349,7 @@ def build(
     plugins = Registry.discover(only=["builtins"]).plugins
     cache = ResultCache(100) if counts else None
     pipeline = Pipeline(edge, StoreReader(store, live, 1000, 5.0), client, cache=cache)
-    backend = LocalBackend(pipeline, store, plugins, sample_users=["ada", "grace"])
+    backend = LocalBackend(pipeline, store, plugins, sample_users=["ada", "grace"], home=folder)
     return Served(folder, create_app(backend, SETTINGS), store, client)
 
 
@@ -406,7 +406,7 @@ def trained(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     shutil.copytree(trained_home, home)
     state = State(home)
     pipeline = local_pipeline(state.resolved, state.current_bundle(), state.store)
-    backend = LocalBackend(pipeline, state.store, state.registry.plugins)
+    backend = LocalBackend(pipeline, state.store, state.registry.plugins, config=state.config, home=home)
     with state.store:
         yield create_app(backend, ApiSettings.of(state.config))
 
