@@ -11,9 +11,9 @@ import recserve
 from recserve.api import openapi
 from recserve.api.backends.protocol import Backend
 from recserve.api.middleware import errors, security
-from recserve.api.routes import pages
-from recserve.api.routes import table as paths
-from recserve.api.routes.plain import PlainRoutes
+from recserve.api.middleware.plain import PlainRoutes
+from recserve.api.routes.console import pages
+from recserve.api.routes.tables import assembly
 from recserve.api.settings import ApiSettings
 from recserve.auth.keyring import Keyring
 from recserve.telemetry.metrics import Metrics, render
@@ -50,7 +50,7 @@ def create_app(
         title="recserve",
         version=recserve.__version__,
         description=_DESCRIPTION,
-        openapi_tags=paths.TAGS,
+        openapi_tags=assembly.TAGS,
         license_info={"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         docs_url=None,
         redoc_url=None,
@@ -59,7 +59,7 @@ def create_app(
     app.state.backend = backend
     app.state.metrics = metrics = metrics or Metrics()
     app.state.scrape = scrape or _scrape_of(metrics)
-    plain = paths.add_routes(app, settings)
+    plain = assembly.add_routes(app, settings)
     pages.install(app)
     app.add_middleware(PlainRoutes, routes=plain)
     security.install_guard(app, keyring)

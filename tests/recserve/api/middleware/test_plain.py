@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from recserve.api.routes.plain import PlainRoutes
+from recserve.api.middleware.plain import PlainRoutes
 
 
 @pytest.fixture

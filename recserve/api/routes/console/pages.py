@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-STATIC = Path(__file__).parents[1] / "static"
+STATIC = Path(__file__).parents[2] / "static"
 _SWAGGER = Path(fastapi_swagger.__file__).parent / "resources"
 
 # A browser gets nothing from elsewhere, runs no script but ours, and shows the page in nobody's frame.
