@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from recserve.api.backends.desks.vector_map import VectorMap
 from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.pagination import Cursors
@@ -13,7 +14,17 @@ from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
 from recserve.serving.requests.audience import Audience
 from recserve.serving.requests.request import Recommendation, Request
-from recserve.store import DeletionReceipt, ItemPatch, Moment, UserPatch
+from recserve.store import (
+    DeletionReceipt,
+    Having,
+    ItemPage,
+    ItemPatch,
+    ItemSearch,
+    ListedUser,
+    Moment,
+    UserPatch,
+    UserPlace,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,10 @@ class CatalogueBackend(Protocol):
         """See :meth:`recserve.store.Store.list_items`."""
         ...
 
+    async def search_items(self, search: ItemSearch, after: str | None, limit: int) -> ItemPage:
+        """See :meth:`recserve.store.browsing.BrowsingStore.search_items`."""
+        ...
+
     async def upsert_items(self, items: Sequence[Item]) -> tuple[int, int]:
         """Add items or replace them.
 
@@ -97,8 +112,10 @@ class PeopleBackend(Protocol):
         """The profile of a user, None without one."""
         ...
 
-    async def list_users(self, after: str | None, limit: int) -> Sequence[User]:
-        """See :meth:`recserve.store.Store.list_users`."""
+    async def browse_users(
+        self, having: Having, place: UserPlace | None, limit: int
+    ) -> tuple[Sequence[ListedUser], UserPlace | None]:
+        """See :func:`recserve.store.browsing.browse_users`."""
         ...
 
     async def upsert_users(self, users: Sequence[User]) -> int:
@@ -135,6 +152,7 @@ class Backend(CatalogueBackend, PeopleBackend, Protocol):
     cursors: Cursors
     experiments: ExperimentDesk
     reports: ReportDesk
+    vectors: VectorMap
 
     async def recommend(self, request: Request) -> Recommendation:
         """Answer one request; an implementation is free to micro-batch.
