@@ -1,0 +1,9 @@
+import { h } from "../../dom.js";
+import { say } from "../../i18n.js";
+
+export const title = "Try";
+
+/** Show the view. */
+export async function show(root) {
+  root.append(h("h1", {}, say(title)));
+}
