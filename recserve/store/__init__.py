@@ -20,6 +20,7 @@ from recserve.store.browsing import (
     StateName,
     UserPlace,
     browse_users,
+    find_user,
 )
 from recserve.store.protocol import BundleStore, EventStore, ExperimentStore, ItemStore, Store, UserStore
 from recserve.store.records import (
@@ -158,6 +159,7 @@ __all__ = [
     "UserStore",
     "Withdrawn",
     "browse_users",
+    "find_user",
     "hash_of",
     "key_of",
     "open_store",

@@ -118,6 +118,10 @@ class PeopleBackend(Protocol):
         """See :func:`recserve.store.browsing.browse_users`."""
         ...
 
+    async def find_user(self, user_id: str) -> ListedUser | None:
+        """See :func:`recserve.store.browsing.find_user`."""
+        ...
+
     async def upsert_users(self, users: Sequence[User]) -> int:
         """Add profiles or replace them; returns the number of distinct users."""
         ...

@@ -28,6 +28,7 @@ from recserve.store import (
     UserPatch,
     UserPlace,
     browse_users,
+    find_user,
     key_of,
 )
 
@@ -191,6 +192,10 @@ class StoredBackend(AnsweringBackend):
     ) -> tuple[Sequence[ListedUser], UserPlace | None]:
         """See :meth:`recserve.api.Backend.browse_users`."""
         return await self.read_store(browse_users, self._store, having, place, limit)
+
+    async def find_user(self, user_id: str) -> ListedUser | None:
+        """See :meth:`recserve.api.Backend.find_user`."""
+        return await self.read_store(find_user, self._store, user_id)
 
     async def upsert_users(self, users: Sequence[User]) -> int:
         """See :meth:`recserve.api.Backend.upsert_users`."""

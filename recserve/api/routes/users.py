@@ -68,9 +68,14 @@ class UserRoutes:
         limit: Limit = 100,
         cursor: ListCursor = None,
         having: browsing.HavingWhat = "profile",
+        user_id: browsing.OneUser = None,
     ) -> Response:
         """Answer `GET /v1/users`."""
         backend = backend_of(request)
+        if user_id is not None:
+            one = await backend.find_user(user_id)
+            listed = [] if one is None else [answers.filled(ListedUserAnswer, one, **_who(one.user))]
+            return answers.json_response({"users": listed, "cursor": None})
         found, place = await backend.browse_users(having, _place(backend.cursors, having, cursor), limit)
         following = None
         if place is not None:

@@ -9,6 +9,7 @@ from fastapi import Query
 from pydantic import Field
 
 from recserve.api.schemas.responses import Answer, ItemAnswer, UserAnswer
+from recserve.data.entities import MAX_ID
 from recserve.errors import InvalidRequestError
 from recserve.store import Having, ItemSearch, StateName
 
@@ -43,6 +44,16 @@ HavingWhat = Annotated[
     Query(
         description="Users with a `profile`, with `events`, or with `any` of the two: those with a profile "
         "first, then those who have events alone."
+    ),
+]
+OneUser = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=MAX_ID,
+        pattern=r"^[^\x00]+$",
+        description="Only this user, if there is a profile or an event; all else is passed over.",
+        examples=["42"],
     ),
 ]
 MapAttribute = Annotated[

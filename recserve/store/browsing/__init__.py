@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recserve.store.browsing.people import Having, ListedUser, UserPlace, browse_users
+from recserve.store.browsing.people import Having, ListedUser, UserPlace, browse_users, find_user
 from recserve.store.browsing.protocol import ActiveUser, BrowsingStore, ItemPage
 from recserve.store.browsing.search import ItemSearch, StateName
 
@@ -16,4 +16,5 @@ __all__ = [
     "StateName",
     "UserPlace",
     "browse_users",
+    "find_user",
 ]

@@ -99,3 +99,13 @@ def browse_users(
         examined += wanted
         place = UserPlace("events", active[-1].user_id)
     return listed, place
+
+
+def find_user(store: _People, user_id: str) -> ListedUser | None:
+    """One user as lists show them; None without a profile and events."""
+    profile = store.users([user_id]).get(user_id)
+    events = store.histories([user_id], 1)[user_id]
+    if profile is None and not events:
+        return None
+    moment = events[-1].timestamp if events else None
+    return ListedUser(profile or User(user_id), profile is not None, moment)

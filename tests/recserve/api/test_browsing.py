@@ -119,6 +119,16 @@ class TestUsers:
             "last_event": 1_700_000_000_000,
         }
 
+    def test_one_user_alone(self, served: Any) -> None:
+        served.post("/v1/users", {"users": [{"user_id": "ada", "attributes": {"city": "London"}}]})
+        served.post(
+            "/v1/events", {"user_id": "grace", "item_id": "1", "event": "view", "timestamp": 1_700_000_000}
+        )
+        for user_id, profile, moment in (("ada", True, None), ("grace", False, 1_700_000_000_000)):
+            (found,) = ask(served, "/v1/users", user_id=user_id)["users"]
+            assert (found["user_id"], found["profile"], found["last_event"]) == (user_id, profile, moment)
+        assert ask(served, "/v1/users", user_id="nobody") == {"users": [], "cursor": None}
+
     def test_a_cursor_belongs_to_its_list(self, served: Any) -> None:
         served.post("/v1/users", {"users": [{"user_id": "a"}, {"user_id": "b"}]})
         cursor = ask(served, "/v1/users", limit=1)["cursor"]
@@ -160,3 +170,17 @@ def test_the_map_has_the_items_that_may_be_shown(served: Any) -> None:
     assert (len(few["points"]), few["attribute"], few["points"][0]["value"]) == (3, None, None)
     assert {(point["x"], point["y"]) for point in few["points"]} <= set(places.values()), "the same map"
     refused(served, "/v1/vectors/map", "limit", limit=2001)
+
+
+def test_a_preview_is_the_same_answer_and_leaves_no_trace(served: Any) -> None:
+    asked = {"user_id": "ada", "n": 3}
+    preview = served.post("/v1/recommend", {**asked, "preview": True}).json()
+    similar = served.post("/v1/similar", {"item_id": "260", "preview": True}).json()
+    served.store.flush()
+    for answer in (preview, similar):
+        assert len(answer["items"]) >= 3
+        assert served.store.exposures(answer["recommendation_id"]) is None
+    shown = served.post("/v1/recommend", asked).json()
+    served.store.flush()
+    assert served.store.exposures(shown["recommendation_id"]) is not None
+    assert [one["item_id"] for one in shown["items"]] == [one["item_id"] for one in preview["items"]]

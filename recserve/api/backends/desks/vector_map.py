@@ -15,6 +15,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.errors import StoreError
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.state.live_catalogue import CatalogueView
+from recserve.store import Store
 
 MOST_POINTS = 2_000
 _SEED = 7
@@ -44,10 +45,12 @@ class VectorMap:
 
     Args:
         pipeline: The pipeline in service.
+        store: Its store.
     """
 
-    def __init__(self, pipeline: Callable[[], Pipeline]) -> None:
+    def __init__(self, pipeline: Callable[[], Pipeline], store: Store) -> None:
         self._pipeline = pipeline
+        self._store = store
         self._threads = StoreThreads("vector-map", threads=1, queue=8)
         self._last: Projection | None = None
 
@@ -65,7 +68,7 @@ class VectorMap:
         return await self._threads.run(partial(self._draw, self._pipeline(), limit, attribute))
 
     def _draw(self, pipeline: Pipeline, limit: int, attribute: str | None) -> dict[str, Any]:
-        context, view = pipeline.context, _view(pipeline)
+        context, view = pipeline.context, self._view(pipeline)
         found = self._last
         if found is None or found.bundle != context.bundle:
             found = self._last = project(context.bundle, view.catalogue)
@@ -85,6 +88,13 @@ class VectorMap:
             "attribute": attribute,
             "points": points,
         }
+
+    def _view(self, pipeline: Pipeline) -> CatalogueView:
+        """The catalogue as it is now; the one at hand while the store cannot be reached."""
+        try:
+            return pipeline.live.at_least(self._store.pulse().catalogue)
+        except StoreError:
+            return pipeline.live.view
 
 
 def project(bundle: str, catalogue: Catalogue, most: int = MOST_POINTS) -> Projection:
@@ -116,14 +126,6 @@ def project(bundle: str, catalogue: Catalogue, most: int = MOST_POINTS) -> Proje
     total = float(variances.sum())
     explained = float(variances[::-1][:axes].sum()) / total if total > 0 else 0.0
     return Projection(bundle, rows, points.astype(np.float32), explained, count)
-
-
-def _view(pipeline: Pipeline) -> CatalogueView:
-    """The catalogue as it is now; the one at hand while the store cannot be reached."""
-    try:
-        return pipeline.live.at_least(pipeline.store.pulse().catalogue)
-    except StoreError:
-        return pipeline.live.view
 
 
 def _label(value: Any) -> str | None:

@@ -17,7 +17,8 @@ def add_users(add: Adder, routes: UserRoutes) -> None:
         "/v1/users",
         routes.list_users,
         "List users",
-        "All users with a profile, with events, or with any of them, part by part, as for items.",
+        "All users with a profile, with events, or with any of them, part by part, as for items; or what is "
+        "known of one.",
         openapi.responses(browsing.UsersAnswer, "Users.", 422),
     )
     add(
