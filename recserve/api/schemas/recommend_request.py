@@ -161,6 +161,12 @@ class _Selection(_Question):
         "the scenario's policy.",
         examples=["exclude"],
     )
+    details: bool = Field(
+        False,
+        description="Say of each item which retriever proposed it in which place with which score, and which "
+        "item of the history led to it.",
+        examples=[False],
+    )
     preview: bool = Field(
         False,
         description="Shown to nobody, as while somebody looks around: the answer is not logged, counts as "
@@ -226,6 +232,7 @@ class RecommendBody(_Personal, _Selection):
             seen=self.seen,
             rules=self.rules,
             session_id=self.session_id,
+            details=self.details,
             told=_shown_to_nobody if self.preview else None,
         )
 
@@ -320,6 +327,7 @@ class SimilarBody(_Selection):
             seen=self.seen,
             rules=self.rules,
             session_id=self.session_id,
+            details=self.details,
             told=_shown_to_nobody if self.preview else None,
         )
 

@@ -68,8 +68,11 @@ export default {
   "Why is {} here?": "为什么推荐“{}”？",
   "Why?": "为什么？",
   "In words": "文字说明",
-  "Proposed by, strongest first": "提出它的召回器（由强到弱）",
+  "Retrievers that proposed {}": "提出“{}”的召回器",
+  "Retriever": "召回器",
+  "its place": "其名次",
+  "its score": "其得分",
+  "Led to by": "依据",
   "Final score": "最终得分",
-  "Place": "位次",
   "Item id": "物品编号",
 };

@@ -75,7 +75,7 @@ class Try {
   /** The body of the question; `scenario` instead of the chosen one. */
   question(scenario) {
     const asked = this.form.asked();
-    const body = { n: COUNT, language: language() };
+    const body = { n: COUNT, language: language(), details: true };
     if (asked.user) body.user_id = asked.user;
     if (!this.form.isUser() && kept.session.length) {
       body.session = kept.session.map(({ item_id, event, timestamp, value }) => ({ item_id, event, timestamp, value }));
