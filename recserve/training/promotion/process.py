@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from recserve.bundles.repository import BundleRepository
 from recserve.config import Config
-from recserve.outcomes.reports.process import answer_question, asked_of_process
+from recserve.outcomes.reports.process import QuestionProcess, answer_questions
 from recserve.plugin.registry import Registry
 from recserve.store import Store
 from recserve.store.lake import LakeFolder
@@ -16,45 +17,55 @@ from recserve.training.promotion.evidence import NotMeasuredError, Weighing
 from recserve.training.promotion.gate import Finding
 from recserve.training.promotion.offline import METRIC, compare_measured
 
-
-def findings_in_process(config: Config, home: Path, current: str, candidate: str) -> list[Finding]:
-    """What speaks for and against a bundle, as far as nothing need be fitted to know; blocks.
-
-    Args:
-        config: The configuration, which names the store.
-        home: The home folder.
-        current: Id of the bundle that it would replace.
-        candidate: Its id.
-
-    Raises:
-        NotMeasuredError: The two were not measured on the same data.
-        StoreError: It failed, or it took too long.
-    """
-    asked = {"home": str(home), "current": current, "candidate": candidate}
-    answer = asked_of_process(__name__, config, home, asked)
-    if answer["not_measured"] is not None:
-        raise NotMeasuredError(answer["not_measured"], field="bundle_id")
-    return [Finding(**finding) for finding in answer["findings"]]
+_IDLE_SECONDS = 30.0
 
 
-def difference_in_process(config: Config, home: Path, first: str, second: str) -> dict[str, Any] | None:
-    """Difference of two bundles as training measured it; blocks.
+class ComparisonProcess:
+    """Comparer of bundles in a process of its own, which ends soon after it was asked.
 
     Args:
         config: The configuration, which names the store.
         home: The home folder.
-        first: Id of a bundle.
-        second: Id of the other one.
-
-    Returns:
-        See :func:`measured_difference`.
-
-    Raises:
-        StoreError: It failed, or it took too long.
     """
-    asked = {"home": str(home), "first": first, "second": second}
-    found: dict[str, Any] | None = asked_of_process(__name__, config, home, asked)["difference"]
-    return found
+
+    def __init__(self, config: Config, home: Path) -> None:
+        self._process = QuestionProcess(__name__, config, home, idle_seconds=_IDLE_SECONDS)
+        self._home = str(home)
+
+    def findings(self, current: str, candidate: str) -> list[Finding]:
+        """What speaks for and against a bundle, as far as nothing need be fitted to know; blocks.
+
+        Args:
+            current: Id of the bundle that it would replace.
+            candidate: Its id.
+
+        Raises:
+            NotMeasuredError: The two were not measured on the same data.
+            StoreError: It failed, or it took too long.
+        """
+        asked = {"home": self._home, "current": current, "candidate": candidate}
+        answer = json.loads(self._process.ask("findings", asked))
+        if answer["not_measured"] is not None:
+            raise NotMeasuredError(answer["not_measured"], field="bundle_id")
+        return [Finding(**finding) for finding in answer["findings"]]
+
+    def difference(self, first: str, second: str) -> dict[str, Any] | None:
+        """Difference of two bundles as training measured it, see :func:`measured_difference`; blocks.
+
+        Args:
+            first: Id of a bundle.
+            second: Id of the other one.
+
+        Raises:
+            StoreError: It failed, or it took too long.
+        """
+        asked = {"home": self._home, "first": first, "second": second}
+        found: dict[str, Any] | None = json.loads(self._process.ask("difference", asked))
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
 
 
 def measured_difference(
@@ -83,14 +94,20 @@ def measured_difference(
     }
 
 
-def _answer(
+def _difference(
+    store: Store, config: Config, lake: LakeFolder | None, question: dict[str, Any]
+) -> dict[str, Any] | None:
+    home = Path(question["home"])
+    return measured_difference(
+        home, BundleRepository(home, config.bundles), question["first"], question["second"]
+    )
+
+
+def _findings(
     store: Store, config: Config, lake: LakeFolder | None, question: dict[str, Any]
 ) -> dict[str, Any]:
     home = Path(question["home"])
     repository = BundleRepository(home, config.bundles)
-    if "first" in question:
-        found = measured_difference(home, repository, question["first"], question["second"])
-        return {"difference": found}
     weighing = Weighing(home, config, Registry.discover, repository, store, fits=False)
     try:
         findings = weighing.findings(question["current"], repository.open(question["candidate"]))
@@ -100,4 +117,4 @@ def _answer(
 
 
 if __name__ == "__main__":
-    answer_question(_answer)
+    answer_questions({"findings": _findings, "difference": _difference})
