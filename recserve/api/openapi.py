@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from recserve.api.middleware.security import is_public
-from recserve.api.schemas import experiments
+from recserve.api.schemas import bundles, configuration, experiments
 from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import write_request as writes
 from recserve.api.schemas.responses import ErrorAnswer
@@ -31,10 +31,16 @@ _MISTAKES: Mapping[int, tuple[str, str, str, str | None]] = {
         None,
     ),
     403: ("The key may not do this.", "forbidden", "this key lacks the scope 'write'", None),
-    404: ("There is no such item or scenario.", "not_found", "unknown item '0'", "item_id"),
+    404: (
+        "There is no such item, scenario, experiment or bundle.",
+        "not_found",
+        "unknown item '0'",
+        "item_id",
+    ),
     409: (
         "It contradicts what is there: an `event_id` of another event or of one that was removed, a user who "
-        "was deleted since, an experiment that cannot go beside another one.",
+        "was deleted since, an experiment that cannot go beside another one, a bundle that the evidence "
+        "speaks against.",
         "event_id_conflict",
         "event_id: this id stands for an event with other content; give each event its own id",
         "event_id",
@@ -85,6 +91,9 @@ BODIES: tuple[type[BaseModel], ...] = (
     experiments.ExperimentBody,
     experiments.StartBody,
     experiments.StopBody,
+    bundles.PromoteBody,
+    bundles.RollbackBody,
+    configuration.ConfigurationTextBody,
 )
 _REFUSALS = (401, 403, 429)
 
@@ -111,12 +120,14 @@ def responses(
     return {200: {"model": answer, "description": description}, **mistakes}
 
 
-def text_responses(description: str, *also: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that answers plain text; see :func:`responses`."""
+def text_responses(
+    description: str, *also: int, media_type: str = "text/plain"
+) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that answers text; see :func:`responses`."""
     mistakes: dict[int | str, dict[str, Any]] = {
         status: _mistake(status) for status in sorted({*also, 500, 503, *_REFUSALS})
     }
-    content = {"text/plain": {"schema": {"type": "string"}}}
+    content = {media_type: {"schema": {"type": "string"}}}
     return {200: {"description": description, "content": content}, **mistakes}
 
 
@@ -177,7 +188,7 @@ def document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
             if is_public(path):
                 operation["security"] = []
             content = operation["responses"].get("200", {}).get("content", {})
-            if "text/plain" in content:
+            if any(media.startswith("text/") for media in content):
                 del content["application/json"]  # FastAPI takes every route for one that answers JSON
     schemas = built["components"]["schemas"]
     schemas.update(_body_schemas())

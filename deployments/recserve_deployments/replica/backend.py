@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from recserve.api import Readiness
+from recserve.api.backends.desks.bundles import BundleDesk
+from recserve.api.backends.desks.configuration import ConfigurationDesk
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
@@ -20,6 +23,7 @@ from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST, OBSERVATIONS_DROPPED, QUEUE_LENGTH
 from recserve.telemetry.metrics import Metrics
+from recserve.training.promotion.process import difference_in_process, findings_in_process
 from recserve_deployments.batching import RequestBatcher
 from recserve_deployments.client import StageHandle
 from recserve_deployments.replica.bundle_watcher import BundleHost
@@ -65,7 +69,15 @@ class GraphBackend(StoredBackend):
             metrics,
             lambda: bundles.served,
         )
-        self._bundles = bundles
+        self.bundles = BundleDesk(
+            opened.store,
+            opened.repository,
+            opened.home,
+            partial(findings_in_process, config, opened.home),
+            partial(difference_in_process, config, opened.home),
+        )
+        self.configuration = ConfigurationDesk(config, self._registry)
+        self._served_bundles = bundles
         self._stages = stages
         self._pool = pool
         self._observers = Observers(opened.registry)
@@ -76,7 +88,8 @@ class GraphBackend(StoredBackend):
             metrics.count(EXPOSURES_LOST, scenario, by=0)
         metrics.watch(QUEUE_LENGTH, lambda: {(): len(self._answers)})
         metrics.watch(OBSERVATIONS_DROPPED, lambda: {(): self._observers.dropped})
-        self._plugins: Sequence[PluginInfo] | None = None
+        self._discovered: Registry | None = None
+        self._discovering = threading.Lock()
 
     @property
     def stalled(self) -> bool:
@@ -90,7 +103,7 @@ class GraphBackend(StoredBackend):
             NotReadyError: The bundle is not loaded, or no longer.
         """
         bundle = None if request.arm is None else request.arm.definition.bundle
-        return self._bundles.current.part if bundle is None else self._bundles.part_of(bundle)
+        return self._served_bundles.current.part if bundle is None else self._served_bundles.part_of(bundle)
 
     @property
     def busy(self) -> bool:
@@ -123,16 +136,21 @@ class GraphBackend(StoredBackend):
 
     async def plugins(self) -> Sequence[PluginInfo]:
         """All installed plugins; those that this replica does without are loaded when first asked for."""
-        if self._plugins is None:
-            self._plugins = (await asyncio.to_thread(Registry.discover)).plugins
-        return self._plugins
+        return (await asyncio.to_thread(self._registry)).plugins
+
+    def _registry(self) -> Registry:
+        """All installed components; blocks the first time."""
+        with self._discovering:
+            if self._discovered is None:
+                self._discovered = Registry.discover()
+            return self._discovered
 
     async def ready(self) -> Readiness:
         """Ready with a bundle: a stage or a store that is down only makes answers less personal."""
         details: dict[str, str] = {}
         bundle: str | None = None
         try:
-            bundle = self._bundles.current.bundle.id
+            bundle = self._served_bundles.current.bundle.id
         except NotReadyError as error:
             details["bundle"] = error.message
         problem = await self.store_problem()

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from recserve.api.backends.desks.bundles import BundleDesk
+from recserve.api.backends.desks.configuration import ConfigurationDesk
 from recserve.api.backends.desks.vector_map import VectorMap
 from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.reports import ReportDesk
@@ -153,6 +155,8 @@ class PeopleBackend(Protocol):
 class Backend(CatalogueBackend, PeopleBackend, Protocol):
     """The server behind the routes. Every method may be called concurrently and must not block the loop."""
 
+    bundles: BundleDesk
+    configuration: ConfigurationDesk
     cursors: Cursors
     experiments: ExperimentDesk
     reports: ReportDesk

@@ -35,11 +35,12 @@ class Finding:
     favours: bool = False
 
 
-def pass_gate(findings: Sequence[Finding]) -> None:
+def pass_gate(findings: Sequence[Finding], anyway: str = "--force --reason TEXT") -> None:
     """Let a bundle pass that no finding speaks against.
 
     Args:
         findings: The weakest kind of evidence first: what was replayed, estimated, and seen.
+        anyway: What overrules a refusal, for its message.
 
     Raises:
         GateError: Some do; says all of them with their figures.
@@ -48,7 +49,7 @@ def pass_gate(findings: Sequence[Finding]) -> None:
     counted = findings[decisive[-1] :] if decisive else findings
     against = [f"{finding.summary}, {finding.objection}" for finding in counted if finding.objection]
     if against:
-        raise GateError(f"refused: {'; '.join(against)}; promote it anyway with --force --reason TEXT")
+        raise GateError(f"refused: {'; '.join(against)}; promote it anyway with {anyway}")
 
 
 def figures_of(findings: Sequence[Finding]) -> dict[str, Any]:

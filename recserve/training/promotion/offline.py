@@ -36,6 +36,7 @@ from recserve.training.trainer import QUERIES_PER_USER, TrainingResult
 
 METRIC = "ndcg@10"
 _CUT_OFF = 10
+_EQUAL = "the same configuration, so equal on equal data"
 
 
 class Measurement(Strict):
@@ -156,17 +157,12 @@ def compare(
         ConfigError: A bundle's configuration does not work here any more, or they count other events.
         DataError: There is too little data to measure on.
     """
-    known = [read_measurement(home, bundle.id) for bundle in (current, candidate)]
-    if known[0] is not None and known[1] is not None and known[0].comparable(known[1]):
-        how = "both measured in training on the same data"
-        return _verdict(np.array(known[0].values), np.array(known[1].values), how)
+    measured = compare_measured(home, current, candidate)
+    if measured is not None:
+        return measured
     if _recipe(current.manifest) == _recipe(candidate.manifest):
-        # Equal fits of equal data: it only remains to say how good they are.
-        if known[1] is not None:
-            values = np.array(known[1].values)
-        else:
-            values = _measure(home, config, registry, candidate, snapshot(), progress, executor)[1]
-        return _verdict(values, values, "the same configuration, so equal on equal data")
+        values = _measure(home, config, registry, candidate, snapshot(), progress, executor)[1]
+        return _verdict(values, values, _EQUAL)
     tables = snapshot()
     first, before = _measure(home, config, registry, current, tables, progress, executor)
     second, after = _measure(home, config, registry, candidate, tables, progress, executor)
@@ -177,6 +173,28 @@ def compare(
             "intended"
         )
     return _verdict(before, after, "both fitted again on today's data before its test window")
+
+
+def compare_measured(home: Path, current: Bundle, candidate: Bundle) -> Verdict | None:
+    """Compare two bundles by what training measured; fits nothing.
+
+    Args:
+        home: The home folder.
+        current: The current bundle.
+        candidate: The other one.
+
+    Returns:
+        None where the two were not measured on the same data.
+    """
+    known = [read_measurement(home, bundle.id) for bundle in (current, candidate)]
+    if known[0] is not None and known[1] is not None and known[0].comparable(known[1]):
+        how = "both measured in training on the same data"
+        return _verdict(np.array(known[0].values), np.array(known[1].values), how)
+    if known[1] is not None and _recipe(current.manifest) == _recipe(candidate.manifest):
+        # Equal fits of equal data: it only remains to say how good they are.
+        values = np.array(known[1].values)
+        return _verdict(values, values, _EQUAL)
+    return None
 
 
 def _verdict(current: NDArray[np.float64], candidate: NDArray[np.float64], how: str) -> Verdict:

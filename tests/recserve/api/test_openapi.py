@@ -54,12 +54,24 @@ ROUTES = {
     ("get", "/v1/experiments/{name}/report"),
     ("post", "/v1/experiments/{name}/start"),
     ("post", "/v1/experiments/{name}/stop"),
+    ("get", "/v1/bundles"),
+    ("get", "/v1/bundles/compare"),
+    ("post", "/v1/bundles/rollback"),
+    ("get", "/v1/bundles/{bundle_id}"),
+    ("get", "/v1/bundles/{bundle_id}/report"),
+    ("post", "/v1/bundles/{bundle_id}/promote"),
+    ("get", "/v1/config"),
+    ("post", "/v1/config/validate"),
     ("get", "/v1/plugins"),
     ("get", "/v1/about"),
     ("get", "/v1/metrics"),
     ("get", "/v1/health/live"),
     ("get", "/v1/health/ready"),
 }
+
+
+TEXTS = {"/v1/metrics": "text/plain", "/v1/bundles/{bundle_id}/report": "text/html"}
+"""Media types of answers that are no JSON."""
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +104,8 @@ def test_every_route_is_described(document: dict[str, Any]) -> None:
             expected |= {"401", "403", "429"}
         assert expected <= set(operation["responses"]), path
         for status, response in operation["responses"].items():
-            if path == "/v1/metrics" and status == "200":
-                assert list(response["content"]) == ["text/plain"]
+            if path in TEXTS and status == "200":
+                assert list(response["content"]) == [TEXTS[path]]
                 continue
             schema = response["content"]["application/json"]["schema"]
             assert (schema == {"$ref": "#/components/schemas/ErrorAnswer"}) == (status != "200")

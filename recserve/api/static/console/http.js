@@ -24,9 +24,9 @@ export const del = (path, body, options) => call("DELETE", path, body, options);
  * Call the API and return its JSON answer, or the answer itself with `raw`.
  *
  * `path` is relative ("v1/items"); `query` an object whose null and empty values are left out. A call that needs a
- * key asks for one and goes on. Throws ApiError; an aborted call throws what fetch throws, which `aborted` knows.
+ * key asks for one and goes on, unless `ask` is false. Throws ApiError; an aborted call throws what fetch throws, which `aborted` knows.
  */
-async function call(method, path, body, { signal, query, raw = false } = {}) {
+async function call(method, path, body, { signal, query, raw = false, ask = true } = {}) {
   for (;;) {
     const key = sessionStorage.getItem(KEY);
     const response = await send(method, addressOf(path, query), body, key, signal);
@@ -34,7 +34,7 @@ async function call(method, path, body, { signal, query, raw = false } = {}) {
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer;
     // A call beside this one may have been given a key meanwhile.
-    const again = response.status === 401 && (sessionStorage.getItem(KEY) !== key || await askForKey(key !== null));
+    const again = response.status === 401 && ask && (sessionStorage.getItem(KEY) !== key || await askForKey(key !== null));
     signal?.throwIfAborted();
     if (again) continue;
     const { message, code, field } = answer.error ?? {};
@@ -92,8 +92,8 @@ export function askForKey(refused = false) {
 let remembered = null;
 
 /** What the server can be asked (`GET /v1/about`): scenarios, event types, users to try. Asked for once a key. */
-export async function about() {
-  remembered ??= get("v1/about");
+export async function about(options) {
+  remembered ??= get("v1/about", options);
   const asked = remembered;
   try {
     return await asked;

@@ -52,7 +52,7 @@ function decode(part) {
 /** Where a person starts: with recommendations, or, if their key is not good for these, with how the server does. */
 async function start() {
   try {
-    await about();
+    await about({ ask: false }); // the view asks for a key if there must be one
   } catch (error) {
     if (error instanceof ApiError && error.status === 403) return "live";
     if (!(error instanceof ApiError)) throw error;
