@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-import recserve.api
 from recserve.api import create_app
 from recserve.auth.keyring import Keyring
 from recserve.auth.keys import create_key
@@ -20,7 +19,6 @@ from tests.support.console import console_page, settled, violations
 
 pytestmark = pytest.mark.browser
 
-CONSOLE = Path(recserve.api.__file__).parent / "static" / "console"
 HOSTILE = "<img src=x onerror=alert(1)>/../☃"
 
 
@@ -172,7 +170,7 @@ def test_somebody_who_is_not_known_gets_a_profile(browser: Any, filled: Any, add
         page.get_by_role("button", name="Add one").click()
         page.get_by_label("JSON, one object").fill('{"interests": "space opera"}')
         page.get_by_role("button", name="Save").click()
-        page.get_by_text("space opera").wait_for()
+        page.locator(".known dd", has_text="space opera").wait_for()
         assert filled.store.users(["a/new one"])["a/new one"].attributes == {"interests": "space opera"}
 
 
@@ -239,16 +237,3 @@ def test_chinese_on_a_phone(browser: Any, filled: Any, address: str) -> None:
             for english in ("Search", "Loading", "Hide", "Similar", "Profile", "History", "items", "Open"):
                 assert english not in shown, f"{english!r} on {place}"
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, place
-
-
-@pytest.mark.parametrize("view", ["catalogue", "people"])
-def test_every_text_is_translated(view: str) -> None:
-    known: set[str] = set()
-    for name in ("shell", "catalogue", "people"):
-        words = (CONSOLE / "locales" / "zh" / f"{name}.js").read_text(encoding="utf-8")
-        known |= set(re.findall(r'^  "([^"]+)": "[^"]+",$', words, re.MULTILINE))
-    said: set[str] = set()
-    for file in sorted((CONSOLE / "views" / view).glob("*.js")):
-        said |= set(re.findall(r'say\(\s*"([^"]+)"', file.read_text(encoding="utf-8")))
-    assert len(said) > 30
-    assert said - known == set()
