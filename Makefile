@@ -7,26 +7,29 @@ DIST   ?= dist
 # Strict: a reference or link that leads nowhere is an error. The variable silences an announcement of another major version.
 SITE   := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-.PHONY: demo test lint types contracts format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops quality docs structure walkthrough release clean
+.PHONY: demo test lint types contracts format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops quality docs clients structure walkthrough release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
-$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml) clients/python/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recserve needs Python 3.11 or newer; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "Installing recserve and what it needs (a few minutes the first time) ..."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-	    --editable '.[standard,dev,postgres,onnx,lora,multilingual]' $(patsubst %/pyproject.toml,--editable ./%,$(wildcard plugins/*/pyproject.toml))
+	    --editable '.[standard,dev,postgres,onnx,lora,multilingual]' $(patsubst %/pyproject.toml,--editable ./%,$(wildcard plugins/*/pyproject.toml)) --editable ./clients/python
 	@touch $@
 
 demo: $(VENV)/.installed
 	$(BIN)/recserve demo --home $(HOME_DIR)
 
-# Lines are counted in the unit tests only: counting makes them half as slow again, and Ray's processes are not seen.
+# Lines are counted in the unit tests only: Ray's processes are not seen. Counting makes them half as slow again;
+# `make test COVERAGE=` leaves it out.
+COVERAGE ?= --cov --cov-report=term:skip-covered
+
 # Two processes share them by files; what starts clusters or takes long has the machine for itself.
 test: lint
-	$(BIN)/python -m pytest -m "not cluster and not slow" --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not cluster and not slow and not long" --numprocesses 2 --dist loadfile $(COVERAGE)
 	$(BIN)/python -m pytest -m "(cluster or slow) and not long"
 
 lint: $(VENV)/.installed
@@ -90,6 +93,10 @@ docs: $(VENV)/.installed
 	$(BIN)/python docs/build_reference.py
 	$(SITE)
 
+# What the clients know of the API, from its OpenAPI document. Types of TypeScript need npm.
+clients: $(VENV)/.installed
+	$(BIN)/python -m tools.clients
+
 # Every command of the README and the tutorial in a fresh clone.
 walkthrough:
 	$(PYTHON) -m tools.walkthrough
@@ -100,7 +107,7 @@ structure: $(VENV)/.installed
 # One wheel for each distribution, beside the versions that were tested with them.
 release: $(VENV)/.installed
 	rm -rf $(DIST)
-	for project in . plugins/*/; do \
+	for project in . plugins/*/ clients/python/; do \
 	    $(BIN)/python -m build --quiet --wheel --no-isolation --outdir $(DIST) $$project || exit 1; done
 	cp constraints.txt $(DIST)/
 	$(BIN)/python -m pip install --quiet --dry-run --no-deps --no-index --ignore-installed $(DIST)/*.whl

@@ -168,7 +168,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _data(options: argparse.Namespace) -> Iterator[Data]:
     """The data sets that were asked for, one at a time; the sample is one unless others are named."""
     if options.sets:
-        yield from (one for folder in options.sets if (one := datasets.read(folder)) is not None)
+        for folder in options.sets:
+            data = datasets.read(folder)
+            if data is None:
+                raise SystemExit(
+                    f"--sets {folder}: no data set whose format is known; see benchmarks/datasets.py"
+                )
+            yield data
         return
     if options.data is None or not (options.data / SAMPLE).is_dir():
         tables = MovieLensSmall().read()

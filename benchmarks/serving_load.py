@@ -52,6 +52,9 @@ class Plan:
         fresh: Whether every request follows an event of its user. Events are stored in between, when no
             request is counted.
         novel: Share of requests that nobody has asked before: they leave out two items of their own.
+        texts: What people write is put together from these, so that none is written twice.
+        queries: Share of requests that have a free text, which nobody has written before.
+        searches: Share of ``fresh`` events that are searches by a text instead of clicks on an item.
         explain: Whether explanations are asked for.
         seed: Of the random choices.
         processes: Name -> ids of processes whose CPU time is measured.
@@ -66,6 +69,9 @@ class Plan:
     items: Sequence[str] = ()
     fresh: bool = False
     novel: float = 0.0
+    texts: Sequence[str] = ()
+    queries: float = 0.0
+    searches: float = 0.0
     explain: bool = False
     seed: int = 0
     processes: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -168,7 +174,7 @@ class Load:
         self._outcome = Outcome()
         self.requests = {user: self._ask_for(user) for user in plan.users or ("",)}
         self._names = list(self.requests)
-        self._novel = 0.0  # until everybody has been asked
+        self._novel = self._queries = 0.0  # until everybody has been asked
 
     def _ask_for(self, user: str) -> bytes:
         if not user:
@@ -179,10 +185,18 @@ class Load:
         return {"user_id": user, "n": 10, "explain": self._plan.explain}
 
     def _next_of(self, user: str) -> bytes:
-        if self._chooser.random() >= self._novel:
+        chance = self._chooser.random()
+        if chance < self._novel:
+            special: dict[str, Any] = {"exclude": self._chooser.sample(self._plan.items, 2)}
+        elif chance < self._novel + self._queries:
+            special = {"query": self._written()}
+        else:
             return self.requests[user]
-        body = {**self._body(user), "exclude": self._chooser.sample(self._plan.items, 2)}
-        return request("POST", self._plan.path, body)
+        return request("POST", self._plan.path, {**self._body(user), **special})
+
+    def _written(self) -> str:
+        first, second = self._chooser.sample(self._plan.texts, 2)
+        return f"{first} {second} {self._chooser.randrange(10**6)}"
 
     async def go(self) -> Outcome:
         """Do it."""
@@ -195,7 +209,7 @@ class Load:
                 await self._measured(lambda: self._one_after_another(self._each_once()))
         else:
             await self.ask_everybody()
-            self._novel = plan.novel
+            self._novel, self._queries = plan.novel, plan.queries
             await self._measured(lambda: self._one_after_another(self._for_a_while()))
         return self._outcome
 
@@ -269,15 +283,7 @@ class Load:
     async def _store_events(self) -> None:
         """A new event of every user, in requests of their own that are not counted."""
         line = await connect(self._plan.port)
-        events = [
-            {
-                "user_id": user,
-                "item_id": self._chooser.choice(self._plan.items),
-                "event": "click",
-                "event_id": uuid.uuid4().hex,
-            }
-            for user in self._names
-        ]
+        events = [{"user_id": user, "event_id": uuid.uuid4().hex, **self._deed()} for user in self._names]
         answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         raw = request("POST", "/v1/events", {"events": events})
         line.send(raw, lambda _, status, body: answered.set_result(status))
@@ -285,6 +291,11 @@ class Load:
         line.close()
         if not 200 <= status < 300:
             raise SystemExit(f"events were answered with {status}")
+
+    def _deed(self) -> dict[str, str]:
+        if self._chooser.random() < self._plan.searches:
+            return {"event": "search", "text": self._written()}
+        return {"event": "click", "item_id": self._chooser.choice(self._plan.items)}
 
 
 class OpenLoop:

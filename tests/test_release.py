@@ -25,8 +25,8 @@ NEEDED = {
     "recserve_shop": ["data/products.tsv"],
     "recserve_movielens": ["data/movielens-small/ratings.csv", "data/movielens-small/LICENSE.txt"],
 }
-# What plugins share, and no plugin itself.
-LIBRARIES = {"recserve-torch"}
+# No plugins: what those share, and the client.
+LIBRARIES = {"recserve-torch", "recserve-client"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_every_distribution_has_a_wheel_beside_the_tested_versions(
     dist: Path, wheels: dict[str, zipfile.ZipFile]
 ) -> None:
     plugins = {folder.parent.name for folder in structure.ROOT.glob("plugins/*/pyproject.toml")}
-    assert set(wheels) == {"recserve", *plugins}
+    assert set(wheels) == {"recserve", "recserve-client", *plugins}
     assert (dist / "constraints.txt").read_bytes() == (structure.ROOT / "constraints.txt").read_bytes()
 
 
@@ -64,7 +64,7 @@ def test_the_version_is_that_of_the_library_and_plugins_accept_it(wheels: dict[s
         assert metadata["Version"] == recserve.__version__, name
         needs = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
         ours = [need for need in needs if need.name.startswith("recserve")]
-        assert ours, name
+        assert bool(ours) == (name != "recserve-client"), name
         assert all(need.specifier.contains(recserve.__version__) for need in ours if need.specifier), name
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tools import structure
 
 
-def test_no_modules_import_one_another() -> None:
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    return structure.imports(structure.modules())
+
+
+def test_no_modules_import_one_another(graph: dict[str, set[str]]) -> None:
     """Imports inside functions and under ``TYPE_CHECKING`` included."""
-    assert structure.cycles(structure.imports(structure.modules())) == []
+    assert structure.cycles(graph) == []
 
 
 def test_a_cycle_is_found() -> None:
@@ -18,8 +25,7 @@ def test_a_cycle_is_found() -> None:
     assert structure.cycles(graph) == [["b", "c"]]
 
 
-def test_imports_inside_functions_count() -> None:
-    graph = structure.imports(structure.modules())
+def test_imports_inside_functions_count(graph: dict[str, set[str]]) -> None:
     assert "recserve_mf.retriever" in graph["recserve_mf"]
 
 

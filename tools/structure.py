@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("recserve", "deployments/recserve_deployments", "plugins/*/src/*")
+PACKAGES = ("recserve", "deployments/recserve_deployments", "plugins/*/src/*", "clients/python/src/*")
 MOST_ENTRIES = 9
 """Entries of a folder that a reader takes in at a glance."""
 _NO_CHOICE = {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
@@ -128,7 +128,10 @@ def untested(files: Mapping[str, Path], tests: Iterable[Path]) -> list[str]:
 def _tested_as_package(module: Path) -> bool:
     """Whether the folder that mirrors a module's package has tests that are named after the package."""
     folder = module.parent
-    if "plugins" in folder.parts:
+    if "clients" in folder.parts:
+        inner = folder.relative_to(ROOT / "clients" / "python" / "src").parts[1:]
+        tests, name = ROOT / "tests" / "clients" / "python", inner[-1] if inner else folder.name
+    elif "plugins" in folder.parts:
         plugin = next(parent for parent in folder.parents if parent.name == "src").parent
         inner = folder.relative_to(plugin / "src").parts[1:]
         tests, name = plugin / "tests", inner[-1] if inner else folder.name.removeprefix("recserve_")

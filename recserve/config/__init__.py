@@ -32,7 +32,7 @@ from recserve.config.scenarios import (
     RetrieverConfig,
     default_scenarios,
 )
-from recserve.config.server import ServerConfig, StageConfig
+from recserve.config.server import GorseConfig, ServerConfig, StageConfig
 from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "EncoderConfig",
     "ExploreConfig",
     "FrequencyCapConfig",
+    "GorseConfig",
     "Mistake",
     "OutcomesConfig",
     "PipelineConfig",

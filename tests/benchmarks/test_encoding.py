@@ -43,6 +43,7 @@ def test_texts_are_real_distinct_and_the_same_every_time() -> None:
     assert min(map(len, long)) > 300 > max(map(len, items))
 
 
+@pytest.mark.long
 def test_torch_and_its_peer_make_the_same_vectors(tmp_path) -> None:
     if find_spec("sentence_transformers") is None:
         pytest.skip("sentence-transformers is not installed")

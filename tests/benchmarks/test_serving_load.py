@@ -28,6 +28,8 @@ class Api:
         self.events: Counter[str] = Counter()
         self.early: list[str] = []
         self.left_out: list[tuple[str, ...]] = []
+        self.queries: list[str] = []
+        self.searches: list[str] = []
         self.port = 0
 
     async def recommend(self, request: Request) -> Response:
@@ -35,6 +37,7 @@ class Api:
         user = body["user_id"]
         self.asked[user] += 1
         self.left_out.append(tuple(body.get("exclude", ())))
+        self.queries.extend(body[key] for key in ("query",) if key in body)
         if self.asked[user] > self.events[user]:
             self.early.append(user)
         if user == "slow":
@@ -46,6 +49,8 @@ class Api:
     async def store(self, request: Request) -> Response:
         listed = (await request.json())["events"]
         self.events.update(event["user_id"] for event in listed)
+        self.searches.extend(event["text"] for event in listed if event["event"] == "search")
+        assert all("item_id" in event for event in listed if event["event"] != "search")
         return JSONResponse({"accepted": len(listed)}, 202)
 
     async def live(self, request: Request) -> Response:
@@ -112,6 +117,20 @@ def test_a_mixed_load_asks_what_nobody_has_asked_before(api: Api) -> None:
     assert 0.2 < len(others) / len(outcome.answers) < 0.8
     assert len({frozenset(one) for one in others}) > 0.9 * len(others)
     assert usual > len(users)
+
+
+def test_texts_are_written_once(api: Api) -> None:
+    users, texts = [f"u{n}" for n in range(50)], ["a film", "a crime", "a joke"]
+    queries = Plan(api.port, "/v1/recommend", 4, 0.5, users=users, texts=texts, queries=0.5)
+    asked = len(serving_load.run(queries).answers)
+    assert 0.2 < len(api.queries) / asked < 0.8
+    assert len(set(api.queries)) > 0.9 * len(api.queries)
+    searches = Plan(
+        api.port, "/v1/recommend", 4, 0.3, users=users, items=["i"], fresh=True, texts=texts, searches=0.5
+    )
+    serving_load.run(searches)
+    assert 0.2 < len(api.searches) / api.events.total() < 0.8
+    assert len(set(api.searches)) > 0.9 * len(api.searches)
 
 
 def test_an_open_loop_does_not_wait_for_answers(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from recserve_client import AsyncClient, Client, NotFoundError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -104,3 +106,31 @@ def test_a_person_logs_in_and_is_forgotten(server: Server, user_id: str) -> None
     assert send(server, "GET", path).status_code == 404
     assert server.get(f"{path}/history")["events"] == []
     assert "item-1" in ids(server.post("/v1/recommend", {"user_id": user_id, "n": 1000}))
+
+
+def test_the_typed_clients(server: Server) -> None:
+    """Through Serve's proxy, which repeats calls by itself: events count once, pages and errors are whole."""
+
+    async def ask() -> int:
+        async with AsyncClient(server.url) as client:
+            pages = await asyncio.gather(*(client.recommend(user_id="typed", n=3) for _ in range(8)))
+            return min(len(page.items) for page in pages)
+
+    with Client(server.url) as client:
+        listed = [item.item_id for item in client.iter_items(limit=20)]
+        seen = listed[:5]
+        recorded = client.record_events(
+            ({"user_id": "typed", "item_id": item, "event": "view"} for item in seen), batch=2
+        )
+        assert (recorded.accepted, recorded.stored) == (5, 5)
+        assert [event.item_id for event in client.iter_history("typed", limit=2)] == seen[::-1]
+        page = client.recommend(user_id="typed", n=5)
+        assert len(page.items) == 5
+        assert not page.degraded
+        assert client.rank(seen, user_id="typed").bundle == page.bundle
+        with pytest.raises(NotFoundError) as missing:
+            client.item("no such item")
+        assert (missing.value.code, missing.value.field) == ("not_found", "item_id")
+        assert missing.value.request_id
+        assert asyncio.run(ask()) == 3
+        assert client.delete_user("typed").deleted.events == 5

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from recserve.api import Readiness
+from recserve.api.backends.day_counting import DayCounting
 from recserve.api.backends.desks.bundles import BundleDesk
 from recserve.api.backends.desks.configuration import ConfigurationDesk
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
-from recserve.experiments.report.process import experiment_report_in_process
-from recserve.outcomes.reports.process import report_in_process
+from recserve.experiments.report.process import ReportProcess
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
@@ -56,11 +56,8 @@ class GraphBackend(StoredBackend):
         metrics: Metrics,
     ) -> None:
         config = opened.config
-        reports = ReportDesk(
-            config,
-            partial(report_in_process, config, opened.home),
-            partial(experiment_report_in_process, config, opened.home),
-        )
+        self._reporting = ReportProcess(config, opened.home)
+        reports = ReportDesk(config, self._reporting.outcomes, self._reporting.experiment)
         super().__init__(
             opened.store,
             lambda: bundles.current.part,
@@ -90,6 +87,8 @@ class GraphBackend(StoredBackend):
         metrics.watch(OBSERVATIONS_DROPPED, lambda: {(): self._observers.dropped})
         self._discovered: Registry | None = None
         self._discovering = threading.Lock()
+        counting = DayCounting(opened.store, config, self._reporting.count_days)
+        self._counting = asyncio.get_running_loop().create_task(counting.run())
 
     @property
     def stalled(self) -> bool:
@@ -176,7 +175,9 @@ class GraphBackend(StoredBackend):
 
     async def close(self) -> None:
         """Finish the batches in flight and write what is waiting."""
+        self._counting.cancel()
         await self.arms.close()
         await self._answers.close()
         await asyncio.to_thread(self._observers.close)
+        await asyncio.to_thread(self._reporting.close)
         await asyncio.to_thread(self._store.close)

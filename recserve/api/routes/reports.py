@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recserve.api.routes.recommendations import backend_of
-from recserve.api.schemas.responses import json_response
 from recserve.data.entities import MAX_ID
 from recserve.outcomes.reports import SHOWN_ROWS
 
@@ -53,8 +52,7 @@ class ReportRoutes:
     ) -> Response:
         """Answer `GET /v1/reports/outcomes`."""
         desk = backend_of(request).reports
-        return json_response(
-            await desk.report(
-                by, since, until, scenario=scenario, experiment=experiment, rows=limit, item=item
-            )
+        found = await desk.report(
+            by, since, until, scenario=scenario, experiment=experiment, rows=limit, item=item
         )
+        return Response(found, media_type="application/json")

@@ -48,7 +48,10 @@ class AboutAnswer(Answer):
     version: str = Field(examples=["0.1.0"])
     scenarios: list[str] = Field(examples=[["home"]])
     default_scenario: str = Field(examples=["home"])
-    events: dict[str, EventTypeAnswer] = Field(description="Event types that may be sent.")
+    events: dict[str, EventTypeAnswer] = Field(
+        description="Event types that may be sent.",
+        examples=[{"rating": {"weight": 1.0, "value_range": [0.5, 5.0]}}],
+    )
     sample_users: list[str] = Field(
         description="A few known users to try; none without the scope `read`.", examples=[["1", "42"]]
     )
@@ -61,9 +64,13 @@ class ComponentAnswer(Answer):
     name: str = Field(description="What configuration calls it.", examples=["mf"])
     summary: str = Field(examples=["Implicit-feedback matrix factorisation."])
     needs_vectors: bool = Field(description="It needs a text encoder.")
-    parameters: dict[str, Any] = Field(description="JSON schema of its parameters.")
+    parameters: dict[str, Any] = Field(
+        description="JSON schema of its parameters.",
+        examples=[{"type": "object", "properties": {"dimension": {"type": "integer", "default": 64}}}],
+    )
     argument: dict[str, Any] | None = Field(
-        description="JSON schema of a filter's argument in requests; null for other stages."
+        description="JSON schema of a filter's argument in requests; null for other stages.",
+        examples=[None],
     )
     used: list[UseAnswer] = Field(description="Where the configuration names it; empty for what is not used.")
 

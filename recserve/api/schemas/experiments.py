@@ -66,7 +66,7 @@ class ExperimentAnswer(Answer):
     """An experiment, and what has become of it."""
 
     name: str = Field(examples=["fewer-neighbours"])
-    description: str
+    description: str = Field(examples=["Do 100 candidates do?"])
     scenario: str = Field(examples=["home"])
     kind: Literal["split", "interleaving"]
     layer: str = Field(description="Experiments of one layer share no user.", examples=["home"])
@@ -103,7 +103,8 @@ class ArmFiguresAnswer(Answer):
     answers: int = Field(examples=[21000])
     impressions: int = Field(description="Items shown, each time they were.", examples=[210000])
     metrics: dict[str, BoundsAnswer] = Field(
-        description="`click_through_rate`, `conversion_rate`, `value_per_user`, with intervals of this look."
+        description="`click_through_rate`, `conversion_rate`, `value_per_user`, with intervals of this look.",
+        examples=[{"click_through_rate": {"value": 0.041, "low": 0.037, "high": 0.046}}],
     )
     stopped: str | None = Field(description="Why it was stopped before the others.", examples=[None])
 

@@ -20,6 +20,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from pydantic import TypeAdapter
+from recserve_rules.filters.where import WhereFilter
+from recserve_rules.parameters import WhereParams
 
 from recserve import Candidates, Catalogue, Item, Queries, Retrieved, mask_columns, mask_scores, top_k
 from recserve.api import ApiSettings, LocalBackend, create_app
@@ -31,7 +33,7 @@ from recserve.errors import StageError
 from recserve.experiments.definition import Parameters
 from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
 from recserve.plugin.builtins.wording import TemplateExplainer
-from recserve.plugin.protocols import Reranker, Retriever
+from recserve.plugin.protocols import Filter, Reranker, Retriever
 from recserve.plugin.registry import Registry
 from recserve.serving.local import local_pipeline
 from recserve.serving.pipeline import Pipeline
@@ -297,12 +299,15 @@ def build(
     *,
     rerankers: Sequence[tuple[str, Reranker]] = (),
     cap: FrequencyCapConfig | None = None,
+    where: bool = False,
     charts: bool = False,
+    app: FastAPI | None = None,
 ) -> Served:
     """A server of its own store, under ``folder`` or at a database URL.
 
-    With rerankers, which read impressions, or a frequency cap it counts what it shows. With charts it has a
-    scenario of that name too, which knows nothing but what is popular.
+    With rerankers, which read impressions, or a frequency cap it counts what it shows. With ``where`` it can
+    be asked for conditions. With charts it has a scenario of that name too, which knows nothing but what is
+    popular. An application that is given is used again, which saves making one.
     """
     store = open_store(url, folder, patience)
     item_text = FieldsText(FieldsParams())
@@ -328,10 +333,14 @@ def build(
     popular = PipelineConfig(retrievers=(RetrieverConfig(use="popular"),))
     names = ("home", "charts") if charts else ("home",)
 
+    def filters(current: Catalogue) -> dict[str, Filter]:
+        since: dict[str, Filter] = {"since": Since(current)}
+        return {**since, "where": WhereFilter(WhereParams(), current)} if where else since
+
     def scenarios(current: Catalogue) -> dict[str, Scenario]:
-        filters = {"since": Since(current)}
-        home = Scenario(config, {}, filters, rerankers=rerankers, reads_impressions=counts)
-        return {"home": home, **({"charts": Scenario(popular, {}, filters)} if charts else {})}
+        known = filters(current)
+        home = Scenario(config, {}, known, rerankers=rerankers, reads_impressions=counts)
+        return {"home": home, **({"charts": Scenario(popular, {}, known)} if charts else {})}
 
     def edge(current: Catalogue) -> ScenarioContext:
         return ScenarioContext(
@@ -341,7 +350,10 @@ def build(
             scenarios=scenarios(current),
             explainers=dict.fromkeys(names, TemplateExplainer()),
             fallbacks=dict.fromkeys(names, Popular(catalogue)),
-            filter_arguments={name: {"since": TypeAdapter(int)} for name in names},
+            filter_arguments={
+                name: {"since": TypeAdapter(int), **({"where": TypeAdapter(str)} if where else {})}
+                for name in names
+            },
             item_text=item_text,
             default_scenario="home",
             fingerprint="words",
@@ -350,15 +362,17 @@ def build(
         )
 
     live = CatalogueFollower(catalogue, store, store.pulse().catalogue, "words")
-    whole = Scenario(config, retrievers, {"since": Since(catalogue)}, Fused(genres, words))
-    plain = Scenario(popular, {"popular": retrievers["popular"]}, {"since": Since(catalogue)})
+    whole = Scenario(config, retrievers, filters(catalogue), Fused(genres, words))
+    plain = Scenario(popular, {"popular": retrievers["popular"]}, filters(catalogue))
     served = {"home": whole, **({"charts": plain} if charts else {})}
     client = DirectClient(served, live, scenarios)
     plugins = Registry.discover(only=["builtins"]).plugins
     cache = ResultCache(100) if counts else None
     pipeline = Pipeline(edge, StoreReader(store, live, 1000, 5.0), client, cache=cache)
     backend = LocalBackend(pipeline, store, plugins, sample_users=["ada", "grace"], home=folder)
-    return Served(folder, create_app(backend, replace(SETTINGS, scenarios=names)), store, client)
+    app = app or create_app(settings=replace(SETTINGS, scenarios=names))
+    app.state.backend = backend
+    return Served(folder, app, store, client)
 
 
 @pytest.fixture

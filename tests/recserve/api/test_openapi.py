@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -23,6 +24,9 @@ from schemathesis.specs.openapi.checks import (
 
 from recserve.api import create_app
 from recserve.api.openapi import BODIES
+from recserve.api.openapi.examples import example_of
+from recserve.api.openapi.mistakes import FAILURES
+from recserve.errors import RecserveError
 
 ROUTES = {
     ("post", "/v1/recommend"),
@@ -95,45 +99,113 @@ def test_every_route_is_described(document: dict[str, Any]) -> None:
         assert operation["summary"], path
         assert operation["description"], path
         assert len(operation["tags"]) == 1, path
-        expected = {"200", "500", "503"}
+        expected = {"200", "422", "500", "503"}
         if "requestBody" in operation:
-            expected |= {"400", "413", "415", "422"}
-        elif operation.get("parameters"):
-            expected.add("422")
+            expected |= {"400", "413", "415"}
         if "/health/" not in path:
             expected |= {"401", "403", "429"}
         assert expected <= set(operation["responses"]), path
+        success = operation["responses"]["200"]
+        assert list(success["content"]) == [TEXTS.get(path, "application/json")]
         for status, response in operation["responses"].items():
-            if path in TEXTS and status == "200":
-                assert list(response["content"]) == [TEXTS[path]]
-                continue
-            schema = response["content"]["application/json"]["schema"]
-            assert (schema == {"$ref": "#/components/schemas/ErrorAnswer"}) == (status != "200")
+            if status != "200":
+                failure = FAILURES[response["$ref"].removeprefix("#/components/responses/")]
+                assert str(failure.status) == status, path
     assert len({operation["operationId"] for operation in found.values()}) == len(found)
 
 
-def test_it_is_the_dialect_of_openapi_3_0(document: dict[str, Any]) -> None:
-    assert document["openapi"] == "3.0.3"
-    assert "summary" not in document["info"]
+def test_references_lead_somewhere_and_nothing_is_unused(document: dict[str, Any]) -> None:
+    """Names repeated as titles and nulls as defaults are left out: in a patch null removes something."""
+    assert document["openapi"] == "3.1.0"
+    named: set[str] = set()
 
     def walk(node: Any, path: str) -> None:
         if isinstance(node, dict):
-            assert node.get("type") != "null", path
-            assert not isinstance(node.get("type"), list), path
-            for key in ("const", "$defs", "prefixItems"):
-                assert key not in node, path
-            assert (
-                not isinstance(node.get("exclusiveMinimum"), (int, float)) or node["exclusiveMinimum"] is True
-            )
+            assert "nullable" not in node, path
+            if isinstance(node.get("type"), str):
+                assert "title" not in node, path
+                assert node.get("default", ...) is not None, path
             if "$ref" in node:
-                assert node["$ref"].split("/")[-1] in document["components"]["schemas"], path
+                _, _, kind, name = node["$ref"].split("/")
+                assert name in document["components"][kind], path
+                named.add(name)
             for key, value in node.items():
-                walk(value, f"{path}/{key}")
+                if key not in ("example", "examples"):
+                    walk(value, f"{path}/{key}")
         elif isinstance(node, list):
             for index, value in enumerate(node):
                 walk(value, f"{path}/{index}")
 
     walk(document, "")
+    assert named == {*document["components"]["schemas"], *document["components"]["responses"]}
+
+
+def validator(document: dict[str, Any], schema: Mapping[str, Any]) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": document["components"]})
+
+
+def test_every_body_and_answer_has_examples_that_fit(document: dict[str, Any]) -> None:
+    tried = 0
+    bodies = [
+        operation["requestBody"] for operation in operations(document).values() if "requestBody" in operation
+    ]
+    answers = [operation["responses"]["200"] for operation in operations(document).values()]
+    for place in (*bodies, *answers, *document["components"]["responses"].values()):
+        for content in place["content"].values():
+            named = {name: example["value"] for name, example in content.get("examples", {}).items()}
+            examples = [*named.values(), *([content["example"]] if "example" in content else [])]
+            assert examples, place
+            for example in examples:
+                validator(document, content["schema"]).validate(example)
+                tried += 1
+    assert tried > 75
+
+
+def test_nulls_of_examples_are_kept(document: dict[str, Any]) -> None:
+    body = document["paths"]["/v1/items"]["patch"]["requestBody"]["content"]["application/json"]
+    assert body["examples"]["Never expire"]["value"]["items"] == [{"item_id": "260", "expires_at": None}]
+    page = document["paths"]["/v1/recommend"]["post"]["responses"]["200"]["content"]["application/json"]
+    assert page["example"]["items"][0]["item_id"] == "1196"
+    refused = document["components"]["responses"]["Unauthorized"]["content"]["application/json"]
+    assert refused["examples"]["unauthorized"]["value"]["error"]["field"] is None
+
+
+def test_a_field_without_an_example_is_found() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    with pytest.raises(ValueError, match=r"Page\.n has no example"):
+        example_of(schema, {}, "Page")
+
+
+def errors(kind: type[RecserveError]) -> Iterator[type[RecserveError]]:
+    yield kind
+    for narrower in kind.__subclasses__():
+        yield from errors(narrower)
+
+
+def test_every_code_of_an_error_is_in_the_document(document: dict[str, Any]) -> None:
+    listed = document["components"]["schemas"]["ErrorCode"]["enum"]
+    served = {
+        kind.code
+        for kind in errors(RecserveError)
+        if kind.__module__.startswith(("recserve.errors", "recserve.auth", "recserve.api"))
+    }
+    assert served | {"http_error", "method_not_allowed"} == set(listed)
+    for failure in FAILURES.values():
+        for mistake in failure.mistakes:
+            kinds = [kind for kind in errors(RecserveError) if kind.code == mistake.code]
+            assert {kind.status for kind in kinds} == {failure.status}, mistake.code
+
+
+def test_every_route_refuses_query_parameters_that_it_lacks(document: dict[str, Any], served: Any) -> None:
+    for (method, path), operation in operations(document).items():
+        filled = re.sub(r"\{\w+\}", "x", path)
+        known = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+        refused = served.call(method, f"{filled}?unknwon=1")
+        assert refused.status_code == 422, (method, path)
+        error = refused.json()["error"]
+        assert error["code"] == "invalid_request"
+        assert error["message"].startswith("unknown query parameter 'unknwon'"), known
+        assert error["field"] == "unknwon"
 
 
 def test_examples_are_accepted_by_the_server(document: dict[str, Any], served: Any) -> None:
@@ -157,7 +229,7 @@ def test_parameters_are_described_and_their_examples_work(document: dict[str, An
         for parameter in parameters:
             assert parameter["description"], (method, path, parameter["name"])
             if parameter["in"] == "path":
-                filled = filled.replace(f"{{{parameter['name']}}}", str(parameter["schema"]["example"]))
+                filled = filled.replace(f"{{{parameter['name']}}}", str(parameter["schema"]["examples"][0]))
         if method == "get":
             assert served.get(filled).status_code in (200, 404), filled
 

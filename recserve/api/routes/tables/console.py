@@ -34,7 +34,7 @@ def add_bundles(add: Adder, routes: BundleRoutes) -> None:
         "List bundles",
         "The newest ones, which of them is to be served, and the newest promotions: who, when, why and by "
         "which figures.",
-        openapi.responses(bundles.BundlesAnswer, "The bundles.", 422),
+        openapi.responses(bundles.BundlesAnswer, "The bundles."),
     )
     # Before the bundle itself, whose path would swallow it.
     add(
@@ -45,7 +45,7 @@ def add_bundles(add: Adder, routes: BundleRoutes) -> None:
         "What training measured of each, their difference over the same users where there is one, and what "
         "differs in what made them. Nothing is fitted for it; what users did with each is in the report of "
         "outcomes by `bundle`.",
-        openapi.responses(bundles.ComparisonOfBundlesAnswer, "The comparison.", 404, 422),
+        openapi.responses(bundles.ComparisonOfBundlesAnswer, "The comparison.", 404),
     )
     add(
         "POST",
@@ -64,7 +64,7 @@ def add_bundles(add: Adder, routes: BundleRoutes) -> None:
         routes.bundle,
         "One bundle",
         "What made it, what training measured of it, and when it was current.",
-        openapi.responses(bundles.BundleDetailsAnswer, "The bundle.", 404, 422),
+        openapi.responses(bundles.BundleDetailsAnswer, "The bundle.", 404),
     )
     add(
         "GET",
@@ -73,7 +73,9 @@ def add_bundles(add: Adder, routes: BundleRoutes) -> None:
         "A bundle's offline report",
         "A page without scripts that shows what training measured. It is kept where the bundle was trained, "
         "in the home folder.",
-        openapi.text_responses("The page.", 404, 422, media_type="text/html"),
+        openapi.text_responses(
+            "The page.", "<!doctype html>\n<title>Report</title>\n", 404, media_type="text/html"
+        ),
     )
     add(
         "POST",
@@ -84,7 +86,7 @@ def add_bundles(add: Adder, routes: BundleRoutes) -> None:
         "the same data, what chance has shown since, and experiments. Servers follow within seconds. Nothing "
         "is fitted for it: where the two were not measured on the same data the answer is 409 with the code "
         "`not_measured`. Needs the scope `admin`.",
-        openapi.responses(bundles.PromotedAnswer, "It is current.", 404, 409, 422, body=True),
+        openapi.responses(bundles.PromotedAnswer, "It is current.", 404, 409, body=True),
         bundles.PromoteBody,
         If_it_is_no_worse={"reason": "new data"},
         Whatever_the_evidence_says={"reason": "the old one shows what we may not", "force": True},

@@ -88,7 +88,7 @@ def test_a_place_has_the_probability_with_which_its_item_gets_it() -> None:
     trials = TrialCounts(np.array([0, 40, 60, 0, 9]), np.array([0, 6, 1, 0, 2]))
     rng = np.random.default_rng(0)
     times, logged = np.zeros((5, 10)), np.full((5, 10), np.nan)
-    pages = 20_000
+    pages = 6_000
     for _ in range(pages):
         after, propensities = explore(config, page, np.array([10]), 50, trials, rng)
         if propensities is None:

@@ -1,0 +1,105 @@
+"""The client that waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from recserve_client.answers import Events
+from recserve_client.calls import Calls
+from recserve_client.core.connection import DEFAULT_TIMEOUT, headers
+from recserve_client.core.errors import ClientError
+from recserve_client.core.events import NONE, batches, not_recorded, recording, total, with_id
+from recserve_client.core.retries import Retries
+from recserve_client.core.sending import Call, Course
+from recserve_client.params import EventParam
+
+T = TypeVar("T")
+
+
+class Client(Calls):
+    """Client of a recserve server. Threads can share one; use it as a context manager, or :meth:`close` it.
+
+    Args:
+        url: Address of the server, such as ``http://localhost:8000``, a proxy's prefix included.
+        api_key: Key, where the server has keys.
+        timeout: Seconds that one attempt may take to connect, and between two parts of the answer.
+        retries: When a call that failed is sent again.
+        transport: How requests are sent; httpx's own by default.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://localhost:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: Retries | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._retries = retries or Retries()
+        self._http = httpx.Client(
+            base_url=url, headers=headers(api_key), timeout=timeout, transport=transport
+        )
+
+    def record_event(self, event: EventParam) -> Events:
+        """Record one event.
+
+        It is durable when this returns and counts in the very next recommendation. Without an ``event_id`` it
+        gets one, so that a retry never counts twice.
+
+        Args:
+            event: The event.
+        """
+        return self._send(recording([with_id(event)]))
+
+    def record_events(self, events: Iterable[EventParam], *, batch: int = 1_000) -> Events:
+        """Record many events, a batch a call.
+
+        Every event gets an ``event_id`` before it is first sent, unless it has one, so that a retry never
+        counts twice. Each batch is stored as a whole or not at all.
+
+        Args:
+            events: The events, in any order of time; a generator is read batch by batch.
+            batch: Most events of a call, up to 10,000.
+
+        Raises:
+            EventsNotRecordedError: A batch failed for good; ``remaining`` has what can be recorded once more.
+        """
+        recorded = NONE
+        waiting = batches(events, batch)
+        for one in waiting:
+            try:
+                recorded = total(recorded, self._send(recording(one)))
+            except ClientError as error:
+                raise not_recorded(error, one, waiting, recorded) from error
+        return recorded
+
+    def _send(self, call: Call[T]) -> T:
+        course = Course(call, self._retries)
+        while True:
+            try:
+                response = self._http.send(course.request(self._http))
+            except httpx.TransportError as error:
+                wait = course.wait_after_failure(error)
+            else:
+                if response.is_success:
+                    return course.answer(response)
+                wait = course.wait_after_answer(response)
+            time.sleep(wait)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
