@@ -12,6 +12,9 @@ AXE = Path(__file__).parent / "axe" / "axe.min.js"
 # Of all of axe's rules: what WCAG 2.2 asks for at the levels A and AA, and best practices.
 _TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
+_PROBLEMS: dict[Any, list[str]] = {}
+"""Problems of the pages that are open."""
+
 
 @contextmanager
 def console_page(
@@ -35,6 +38,7 @@ def console_page(
     )
     page = made.new_page()
     problems: list[str] = []
+    _PROBLEMS[page] = problems
     page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
     page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
     page.on(
@@ -48,8 +52,10 @@ def console_page(
     try:
         page.goto(f"{address}/{place}")
         yield page
-        assert [problem for problem in problems if not expected(problem)] == []
+        found = [problem for problem in problems if not expected(problem)]
+        assert not found, found
     finally:
+        del _PROBLEMS[page]
         made.close()
 
 
@@ -61,6 +67,10 @@ def settled(page: Any) -> None:
 
 def violations(page: Any) -> list[str]:
     """What axe-core finds wrong with the page as it is, a line a rule with the first element."""
+    problems = _PROBLEMS[page]
+    before = len(problems)
     page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("(tags) => axe.run(document, { runOnly: { type: 'tag', values: tags } })", _TAGS)
+    options = {"runOnly": {"type": "tag", "values": _TAGS}, "preload": False}
+    found = page.evaluate("(options) => axe.run(document, options)", options)
+    del problems[before:]  # axe-core itself sets styles that the page's policy refuses
     return [f"{rule['id']}: {rule['help']}: {rule['nodes'][0]['html'][:200]}" for rule in found["violations"]]

@@ -23,9 +23,9 @@ export async function showItem(root, id, signal) {
 }
 
 function page(item, again, signal) {
-  const outcomes = h("div");
+  const outcomes = h("div", { class: "stack" });
   const neighbours = h("div");
-  const audience = h("div");
+  const audience = h("div", { class: "stack start" });
   showState(outcomes, () => shownAndClicked(item, signal), signal);
   showState(neighbours, () => similar(item, signal), signal);
   audience.append(
@@ -38,10 +38,12 @@ function page(item, again, signal) {
         h("button", { type: "button", class: item.hidden ? "primary" : null, onclick: (event) => hide(event.currentTarget, item, again) }, item.hidden ? say("Show again") : say("Hide")),
         h("button", { type: "button", onclick: async () => await editAttributes(item) && again() }, say("Edit")))),
     h("div", { class: "columns" },
-      panel(say("What is known"), facts(item)),
-      panel(say("Shown and clicked, last 28 days"), outcomes),
-      panel(say("Similar items"), neighbours),
-      panel(say("Who would like it"), audience)),
+      h("div", { class: "stack" },
+        panel(say("What is known"), facts(item)),
+        panel(say("Shown and clicked, last 28 days"), outcomes)),
+      h("div", { class: "stack" },
+        panel(say("Similar items"), neighbours),
+        panel(say("Who would like it"), audience))),
   ];
 }
 

@@ -6,7 +6,7 @@ import { del, get } from "../../http.js";
 import { say } from "../../i18n.js";
 import { itemLink } from "../catalogue/parts.js";
 
-const PAGE = 20;
+const PAGE = 10;
 
 /** The list; `changed` is called when an event was taken back. */
 export class History {
