@@ -33,7 +33,7 @@ def test_a_view_is_translated(view: str) -> None:
     dictionary = {text for part in parts for text in entries(part)}
     source = sources(view)
     assert [text for text in SAID.findall(source) if text not in dictionary] == []
-    # Names that are looked up, such as those of metrics, are written in quotation marks, or as keys of objects.
+    # Names that are looked up, such as those of metrics, are written as texts or as keys of objects.
     written = {*TEXT.findall(source), *re.findall(r"\w+", source)}
     assert [text for text in entries(view) if text not in written] == []
 
