@@ -102,9 +102,7 @@ class _Gathered:
         oldest = [one for one in ingress if _served(one) == current]
         return {
             "id": current,
-            "loaded": sorted(
-                {id_ for one in ingress for (id_,) in one.series.get(named.BUNDLE_INFO.name, {})}
-            ),
+            "loaded": sorted(loaded),
             "age_seconds": _largest(oldest, named.BUNDLE_AGE),
             "served_seconds": _largest(oldest, named.BUNDLE_SERVED),
             "live_items": _largest(oldest, named.LIVE_ITEMS),

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from recserve.api.backends.desks.bundles import BundleDesk
 from recserve.api.backends.desks.configuration import ConfigurationDesk
+from recserve.api.backends.desks.vector_map import VectorMap
 from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.pagination import Cursors
@@ -15,7 +16,17 @@ from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
 from recserve.serving.requests.audience import Audience
 from recserve.serving.requests.request import Recommendation, Request
-from recserve.store import DeletionReceipt, ItemPatch, Moment, UserPatch
+from recserve.store import (
+    DeletionReceipt,
+    Having,
+    ItemPage,
+    ItemPatch,
+    ItemSearch,
+    ListedUser,
+    Moment,
+    UserPatch,
+    UserPlace,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,10 @@ class CatalogueBackend(Protocol):
         """See :meth:`recserve.store.Store.list_items`."""
         ...
 
+    async def search_items(self, search: ItemSearch, after: str | None, limit: int) -> ItemPage:
+        """See :meth:`recserve.store.browsing.BrowsingStore.search_items`."""
+        ...
+
     async def upsert_items(self, items: Sequence[Item]) -> tuple[int, int]:
         """Add items or replace them.
 
@@ -99,8 +114,14 @@ class PeopleBackend(Protocol):
         """The profile of a user, None without one."""
         ...
 
-    async def list_users(self, after: str | None, limit: int) -> Sequence[User]:
-        """See :meth:`recserve.store.Store.list_users`."""
+    async def browse_users(
+        self, having: Having, place: UserPlace | None, limit: int
+    ) -> tuple[Sequence[ListedUser], UserPlace | None]:
+        """See :func:`recserve.store.browsing.browse_users`."""
+        ...
+
+    async def find_user(self, user_id: str) -> ListedUser | None:
+        """See :func:`recserve.store.browsing.find_user`."""
         ...
 
     async def upsert_users(self, users: Sequence[User]) -> int:
@@ -139,6 +160,7 @@ class Backend(CatalogueBackend, PeopleBackend, Protocol):
     cursors: Cursors
     experiments: ExperimentDesk
     reports: ReportDesk
+    vectors: VectorMap
 
     async def recommend(self, request: Request) -> Recommendation:
         """Answer one request; an implementation is free to micro-batch.

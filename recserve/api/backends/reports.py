@@ -57,6 +57,7 @@ class ReportDesk:
         scenario: str | None,
         experiment: str | None,
         rows: int,
+        item: str | None = None,
     ) -> dict[str, Any]:
         """Answer a question; see :func:`recserve.outcomes.reports.question_of`.
 
@@ -66,7 +67,7 @@ class ReportDesk:
                 kept, so that it takes less the next time.
         """
         question = question_of(
-            self._config, by, since, until, scenario=scenario, experiment=experiment, rows=rows
+            self._config, by, since, until, scenario=scenario, experiment=experiment, rows=rows, item=item
         )
         return await self._threads.run(partial(self._make, question))
 

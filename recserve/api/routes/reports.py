@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from recserve.api.routes.recommendations import backend_of
 from recserve.api.schemas.responses import json_response
+from recserve.data.entities import MAX_ID
 from recserve.outcomes.reports import SHOWN_ROWS
 
 By = Annotated[
@@ -23,6 +24,16 @@ By = Annotated[
 ]
 Day = Annotated[str | None, Query(max_length=20, examples=["2026-01-31"], description="A day in UTC.")]
 Only = Annotated[str | None, Query(min_length=1, max_length=200, description="Only what belongs to it.")]
+OnlyItem = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=MAX_ID,
+        pattern=r"^[^\x00]+$",
+        description="Only impressions of this item, over all scenarios; in total or by `day`.",
+        examples=["260"],
+    ),
+]
 Rows = Annotated[int, Query(ge=1, le=10_000, description="Most rows, those shown most.")]
 
 
@@ -37,10 +48,13 @@ class ReportRoutes:
         until: Day = None,
         scenario: Only = None,
         experiment: Only = None,
+        item: OnlyItem = None,
         limit: Rows = SHOWN_ROWS,
     ) -> Response:
         """Answer `GET /v1/reports/outcomes`."""
         desk = backend_of(request).reports
         return json_response(
-            await desk.report(by, since, until, scenario=scenario, experiment=experiment, rows=limit)
+            await desk.report(
+                by, since, until, scenario=scenario, experiment=experiment, rows=limit, item=item
+            )
         )

@@ -155,13 +155,6 @@ _NEXT = Field(
 )
 
 
-class ItemsAnswer(Answer):
-    """A part of the catalogue, in a fixed order that means nothing."""
-
-    items: list[ItemAnswer]
-    cursor: str | None = _NEXT
-
-
 class ItemsStoredAnswer(Answer):
     """The items are durable. Encoded ones can be found by content now, the others within seconds."""
 
@@ -193,13 +186,6 @@ class UserAnswer(Answer):
 
     user_id: str = Field(examples=["42"])
     attributes: dict[str, Any] = Field(examples=[{"interests": "space opera, robots"}])
-
-
-class UsersAnswer(Answer):
-    """Some users with a profile, in a fixed order that means nothing."""
-
-    users: list[UserAnswer]
-    cursor: str | None = _NEXT
 
 
 class UsersStoredAnswer(Answer):

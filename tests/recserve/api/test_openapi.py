@@ -37,6 +37,7 @@ ROUTES = {
     ("patch", "/v1/items"),
     ("delete", "/v1/items"),
     ("get", "/v1/items/{item_id}"),
+    ("get", "/v1/vectors/map"),
     ("delete", "/v1/items/{item_id}"),
     ("post", "/v1/items/{item_id}/audience"),
     ("get", "/v1/users"),

@@ -36,6 +36,7 @@ CALLS: dict[tuple[str, str], tuple[Scope | None, Any]] = {
     ("POST", "/v1/rank"): ("recommend", {"user_id": "ada", "items": ["1", "2"]}),
     ("GET", "/v1/items"): ("read", None),
     ("GET", "/v1/items/{item_id}"): ("read", None),
+    ("GET", "/v1/vectors/map"): ("read", None),
     ("GET", "/v1/users"): ("read", None),
     ("GET", "/v1/users/{user_id}"): ("read", None),
     ("GET", "/v1/users/{user_id}/history"): ("read", None),

@@ -8,8 +8,8 @@ import { say } from "./i18n.js";
 export const VIEWS = [
   ["live", "Live", () => import("./views/live/view.js")],
   ["try", "Try", () => import("./views/try/view.js")],
-  ["catalogue", "Catalogue", () => import("./views/catalogue.js")],
-  ["people", "People", () => import("./views/people.js")],
+  ["catalogue", "Catalogue", () => import("./views/catalogue/view.js")],
+  ["people", "People", () => import("./views/people/view.js")],
   ["quality", "Quality", () => import("./views/quality.js")],
   ["experiments", "Experiments", () => import("./views/experiments.js")],
   ["plugins", "Plugins", () => import("./views/plugins.js")],
