@@ -25,7 +25,7 @@ def overview(snapshots: Sequence[Snapshot], at: int) -> dict[str, Any]:
         at: When they were taken, milliseconds since the epoch.
 
     Returns:
-        Plain data, as :class:`recserve.api.schemas.live.LiveNowAnswer` describes it.
+        Plain data, as :class:`recserve.api.schemas.about.LiveNowAnswer` describes it.
     """
     seen = _Gathered(snapshots)
     return {

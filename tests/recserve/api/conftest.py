@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -297,10 +297,12 @@ def build(
     *,
     rerankers: Sequence[tuple[str, Reranker]] = (),
     cap: FrequencyCapConfig | None = None,
+    charts: bool = False,
 ) -> Served:
     """A server of its own store, under ``folder`` or at a database URL.
 
-    With rerankers, which read impressions, or a frequency cap it counts what it shows.
+    With rerankers, which read impressions, or a frequency cap it counts what it shows. With charts it has a
+    scenario of that name too, which knows nothing but what is popular.
     """
     store = open_store(url, folder, patience)
     item_text = FieldsText(FieldsParams())
@@ -323,9 +325,13 @@ def build(
         "popular": Popular(catalogue),
     }
 
+    popular = PipelineConfig(retrievers=(RetrieverConfig(use="popular"),))
+    names = ("home", "charts") if charts else ("home",)
+
     def scenarios(current: Catalogue) -> dict[str, Scenario]:
         filters = {"since": Since(current)}
-        return {"home": Scenario(config, {}, filters, rerankers=rerankers, reads_impressions=counts)}
+        home = Scenario(config, {}, filters, rerankers=rerankers, reads_impressions=counts)
+        return {"home": home, **({"charts": Scenario(popular, {}, filters)} if charts else {})}
 
     def edge(current: Catalogue) -> ScenarioContext:
         return ScenarioContext(
@@ -333,24 +339,26 @@ def build(
             catalogue=current,
             event_types=DEFAULT_EVENT_TYPES,
             scenarios=scenarios(current),
-            explainers={"home": TemplateExplainer()},
-            fallbacks={"home": Popular(catalogue)},
-            filter_arguments={"home": {"since": TypeAdapter(int)}},
+            explainers=dict.fromkeys(names, TemplateExplainer()),
+            fallbacks=dict.fromkeys(names, Popular(catalogue)),
+            filter_arguments={name: {"since": TypeAdapter(int)} for name in names},
             item_text=item_text,
             default_scenario="home",
             fingerprint="words",
-            rules={"home": RequestRules((), {}, lambda one, where: one.build(where), current)},
+            rules=dict.fromkeys(names, RequestRules((), {}, lambda one, where: one.build(where), current)),
             impressions=500 if counts else 0,
         )
 
     live = CatalogueFollower(catalogue, store, store.pulse().catalogue, "words")
     whole = Scenario(config, retrievers, {"since": Since(catalogue)}, Fused(genres, words))
-    client = DirectClient({"home": whole}, live, scenarios)
+    plain = Scenario(popular, {"popular": retrievers["popular"]}, {"since": Since(catalogue)})
+    served = {"home": whole, **({"charts": plain} if charts else {})}
+    client = DirectClient(served, live, scenarios)
     plugins = Registry.discover(only=["builtins"]).plugins
     cache = ResultCache(100) if counts else None
     pipeline = Pipeline(edge, StoreReader(store, live, 1000, 5.0), client, cache=cache)
     backend = LocalBackend(pipeline, store, plugins, sample_users=["ada", "grace"], home=folder)
-    return Served(folder, create_app(backend, SETTINGS), store, client)
+    return Served(folder, create_app(backend, replace(SETTINGS, scenarios=names)), store, client)
 
 
 @pytest.fixture

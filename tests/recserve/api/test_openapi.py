@@ -64,6 +64,7 @@ ROUTES = {
     ("post", "/v1/config/validate"),
     ("get", "/v1/plugins"),
     ("get", "/v1/about"),
+    ("get", "/v1/live"),
     ("get", "/v1/metrics"),
     ("get", "/v1/health/live"),
     ("get", "/v1/health/ready"),

@@ -8,7 +8,7 @@ from recserve.api.routes.console.configuration import ConfigurationRoutes
 from recserve.api.routes.console.live import LiveRoutes
 from recserve.api.routes.tables.adder import Adder
 from recserve.api.schemas import bundles, configuration
-from recserve.api.schemas.live import LiveNowAnswer
+from recserve.api.schemas.about import LiveNowAnswer
 
 
 def add_live(add: Adder, routes: LiveRoutes) -> None:

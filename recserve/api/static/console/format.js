@@ -62,7 +62,7 @@ export function day(time) {
 
 /** A time as hours, minutes and seconds. */
 export function clock(time) {
-  return intl("DateTimeFormat", { timeStyle: "medium" }).format(new Date(time));
+  return intl("DateTimeFormat", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }).format(new Date(time));
 }
 
 const STEPS = [[60, "second"], [60, "minute"], [24, "hour"], [30, "day"], [12, "month"], [Infinity, "year"]];

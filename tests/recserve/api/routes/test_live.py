@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from recserve.api import create_app
-from recserve.api.schemas.live import LiveNowAnswer
+from recserve.api.schemas.about import LiveNowAnswer
 from recserve.telemetry.metrics import Metrics, Snapshot
 
 

@@ -28,7 +28,7 @@ class Live {
     this.root = root;
     this.signal = signal;
     this.parts = null; // the view once there is something to show
-    this.state = h("div");
+    this.state = h("div", { class: "waiting" });
     this.updated = h("p", { class: "lead", role: "status", "aria-live": "off" });
     this.stop = new AbortController();
     signal.addEventListener("abort", () => this.stop.abort());
@@ -100,10 +100,9 @@ class Live {
     const x = seen.points.map((point) => point.at);
     requests.update({ x, series: seriesOf(REQUESTS) });
     times.update({ x, series: seriesOf(TIMES) });
-    steps.replaceChildren(bars({
-      title: say("Time of each step, mean"), names: say("Step"), format: milliseconds,
-      rows: now.steps.filter((step) => step.mean !== null).map((step) => ({ label: say(step.step), value: step.mean, note: `p99 ${milliseconds(step.p99)}` })),
-    }));
+    const rows = now.steps.filter((step) => step.mean !== null).map((step) => ({ label: say(step.step), value: step.mean, note: `p99 ${milliseconds(step.p99)}` }));
+    steps.replaceChildren(bars({ title: say("Time of each step, mean"), names: say("Step"), format: milliseconds, rows }),
+      rows.length ? "" : h("p", { class: "lead" }, say("No step was timed in the last seconds.")));
     lost.replaceChildren(lostOf(now));
     machines.replaceChildren(machinesOf(now));
     quiet.hidden = answer.requests.some((row) => row.route.startsWith("/v1/rec"));
@@ -189,7 +188,7 @@ function machinesOf(now) {
   const nodes = new Set(rows.filter((row) => !row.missing).map((row) => row.node));
   const dash = (row, text) => (row.missing ? "–" : text());
   return table({
-    caption: say("Replicas: {} on {} machines", rows.length, nodes.size), rows,
+    caption: say("Replicas: {}; machines: {}", rows.length, nodes.size), rows,
     columns: [
       { title: say("Stage"), header: true, cell: (row) => say(row.stage) },
       { title: say("Replica"), cell: (row) => (row.missing ? h("span", { class: "chip bad" }, say("does not answer")) : h("code", {}, row.replica)) },

@@ -99,7 +99,8 @@ class Try {
     try {
       const [answer, other] = await Promise.all([
         post("v1/recommend", this.question(), { signal: this.signal }),
-        beside ? post("v1/recommend", this.question(beside), { signal: this.signal }) : null,
+        // Looked at only: an answer to compare with counts nowhere as shown.
+        beside ? post("v1/recommend", { ...this.question(beside), preview: true }, { signal: this.signal }) : null,
       ]);
       if (late()) return;
       place.hidden = true;
