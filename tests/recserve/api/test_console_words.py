@@ -42,13 +42,8 @@ def test_a_view_is_translated(view: str) -> None:
     dictionary = {text for part in parts for text in entries(part)}
     source = sources(view)
     assert [text for text in SAID.findall(source) if text not in dictionary] == []
-<<<<<<< HEAD
-    # Names that are looked up, such as those of metrics, are written as texts or as keys of objects.
-    written = {*TEXT.findall(source), *re.findall(r"\w+", source)}
-=======
     # Names that are looked up, such as those of metrics, are written in quotation marks or as keys.
     written = {*TEXT.findall(source), *re.findall(r"\w+", source), *SERVER}
->>>>>>> shell
     assert [text for text in entries(view) if text not in written] == []
 
 

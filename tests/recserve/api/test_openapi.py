@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from recserve.api import create_app
 from recserve.api.openapi import BODIES
+from tests.support.bundles import promoted, write_bundle
 
 ROUTES = {
     ("post", "/v1/recommend"),
@@ -138,17 +139,19 @@ def test_it_is_the_dialect_of_openapi_3_0(document: dict[str, Any]) -> None:
 
 
 def test_examples_are_accepted_by_the_server(document: dict[str, Any], served: Any) -> None:
+    bundles = [write_bundle(served.folder, served.store, seed=seed, ndcg=0.1 * seed) for seed in (1, 2)]
+    promoted(served.store, bundles)
     tried = 0
     for (method, path), operation in operations(document).items():
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         assert (method in ("post", "patch")) <= bool(content.get("examples")), path
         for example in content.get("examples", {}).values():
             filled = path.replace("{user_id}", "42").replace("{item_id}", "260")
-            filled = filled.replace("{name}", "without-ranker")
+            filled = filled.replace("{name}", "without-ranker").replace("{bundle_id}", bundles[1])
             response = served.call(method, filled, json=example["value"])
             assert response.status_code == 200, response.text
             tried += 1
-    assert tried == 27
+    assert tried == 31
 
 
 def test_parameters_are_described_and_their_examples_work(document: dict[str, Any], served: Any) -> None:
