@@ -1,4 +1,7 @@
-"""Comparison of bundles in a process of its own, so that whoever asks goes on serving meanwhile."""
+"""Comparison of bundles in a process of its own, so that whoever asks goes on serving meanwhile.
+
+What measures models is imported where it is used: whoever asks is a server, and does without.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,9 @@ from typing import Any
 from recserve.bundles.repository import BundleRepository
 from recserve.config import Config
 from recserve.outcomes.reports.process import answer_question, asked_of_process
-from recserve.plugin.registry import Registry
 from recserve.store import Store
 from recserve.store.lake import LakeFolder
-from recserve.training.promotion.evidence import NotMeasuredError, Weighing
-from recserve.training.promotion.gate import Finding
-from recserve.training.promotion.offline import METRIC, compare_measured
+from recserve.training.promotion.gate import Finding, NotMeasuredError
 
 
 def findings_in_process(config: Config, home: Path, current: str, candidate: str) -> list[Finding]:
@@ -69,6 +69,8 @@ def measured_difference(
     Raises:
         BundleError: One of them is damaged or gone.
     """
+    from recserve.training.promotion.offline import METRIC, compare_measured
+
     verdict = compare_measured(home, repository.open(first), repository.open(second))
     if verdict is None:
         return None
@@ -86,6 +88,9 @@ def measured_difference(
 def _answer(
     store: Store, config: Config, lake: LakeFolder | None, question: dict[str, Any]
 ) -> dict[str, Any]:
+    from recserve.plugin.registry import Registry
+    from recserve.training.promotion.evidence import Weighing
+
     home = Path(question["home"])
     repository = BundleRepository(home, config.bundles)
     if "first" in question:

@@ -135,11 +135,10 @@ def test_failing_views_say_why_and_go_on(
 def test_loading_is_said(browser: Any, site: tuple[str, Operated]) -> None:
     with console_page(browser, site[0], "#/nowhere") as page:
         held: list[Any] = []
-        page.route("**/v1/experiments", held.append)
+        page.route("**/v1/experiments", lambda route: held.append(route))
         page.evaluate("location.hash = '#/experiments'")
         page.wait_for_selector(".experiments .state.loading")
         assert violations(page) == []
-        page.wait_for_timeout(50)
         for route in held:
             route.continue_()
         page.wait_for_selector(".experiments table")
