@@ -222,7 +222,7 @@ def test_an_experiment_is_created_started_and_stopped_by_keyboard(
         assert name.evaluate("(input) => input === document.activeElement"), "the first mistake is focused"
         assert name.get_attribute("aria-invalid") == "true"
         page.keyboard.type("trial")
-        page.get_by_label("Layer").fill("apart")
+        page.get_by_label("Layer").fill("fewer-neighbours")
         page.get_by_label("What it changes").nth(1).select_option("parameters")
         page.get_by_label("Rules, as JSON").fill('{"nobody": {}}')
         page.keyboard.press("Control+Home")
