@@ -11,6 +11,7 @@ from recserve.data.dataset import Tables
 from recserve.data.entities import now_ms
 from recserve.evaluation.findings import Findings
 from recserve.store import Store
+from recserve.training.promotion.files import report_page
 from recserve.training.promotion.offline import keep_measurement
 from recserve.training.trainer import TrainingResult
 
@@ -50,8 +51,3 @@ def record_training(
         from recserve.evaluation.html.page import page
 
         report_page(home, bundle.id).write_text(page(Findings([result.report])), encoding="utf-8")
-
-
-def report_page(home: Path, bundle_id: str) -> Path:
-    """Where the page of what training measured of a bundle is kept; it may not be there."""
-    return home / "reports" / f"{bundle_id}.html"

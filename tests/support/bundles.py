@@ -14,8 +14,8 @@ from recserve.bundles.repository import BundleRepository
 from recserve.evaluation.findings import Findings
 from recserve.evaluation.html.page import page
 from recserve.store import Store
+from recserve.training.promotion.files import measurement_file, report_page
 from recserve.training.promotion.offline import Measurement
-from recserve.training.recording import report_page
 from tests.support.reports import report_of
 
 UNTIL = 1_780_000_000_000
@@ -83,9 +83,9 @@ def write_bundle(
         measurement = Measurement(
             data=data, test_window=0.2, history=100, queries_per_user=50, values=values.tolist()
         )
-        reports = home / "reports"
-        reports.mkdir(exist_ok=True)
-        (reports / f"{bundle.id}.measured.json").write_text(measurement.model_dump_json())
+        file = measurement_file(home, bundle.id)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(measurement.model_dump_json(), encoding="utf-8")
         report_page(home, bundle.id).write_text(
             page(Findings([report_of("pipeline", values.tolist(), items=2)])), encoding="utf-8"
         )

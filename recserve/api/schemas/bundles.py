@@ -16,6 +16,7 @@ from recserve.store import Promotion
 from recserve.training.promotion.gate import Finding
 
 BUNDLE_ID = "20260131-4f1a09c2d7ab"
+OTHER_ID = "20260201-9c2d7ab4f1a0"
 
 
 class PromoteBody(Body):
@@ -164,7 +165,7 @@ class ComparisonOfBundlesAnswer(Answer):
     """Two bundles side by side."""
 
     a: str = Field(examples=[BUNDLE_ID])
-    b: str = Field(examples=["20260201-9c2d7ab4f1a0"])
+    b: str = Field(examples=[OTHER_ID])
     same_data: bool = Field(description="They were trained on the same data.", examples=[True])
     measured: MeasuredAnswer | None = Field(
         description="Null where they were not measured on the same data; the figures of `metrics` are of "

@@ -10,22 +10,15 @@ from recserve.bundles.bundle import Bundle
 from recserve.bundles.catalogue_vectors import Progress
 from recserve.bundles.repository import BundleRepository
 from recserve.config import Config
-from recserve.errors import ConflictError
 from recserve.plugin.registry import Registry
 from recserve.serving.local import local_pipeline
 from recserve.store import Store
 from recserve.store.lake import LakeFolder
 from recserve.training.fitting import silent
 from recserve.training.promotion.experiments import experiment_findings
-from recserve.training.promotion.gate import Finding
+from recserve.training.promotion.gate import Finding, NotMeasuredError
 from recserve.training.promotion.off_policy import off_policy
 from recserve.training.promotion.offline import compare, compare_measured
-
-
-class NotMeasuredError(ConflictError):
-    """Two bundles that nothing has measured on the same data."""
-
-    code = "not_measured"
 
 
 @dataclass(frozen=True)

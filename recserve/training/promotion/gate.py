@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recserve.errors import RecserveError
+from recserve.errors import ConflictError, RecserveError
 
 
 class GateError(RecserveError):
@@ -14,6 +14,12 @@ class GateError(RecserveError):
 
     code = "worse_bundle"
     status = 409
+
+
+class NotMeasuredError(ConflictError):
+    """Two bundles that nothing has measured on the same data."""
+
+    code = "not_measured"
 
 
 @dataclass(frozen=True)

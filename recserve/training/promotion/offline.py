@@ -30,6 +30,7 @@ from recserve.plugin.executor import Executor
 from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import Registry
 from recserve.training.fitting import catalogue_of, fit_context, fit_pipeline, silent
+from recserve.training.promotion.files import measurement_file
 from recserve.training.promotion.gate import Finding
 from recserve.training.selection.validation import QUERIES_PER_USER, home_split
 from recserve.training.trainer import TrainingResult
@@ -114,7 +115,7 @@ def keep_measurement(home: Path, config: Config, result: TrainingResult) -> None
         queries_per_user=QUERIES_PER_USER,
         values=[round(float(value), 6) for value in result.report.per_user[METRIC]],
     )
-    path = _measurement_path(home, result.bundle.id)
+    path = measurement_file(home, result.bundle.id)
     path.parent.mkdir(exist_ok=True)
     path.write_text(measured.model_dump_json() + "\n", encoding="utf-8")
 
@@ -122,13 +123,9 @@ def keep_measurement(home: Path, config: Config, result: TrainingResult) -> None
 def read_measurement(home: Path, bundle_id: str) -> Measurement | None:
     """What the training run of a bundle measured, None if that is not known here."""
     try:
-        return Measurement.model_validate_json(_measurement_path(home, bundle_id).read_bytes())
+        return Measurement.model_validate_json(measurement_file(home, bundle_id).read_bytes())
     except (OSError, ValidationError):
         return None
-
-
-def _measurement_path(home: Path, bundle_id: str) -> Path:
-    return home / "reports" / f"{bundle_id}.measured.json"
 
 
 def compare(

@@ -1,4 +1,7 @@
-"""Comparison of bundles in a process of its own, so that whoever asks goes on serving meanwhile."""
+"""Comparison of bundles in a process of its own, so that whoever asks goes on serving meanwhile.
+
+What measures models is imported where it is used: whoever asks is a server, and does without.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,9 @@ from typing import Any
 from recserve.bundles.repository import BundleRepository
 from recserve.config import Config
 from recserve.outcomes.reports.process import QuestionProcess, answer_questions
-from recserve.plugin.registry import Registry
 from recserve.store import Store
 from recserve.store.lake import LakeFolder
-from recserve.training.promotion.evidence import NotMeasuredError, Weighing
-from recserve.training.promotion.gate import Finding
-from recserve.training.promotion.offline import METRIC, compare_measured
+from recserve.training.promotion.gate import Finding, NotMeasuredError
 
 _IDLE_SECONDS = 30.0
 
@@ -80,6 +80,8 @@ def measured_difference(
     Raises:
         BundleError: One of them is damaged or gone.
     """
+    from recserve.training.promotion.offline import METRIC, compare_measured
+
     verdict = compare_measured(home, repository.open(first), repository.open(second))
     if verdict is None:
         return None
@@ -106,6 +108,9 @@ def _difference(
 def _findings(
     store: Store, config: Config, lake: LakeFolder | None, question: dict[str, Any]
 ) -> dict[str, Any]:
+    from recserve.plugin.registry import Registry
+    from recserve.training.promotion.evidence import Weighing
+
     home = Path(question["home"])
     repository = BundleRepository(home, config.bundles)
     weighing = Weighing(home, config, Registry.discover, repository, store, fits=False)

@@ -135,11 +135,10 @@ def test_failing_views_say_why_and_go_on(
 def test_loading_is_said(browser: Any, site: tuple[str, Operated]) -> None:
     with console_page(browser, site[0], "#/nowhere") as page:
         held: list[Any] = []
-        page.route("**/v1/experiments", held.append)
+        page.route("**/v1/experiments", lambda route: held.append(route))
         page.evaluate("location.hash = '#/experiments'")
         page.wait_for_selector(".experiments .state.loading")
         assert violations(page) == []
-        page.wait_for_timeout(50)
         for route in held:
             route.continue_()
         page.wait_for_selector(".experiments table")
@@ -223,7 +222,7 @@ def test_an_experiment_is_created_started_and_stopped_by_keyboard(
         assert name.evaluate("(input) => input === document.activeElement"), "the first mistake is focused"
         assert name.get_attribute("aria-invalid") == "true"
         page.keyboard.type("trial")
-        page.get_by_label("Layer").fill("apart")
+        page.get_by_label("Layer").fill("fewer-neighbours")
         page.get_by_label("What it changes").nth(1).select_option("parameters")
         page.get_by_label("Rules, as JSON").fill('{"nobody": {}}')
         page.keyboard.press("Control+Home")

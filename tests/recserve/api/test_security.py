@@ -42,6 +42,7 @@ CALLS: dict[tuple[str, str], tuple[Scope | None, Any]] = {
     ("GET", "/v1/users/{user_id}/history"): ("read", None),
     ("GET", "/v1/plugins"): ("read", None),
     ("GET", "/v1/about"): ("recommend", None),
+    ("GET", "/v1/live"): ("read", None),
     ("GET", "/v1/metrics"): ("read", None),
     ("POST", "/v1/events"): ("write", VIEW),
     ("DELETE", "/v1/events"): ("write", None),

@@ -16,10 +16,8 @@ from recserve.errors import InvalidRequestError, NotFoundError, OutcomeUnknownEr
 from recserve.plugin.registry import Registry
 from recserve.store import BundleRecord, Promotion, Store
 from recserve.training.promotion.decision import Decider
-from recserve.training.promotion.evidence import Weighing
+from recserve.training.promotion.files import report_page
 from recserve.training.promotion.gate import Finding
-from recserve.training.promotion.process import measured_difference
-from recserve.training.recording import report_page
 
 MOST_REPORT_BYTES = 5_000_000
 """Of the page of an offline report; one that training writes has some ten thousand."""
@@ -128,6 +126,10 @@ class BundleDesk:
     @classmethod
     def of(cls, store: Store, repository: BundleRepository, home: Path, config: Config) -> BundleDesk:
         """A desk that weighs evidence in this process."""
+        # What measures models is of no use to those who only serve them.
+        from recserve.training.promotion.evidence import Weighing
+        from recserve.training.promotion.process import measured_difference
+
         weighing = Weighing(home, config, Registry.discover, repository, store, fits=False)
         return cls(
             store,

@@ -20,7 +20,7 @@ _EXAMPLES = [schemas.BUNDLE_ID]
 
 BundleId = Annotated[str, Path(pattern=_ID, description="The bundle's id.", examples=_EXAMPLES)]
 First = Annotated[str, Query(pattern=_ID, description="A bundle's id.", examples=_EXAMPLES)]
-Second = Annotated[str, Query(pattern=_ID, description="Another one's.", examples=_EXAMPLES)]
+Second = Annotated[str, Query(pattern=_ID, description="Another one's.", examples=[schemas.OTHER_ID])]
 Newest = Annotated[int, Query(ge=1, le=1_000, description="Most bundles, and most promotions.")]
 
 # A page by itself: it runs nothing, loads nothing, and nobody's origin is its own.

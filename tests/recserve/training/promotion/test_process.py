@@ -8,7 +8,7 @@ import pytest
 
 from recserve.config import Config
 from recserve.store import open_store
-from recserve.training.promotion.evidence import NotMeasuredError
+from recserve.training.promotion.gate import NotMeasuredError
 from recserve.training.promotion.process import ComparisonProcess
 from tests.support.bundles import promoted, write_bundle
 

@@ -36,14 +36,19 @@ export function mistakesIn(form) {
     if (control) {
       put(control, message);
       control.focus();
-    } else form.append(h("p", { class: "wrong notice bad", role: "alert" }, message));
+    } else {
+      const told = h("p", { class: "wrong notice bad", role: "alert" }, message);
+      form.append(told);
+      told.scrollIntoView({ block: "center" });
+    }
   }
 
   function nearest(field) {
-    for (let name = field ?? ""; name; name = name.replace(/(\.[^.[]*|\[[^\]]*\])$/, "")) {
-      const found = controls().find((control) => control.name === name) ?? controls().find((control) => control.name.startsWith(`${name}.`));
+    for (let name = field ?? ""; name; name = parent(name)) {
+      const found = controls().find((control) => control.name === name) ?? controls().find((control) => control.name.startsWith(`${name}.`))
+        // Rules are named as a request names them, without the arm that has them.
+        ?? controls().find((control) => control.name.endsWith(`.parameters.${name}`) && control.value !== "");
       if (found) return found;
-      if (!/[.[]/.test(name)) return null;
     }
     return null;
   }
@@ -57,4 +62,9 @@ export function mistakesIn(form) {
   }
 
   return { clear, show, ownAreFine };
+}
+
+/** What a field is a part of: `arms[1].parameters` of `arms[1].parameters.rules`; "" of one that is no part. */
+function parent(name) {
+  return /[.[]/.test(name) ? name.replace(/(\.[^.[]*|\[[^\]]*\])$/, "") : "";
 }

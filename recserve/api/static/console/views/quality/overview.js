@@ -95,7 +95,7 @@ function listed(found) {
       caption: say("Bundles"), hideCaption: true, rows: found.bundles,
       columns: [
         { title: say("Bundle"), header: true, cell: (one) => h("a", { href: href("quality", [one.bundle_id]) }, one.bundle_id) },
-        { title: "", cell: (one) => state(one) },
+        { title: say("State"), cell: state },
         { title: say("Trained"), cell: (one) => h("span", { title: when(one.created) }, ago(one.created)) },
         { title: say("Events"), number: true, cell: (one) => number(one.events) },
         ...[HEADLINE, "coverage@10"].map((metric) => ({ title: heading(metric), number: true, cell: (one) => metricCell(metric, one.metrics[metric]) })),
