@@ -7,12 +7,12 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from recserve.api import Readiness
-from recserve.api.backends.day_counting import DayCounting
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
 from recserve.experiments.report.process import ReportProcess
+from recserve.outcomes.daily.schedule import DayCounting
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
