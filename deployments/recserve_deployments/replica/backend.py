@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from recserve.api import Readiness
-from recserve.api.backends.day_counting import DayCounting
 from recserve.api.backends.desks.bundles import BundleDesk
 from recserve.api.backends.desks.configuration import ConfigurationDesk
 from recserve.api.backends.reports import ReportDesk
@@ -16,6 +15,7 @@ from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
 from recserve.experiments.report.process import ReportProcess
+from recserve.outcomes.daily.schedule import DayCounting
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
