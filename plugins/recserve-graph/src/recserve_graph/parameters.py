@@ -111,7 +111,7 @@ class GraphFilterParams(NoParams):
         json_schema_extra=search(low=1.0, high=100.0, log=True),
     )
     tries: int = Field(
-        32,
+        20,
         ge=0,
         le=1000,
         description="Settings that are tried on held-out events, at most; 0 takes constants.",

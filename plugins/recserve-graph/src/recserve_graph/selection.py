@@ -47,7 +47,7 @@ NORMALISATIONS: dict[str, tuple[float, ...]] = {
 FIRST_RANK = 64
 
 # Multiplications of a try: users are tested until there are as many, within bounds.
-WORK = 2e10
+WORK = 1e10
 FEWEST_USERS, MOST_USERS = 300, 2000
 
 
@@ -70,7 +70,7 @@ def choose(data: Dataset, params: GraphFilterParams, context: FitContext) -> tup
     free = {name for name in asdict(settings) if getattr(params, name) is None and name not in previous}
     validation = None
     if free and params.tries:
-        affordable_users = int(WORK / (2.0 * settings.rank * max(data.n_items, 1)))
+        affordable_users = int(WORK / (settings.rank * max(data.n_items, 1)))
         users = min(max(affordable_users, FEWEST_USERS), MOST_USERS)
         validation = Validation.of(data, context.seed, users)
     if validation is None:
