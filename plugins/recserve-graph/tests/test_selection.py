@@ -29,10 +29,10 @@ def test_the_best_settings_tried_are_taken() -> None:
 
 def test_what_is_configured_is_not_searched() -> None:
     data = example_dataset(n_users=120)
-    facts = fit(data, tries=8, rank=5, low_pass_weight=0.7)
+    facts = fit(data, tries=8, rank=5, linear_weight=0.7)
     validation = facts["validation"]
     assert isinstance(validation, dict)
-    assert {(tried["rank"], tried["low_pass_weight"]) for tried in validation["fits"]} == {(5, 0.7)}
+    assert {(tried["rank"], tried["linear_weight"]) for tried in validation["fits"]} == {(5, 0.7)}
     assert len({tried["half_life_events"] for tried in validation["fits"]}) > 1
 
 

@@ -17,6 +17,7 @@ from recserve import (
     most_similar,
 )
 from recserve_graph.decomposition import leading_directions
+from recserve_graph.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Graph:
     """Edges between users and items, normalised at both ends.
 
     Attributes:
-        edges: CSR, float32, users by items: ``D_U ** -u  R  D_I ** -1/2``, where D are the sums of the edges'
+        edges: CSR, float32, users by items: ``D_U ** -u  R  D_I ** -i``, where D are the sums of the edges'
             weights R at users and at items.
         degrees: float64, shape (n_items,); sum of the weights at each item, 0 for items that nobody likes.
     """
@@ -33,21 +34,21 @@ class Graph:
     degrees: Float64Array
 
     @classmethod
-    def of(cls, data: Dataset, user_exponent: float, confidence_power: float) -> Graph:
+    def of(cls, data: Dataset, settings: Settings) -> Graph:
         """Graph of the positive events.
 
         Args:
             data: Who likes what.
-            user_exponent: ``u``.
-            confidence_power: Exponent on a user's summed confidence in an item.
+            settings: Its ``user_exponent`` is u, its ``item_exponent`` i, and its ``confidence_power`` the
+                exponent on a user's summed confidence in an item.
         """
         matrix = data.matrix()
-        matrix.data **= np.float32(confidence_power)
+        matrix.data **= np.float32(settings.confidence_power)
         matrix = csr_array(matrix[np.flatnonzero(np.diff(matrix.indptr))])
         sums = np.asarray(matrix.sum(axis=1), dtype=np.float64).reshape(-1)
         degrees = np.bincount(matrix.indices, matrix.data, minlength=data.n_items).astype(np.float64)
-        values = matrix.data * np.repeat(sums**-user_exponent, np.diff(matrix.indptr))
-        values /= np.sqrt(degrees[matrix.indices])
+        values = matrix.data * np.repeat(sums**-settings.user_exponent, np.diff(matrix.indptr))
+        values *= degrees[matrix.indices] ** -settings.item_exponent
         return cls(
             csr_array((values.astype(np.float32), matrix.indices, matrix.indptr), matrix.shape), degrees
         )

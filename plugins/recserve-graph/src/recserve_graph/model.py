@@ -78,10 +78,13 @@ class Model:
         """Filter with some settings, of parts that hold at least as many neighbours and directions."""
         liked = graph.degrees > 0
         degrees = np.where(liked, graph.degrees, 1.0)
-        gains = settings.low_pass_weight * parts.values[: settings.rank] ** settings.spectral_power
+        # The largest singular value is 1 where a graph is normalised as in the paper, and else is made so.
+        largest = max(float(parts.values[0]), 1e-12)
+        gains = (parts.values[: settings.rank] / largest) ** settings.spectral_power
+        boost = settings.linear_weight / largest**2 * degrees**settings.linear_exponent
         return cls(
             parts.linear(settings.neighbours),
-            (degrees**settings.linear_exponent * liked).astype(np.float32),
+            (boost * liked).astype(np.float32),
             np.ascontiguousarray(parts.vectors[:, : settings.rank]),
             gains.astype(np.float32),
             (degrees**-settings.source_exponent * liked).astype(np.float32),

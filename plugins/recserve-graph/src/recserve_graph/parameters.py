@@ -34,15 +34,15 @@ class GraphFilterParams(NoParams):
         ),
         json_schema_extra=search(low=0.0, high=2.0),
     )
-    low_pass_weight: float | None = Field(
+    linear_weight: float | None = Field(
         None,
         ge=0,
         le=1000,
         description=(
-            "Weight of the low-pass filter beside the linear one, whose weight is 1; default: chosen on "
-            "held-out events."
+            "Weight of the linear filter, whose largest singular value is taken for 1, beside the low-pass "
+            "one; the paper's 0.3 for the latter is 1 / 0.3 here. Default: chosen on held-out events."
         ),
-        json_schema_extra=search(low=0.1, high=20.0, log=True),
+        json_schema_extra=search(low=0.03, high=8.0, log=True),
     )
     source_exponent: float | None = Field(
         None,
@@ -80,6 +80,16 @@ class GraphFilterParams(NoParams):
         le=10_000,
         description="Entries of the linear filter kept for each item; default: chosen on held-out events.",
         json_schema_extra=search(choices=[25, 50, 100, 200]),
+    )
+    item_exponent: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description=(
+            "The graph's normalisation: an item's edges are divided by their sum to this power; default: "
+            "chosen on held-out events, 0.5 as in the paper or less."
+        ),
+        json_schema_extra=search(low=0.0, high=0.75),
     )
     user_exponent: float | None = Field(
         None,

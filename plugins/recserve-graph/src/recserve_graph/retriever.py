@@ -6,9 +6,9 @@ vectors ``V``, a user with the row ``r`` has the scores::
 
     r (R~' R~  +  w D_I ** -1/2  V V'  D_I ** 1/2)
 
-Here directions pass by a power of their singular value; exponents of popularity and whatever else suits one
-data set and not another are chosen on held-out events; and the linear filter keeps only its largest entries
-towards each item.
+Here directions pass by a power of their singular value; the exponents of popularity, which are 1/2 above, and
+whatever else suits one data set and not another are chosen on held-out events; and the linear filter keeps
+only its largest entries towards each item.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class GraphFilterRetriever:
         # One BLAS thread: sums are then taken in one order whatever the number of threads.
         with threadpool_limits(limits=1, user_api="blas"):
             settings, chosen = choose(data, self._params, context)
-            graph = Graph.of(data, settings.user_exponent, settings.confidence_power)
+            graph = Graph.of(data, settings)
             parts = Parts(
                 *graph.linear(settings.neighbours, context), *graph.directions(settings.rank, context)
             )

@@ -23,14 +23,14 @@ logger = logging.getLogger(__name__)
 
 RANKS = (16, 32, 64, 128, 256, 512)
 POWERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-LOW_PASS_WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-SOURCE_EXPONENTS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+LINEAR_WEIGHTS = (0.0, 0.03, 0.06, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+SOURCE_EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 TARGET_EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 LINEAR_EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 NEIGHBOURS = (25, 50, 100, 200)
 HALF_LIVES = (NO_HALF_LIFE, 100.0, 50.0, 25.0, 12.0, 6.0, 3.0, 1.5)
 GRIDS: dict[str, tuple[float, ...]] = {
-    "low_pass_weight": LOW_PASS_WEIGHTS,
+    "linear_weight": LINEAR_WEIGHTS,
     "half_life_events": HALF_LIVES,
     "target_exponent": TARGET_EXPONENTS,
     "source_exponent": SOURCE_EXPONENTS,
@@ -41,10 +41,12 @@ GRIDS: dict[str, tuple[float, ...]] = {
 }
 """What is searched together, in this order."""
 NORMALISATIONS: dict[str, tuple[float, ...]] = {
-    "user_exponent": (0.5, 0.25),
-    "confidence_power": (0.0, 0.5),
+    "item_exponent": (0.5, 0.25, 0.0),
+    "user_exponent": (0.5, 0.25, 0.0),
+    "confidence_power": (0.0, 0.5, 1.0),
 }
-FIRST_RANK = 64
+"""What is searched first, one after the other and from the first value on, by the low-pass filter alone."""
+FIRST_RANK = 32
 
 # Multiplications of a try: users are tested until there are as many, within bounds.
 WORK = 1e10
@@ -103,7 +105,7 @@ class _Search:
     def best_from(self, start: Settings) -> Settings:
         """The best settings that were found, beginning with some."""
         best = self._normalised(start)
-        graph = Graph.of(self._validation.training, best.user_exponent, best.confidence_power)
+        graph = Graph.of(self._validation.training, best)
         n_items = self._validation.training.n_items
         grids: dict[str, tuple[float, ...]] = {}
         for name, grid in GRIDS.items():
@@ -130,15 +132,26 @@ class _Search:
         best, worth = start, -1.0
         for name, values in NORMALISATIONS.items():
             for value in values if name in self._free else ():
-                tried = replace(best, **{name: value})
+                tried = self._with_normalisation(best, name, value)
                 if worth >= 0 and tried == best:
                     continue
-                graph = Graph.of(self._validation.training, tried.user_exponent, tried.confidence_power)
-                parts = self._parts(graph, tried.neighbours, min(tried.rank, FIRST_RANK))
-                found = self._try(graph, parts, replace(tried, rank=min(tried.rank, FIRST_RANK)))
-                if found > worth:
-                    best, worth = tried, found
+                graph = Graph.of(self._validation.training, tried)
+                rank = min(tried.rank, FIRST_RANK)
+                found = self._try(graph, self._parts(graph, 0, rank), replace(tried, rank=rank, neighbours=0))
+                if found <= worth:
+                    break
+                best, worth = tried, found
         return best
+
+    def _with_normalisation(self, settings: Settings, name: str, value: float) -> Settings:
+        """Settings with another normalisation, which the low-pass filter undoes as the paper has it."""
+        changes = {name: value}
+        if name == "item_exponent":
+            undone = {"source_exponent", "target_exponent"} & self._free
+            changes |= dict.fromkeys(undone, value)
+            if "linear_exponent" in self._free:
+                changes["linear_exponent"] = min(settings.linear_exponent, value)
+        return replace(settings, **changes)
 
     def _parts(self, graph: Graph, neighbours: int, rank: int) -> Parts:
         quiet = FitContext(

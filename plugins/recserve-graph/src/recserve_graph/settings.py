@@ -21,11 +21,12 @@ class Settings:
 
     rank: int
     spectral_power: float
-    low_pass_weight: float
+    linear_weight: float
     source_exponent: float
     target_exponent: float
     linear_exponent: float
     neighbours: int
+    item_exponent: float
     user_exponent: float
     confidence_power: float
     half_life_events: float
@@ -40,7 +41,7 @@ class Settings:
         """
         rank = min(default_rank(smaller_side), affordable(n_items))
         neighbours = min(100, affordable(n_items))
-        return cls(rank, 0.0, 1.0, 0.5, 0.5, 0.2, neighbours, 0.5, 0.0, NO_HALF_LIFE)
+        return cls(rank, 0.0, 1.0, 0.5, 0.5, 0.2, neighbours, 0.5, 0.5, 0.0, NO_HALF_LIFE)
 
     def with_known(self, params: GraphFilterParams, previous: Mapping[str, Any]) -> Settings:
         """The same with what is configured, or else was chosen by an earlier fit."""
