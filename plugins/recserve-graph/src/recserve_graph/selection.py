@@ -17,7 +17,7 @@ from recserve import Dataset, FitContext, FloatArray, Int64Array, Queries, Valid
 from recserve_graph.graph import Graph
 from recserve_graph.model import Model, Parts
 from recserve_graph.parameters import GraphFilterParams
-from recserve_graph.settings import NO_HALF_LIFE, WIDEST, Settings, affordable
+from recserve_graph.settings import NO_HALF_LIFE, Settings, affordable
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,11 @@ NORMALISATIONS: dict[str, tuple[float, ...]] = {
 }
 """What is searched first, one after the other and from the first value on, by the low-pass filter alone."""
 FIRST_RANK = 32
+# Times as many directions as usual that are tried at most.
+MOST_RANKS = 4
 
 # Multiplications of a try: users are tested until there are as many, within bounds.
-WORK = 1e10
+WORK = 4e9
 FEWEST_USERS, MOST_USERS = 300, 2000
 
 
@@ -111,7 +113,9 @@ class _Search:
         for name, grid in GRIDS.items():
             values = {getattr(best, name)}
             if name in self._free:
-                values.update(value for value in grid if _possible(name, value, graph, n_items))
+                widest = min(MOST_RANKS * best.rank, graph.smaller_side, affordable(n_items))
+                most = {"rank": widest, "neighbours": affordable(n_items)}.get(name, np.inf)
+                values.update(value for value in grid if value <= most)
             grids[name] = tuple(sorted(values, key=_order_of(name)))
         parts = self._parts(graph, int(max(grids["neighbours"])), int(max(grids["rank"])))
         names = list(grids)
@@ -179,13 +183,6 @@ class _Search:
         worth = self._validation.ndcg(scores, self._context.threads)
         self.fits.append({**asdict(settings), "ndcg@20": worth})
         return worth
-
-
-def _possible(name: str, value: float, graph: Graph, n_items: int) -> bool:
-    """Whether a value of a grid makes sense for data of this size."""
-    if name == "rank":
-        return value <= min(graph.smaller_side, affordable(n_items), WIDEST)
-    return name != "neighbours" or value <= min(max(n_items - 1, 1), affordable(n_items))
 
 
 def _order_of(name: str) -> Any:

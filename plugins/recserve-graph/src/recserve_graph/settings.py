@@ -8,7 +8,6 @@ from typing import Any
 
 from recserve_graph.parameters import GraphFilterParams
 
-WIDEST = 512
 # Entries of a filter's part (float32) that a bundle holds at most: 256 MB.
 MOST_ENTRIES = 2**26
 
