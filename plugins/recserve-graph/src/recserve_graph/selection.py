@@ -122,7 +122,8 @@ class _Search:
         origin = tuple(grids[name].index(getattr(best, name)) for name in names)
 
         def at(place: tuple[int, ...]) -> Settings:
-            return replace(best, **{name: grids[name][i] for name, i in zip(names, place, strict=True)})
+            changes: dict[str, Any] = {name: grids[name][i] for name, i in zip(names, place, strict=True)}
+            return replace(best, **changes)
 
         sizes = tuple(len(grids[name]) for name in names)
         strides = tuple(2 if size > 4 else int(size > 1) for size in sizes)
@@ -149,7 +150,7 @@ class _Search:
 
     def _with_normalisation(self, settings: Settings, name: str, value: float) -> Settings:
         """Settings with another normalisation, which the low-pass filter undoes as the paper has it."""
-        changes = {name: value}
+        changes: dict[str, Any] = {name: value}
         if name == "item_exponent":
             undone = {"source_exponent", "target_exponent"} & self._free
             changes |= dict.fromkeys(undone, value)
