@@ -5,16 +5,19 @@ What measures models is imported where it is used: whoever asks is a server, and
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from recserve.bundles.repository import BundleRepository
 from recserve.config import Config
-from recserve.outcomes.reports.process import answer_question, asked_of_process
+from recserve.outcomes.reports.process import QuestionProcess, answer_questions
 from recserve.store import Store
 from recserve.store.lake import LakeFolder
 from recserve.training.promotion.gate import Finding, NotMeasuredError
+
+_COMPARED = "compared"
 
 
 def findings_in_process(config: Config, home: Path, current: str, candidate: str) -> list[Finding]:
@@ -31,7 +34,7 @@ def findings_in_process(config: Config, home: Path, current: str, candidate: str
         StoreError: It failed, or it took too long.
     """
     asked = {"home": str(home), "current": current, "candidate": candidate}
-    answer = asked_of_process(__name__, config, home, asked)
+    answer = _asked(config, home, asked)
     if answer["not_measured"] is not None:
         raise NotMeasuredError(answer["not_measured"], field="bundle_id")
     return [Finding(**finding) for finding in answer["findings"]]
@@ -53,7 +56,7 @@ def difference_in_process(config: Config, home: Path, first: str, second: str) -
         StoreError: It failed, or it took too long.
     """
     asked = {"home": str(home), "first": first, "second": second}
-    found: dict[str, Any] | None = asked_of_process(__name__, config, home, asked)["difference"]
+    found: dict[str, Any] | None = _asked(config, home, asked)["difference"]
     return found
 
 
@@ -85,6 +88,16 @@ def measured_difference(
     }
 
 
+def _asked(config: Config, home: Path, question: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a process that ends with it: bundles are compared now and then, and take much memory."""
+    process = QuestionProcess(__name__, config, home)
+    try:
+        answer: dict[str, Any] = json.loads(process.ask(_COMPARED, question))
+    finally:
+        process.close()
+    return answer
+
+
 def _answer(
     store: Store, config: Config, lake: LakeFolder | None, question: dict[str, Any]
 ) -> dict[str, Any]:
@@ -105,4 +118,4 @@ def _answer(
 
 
 if __name__ == "__main__":
-    answer_question(_answer)
+    answer_questions({_COMPARED: _answer})
