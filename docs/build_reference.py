@@ -16,6 +16,7 @@ from recserve.config import (
     Config,
     EncoderConfig,
     FrequencyCapConfig,
+    GorseConfig,
     OutcomesConfig,
     PipelineConfig,
     PromotionConfig,
@@ -52,6 +53,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("promotion", PromotionConfig),
     ("outcomes", OutcomesConfig),
     ("server", ServerConfig),
+    ("server.gorse", GorseConfig),
     ("server.ingress, .retrieval, .encoding, .ranking", StageConfig),
 ]
 

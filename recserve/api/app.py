@@ -13,6 +13,7 @@ from recserve.api.backends.protocol import Backend
 from recserve.api.middleware import errors, security
 from recserve.api.middleware.plain import PlainRoutes
 from recserve.api.routes.console import pages
+from recserve.api.routes.gorse import table as gorse
 from recserve.api.routes.tables import assembly
 from recserve.api.settings import ApiSettings
 from recserve.auth.keyring import Keyring
@@ -62,7 +63,8 @@ def create_app(
     plain = assembly.add_routes(app, settings)
     pages.install(app)
     app.add_middleware(PlainRoutes, routes=plain)
-    security.install_guard(app, keyring)
+    gorse.add_routes(app, settings)
+    security.install_guard(app, keyring, gorse.access(settings))
     errors.install(app)
     security.install_edge(app, metrics, settings.cors_origins, settings.returns_request_id)
     app.openapi = lambda: _document_once(app, settings)  # type: ignore[method-assign] # FastAPI's documented way

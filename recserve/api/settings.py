@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recserve.config import DEFAULT_SCENARIO, Config, nearest
+from recserve.config import DEFAULT_SCENARIO, Config, GorseConfig, nearest
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.errors import InvalidRequestError
 
@@ -25,6 +25,8 @@ class ApiSettings:
         cors_origins: Origins whose pages may call the API from a browser.
         returns_request_id: Whether answers get the header ``X-Request-ID`` here; not behind a server that
             adds it itself.
+        gorse: The routes that speak Gorse's API.
+        filters: Names of the filters of each scenario.
     """
 
     event_types: Mapping[str, EventType] = field(default_factory=lambda: dict(DEFAULT_EVENT_TYPES))
@@ -34,6 +36,8 @@ class ApiSettings:
     max_bulk_bytes: int = 20_000_000
     cors_origins: tuple[str, ...] = ()
     returns_request_id: bool = True
+    gorse: GorseConfig = field(default_factory=GorseConfig)
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config) -> ApiSettings:
@@ -45,6 +49,11 @@ class ApiSettings:
             max_body_bytes=config.server.max_body_bytes,
             max_bulk_bytes=config.server.max_bulk_bytes,
             cors_origins=config.server.cors_origins,
+            gorse=config.server.gorse,
+            filters={
+                name: tuple(used.use for used in scenario.filters)
+                for name, scenario in config.scenarios.items()
+            },
         )
 
     @property

@@ -16,6 +16,7 @@ from recserve.auth.errors import ForbiddenError, RateLimitedError, UnauthorizedE
 from recserve.auth.keys import SECRET_BYTES, hash_secret, parse_key
 from recserve.auth.rate_limit import TokenBucket
 from recserve.auth.user_tokens import UserToken
+from recserve.data.system.periodic import PeriodicThread
 from recserve.errors import NotReadyError, StoreError
 from recserve.store import ApiKey, Pulse, Scope
 
@@ -89,8 +90,7 @@ class Keyring:
         self._known: Mapping[str, _Known] = {}
         self._failing = False
         self._refreshing = threading.Lock()
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._following = PeriodicThread("recserve-keyring", self.refresh, REFRESH_SECONDS)
         self._looked = -REFRESH_SECONDS
         self._look: asyncio.Future[None] | None = None
 
@@ -101,19 +101,11 @@ class Keyring:
 
     def start(self) -> None:
         """Read the keys and follow the store from now on; blocks for the first look."""
-        self.refresh()
-        self._thread = threading.Thread(target=self._follow, name="recserve-keyring", daemon=True)
-        self._thread.start()
+        self._following.start()
 
     def close(self) -> None:
         """Stop following the store."""
-        self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _follow(self) -> None:
-        while not self._stopped.wait(REFRESH_SECONDS):
-            self.refresh()
+        self._following.close()
 
     def refresh(self) -> None:
         """Look at the store now; it never raises for a store that is down."""

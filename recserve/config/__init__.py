@@ -25,7 +25,7 @@ from recserve.config.scenarios import (
     RetrieverConfig,
     default_scenarios,
 )
-from recserve.config.server import ServerConfig, StageConfig
+from recserve.config.server import GorseConfig, ServerConfig, StageConfig
 from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "EncoderConfig",
     "ExploreConfig",
     "FrequencyCapConfig",
+    "GorseConfig",
     "OutcomesConfig",
     "PipelineConfig",
     "PromotionConfig",

@@ -93,6 +93,16 @@ class Config(Strict):
             raise ValueError(f"outcomes: unknown event type {name!r}{nearest(name, self.event_types)}")
         return self
 
+    @model_validator(mode="after")
+    def _feedback_types(self) -> Config:
+        for name in self.server.gorse.feedback_types.values():
+            if name not in self.event_types:
+                raise ValueError(
+                    f"server.gorse.feedback_types: unknown event type {name!r}"
+                    f"{nearest(name, self.event_types)}"
+                )
+        return self
+
     @property
     def event_types(self) -> dict[str, EventType]:
         """All event types in a fixed order: the defaults, then the configured ones."""

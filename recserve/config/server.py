@@ -33,6 +33,34 @@ class StageConfig(Strict):
     deadline_ms: int = Field(1000, ge=10, description="The stage's answer is dropped if it comes later.")
 
 
+class GorseConfig(Strict):
+    """Routes that speak the API of Gorse, for applications that were written for it."""
+
+    enabled: bool = Field(False, description="Whether there are such routes.")
+    prefix: str = Field(
+        "/api",
+        description="Path that they are under. Gorse's clients put `/api` behind the address that they are "
+        "given, so `/shop/api` goes with an address that ends in `/shop`.",
+    )
+    feedback_types: dict[str, str] = Field(
+        default_factory=lambda: {"read": "view", "star": "like"},
+        description="Gorse's type of feedback -> event type. Types that are configured as event types need "
+        "no entry.",
+    )
+    categories: str = Field(
+        "categories", min_length=1, description="Attribute of items that holds their `Categories`."
+    )
+
+    @field_validator("prefix")
+    @classmethod
+    def _is_a_path_of_its_own(cls, prefix: str) -> str:
+        if not re.fullmatch(r"(/[A-Za-z0-9_.~-]+)+", prefix):
+            raise ValueError("write a path such as /api: it begins with a slash and does not end with one")
+        if prefix.split("/")[1] in ("v1", "docs", "static"):
+            raise ValueError(f"{prefix} is taken; choose another one, such as /api")
+        return prefix
+
+
 class ServerConfig(Strict):
     """The HTTP server and its Serve graph."""
 
@@ -129,6 +157,7 @@ class ServerConfig(Strict):
     cors_origins: tuple[str, ...] = Field(
         (), description="Origins whose pages may call the API from a browser, such as https://shop.example."
     )
+    gorse: GorseConfig = GorseConfig()
     ingress: StageConfig = StageConfig(cpus=0.2)
     retrieval: StageConfig = StageConfig()
     encoding: StageConfig = StageConfig(deadline_ms=2000)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+from recserve.data.system.periodic import PeriodicThread
 from recserve.errors import StoreError
 from recserve.experiments.assignment import AssignedArm, Assignments
 from recserve.experiments.lifecycle import Experiment
@@ -63,8 +64,7 @@ class ExperimentFollower:
         self._due = 0.0
         self._refreshing = threading.Lock()
         self._building = threading.Lock()
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._following = PeriodicThread("recserve-experiments", self.refresh, REFRESH_SECONDS)
         self.assignments = Assignments()
         """The look-up."""
 
@@ -76,15 +76,11 @@ class ExperimentFollower:
 
     def start(self) -> None:
         """Read the experiments and follow the store from now on; blocks for the first look."""
-        self.refresh()
-        self._thread = threading.Thread(target=self._follow, name="recserve-experiments", daemon=True)
-        self._thread.start()
+        self._following.start()
 
     def close(self) -> None:
         """Stop following the store."""
-        self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._following.close()
 
     def bar(self, arm: AssignedArm) -> None:
         """Serve an arm no more, whatever the store says: a guardrail has found a reason."""
@@ -111,10 +107,6 @@ class ExperimentFollower:
                 self._failing = True
             except Exception:  # whatever it is, the thread must go on, or nothing could be stopped
                 logger.exception("experiments cannot be read, going on with those known")
-
-    def _follow(self) -> None:
-        while not self._stopped.wait(REFRESH_SECONDS):
-            self.refresh()
 
     def _rebuild(self) -> None:
         with self._building:

@@ -47,6 +47,11 @@ class _Figures:
         """Answers that are looked at."""
         return min(self._number, self._window)
 
+    @property
+    def marked(self) -> bool:
+        """Whether there was anything bad about the latest answers."""
+        return bool(self._bad)
+
     def count(self) -> None:
         """Count an answer."""
         self._number += 1
@@ -88,7 +93,8 @@ class GuardrailWatch:
             figures.mark("degraded")
         if answer.milliseconds > guardrails.slow_ms:
             figures.mark("slow")
-        if arm == control:
+        # Nearly always all is well, which is seen at once.
+        if not figures.marked or arm == control:
             return None
         return self._reason("degraded", arm, control, guardrails) or self._reason(
             "slow", arm, control, guardrails

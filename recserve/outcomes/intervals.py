@@ -8,6 +8,8 @@ and again needs :mod:`recserve.experiments.statistics.sequential`.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -31,6 +33,18 @@ class Interval(NamedTuple):
     def holds(self, value: float) -> bool:
         """Whether a value lies inside."""
         return self.low <= value <= self.high
+
+    def shown(self, form: Callable[[float], str]) -> str:
+        """Text such as ``3.1% (2.8 to 3.4%)``; without bounds that are not known, empty without a value.
+
+        Args:
+            form: Makes the text of a number.
+        """
+        if math.isnan(self.value):
+            return ""
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            return form(self.value)
+        return f"{form(self.value)} ({form(self.low).removesuffix('%')} to {form(self.high)})"
 
 
 class Estimate(NamedTuple):

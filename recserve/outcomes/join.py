@@ -193,7 +193,7 @@ def joined(
     """
     waiting = source.events(last, last + rules.window_ms + 1)
     parts = (
-        (begin, exposures, source.events(begin - CLOCK_SKEW_MS, end))
+        (begin, exposures, source.events(begin - CLOCK_SKEW_MS, end, first - CLOCK_SKEW_MS))
         for begin, end, exposures in source.chunks(first, last)
     )
     for begin, exposures, read in ahead(parts):

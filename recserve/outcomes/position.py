@@ -14,6 +14,8 @@ for those who want it more violates this, and makes lower places seem less exami
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 
 from recserve.data.arrays import Float64Array, Int64Array
@@ -42,19 +44,21 @@ def comparisons(
         float64, shape (PLACES, PLACES): entry (a, b) sums, over strata, clicks at a times impressions at b
         over impressions at both; the ratio of (a, b) to (b, a) estimates that of examination.
     """
-    names, rows = np.unique(strata, return_inverse=True)
-    clicks = np.zeros((len(names), PLACES))
-    clicks[rows, places] = clicked
-    useful = clicks.any(axis=1)
-    views = np.zeros_like(clicks)
-    views[rows, places] = shown
-    clicks, views = clicks[useful], views[useful]
     found = np.zeros((PLACES, PLACES))
-    for place in range(PLACES):
-        both = views + views[:, place : place + 1]
-        share = np.divide(views, both, out=np.zeros_like(views), where=both > 0)
-        found[place] = clicks[:, place] @ share
-    np.fill_diagonal(found, 0.0)
+    names = np.unique(strata[clicked > 0])  # nothing is learnt from the others
+    if not len(names):
+        return found
+    rows = np.minimum(np.searchsorted(names, strata), len(names) - 1)
+    useful = names[rows] == strata
+    rows, places = rows[useful], places[useful]
+    clicks, views = np.zeros((PLACES, len(names))), np.zeros((PLACES, len(names)))
+    clicks[places, rows], views[places, rows] = clicked[useful], shown[useful]
+    used = np.unique(places).tolist()
+    for first, second in combinations(used, 2):
+        both = views[first] + views[second]
+        share = np.divide(1.0, both, out=np.zeros_like(both), where=both > 0)
+        found[first, second] = np.dot(clicks[first] * share, views[second])
+        found[second, first] = np.dot(clicks[second] * share, views[first])
     return found
 
 

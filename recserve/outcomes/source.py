@@ -21,6 +21,12 @@ T = TypeVar("T")
 CHUNK_ROWS = 30_000
 """Exposures that are worked on at a time: about 50 MB with ten items on a page, which caches like."""
 
+_EVENTS = 4
+"""Events that are worked on at a time, for each of these exposures."""
+
+BLOCK_ROWS = 250_000
+"""Events that are read at a time, about 20 MB: they may lie in the store in any order."""
+
 
 class OutcomeSource:
     """Reader of exposures and events by time, newest first.
@@ -30,6 +36,7 @@ class OutcomeSource:
         types: Event types that matter.
         lake: The store's lake, from which what expired is read; None without one.
         chunk_rows: Exposures of one chunk, about; None for :data:`CHUNK_ROWS`.
+        block_rows: Events that are read at a time, about.
     """
 
     def __init__(
@@ -38,11 +45,14 @@ class OutcomeSource:
         types: Collection[str],
         lake: LakeFolder | None = None,
         chunk_rows: int | None = None,
+        block_rows: int = BLOCK_ROWS,
     ) -> None:
         self._store = store
         self._types = frozenset(types)
         self._lake = lake
         self._chunk_rows = chunk_rows or CHUNK_ROWS
+        self._block_rows = block_rows
+        self._block = 0, 0, EVENT_COLUMNS.empty_table()
         self._events: dict[int, pa.Table] = {}
         self._expired: dict[int, list[LakeFile]] = {}
         for file in [] if lake is None else lake.exposure_files():
@@ -77,13 +87,21 @@ class OutcomeSource:
                 yield from self._of_lake(day, begin, end)
                 continue
             while end > begin:
-                cut = self._store.outcome_cut(begin, end, self._chunk_rows)
+                most = {"exposures": self._chunk_rows, "events": _EVENTS * self._chunk_rows}
+                cut = self._store.outcome_cut(begin, end, most)
                 yield cut, end, self._store.exposures_between(cut, end)
                 end = cut
 
-    def events(self, first: int, last: int) -> pa.Table:
-        """Events of a span; see :meth:`recserve.store.outcomes.OutcomeStore.outcome_events`."""
-        found = self._store.outcome_events(first, last, self._types)
+    def events(self, first: int, last: int, earliest: int | None = None) -> pa.Table:
+        """Events of a span; see :meth:`recserve.store.outcomes.OutcomeStore.outcome_events`.
+
+        Args:
+            first: Milliseconds since the epoch.
+            last: The end, not included.
+            earliest: The beginning of all that will be asked for, one span before the other; None for this
+                span alone.
+        """
+        found = self._stored(first, last, first if earliest is None else earliest)
         days = range(first // DAY_MS, min(last // DAY_MS, max(self._expired, default=-1)) + 1)
         if self._lake is None or not days:
             return found
@@ -91,6 +109,16 @@ class OutcomeSource:
         # What has not expired yet is in both, under the same number.
         _, places = np.unique(every["seq"].to_numpy(), return_index=True)
         return every.take(pa.array(places))
+
+    def _stored(self, first: int, last: int, earliest: int) -> pa.Table:
+        """Events of the store, of which more are read than are asked for now."""
+        begin, end, _ = self._block
+        if not (begin <= first and last <= end):
+            begin = first
+            if earliest < first:
+                begin = min(first, self._store.outcome_cut(earliest, last, {"events": self._block_rows}))
+            self._block = begin, last, self._store.outcome_events(begin, last, self._types)
+        return _within(self._block[2], first, last)
 
     def _events_of(self, lake: LakeFolder, day: int, first: int, last: int) -> pa.Table:
         """Events of a day of the lake that happened in a span."""
@@ -107,9 +135,7 @@ class OutcomeSource:
             # A chunk and its window are seldom of more than two days.
             self._events = {near: self._events[near] for near in self._events if abs(near - day) <= 1}
             self._events[day] = pa.concat_tables(parts)
-        rows = self._events[day]
-        moments = rows["timestamp"]
-        return rows.filter(pc.and_(pc.greater_equal(moments, first), pc.less(moments, last)))
+        return _within(self._events[day], first, last)
 
     def _of_lake(self, day: int, first: int, last: int) -> Iterator[tuple[int, int, pa.Table]]:
         """Exposures of a day some of which have expired; the others are still in the store."""
@@ -134,6 +160,12 @@ class OutcomeSource:
             begin = int(np.searchsorted(moments, cut))
             yield cut, end, every.take(pa.array(places[begin:until]))
             end = cut
+
+
+def _within(rows: pa.Table, first: int, last: int) -> pa.Table:
+    """Rows with a timestamp in a span."""
+    moments = rows["timestamp"]
+    return rows.filter(pc.and_(pc.greater_equal(moments, first), pc.less(moments, last)))
 
 
 def _hashed(rows: pa.Table) -> pa.Table:

@@ -116,6 +116,10 @@ class EventStore(Protocol):
         """
         ...
 
+    def events_with(self, user_id: str, item_ids: Sequence[str]) -> list[Event]:
+        """All that a user did with some items, oldest first."""
+        ...
+
     def recent_users(self, limit: int) -> list[str]:
         """At most ``limit`` distinct users of the newest events, the most recent first."""
         ...

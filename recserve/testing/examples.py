@@ -12,6 +12,7 @@ from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrie
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.data.entities import DEFAULT_EVENT_TYPES, Event, EventType, Item
+from recserve.data.events.written import WrittenTexts
 from recserve.data.vocabulary import Vocabulary
 from recserve.serving.stages.fusion import merge
 
@@ -45,8 +46,15 @@ def example_catalogue(n_items: int = 60, seed: int = 0) -> Catalogue:
     return Catalogue.of(items, vectors.astype(np.float32))
 
 
-def example_dataset(n_users: int = 80, length: int = 15, seed: int = 0) -> Dataset:
-    """Users who mostly stay with one topic, some events negative; times strictly increase."""
+def example_dataset(n_users: int = 80, length: int = 15, seed: int = 0, *, written: bool = False) -> Dataset:
+    """Users who mostly stay with one topic, some events negative; times strictly increase.
+
+    Args:
+        n_users: Users.
+        length: Events of each.
+        seed: Of everything random.
+        written: Whether each user writes, before each event, what its item is about.
+    """
     catalogue = example_catalogue(seed=seed)
     rng = np.random.default_rng(seed + 1)
     n_items, n_events = len(catalogue), n_users * length
@@ -59,7 +67,7 @@ def example_dataset(n_users: int = 80, length: int = 15, seed: int = 0) -> Datas
     events = rng.choice([names.index("view"), names.index("purchase"), names.index("dislike")], n_events)
     weights = np.array([DEFAULT_EVENT_TYPES[names[code]].weight for code in events], dtype=np.float32)
     day = 86_400_000
-    return Dataset(
+    data = Dataset(
         catalogue,
         Vocabulary(f"user-{row}" for row in range(n_users)),
         users,
@@ -68,6 +76,22 @@ def example_dataset(n_users: int = 80, length: int = 15, seed: int = 0) -> Datas
         weights,
         1_600_000_000_000 + np.arange(n_events, dtype=np.int64) * day // 10,
         names,
+    )
+    if written:
+        data.written = _hints(data)
+    return data
+
+
+def _hints(data: Dataset) -> WrittenTexts:
+    """Texts just before each event, with the vector of its item."""
+    vectors, order = data.catalogue.vectors, np.lexsort((data.timestamps, data.users))
+    assert vectors is not None  # of the example
+    return WrittenTexts(
+        np.searchsorted(data.users[order], np.arange(data.n_users + 1)),
+        vectors[data.items[order]],
+        data.events[order],
+        np.ones(len(order), dtype=np.float32),
+        data.timestamps[order] - 1,
     )
 
 

@@ -43,13 +43,11 @@ from recserve.training.fitting import (
     silent,
 )
 from recserve.training.selection.summary import SummaryRow, summary
-from recserve.training.selection.validation import validation_split
+from recserve.training.selection.validation import home_split
 
 logger = logging.getLogger(__name__)
 
 EVALUATED_AT = (10, 20)
-# Enough for a check of each run; `recserve evaluate` asks every query.
-QUERIES_PER_USER = 50
 
 
 @dataclass(frozen=True)
@@ -186,13 +184,7 @@ class Trainer:
         """Fit on what is older than the newest window and measure on it, or hold out events of each user."""
         config = self._resolved.config
         try:
-            split = validation_split(
-                data,
-                config.train.test_window,
-                seed=config.train.seed,
-                history=config.server.history,
-                queries_per_user=QUERIES_PER_USER,
-            )
+            split = home_split(data, config)
         except DataError as error:
             logger.warning("too little data to evaluate on: %s", error)
             return None, None

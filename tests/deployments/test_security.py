@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 CONFIG = {
     "encoder": None,
     "scenarios": {"home": {"retrievers": [{"use": "popular"}]}},
-    "server": {"topology": "fused"},
+    "server": {"topology": "fused", "gorse": {"enabled": True}},
 }
 EVENT = {"user_id": "u", "item_id": "item-1", "event": "view"}
 
@@ -93,6 +93,26 @@ def test_status_tells_what_guards_each_socket(guarded: Any) -> None:
     assert shown.count("nothing (read only)") == 2
     assert "Ray's token" in shown
     assert guarded.url in shown
+
+
+def test_gorses_client_speaks_to_the_server(guarded: Any) -> None:
+    gorse = pytest.importorskip("gorse", reason="the Python package PyGorse is missing")
+    client = gorse.Gorse(guarded.url, guarded.keys["admin"])
+    assert client.insert_user({"UserId": "reader", "Labels": ["a"]}) == {"RowAffected": 1}
+    assert client.insert_item({"ItemId": "new", "Categories": ["x"]}) == {"RowAffected": 1}
+    shown = [one.id for one in client.get_recommend("reader", n=5, write_back_type="read")]
+    assert len(shown) == 5
+    assert sorted(one["ItemId"] for one in client.list_feedbacks("read", "reader")) == sorted(shown)
+    assert not set(shown) & {one.id for one in client.get_recommend("reader", n=5)}
+    assert client.insert_feedback("star", "reader", "new", "2024-05-01T12:00:00Z") == {"RowAffected": 1}
+    assert len(client.session_recommend([{"FeedbackType": "star", "ItemId": shown[0]}], n=3)) == 3
+    feedback, cursor = client.get_feedbacks(4)
+    assert (len(feedback), bool(cursor)) == (4, True)
+    assert client.delete_user("reader") == {"RowAffected": 1}
+    for key, status in (("", 401), (guarded.keys["read"], 403)):
+        with pytest.raises(gorse.GorseException) as caught:
+            gorse.Gorse(guarded.url, key).insert_feedback("star", "reader", "new", "")
+        assert caught.value.status_code == status
 
 
 def test_scopes_hold_behind_the_proxy(guarded: Any) -> None:

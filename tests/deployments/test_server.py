@@ -317,6 +317,11 @@ def test_an_experiment_is_followed_by_every_replica_and_reaches_every_stage(
     server.run("experiment", "stop", "trial")
     wait_for(lambda: ask("user-1")["experiment"] is None, 10)
     assert {ask(f"user-{number}")["experiment"] for number in range(30)} == {None}
+    # By a process beside the replica.
+    found = server.get("/v1/reports/outcomes?by=arm")
+    assert {row["group"] for row in found["rows"]} >= {f"trial/{arm}" for arm in by_arm}
+    report = server.get("/v1/experiments/trial/report")
+    assert {arm["name"]: arm["users"] > 0 for arm in report["arms"]} == dict.fromkeys(by_arm, True)
 
 
 def test_a_damaged_bundle_is_refused_by_name_and_the_current_one_goes_on(server: Server) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from recserve.api import Readiness
+from recserve.api.backends.day_counting import DayCounting
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
-from recserve.experiments.report.process import experiment_report_in_process
-from recserve.outcomes.reports.process import report_in_process
+from recserve.experiments.report.process import ReportProcess
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
@@ -52,11 +51,8 @@ class GraphBackend(StoredBackend):
         metrics: Metrics,
     ) -> None:
         config = opened.config
-        reports = ReportDesk(
-            config,
-            partial(report_in_process, config, opened.home),
-            partial(experiment_report_in_process, config, opened.home),
-        )
+        self._reporting = ReportProcess(config, opened.home)
+        reports = ReportDesk(config, self._reporting.outcomes, self._reporting.experiment)
         super().__init__(
             opened.store,
             lambda: bundles.current.part,
@@ -77,6 +73,8 @@ class GraphBackend(StoredBackend):
         metrics.watch(QUEUE_LENGTH, lambda: {(): len(self._answers)})
         metrics.watch(OBSERVATIONS_DROPPED, lambda: {(): self._observers.dropped})
         self._plugins: Sequence[PluginInfo] | None = None
+        counting = DayCounting(opened.store, config, self._reporting.count_days)
+        self._counting = asyncio.get_running_loop().create_task(counting.run())
 
     @property
     def stalled(self) -> bool:
@@ -158,7 +156,9 @@ class GraphBackend(StoredBackend):
 
     async def close(self) -> None:
         """Finish the batches in flight and write what is waiting."""
+        self._counting.cancel()
         await self.arms.close()
         await self._answers.close()
         await asyncio.to_thread(self._observers.close)
+        await asyncio.to_thread(self._reporting.close)
         await asyncio.to_thread(self._store.close)

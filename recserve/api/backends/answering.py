@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.exposures import ExposureLog
+from recserve.api.backends.newest import NewestItems
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_threads import StoreThreads
 from recserve.api.pagination import Cursors
@@ -62,6 +63,7 @@ class AnsweringBackend:
         self._exposures = ExposureLog(store, self.metrics)
         follower = ExperimentFollower(store, scenarios, bundles)
         self.arms = ArmAnswers(follower, self, lambda: self._served().context.default_scenario, self.metrics)
+        self.newest = NewestItems(pipeline, store)
         self.experiments = ExperimentDesk(store, self._readers, self._writers, pipeline, follower)
 
     async def read_store(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from recserve.api.backends.experiments import ExperimentDesk
+from recserve.api.backends.newest import NewestItems
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
 from recserve.serving.requests.audience import Audience
-from recserve.serving.requests.request import Recommendation, Request
-from recserve.store import DeletionReceipt, ItemPatch, Moment, UserPatch
+from recserve.serving.requests.request import Asked, Recommendation, Request
+from recserve.store import AddedEvents, DeletionReceipt, ItemPatch, Moment, UserPatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class Backend(CatalogueBackend, PeopleBackend, Protocol):
 
     cursors: Cursors
     experiments: ExperimentDesk
+    newest: NewestItems
     reports: ReportDesk
 
     async def recommend(self, request: Request) -> Recommendation:
@@ -143,6 +145,10 @@ class Backend(CatalogueBackend, PeopleBackend, Protocol):
             RecserveError: The request is wrong (NotFoundError, InvalidRequestError), or it cannot be
                 served now (NotReadyError, OverloadedError, BundleError).
         """
+        ...
+
+    def shown(self, request: Request, answer: Recommendation, asked: Asked) -> None:
+        """Log what became of an answer that :attr:`Request.told` was told of, if it was shown after all."""
         ...
 
     async def audience(self, item_id: str, scenario: str | None, limit: int) -> Audience:
@@ -164,6 +170,26 @@ class Backend(CatalogueBackend, PeopleBackend, Protocol):
         Raises:
             StoreError: Nothing was stored.
             ConflictError: See :meth:`recserve.store.Store.add_events`; nothing was stored.
+        """
+        ...
+
+    async def import_events(self, events: Sequence[Event]) -> AddedEvents:
+        """Store validated events as :meth:`add_events` does, and leave out those that it would refuse."""
+        ...
+
+    async def events_with(self, user_id: str, item_ids: Sequence[str]) -> Sequence[Event]:
+        """All that a user did with some items, oldest first."""
+        ...
+
+    async def events_after(self, number: int, limit: int) -> tuple[Sequence[Event], int]:
+        """Events in the order in which they were stored, and the number to go on from.
+
+        Args:
+            number: Where to begin: 0, or what an earlier call said.
+            limit: At most this many.
+
+        Returns:
+            The events, and ``number`` itself when there are none.
         """
         ...
 

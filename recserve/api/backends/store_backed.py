@@ -16,6 +16,7 @@ from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.audience import CONSIDERED_USERS, READ_EVENTS, Audience
 from recserve.serving.state.live_catalogue import CatalogueView
 from recserve.store import (
+    AddedEvents,
     AuditEntry,
     DeletionReceipt,
     ItemPatch,
@@ -28,6 +29,9 @@ from recserve.store import (
 logger = logging.getLogger(__name__)
 
 _AUDITED_IDS = 100
+_EVENT_FIELDS = (
+    "user_id", "item_id", "event", "timestamp", "value", "event_id", "recommendation_id", "text"
+)  # fmt: skip
 
 
 class StoredBackend(AnsweringBackend):
@@ -52,8 +56,20 @@ class StoredBackend(AnsweringBackend):
 
     async def add_events(self, events: Sequence[Event]) -> int:
         """See :meth:`recserve.api.Backend.add_events`."""
-        events = [_named(event) if event.text is not None else event for event in events]
+        events = _with_names(events)
         stored = await self.write_store(self._store.add_events, events)
+        self._added(events, stored)
+        return stored
+
+    async def import_events(self, events: Sequence[Event]) -> AddedEvents:
+        """See :meth:`recserve.api.Backend.import_events`."""
+        events = _with_names(events)
+        added = await self.write_store(self._store.import_events, events)
+        self._added(events, added.stored)
+        return added
+
+    def _added(self, events: Sequence[Event], stored: int) -> None:
+        """Tell those who go by new events; ``stored`` of these are new."""
         pipeline = self._pipeline()
         if pipeline is not None:
             pipeline.texts.encode_later(events)
@@ -65,7 +81,17 @@ class StoredBackend(AnsweringBackend):
                 pipeline.trials.clicked([event for event in events if event.recommendation_id is not None])
             except StoreError as error:  # the events are durable; exploration learns a little less
                 logger.warning("outcomes were not counted: %s", error)
-        return stored
+
+    async def events_with(self, user_id: str, item_ids: Sequence[str]) -> Sequence[Event]:
+        """See :meth:`recserve.api.Backend.events_with`."""
+        return await self.read_store(self._store.events_with, user_id, item_ids)
+
+    async def events_after(self, number: int, limit: int) -> tuple[Sequence[Event], int]:
+        """See :meth:`recserve.api.Backend.events_after`."""
+        table, reached = await self.read_store(self._store.events_after, number, limit)
+        fields = [table[name].to_pylist() for name in _EVENT_FIELDS]
+        named = (dict(zip(_EVENT_FIELDS, row, strict=True)) for row in zip(*fields, strict=True))
+        return [Event(**event) for event in named], reached
 
     async def remove_event(self, event_id: str) -> int:
         """See :meth:`recserve.api.Backend.remove_event`."""
@@ -226,6 +252,9 @@ def _item_of(view: CatalogueView, item_id: str) -> Item | None:
     return None if row < 0 or view.bars.barred[row] else view.catalogue.item(row)
 
 
-def _named(event: Event) -> Event:
-    """An event with an id, by which the vector of its text is stored."""
-    return event if event.event_id else replace(event, event_id=secrets.token_hex(16))
+def _with_names(events: Sequence[Event]) -> list[Event]:
+    """Events of which those with a text have an id, by which its vector is stored."""
+    return [
+        event if event.text is None or event.event_id else replace(event, event_id=secrets.token_hex(16))
+        for event in events
+    ]

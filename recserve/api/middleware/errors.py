@@ -73,16 +73,22 @@ class BodyTooLargeError(RecserveError):
 
 def answer_error(request: Request, error: RecserveError) -> Response:
     """Tell the client, and the log if it is not the client's mistake."""
-    # A line for each refusal would make an overload worse; metrics count them.
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.code != OverloadedError.code:
+    return envelope(error.status, error.code, told(request, error), error.field)
+
+
+def told(request: Request, error: RecserveError) -> str:
+    """What the client is told, after the log was told if it is not the client's mistake."""
+    # A line for each refusal would make an overload worse, and what is not offered is the caller's to know;
+    # metrics count them.
+    silent = error.code == OverloadedError.code or error.status == HTTPStatus.NOT_IMPLEMENTED
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not silent:
         logger.warning("%s %s: %s: %s", request.method, _shown_path(request.scope), error.code, error)
-    message = error.message
     # Where the database is, and what it said, is for the log.
     if isinstance(error, OutcomeUnknownError):
-        message = f"the store stopped answering; {SEND_AGAIN}"
-    elif isinstance(error, StoreError):
-        message = "the store cannot be used now; nothing was stored, come back in a moment"
-    return envelope(error.status, error.code, message, error.field)
+        return f"the store stopped answering; {SEND_AGAIN}"
+    if isinstance(error, StoreError):
+        return "the store cannot be used now; nothing was stored, come back in a moment"
+    return error.message
 
 
 def _shown_path(scope: Scope) -> str:
@@ -95,20 +101,28 @@ def envelope(
 ) -> Response:
     """An answer that is an error."""
     body = dumps({"error": {"code": code, "message": message, "field": field}})
-    sent = dict(headers or {})
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        sent.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
-    return _ErrorResponse(code, body, status, sent)
+    return ErrorResponse(code, body, status, headers)
 
 
-class _ErrorResponse(Response):
+class ErrorResponse(Response):
     """An answer that is an error, counted by its code when it is sent."""
 
-    def __init__(self, code: str, body: bytes, status: int, headers: Mapping[str, str]) -> None:
-        super().__init__(body, status, headers, "application/json")
+    def __init__(
+        self,
+        code: str,
+        body: bytes | str,
+        status: int,
+        headers: Mapping[str, str] | None = None,
+        media_type: str = "application/json",
+    ) -> None:
+        sent = dict(headers or {})
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            sent.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+        super().__init__(body, status, sent, media_type)
         self._code = code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
         metrics: Metrics = scope["app"].state.metrics
         metrics.count(ERRORS, self._code)
         await super().__call__(scope, receive, send)

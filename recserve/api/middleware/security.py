@@ -8,7 +8,8 @@ an answer to a cross-origin call gets its headers, so that a browser's script ca
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -98,17 +99,37 @@ def _path(connection: Connection) -> str:
     return path[len(root) :] if path.startswith(f"{root}/") else path
 
 
+class Access(Protocol):
+    """Access to paths that speak another server's API.
+
+    Attributes:
+        under: What the paths begin with, a slash at its end.
+    """
+
+    under: str
+
+    def scope(self, method: str, path: str) -> Scope | None:
+        """What a key must be good for; None where none is needed."""
+        ...
+
+    def refusal(self, error: RecserveError, headers: Mapping[str, str]) -> ASGIApp:
+        """The answer to a call that is not let in."""
+        ...
+
+
 class Guard:
     """Lets calls in that carry a good key.
 
     Args:
         app: The application inside.
         keyring: The keys.
+        others: Access to the paths that are not this server's own.
     """
 
-    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
+    def __init__(self, app: ASGIApp, keyring: Keyring, others: Sequence[Access] = ()) -> None:
         self._app = app
         self._keyring = keyring
+        self._others = others
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -116,13 +137,17 @@ class Guard:
             await self._app(scope, receive, send)
             return
         path = _path(scope)
-        if path.startswith(_HEALTH):
+        other = next((access for access in self._others if path.startswith(access.under)), None)
+        needed = scope_needed(scope["method"], path) if other is None else other.scope(scope["method"], path)
+        if path.startswith(_HEALTH) or needed is None:
             scope[CALLER] = self._welcome(scope)
         elif not is_public(path):
             try:
-                scope[CALLER] = await self._admit(scope, scope_needed(scope["method"], path))
+                scope[CALLER] = await self._admit(scope, needed)
             except RecserveError as error:
-                await _refusal(error)(scope, receive, send)
+                headers = _headers_of(error)
+                refused = other.refusal(error, headers) if other is not None else _refusal(error, headers)
+                await refused(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -172,12 +197,13 @@ def _check_host(headers: Iterable[tuple[bytes, bytes]]) -> None:
                 )
 
 
-def _refusal(error: RecserveError) -> ASGIApp:
-    headers: dict[str, str] = {}
+def _headers_of(error: RecserveError) -> dict[str, str]:
     if isinstance(error, UnauthorizedError):
-        headers["WWW-Authenticate"] = "Bearer"
-    elif isinstance(error, RateLimitedError):
-        headers["Retry-After"] = str(error.retry_after)
+        return {"WWW-Authenticate": "Bearer"}
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, RateLimitedError) else {}
+
+
+def _refusal(error: RecserveError, headers: Mapping[str, str]) -> ASGIApp:
     return envelope(error.status, error.code, error.message, error.field, headers)
 
 
@@ -244,15 +270,16 @@ class ResponseHeaders:
         return next((f"{under}*" for under in _PUBLIC_UNDER if path.startswith(under)), "none")
 
 
-def install_guard(app: FastAPI, keyring: Keyring | None) -> None:
+def install_guard(app: FastAPI, keyring: Keyring | None, others: Sequence[Access] = ()) -> None:
     """Check keys before the routes. Comes before the error handling, which then surrounds it.
 
     Args:
         app: The application.
         keyring: The keys; None lets every call in, for a server that is embedded or tested.
+        others: Access to the paths that are not this server's own.
     """
     if keyring is not None:
-        app.add_middleware(Guard, keyring=keyring)
+        app.add_middleware(Guard, keyring=keyring, others=others)
 
 
 def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str], returns_request_id: bool) -> None:
@@ -268,8 +295,8 @@ def install_edge(app: FastAPI, metrics: Metrics, origins: Sequence[str], returns
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-API-Version"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
     app.add_middleware(ResponseHeaders, metrics=metrics, returns_request_id=returns_request_id)

@@ -50,7 +50,7 @@ class ExperimentRoutes:
         """Answer `GET /v1/experiments/{name}/report`."""
         backend = backend_of(request)
         found = await backend.experiments.get(name)
-        return json_response(await backend.reports.experiment_report(found))
+        return Response(await backend.reports.experiment_report(found), media_type="application/json")
 
     async def start_experiment(self, request: Request, name: ExperimentName) -> Response:
         """Answer `POST /v1/experiments/{name}/start`."""

@@ -149,7 +149,7 @@ class Routes:
         page = backend.cursors.page(wanted, cursor)
         caller_of(request).check_user(page.request.user_id)
         answer = await backend.recommend(page.request)
-        _count_degraded(request, answer)
+        count_degraded(request, answer)
         return answers.json_response(
             answers.page_answer(answer, backend.cursors.following(page, answer, longest))
         )
@@ -163,7 +163,7 @@ class Routes:
         wanted = await read(request, self._settings.max_body_bytes, parse)
         caller_of(request).check_user(wanted.user_id)
         answer = await backend_of(request).recommend(wanted)
-        _count_degraded(request, answer)
+        count_degraded(request, answer)
         return answers.json_response(answers.rank_answer(answer))
 
     async def events(self, request: Request) -> Response:
@@ -176,7 +176,7 @@ class Routes:
             stored = await backend_of(request).add_events(events)
         except ConflictError as error:
             raise error if batch else _of_single(error) from None
-        _count_events(request, events, stored)
+        count_events(request, events, stored)
         return answers.json_response(
             {"accepted": len(events), "stored": stored, "duplicates": len(events) - stored}
         )
@@ -226,13 +226,15 @@ class Routes:
         return answers.json_response(about.ready_answer(readiness))
 
 
-def _count_degraded(request: Request, answer: Recommendation) -> None:
+def count_degraded(request: Request, answer: Recommendation) -> None:
+    """Count what an answer had to do without."""
     if answer.degraded:
         for part, cause in zip(answer.degraded, answer.causes, strict=True):
             metrics_of(request).count(DEGRADED, part, cause)
 
 
-def _count_events(request: Request, events: Sequence[Event], stored: int) -> None:
+def count_events(request: Request, events: Sequence[Event], stored: int) -> None:
+    """Count accepted events by their type, and those of them that were new."""
     metrics = metrics_of(request)
     metrics.count(EVENTS_STORED, by=stored)
     if len(events) == 1:

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recserve.api.routes.recommendations import backend_of
-from recserve.api.schemas.responses import json_response
 from recserve.outcomes.reports import SHOWN_ROWS
 
 By = Annotated[
@@ -41,6 +40,5 @@ class ReportRoutes:
     ) -> Response:
         """Answer `GET /v1/reports/outcomes`."""
         desk = backend_of(request).reports
-        return json_response(
-            await desk.report(by, since, until, scenario=scenario, experiment=experiment, rows=limit)
-        )
+        found = await desk.report(by, since, until, scenario=scenario, experiment=experiment, rows=limit)
+        return Response(found, media_type="application/json")

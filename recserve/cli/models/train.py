@@ -171,7 +171,7 @@ def _summary_table(scenario: str, rows: Sequence[SummaryRow]) -> Table:
 def _metrics_table(metrics: Mapping[str, Any], split: str) -> Table:
     """Means and intervals; metrics that are one figure by definition here share a row."""
     from recserve.evaluation.splits import TEMPORAL
-    from recserve.training.trainer import QUERIES_PER_USER
+    from recserve.training.selection.validation import QUERIES_PER_USER
 
     by_time = split == TEMPORAL
     caption = (

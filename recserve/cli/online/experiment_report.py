@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -142,12 +143,7 @@ def _unbounded(compared: Comparison) -> bool:
 
 
 def _bounds(metric: str, interval: Interval) -> str:
-    if math.isnan(interval.value):
-        return ""
-    value = _number(metric, interval.value)
-    if not math.isfinite(interval.low):
-        return value
-    return f"{value} ({_number(metric, interval.low)} to {_number(metric, interval.high)})"
+    return interval.shown(partial(_number, metric))
 
 
 def _number(metric: str, number: float) -> str:

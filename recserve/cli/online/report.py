@@ -110,21 +110,11 @@ def _cells(row: Figures) -> tuple[str, ...]:
 
 
 def _share(interval: Interval) -> str:
-    if math.isnan(interval.value):
-        return ""
-    if math.isnan(interval.low):
-        return f"{interval.value:.2%}"
-    return f"{interval.value:.2%} [{interval.low:.2%}, {interval.high:.2%}]".replace("%,", ",").replace(
-        "%]", "]"
-    )
+    return interval.shown("{:.2%}".format)
 
 
 def _amount(interval: Interval) -> str:
-    if math.isnan(interval.value):
-        return ""
-    if math.isnan(interval.low):
-        return f"{interval.value:.4f}"
-    return f"{interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
+    return interval.shown("{:.4f}".format)
 
 
 def _freshness(found: Report) -> str:

@@ -11,28 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recserve.data.arrays import FloatArray, Int16Array, Int64Array
-from recserve.data.batches import RECENT_TEXTS, Histories, RecentTexts
+from recserve.data.batches import RECENT_TEXTS, RecentTexts
 from recserve.data.entities import EventType
 from recserve.data.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenTexts:
-    """Texts of users (searches, reviews, comments), ragged, oldest first within each user.
+class WrittenTexts(RecentTexts):
+    """All texts of all users of a data set, not only the newest ones."""
 
-    Attributes:
-        offsets: int64, shape (n_users + 1,).
-        vectors: float32, shape (N, d), unit length, comparable with those of items.
-        events: int16, shape (N,); index into the configured event types.
-        weights: float32, shape (N,); signed confidence of the event.
-        timestamps: int64, shape (N,); milliseconds since the epoch.
-    """
-
-    offsets: Int64Array
-    vectors: FloatArray
-    events: Int16Array
-    weights: FloatArray
-    timestamps: Int64Array
+    __slots__ = ()
 
     def as_of(self, users: Int64Array, times: Int64Array) -> RecentTexts | None:
         """The newest texts of users before a moment each, as a server has them; None where there are none.
@@ -50,16 +37,6 @@ class WrittenTexts:
         return RecentTexts(
             offsets, self.vectors[index], self.events[index], self.weights[index], self.timestamps[index]
         )
-
-    def among(self, histories: Histories, first: int) -> Histories:
-        """Histories of all users with all texts as further events, each where its time puts it.
-
-        Args:
-            histories: Of the same users.
-            first: Row of the first text; the others follow.
-        """
-        everything = RecentTexts(self.offsets, self.vectors, self.events, self.weights, self.timestamps)
-        return everything.among(histories, first)
 
     def _span(self, user: int, time: int) -> tuple[int, int]:
         if user < 0:

@@ -8,7 +8,7 @@ impressions are not independent of one another.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recserve.data.arrays import Float64Array, Int32Array, Int64Array
-from recserve.outcomes.daily.sums import Labels, Sums, distinct
+from recserve.outcomes.daily.sums import Labels, Sums, Texts, distinct
 from recserve.outcomes.join import Impressions
 from recserve.outcomes.position import PLACES, comparisons
 
@@ -122,11 +122,13 @@ class DayCounter:
 
     Args:
         segments: User attributes to count by.
+        views: Views to count beside those of the segments.
     """
 
-    def __init__(self, segments: Mapping[str, Segment]) -> None:
+    def __init__(self, segments: Mapping[str, Segment], views: Collection[str] = tuple(VIEWS)) -> None:
         self._segments = segments
-        self._views = {view: _View() for view in (SERVED, ITEM, *(SEGMENT + name for name in segments))}
+        self._views = {view: _View() for view in (*views, *(SEGMENT + name for name in segments))}
+        self._items = Texts()
         self._scenarios: Labels[Label] = Labels()
         self._strata = Sums()
 
@@ -140,11 +142,17 @@ class DayCounter:
         rows = rows[kept]
         chunk = self._chunk(impressions, kept, rows)
         exposures = impressions.exposures
-        self._count(SERVED, chunk, *_served(impressions, kept, rows))
-        self._count(ITEM, chunk, chunk.item, _texts(chunk.item_names), with_items=False)
+        if SERVED in self._views:
+            groups, labels = _served(impressions, kept, rows)
+            self._count(SERVED, chunk, groups, self._views[SERVED].labels.numbers(labels))
+        if ITEM in self._views:
+            self._count(ITEM, chunk, chunk.item, chunk.numbers)
         for name, segment in self._segments.items():
             codes = segment.codes(exposures["user_hash"])[rows] + 1
-            self._count(SEGMENT + name, chunk, codes, [(None,), *_texts(segment.values.dictionary)])
+            numbers = self._views[SEGMENT + name].labels.numbers(
+                [(None,), *_texts(segment.values.dictionary)]
+            )
+            self._count(SEGMENT + name, chunk, codes, numbers)
         self._compare(exposures, rows, chunk)
 
     def _chunk(self, impressions: Impressions, kept: Int64Array, rows: Int64Array) -> _Chunk:
@@ -155,7 +163,7 @@ class DayCounter:
         return _Chunk(
             item=shown.items.indices.to_numpy()[kept].astype(np.int64),
             item_names=dictionary,
-            numbers=self._views[ITEM].labels.numbers(_texts(dictionary)),
+            numbers=self._items.numbers(dictionary),
             bucket=_buckets(exposures)[rows],
             place=np.minimum(shown.positions[kept], PLACES - 1).astype(np.int64),
             measures=[
@@ -166,29 +174,20 @@ class DayCounter:
             ],
         )
 
-    def _count(
-        self,
-        view: str,
-        chunk: _Chunk,
-        groups: Int64Array,
-        labels: Sequence[Label],
-        *,
-        with_items: bool = True,
-    ) -> None:
-        """Count impressions by groups, which are places in ``labels``."""
+    def _count(self, view: str, chunk: _Chunk, groups: Int64Array, numbers: Int64Array) -> None:
+        """Count impressions by groups, which are places in ``numbers``, their numbers of the whole day."""
         counted = self._views[view]
-        numbers = counted.labels.numbers(labels)
 
         def ranked(minor: Int64Array, width: int) -> tuple[Int64Array, Int64Array, Int64Array]:
             """Numbers and minors of distinct pairs of group and minor, and the rank of each impression's."""
-            keys, ranks = distinct(groups * width + minor, len(labels) * width)
+            keys, ranks = distinct(groups * width + minor, len(numbers) * width)
             return numbers[keys // width], keys % width, ranks
 
         major, minor, ranks = ranked(chunk.bucket, BUCKETS)
         counted.sums.add(major * BUCKETS + minor, chunk.sums(ranks, len(major)))
         major, minor, ranks = ranked(chunk.place, PLACES)
         counted.places.add(major * PLACES + minor, _counts(ranks, len(major)))
-        if with_items:
+        if view != ITEM:
             major, minor, ranks = ranked(chunk.item, len(chunk.item_names))
             counted.items.add(major << 32 | chunk.numbers[minor], _counts(ranks, len(major)))
 
@@ -205,17 +204,16 @@ class DayCounter:
         named = numbers[strata // width] << 40 | chunk.numbers[strata % width] << 8 | places
         self._strata.add(named, chunk.sums(ranks, len(keys))[:, :2])
 
-    def tables(self) -> dict[str, bytes]:
-        """All tables of the day as Parquet, by name; comparisons alone if nothing was shown."""
+    def tables(self) -> dict[str, pa.Table]:
+        """All tables of the day, by name; comparisons alone if nothing was shown."""
         found: dict[str, pa.Table] = {COMPARISONS: self._comparisons()}
         for view, counted in self._views.items():
-            names = columns_of(view)
             keys, sums = counted.sums.merged(len(MEASURES))
             if not len(keys):
                 continue
             found[view] = pa.table(
                 {
-                    **_columns(counted.labels, names, keys // BUCKETS),
+                    **self._labels(view, keys // BUCKETS),
                     "bucket": (keys % BUCKETS).astype(np.int16),
                     **{measure: _small(sums[:, column]) for column, measure in enumerate(MEASURES)},
                 }
@@ -223,16 +221,28 @@ class DayCounter:
             keys, sums = counted.places.merged(1)
             found[places_of(view)] = pa.table(
                 {
-                    **_columns(counted.labels, names, keys // PLACES),
+                    **self._labels(view, keys // PLACES),
                     "place": (keys % PLACES).astype(np.int16),
                     "impressions": _small(sums[:, 0]),
                 }
             )
             if view != ITEM:
                 keys, _ = counted.items.merged(1)
-                items = _columns(self._views[ITEM].labels, ("item_id",), keys & 0xFFFFFFFF)
-                found[items_of(view)] = pa.table({**_columns(counted.labels, names, keys >> 32), **items})
-        return {name: _parquet(table) for name, table in found.items()}
+                items = self._labels(ITEM, keys & 0xFFFFFFFF)
+                found[items_of(view)] = pa.table({**self._labels(view, keys >> 32), **items})
+        return found
+
+    def _labels(self, view: str, numbers: Int64Array) -> dict[str, pa.Array]:
+        """Labels of a view by their numbers, as dictionary columns."""
+        if view == ITEM:
+            codes = pa.array(numbers.astype(np.int32))
+            return {"item_id": pa.DictionaryArray.from_arrays(codes, self._items.labels)}
+        labels = self._views[view].labels.labels()
+        codes = pa.array(numbers)
+        return {
+            name: pa.array(values, pa.string()).dictionary_encode().take(codes)
+            for name, values in zip(columns_of(view), zip(*labels, strict=True), strict=True)
+        }
 
     def _comparisons(self) -> pa.Table:
         keys, sums = self._strata.merged(2)
@@ -241,8 +251,13 @@ class DayCounter:
         return pa.table({"first": first, "second": second, "weight": weights[first, second]})
 
 
+def written_counts(tables: Mapping[str, pa.Table]) -> dict[str, bytes]:
+    """The tables of :meth:`DayCounter.tables` as Parquet."""
+    return {name: _parquet(table) for name, table in tables.items()}
+
+
 def read_counts(content: bytes) -> pa.Table:
-    """A table of :meth:`DayCounter.tables`."""
+    """A table of :func:`written_counts`."""
     return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
 
 
@@ -257,16 +272,6 @@ def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
-
-
-def _columns(labels: Labels[Label], names: Sequence[str], numbers: Int64Array) -> dict[str, pa.Array]:
-    """Labels by their numbers, as dictionary columns of these names."""
-    every = zip(*labels.labels(), strict=True) if labels.labels() else [() for _ in names]
-    codes = pa.array(numbers)
-    return {
-        name: pa.array(values, pa.string()).dictionary_encode().take(codes)
-        for name, values in zip(names, every, strict=True)
-    }
 
 
 def _counts(ranks: Int64Array, count: int) -> Float64Array:

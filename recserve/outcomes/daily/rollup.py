@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -19,7 +19,14 @@ import pyarrow as pa
 from recserve.config import Config
 from recserve.data.entities import DAY_MS, now_ms
 from recserve.errors import StoreError
-from recserve.outcomes.daily.counter import DayCounter, Segment, read_counts
+from recserve.outcomes.daily.counter import (
+    SEGMENT,
+    VIEWS,
+    DayCounter,
+    Segment,
+    read_counts,
+    written_counts,
+)
 from recserve.outcomes.join import CLOCK_SKEW_MS, OutcomeRules, joined
 from recserve.outcomes.source import OutcomeSource
 from recserve.store import Store
@@ -103,14 +110,47 @@ class Rollup:
         plan = self._plan(first, last)
         yield from self._stored(plan.stored, wanted)
         counted = 0
-        for run in _runs(plan.missing):
+        over = [day for day in plan.missing if self._over(day)]
+        for run in _runs(over):
             for day, tables in self._count(run):
                 counted += 1
                 progress(counted, len(plan.missing))
-                if self._over(day):
-                    self._store.put_daily(day, self._settings, tables, plan.event)
-                found = {name: read_counts(tables[name]) for name in wanted if name in tables}
-                yield DayCounts(day, found, stored=False, same=True)
+                self._store.put_daily(day, self._settings, written_counts(tables), plan.event)
+                yield DayCounts(day, _those(tables, wanted), stored=False, same=True)
+        # What is not kept is not counted by anything that nobody asks for.
+        for run in _runs(plan.missing[len(over) :]):
+            for day, tables in self._count(run, wanted):
+                counted += 1
+                progress(counted, len(plan.missing))
+                yield DayCounts(day, _those(tables, wanted), stored=False, same=True)
+
+    def due(self) -> bool:
+        """Whether the last day that is over has not been counted yet; takes a moment."""
+        span = self._store.exposure_span()
+        if span is None:
+            return False
+        last = min(self._last_over(), span[1] // DAY_MS)
+        if last < span[0] // DAY_MS:
+            return False
+        settings, _ = self._store.daily_days().get(last, ("", False))
+        return settings != self._settings
+
+    def count_over(self) -> int:
+        """Count all days that are over and have not been counted; returns how many.
+
+        Raises:
+            DataError: The lake cannot be read.
+            StoreError: The database failed.
+        """
+        days, last, counted = self._source.days, self._last_over(), 0
+        if days and days[0] <= last:
+            plan = self._plan(days[0], last)
+            for run in _runs(plan.missing):
+                for day, tables in self._count(run):
+                    if not self._store.put_daily(day, self._settings, written_counts(tables), plan.event):
+                        return counted  # events came meanwhile, so that somebody counts anew
+                    counted += 1
+        return counted
 
     def finish(self, before: int) -> int:
         """Count all days of which exposures are about to be removed, and keep the counts for good.
@@ -126,22 +166,25 @@ class Rollup:
             DataError: The lake cannot be read.
             StoreError: The database failed, or others are counting the same days.
         """
-        first_open = (self._now - self._rules.window_ms - CLOCK_SKEW_MS) // DAY_MS
-        before = min(before, first_open * DAY_MS - CLOCK_SKEW_MS)
+        before = min(before, (self._last_over() + 1) * DAY_MS - CLOCK_SKEW_MS)
         through = (before - 1) // DAY_MS
         days = self._source.days
         if days and days[0] <= through:
             plan = self._plan(days[0], through)
             for run in _runs(plan.missing):
                 for day, tables in self._count(run):
-                    if not self._store.put_daily(day, self._settings, tables, plan.event):
+                    if not self._store.put_daily(day, self._settings, written_counts(tables), plan.event):
                         raise StoreError("events came while days were counted; run it again")
             self._store.finish_daily(through)
         return before
 
     def _over(self, day: int) -> bool:
         """Whether nothing that happens from now on can count for a day."""
-        return self._now >= (day + 1) * DAY_MS + self._rules.window_ms + CLOCK_SKEW_MS
+        return day <= self._last_over()
+
+    def _last_over(self) -> int:
+        """The last day for which nothing can count any more that happens from now on."""
+        return (self._now - self._rules.window_ms - CLOCK_SKEW_MS) // DAY_MS - 1
 
     def _plan(self, first: int, last: int) -> _Plan:
         """Find out which days are counted, after those that are not right any more are gone."""
@@ -172,13 +215,25 @@ class Rollup:
                     found = {row.name: read_counts(row.content) for row in tables}
                     yield DayCounts(day, found, stored=True, same=days[day])
 
-    def _count(self, days: range) -> Iterator[tuple[int, dict[str, bytes]]]:
-        """Count days that follow one another, from the last to the first."""
-        segments = {name: Segment.of(self._store.user_attribute(name)) for name in self._segments}
+    def _count(
+        self, days: range, names: Collection[str] | None = None
+    ) -> Iterator[tuple[int, dict[str, pa.Table]]]:
+        """Count days that follow one another, from the last to the first.
+
+        Args:
+            days: The days.
+            names: Tables that are needed; None for all.
+        """
+        views = [view for view in VIEWS if names is None or any(name.startswith(view) for name in names)]
+        segments = {
+            name: Segment.of(self._store.user_attribute(name))
+            for name in self._segments
+            if names is None or SEGMENT + name in names
+        }
         # What was shown within the window after a day may have taken events from it.
         until = days[-1] + 1 + -(-self._rules.window_ms // DAY_MS)
         merged = self._store.merged_hashes()
-        counter, current = DayCounter(segments), days[-1]
+        counter, current = DayCounter(segments, views), days[-1]
         end = min(until, self._source.days[-1] + 1) * DAY_MS
         for begin, found in joined(self._source, self._rules, merged, days[0] * DAY_MS, end):
             day = begin // DAY_MS
@@ -186,9 +241,13 @@ class Rollup:
                 continue
             while current > day:
                 yield current, counter.tables()
-                counter, current = DayCounter(segments), current - 1
+                counter, current = DayCounter(segments, views), current - 1
             counter.add(found)
         yield current, counter.tables()
+
+
+def _those(tables: Mapping[str, pa.Table], names: Collection[str]) -> dict[str, pa.Table]:
+    return {name: tables[name] for name in names if name in tables}
 
 
 def _digest(rules: OutcomeRules, segments: Sequence[str]) -> str:

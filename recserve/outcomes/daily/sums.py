@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from recserve.data.arrays import Float64Array, Int64Array
 
@@ -58,6 +60,23 @@ class Labels(Generic[L]):
     def labels(self) -> list[L]:
         """All labels in the order of their numbers."""
         return list(self._numbers)
+
+
+class Texts:
+    """Numbers of distinct texts, such as the ids of items, in the order in which they are met."""
+
+    def __init__(self) -> None:
+        self.labels: pa.StringArray = pa.array([], pa.string())
+        """All texts in the order of their numbers."""
+
+    def numbers(self, texts: pa.StringArray) -> Int64Array:
+        """The number of each of some distinct texts; new ones get the next."""
+        found = pc.fill_null(pc.index_in(texts, value_set=self.labels), -1)
+        numbers: Int64Array = found.to_numpy().astype(np.int64)
+        new = numbers < 0
+        numbers[new] = np.arange(len(self.labels), len(self.labels) + np.count_nonzero(new))
+        self.labels = pa.concat_arrays([self.labels, texts.filter(pa.array(new))])
+        return numbers
 
 
 def distinct(keys: Int64Array, size: int) -> tuple[Int64Array, Int64Array]:

@@ -78,7 +78,7 @@ class GroupFigures:
         impressions, clicks, conversions, value, _ = self._sums[row].tolist()
         ctr = _interval(self._rates["ctr"], row)
         # Examination is taken as given: what is uncertain of it is not in the bounds.
-        bias = impressions / self._seen[row] if self._seen[row] > 0 else np.nan
+        bias = impressions / float(self._seen[row]) if self._seen[row] > 0 else np.nan
         return Figures(
             group=group,
             impressions=int(impressions),

@@ -114,19 +114,21 @@ class Request:
         # Written out: `dataclasses.replace` takes three times as long, for each request of an experiment.
         values = list(_ALL(self))
         values[_ARM] = arm
-        served = type(self)(*values)
         parameters, scenario = arm.parameters, arm.definition.scenario
         if parameters is not None:
-            rules = {**parameters.rules, **self.rules}
-            served = replace(served, rules=rules, seen=self.seen or parameters.seen)
-        return served if scenario is None else replace(served, scenario=scenario)
+            values[_RULES] = {**parameters.rules, **self.rules} if parameters.rules else self.rules
+            values[_SEEN] = self.seen or parameters.seen
+        if scenario is not None:
+            values[_SCENARIO] = scenario
+        return type(self)(*values)
 
 
 NOT_IN_IDENTITY = frozenset({"user_id", "scenario", "session_id", "told", "origin"})
 """Fields beside a request's identity: who asks and by which call, and the scenario before defaults apply."""
 
 _NAMES = [known.name for known in fields(Request)]
-_ALL, _ARM = attrgetter(*_NAMES), _NAMES.index("arm")
+_ALL = attrgetter(*_NAMES)
+_ARM, _RULES, _SEEN, _SCENARIO = (_NAMES.index(name) for name in ("arm", "rules", "seen", "scenario"))
 _COUNTED = [counted for counted in fields(Request) if counted.name not in NOT_IN_IDENTITY]
 _PLAIN = attrgetter(*(counted.name for counted in _COUNTED if counted.default_factory is not dict))
 _OBJECTS = attrgetter(*(counted.name for counted in _COUNTED if counted.default_factory is dict))

@@ -8,7 +8,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Table,
+    Text,
+    and_,
+    cast,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from recserve.data.arrays import Int64Array
@@ -18,11 +32,18 @@ from recserve.store.outcomes.reading import read_columns
 from recserve.store.sql import schema
 from recserve.store.sql.parts.base import Part
 from recserve.store.sql.parts.events import settled_event
-from recserve.store.sql.queries.statements import chunks, insert_all, upsert
+from recserve.store.sql.queries.forgetting import TAKEN_BACK
+from recserve.store.sql.queries.statements import chunks, insert_all, insert_new, upsert
 from recserve.store.sql.schema import daily_outcomes, events, exposures, items, merges, meta, users
+
+_SPREAD = 8
+"""Rows of the file that are read for one of a span of time, at most."""
 
 _COUNTED = "outcomes_counted"
 """Row of ``meta``: number of the event that the counts are right up to."""
+
+_LEASE = "lease:"
+"""Beginning of the rows of ``meta`` that say who does something for all."""
 
 _FACTS = ("bundle", "scenario", "experiment", "arm", "degraded", "shadow")
 
@@ -40,12 +61,13 @@ class OutcomePart(Part):
         ends = [self._value(select(most(exposures.c.timestamp))) for most in (func.min, func.max)]
         return None if None in ends else (int(ends[0]), int(ends[1]))
 
-    def outcome_cut(self, first: int, last: int, rows: int) -> int:
+    def outcome_cut(self, first: int, last: int, rows: Mapping[str, int]) -> int:
         """See :meth:`OutcomeStore.outcome_cut`."""
         cut = first
-        for moment in (exposures.c.timestamp, events.c.timestamp):
+        for table, most in rows.items():
+            moment = {"exposures": exposures, "events": events}[table].c.timestamp
             newest = select(moment).where(moment >= first, moment < last).order_by(moment.desc())
-            found = self._value(newest.offset(rows).limit(1))
+            found = self._value(newest.offset(most).limit(1))
             # What is there at the very moment of the cut belongs to the earlier part.
             cut = cut if found is None else max(cut, int(found) + 1)
         return min(cut, last - 1)
@@ -55,20 +77,16 @@ class OutcomePart(Part):
         # Of what has few distinct values one text a row is made: fewer objects to pass on.
         facts = [exposures.c[name] for name in _FACTS]
         together = func.json_build_array if self._database.is_postgres else func.json_array
-        moment = exposures.c.timestamp
         query = select(*exposures.c[tuple(_EXPOSURES.names[:-1])], cast(together(*facts), Text))
-        found = self._columns(query.where(moment >= first, moment < last), _EXPOSURES)
+        found = self._of_span(query, exposures, first, last, _EXPOSURES)
         return pa.table([*found.columns[:-1], *_apart(found["facts"])], schema=EXPOSURE_COLUMNS)
 
     def outcome_events(self, first: int, last: int, types: Collection[str]) -> pa.Table:
         """See :meth:`OutcomeStore.outcome_events`."""
         query = select(*events.c[tuple(EVENT_COLUMNS.names)]).where(
-            events.c.timestamp >= first,
-            events.c.timestamp < last,
-            events.c.event.in_(sorted(types)),
-            events.c.item_id != "",
+            events.c.event.in_(sorted(types)), events.c.item_id != ""
         )
-        return self._columns(query, EVENT_COLUMNS)
+        return self._of_span(query, events, first, last, EVENT_COLUMNS)
 
     def merged_hashes(self) -> Int64Array:
         """See :meth:`OutcomeStore.merged_hashes`."""
@@ -80,7 +98,7 @@ class OutcomePart(Part):
         """See :meth:`OutcomeStore.user_attribute`."""
         value = _attribute(name, self._database.is_postgres)
         found = self._columns(select(users.c.user_id, value).where(value.is_not(None)), _PEOPLE)
-        hashes = np.fromiter(map(schema.hash_of, found["user_id"].to_pylist()), np.int64, len(found))
+        hashes = schema.hashes_of(found["user_id"].to_pylist())
         return pa.table({"user_hash": hashes, "value": found["value"]})
 
     def catalogue_size(self) -> int:
@@ -108,8 +126,12 @@ class OutcomePart(Part):
                 events.c.timestamp < before,
             )
         )
-        found = self._database.read(lambda connection: connection.execute(late).scalars().all())
-        return settled, sorted(int(day) for day in found)
+        taken = select(meta.c.name).where(meta.c.name.startswith(TAKEN_BACK, autoescape=True))
+        found, noted = self._database.read(
+            lambda connection: [connection.execute(query).scalars().all() for query in (late, taken)]
+        )
+        days = {int(day) for day in found} | {int(name.removeprefix(TAKEN_BACK)) for name in noted}
+        return settled, sorted(days)
 
     def begin_counting(self, event: int, stale: Collection[int]) -> int:
         """See :meth:`OutcomeStore.begin_counting`."""
@@ -121,6 +143,9 @@ class OutcomePart(Part):
             for some in chunks(sorted(stale)):
                 gone = delete(daily_outcomes).where(daily_outcomes.c.day.in_(some), ~daily_outcomes.c.final)
                 connection.execute(gone)
+                # Whoever takes back another event of these days meanwhile is waited for.
+                notes = [TAKEN_BACK + str(day) for day in some]
+                connection.execute(delete(meta).where(meta.c.name.in_(notes)))
             reached = max(event, int(connection.execute(_counted()).scalar() or 0))
             upsert(connection, meta, [{"name": _COUNTED, "value": str(reached)}])
             return reached
@@ -178,11 +203,56 @@ class OutcomePart(Part):
 
         return self._writer.run(work)
 
+    def lease(self, name: str, holder: str, until: int, now: int) -> bool:
+        """See :meth:`OutcomeStore.lease`."""
+        row = f"{_LEASE}{name}"
+        taken = select(meta.c.value).where(meta.c.name == row).with_for_update()
+
+        def work(connection: Connection) -> bool:
+            insert_new(connection, meta, [{"name": row, "value": json.dumps(["", 0])}])
+            owner, end = json.loads(connection.execute(taken).scalar_one())
+            if owner != holder and end > now:
+                return False
+            upsert(connection, meta, [{"name": row, "value": json.dumps([holder, until])}])
+            return True
+
+        return self._writer.run(work)
+
     def _columns(self, query: Select[Any], columns: pa.Schema) -> pa.Table:
         return self._database.read(lambda connection: read_columns(connection, query, columns))
 
+    def _of_span(
+        self, query: Select[Any], table: Table, first: int, last: int, columns: pa.Schema
+    ) -> pa.Table:
+        """The rows of a query over a table with timestamps, of a span of time."""
+
+        def read(connection: Connection) -> pa.Table:
+            within = query.where(table.c.timestamp >= first, table.c.timestamp < last)
+            if connection.dialect.name == "sqlite":
+                within = _in_order(connection, query, table, first, last)
+            return read_columns(connection, within, columns)
+
+        return self._database.read(read)
+
     def _value(self, query: Select[Any]) -> Any:
         return self._database.read(lambda connection: connection.execute(query).scalar())
+
+
+def _in_order(connection: Connection, query: Select[Any], table: Table, first: int, last: int) -> Select[Any]:
+    """A query to SQLite over the rows of a span of time, one after the other as they lie in the file.
+
+    Looking up each row that the index of timestamps has takes ten times as long. Rows are about in the order
+    of their timestamps, as they are written when it happens; where they are not, it is the index.
+    """
+    number: ColumnElement[int] = literal_column(f"{table.name}.rowid", Integer)
+    moment = table.c.timestamp
+    within = (moment >= first) & (moment < last)
+    ends = select(func.min(number), func.max(number), func.count()).select_from(table).where(within)
+    low, high, count = connection.execute(ends).one()
+    if not count or high - low > _SPREAD * count:
+        return query.where(within)
+    # A sum is no column that has an index.
+    return query.where(number.between(low, high), moment + 0 >= first, moment + 0 < last)
 
 
 def _apart(facts: pa.ChunkedArray) -> list[pa.Array]:

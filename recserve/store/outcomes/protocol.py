@@ -69,10 +69,15 @@ class OutcomeStore(Protocol):
         """Moments of the oldest and the newest exposure; None without any."""
         ...
 
-    def outcome_cut(self, first: int, last: int, rows: int) -> int:
-        """Where to cut a span so that its later part has about ``rows`` exposures, or events, at most.
+    def outcome_cut(self, first: int, last: int, rows: Mapping[str, int]) -> int:
+        """Where to cut a span so that its later part has about so many rows at most.
 
         Never at ``last`` itself: what is of one moment stays together. ``first`` where there are no more.
+
+        Args:
+            first: The span's beginning.
+            last: Its end.
+            rows: Most rows of ``exposures`` and of ``events``; what is not named does not matter.
         """
         ...
 
@@ -110,6 +115,8 @@ class OutcomeStore(Protocol):
 
     def late_days(self, before: int) -> tuple[int, list[int]]:
         """Days before a moment of which events were stored since the counts were last known to be right.
+
+        Or taken back, whatever the moment.
 
         Returns:
             Number of the newest event, all before it being visible; and days since 1970, ascending.
@@ -156,4 +163,18 @@ class OutcomeStore(Protocol):
 
     def expire_daily(self, before: int) -> int:
         """Remove the counts of days before one; returns the number of days."""
+        ...
+
+    def lease(self, name: str, holder: str, until: int, now: int) -> bool:
+        """Let one process at a time do something for all.
+
+        Args:
+            name: What is done.
+            holder: Who wants to do it; may prolong what it has.
+            until: How long, milliseconds since the epoch.
+            now: The present, likewise.
+
+        Returns:
+            Whether nobody else does it.
+        """
         ...

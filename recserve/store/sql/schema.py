@@ -9,7 +9,9 @@ fits into one JSON or array parameter).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
+import numpy as np
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -24,6 +26,8 @@ from sqlalchemy import (
     Table,
     Text,
 )
+
+from recserve.data.arrays import Int64Array
 
 SCHEMA_VERSION = 7
 """Raised with every change of the tables, each of which has a migration."""
@@ -271,3 +275,10 @@ def hash_of(external: str) -> int:
     """Signed 64-bit digest of an id, for lookup columns; readers compare the id itself as well."""
     digest = hashlib.blake2b(external.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
+
+
+def hashes_of(externals: Iterable[str]) -> Int64Array:
+    """The same of many ids: int64, shape (N,)."""
+    digest = hashlib.blake2b
+    every = b"".join([digest(external.encode(), digest_size=8).digest() for external in externals])
+    return np.frombuffer(every, "<i8").astype(np.int64)

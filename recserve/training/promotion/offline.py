@@ -31,8 +31,8 @@ from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import Registry
 from recserve.training.fitting import catalogue_of, fit_context, fit_pipeline, silent
 from recserve.training.promotion.gate import Finding
-from recserve.training.selection.validation import validation_split
-from recserve.training.trainer import QUERIES_PER_USER, TrainingResult
+from recserve.training.selection.validation import QUERIES_PER_USER, home_split
+from recserve.training.trainer import TrainingResult
 
 METRIC = "ndcg@10"
 _CUT_OFF = 10
@@ -215,13 +215,7 @@ def _measure(
     resolved = registry.resolve(own)
     catalogue, _ = encode_catalogue(resolved, catalogue_of(tables), home, progress, executor)
     data = Dataset.from_tables(catalogue, tables.events, own.event_types)
-    split = validation_split(
-        data,
-        config.train.test_window,
-        seed=config.train.seed,
-        history=config.server.history,
-        queries_per_user=QUERIES_PER_USER,
-    )
+    split = home_split(data, config)
     # What decides the result is the bundle's, what it is computed with is the home's.
     context = replace(
         fit_context(config, progress, executor), seed=own.train.seed, event_types=tuple(own.event_types)

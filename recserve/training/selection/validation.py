@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from recserve.config import Config
 from recserve.data.dataset import Dataset
 from recserve.data.events.event_order import EventOrder
 from recserve.evaluation.splits import DEFAULT_HISTORY, Split, by_user, temporal
 
 TESTED_USERS = 5000
+
+QUERIES_PER_USER = 50
+"""Queries of a split by time: enough for a check of each run; `recserve evaluate` asks every one."""
+
+
+def home_split(data: Dataset, config: Config) -> Split:
+    """The split that a home's bundles are evaluated on: its test window, histories as long as served ones.
+
+    Raises:
+        DataError: There is too little data.
+    """
+    return validation_split(
+        data,
+        config.train.test_window,
+        seed=config.train.seed,
+        history=config.server.history,
+        queries_per_user=QUERIES_PER_USER,
+    )
 
 
 def validation_split(

@@ -20,6 +20,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from pydantic import TypeAdapter
+from recserve_rules.filters.where import WhereFilter
+from recserve_rules.parameters import WhereParams
 
 from recserve import Candidates, Catalogue, Item, Queries, Retrieved, mask_columns, mask_scores, top_k
 from recserve.api import ApiSettings, LocalBackend, create_app
@@ -31,7 +33,7 @@ from recserve.errors import StageError
 from recserve.experiments.definition import Parameters
 from recserve.plugin.builtins.item_text import FieldsParams, FieldsText
 from recserve.plugin.builtins.wording import TemplateExplainer
-from recserve.plugin.protocols import Reranker, Retriever
+from recserve.plugin.protocols import Filter, Reranker, Retriever
 from recserve.plugin.registry import Registry
 from recserve.serving.local import local_pipeline
 from recserve.serving.pipeline import Pipeline
@@ -297,10 +299,13 @@ def build(
     *,
     rerankers: Sequence[tuple[str, Reranker]] = (),
     cap: FrequencyCapConfig | None = None,
+    where: bool = False,
+    app: FastAPI | None = None,
 ) -> Served:
     """A server of its own store, under ``folder`` or at a database URL.
 
-    With rerankers, which read impressions, or a frequency cap it counts what it shows.
+    With rerankers, which read impressions, or a frequency cap it counts what it shows. With ``where`` it can
+    be asked for conditions. An application that is given is used again, which saves making one.
     """
     store = open_store(url, folder, patience)
     item_text = FieldsText(FieldsParams())
@@ -323,9 +328,12 @@ def build(
         "popular": Popular(catalogue),
     }
 
+    def filters(current: Catalogue) -> dict[str, Filter]:
+        since: dict[str, Filter] = {"since": Since(current)}
+        return {**since, "where": WhereFilter(WhereParams(), current)} if where else since
+
     def scenarios(current: Catalogue) -> dict[str, Scenario]:
-        filters = {"since": Since(current)}
-        return {"home": Scenario(config, {}, filters, rerankers=rerankers, reads_impressions=counts)}
+        return {"home": Scenario(config, {}, filters(current), rerankers=rerankers, reads_impressions=counts)}
 
     def edge(current: Catalogue) -> ScenarioContext:
         return ScenarioContext(
@@ -335,7 +343,9 @@ def build(
             scenarios=scenarios(current),
             explainers={"home": TemplateExplainer()},
             fallbacks={"home": Popular(catalogue)},
-            filter_arguments={"home": {"since": TypeAdapter(int)}},
+            filter_arguments={
+                "home": {"since": TypeAdapter(int), **({"where": TypeAdapter(str)} if where else {})}
+            },
             item_text=item_text,
             default_scenario="home",
             fingerprint="words",
@@ -344,13 +354,15 @@ def build(
         )
 
     live = CatalogueFollower(catalogue, store, store.pulse().catalogue, "words")
-    whole = Scenario(config, retrievers, {"since": Since(catalogue)}, Fused(genres, words))
+    whole = Scenario(config, retrievers, filters(catalogue), Fused(genres, words))
     client = DirectClient({"home": whole}, live, scenarios)
     plugins = Registry.discover(only=["builtins"]).plugins
     cache = ResultCache(100) if counts else None
     pipeline = Pipeline(edge, StoreReader(store, live, 1000, 5.0), client, cache=cache)
     backend = LocalBackend(pipeline, store, plugins, sample_users=["ada", "grace"])
-    return Served(folder, create_app(backend, SETTINGS), store, client)
+    app = app or create_app(settings=SETTINGS)
+    app.state.backend = backend
+    return Served(folder, app, store, client)
 
 
 @pytest.fixture

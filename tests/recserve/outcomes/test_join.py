@@ -232,12 +232,14 @@ def expected(pages: list[Exposure], events: list[Event]) -> dict[tuple[str, str]
     st.lists(_pages, max_size=7, unique_by=lambda page: (page[0], page[1])),
     st.lists(_events, max_size=8),
     st.integers(1, 3),
+    st.integers(1, 5),
 )
 def test_outcomes_are_the_same_however_the_time_is_cut(
     tmp_path_factory: pytest.TempPathFactory,
     pages: list[tuple[str | None, int, str, bool]],
     events: list[tuple[str, str, int, int | None, bool]],
     rows: int,
+    block: int,
 ) -> None:
     exposures = [
         shown(f"r{n}", user, at, items, shadow=shadow) for n, (user, at, items, shadow) in enumerate(pages)
@@ -249,7 +251,7 @@ def test_outcomes_are_the_same_however_the_time_is_cut(
     with open_store(None, tmp_path_factory.mktemp("cut")) as store:
         fill(store, exposures, told)
         rules = OutcomeRules.of(config())
-        source = OutcomeSource(store, rules.types, chunk_rows=rows)
+        source = OutcomeSource(store, rules.types, chunk_rows=rows, block_rows=block)
         first, last = NOON - 3 * DAY, NOON + 3 * DAY
         found: dict[tuple[str, str], float] = {}
         for _, part in joined(source, rules, np.empty(0, np.int64), first, last):

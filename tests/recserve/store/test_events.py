@@ -40,6 +40,22 @@ def test_events_of_equal_time_keep_the_order_of_storing(store: Store) -> None:
     assert store.histories(["u"], 5)["u"] == events[-5:]
 
 
+def test_events_with_some_items(store: Store) -> None:
+    events = [
+        Event(user, f"i{n % 4}", "view", 1000 - n, event_id=f"{user}{n}") for user in "uv" for n in range(9)
+    ]
+    store.add_events(events)
+    found = store.events_with("u", ["i1", "i3", "i1", "nothing"])
+    assert [(event.item_id, event.timestamp) for event in found] == [
+        ("i3", 993),
+        ("i1", 995),
+        ("i3", 997),
+        ("i1", 999),
+    ]
+    assert {event.user_id for event in found} == {"u"}
+    assert store.events_with("u", []) == store.events_with("nobody", ["i1"]) == []
+
+
 def test_one_call_answers_for_many_users(store: Store) -> None:
     users = [f"user {n}" for n in range(200)]
     store.add_events([Event(user, f"item {n}", "rating", n, n / 2) for user in users[:150] for n in range(3)])

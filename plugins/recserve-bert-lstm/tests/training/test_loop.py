@@ -16,8 +16,7 @@ from recserve_bert_lstm.training.loop import Fitted, Task, fit, train
 from recserve_bert_lstm.windows import TrainingWindows
 from recserve_torch import mixed_precision
 
-from recserve import Dataset, FitContext, TorchWorker
-from recserve.data.events.written import WrittenTexts
+from recserve import FitContext, TorchWorker
 from recserve.testing import check_executor, example_dataset
 
 PARAMS = BertLstmParams(width=8, epochs=5, batch_events=300, negatives=8, in_batch=4)
@@ -48,24 +47,9 @@ def test_a_loop_goes_on_from_its_last_state_as_if_nothing_had_happened() -> None
         np.testing.assert_array_equal(weights(again)[name], values)
 
 
-def hinted() -> Dataset:
-    """Before each event its user writes what the item is about."""
-    data = example_dataset()
-    vectors, order = data.catalogue.vectors, np.lexsort((data.timestamps, data.users))
-    assert vectors is not None
-    data.written = WrittenTexts(
-        np.searchsorted(data.users[order], np.arange(data.n_users + 1)),
-        vectors[data.items[order]],
-        data.events[order],
-        np.ones(len(order), dtype=np.float32),
-        data.timestamps[order] - 1,
-    )
-    return data
-
-
 def test_what_users_wrote_is_read_and_never_predicted() -> None:
     found, params = [], PARAMS.model_copy(update={"epochs": 12})
-    for data in (example_dataset(), hinted()):
+    for data in (example_dataset(), example_dataset(written=True)):
         context = FitContext(seed=3, event_types=data.event_types, threads=1, device="cpu")
         found.append(train(data, params, context))
         assert len(found[-1].matrix) == data.n_items
@@ -75,7 +59,7 @@ def test_what_users_wrote_is_read_and_never_predicted() -> None:
     blind = params.model_copy(update={"text": False})
     without = [
         train(data, blind, FitContext(seed=3, event_types=data.event_types, threads=1, device="cpu"))
-        for data in (example_dataset(), hinted())
+        for data in (example_dataset(), example_dataset(written=True))
     ]
     assert without[0].facts == without[1].facts, "a model that reads no texts reads none of users either"
 

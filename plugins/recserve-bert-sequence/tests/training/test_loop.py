@@ -14,8 +14,7 @@ import torch
 from recserve_bert_sequence.parameters import BertSequenceParams
 from recserve_bert_sequence.training.loop import Fitted, Task, fit, train
 
-from recserve import Dataset, FitContext, TorchWorker
-from recserve.data.events.written import WrittenTexts
+from recserve import FitContext, TorchWorker
 from recserve.testing import example_dataset
 
 PARAMS = BertSequenceParams(width=8, epochs=4, window=8, batch_events=300, negatives=16)
@@ -29,24 +28,9 @@ def task(**changed: Any) -> Task:
     return Task(data.histories, data.item_counts, vectors, len(data.event_types), params, 3, None)
 
 
-def hinted() -> Dataset:
-    """Before each event its user writes what the item is about."""
-    data = example_dataset()
-    vectors, order = data.catalogue.vectors, np.lexsort((data.timestamps, data.users))
-    assert vectors is not None
-    data.written = WrittenTexts(
-        np.searchsorted(data.users[order], np.arange(data.n_users + 1)),
-        vectors[data.items[order]],
-        data.events[order],
-        np.ones(len(order), dtype=np.float32),
-        data.timestamps[order] - 1,
-    )
-    return data
-
-
 def test_what_users_wrote_is_read_and_never_predicted() -> None:
     facts, params = [], PARAMS.model_copy(update={"epochs": 8, "window": 16})
-    for data in (example_dataset(), hinted()):
+    for data in (example_dataset(), example_dataset(written=True)):
         vectors = data.catalogue.vectors
         assert vectors is not None
         context = FitContext(seed=3, event_types=data.event_types, threads=1, device="cpu")

@@ -16,8 +16,8 @@ from recserve.store.sql.database import Database
 from recserve.store.sql.parts.base import Part
 from recserve.store.sql.queries.adding import insert_events, new_event_rows
 from recserve.store.sql.queries.counters import count_change, exclude_people, share_people
-from recserve.store.sql.queries.forgetting import own, read_withdrawn, remove_events
-from recserve.store.sql.queries.history import read_events
+from recserve.store.sql.queries.forgetting import own, read_withdrawn, take_back_events
+from recserve.store.sql.queries.history import HISTORY, read_events
 from recserve.store.sql.queries.rows import Row, check_id, vector_bytes, vector_of
 from recserve.store.sql.queries.statements import chunks
 from recserve.store.sql.schema import events
@@ -92,12 +92,29 @@ class EventPart(Part):
     def _remove(self, which: ColumnElement[bool]) -> int:
         def work(connection: Connection) -> int:
             share_people(connection)
-            removed = remove_events(connection, which)
+            removed = take_back_events(connection, which)
             if removed:
                 count_change(connection)
             return removed
 
         return self._writer.run(work)
+
+    def events_with(self, user_id: str, item_ids: Sequence[str]) -> list[Event]:
+        """See :meth:`EventStore.events_with`."""
+        check_id(user_id, "user_id")
+
+        def look_up(connection: Connection) -> list[tuple[tuple[int, int], Event]]:
+            found = []
+            for some in chunks(list(dict.fromkeys(item_ids))):
+                query = select(events.c.seq, *events.c[HISTORY]).where(
+                    own(events, user_id), events.c.item_id.in_(some)
+                )
+                for number, *fields in connection.execute(query):
+                    event = Event(*fields)
+                    found.append(((event.timestamp, number), event))
+            return found
+
+        return [event for _, event in sorted(self._database.read(look_up), key=lambda pair: pair[0])]
 
     def recent_users(self, limit: int) -> list[str]:
         """See :meth:`EventStore.recent_users`."""

@@ -13,18 +13,19 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select, text, union
 
-from recserve.data.entities import now_ms
+from recserve.data.entities import DAY_MS, now_ms
 from recserve.store.records import Deletion, DeletionReceipt, Withdrawn
 from recserve.store.sql import schema
 from recserve.store.sql.queries.counters import raise_counter
 from recserve.store.sql.queries.numbering import last_number
 from recserve.store.sql.queries.rows import Row, Stored
-from recserve.store.sql.queries.statements import chunks, insert_new
+from recserve.store.sql.queries.statements import chunks, insert_new, upsert
 from recserve.store.sql.schema import (
     deletions,
     events,
     exposures,
     merges,
+    meta,
     removed_events,
     user_impressions,
     users,
@@ -84,6 +85,19 @@ def forget(connection: Connection, user_id: str, receipt_id: str) -> tuple[Delet
         )
     connection.execute(insert(deletions), made)
     return deletion_of(made[0]), patterns
+
+
+TAKEN_BACK = "outcomes_taken_back:"
+"""Beginning of the rows of ``meta`` that name days of which events were taken back."""
+
+
+def take_back_events(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Remove events as if they had never been, also from the counts of days; returns how many there were."""
+    moments = connection.execute(select(events.c.timestamp).where(which)).scalars().all()
+    names = sorted({f"{TAKEN_BACK}{moment // DAY_MS}" for moment in moments})
+    if names:
+        upsert(connection, meta, [{"name": name, "value": ""} for name in names])
+    return remove_events(connection, which)
 
 
 def remove_events(connection: Connection, which: ColumnElement[bool]) -> int:

@@ -41,7 +41,7 @@ def test_a_table_says_what_became_of_what_was_shown(home: Path) -> None:
     assert "newest event 23 h ago" in printed or "newest event 22 h ago" in printed
     assert "no bundle" in printed
     assert "home" in printed
-    assert "16.67% [" in printed
+    assert "16.67% (" in printed
     assert "12.50" in printed
     assert "3 (75.0%)" in printed
     assert "places looked at, relative to the first: 1.00" in printed

@@ -76,6 +76,24 @@ def test_events_that_come_late_count(store: Store) -> None:
     assert totals(store)[TODAY] == (3.0, 2.0, 1.0, 2.0, True)
 
 
+def test_events_that_are_taken_back_no_longer_count(store: Store) -> None:
+    week(store)
+    late = done("u", "b", NOON + DAY + 5 * HOUR, event_id="late")
+    store.add_events([late])
+    totals(store)
+    assert store.remove_event("late") == 1
+    assert totals(store) == {
+        TODAY: (3.0, 1.0, 1.0, 2.0, False),
+        TODAY + 1: (3.0, 1.0, 1.0, 2.0, False),
+        TODAY + 2: (3.0, 1.0, 1.0, 2.0, False),
+    }
+    assert all(sums[-1] for sums in totals(store).values())
+    assert store.remove_events("u", "a") == 3
+    assert [sums[1] for sums in totals(store).values()] == [0.0] * 3
+    assert store.remove_event("late") == 0
+    assert all(sums[-1] for sums in totals(store).values())
+
+
 def test_a_page_of_the_next_day_takes_an_event_from_a_day_that_is_counted_alone(store: Store) -> None:
     fill(store, [shown("r"), shown("s", at=NOON + DAY - 2 * HOUR)], [done("u", "a", NOON + DAY - HOUR)])
     totals(store)
@@ -169,6 +187,15 @@ def test_counts_that_somebody_else_overtook_are_not_stored(store: Store) -> None
     assert store.daily_days() == {TODAY: ("s", False)}
     assert store.begin_counting(5, [TODAY]) == 7, "the newest events were removed"
     assert store.daily_days() == {}
+
+
+def test_a_lease_is_for_one_at_a_time(store: Store) -> None:
+    assert store.lease("days", "a", until=10, now=0)
+    assert store.lease("days", "a", until=12, now=5)
+    assert not store.lease("days", "b", until=20, now=11)
+    assert store.lease("other", "b", until=20, now=11)
+    assert store.lease("days", "b", until=20, now=12)
+    assert not store.lease("days", "a", until=30, now=13)
 
 
 def test_days_are_counted_once_also_when_the_newest_events_are_removed(store: Store) -> None:

@@ -11,9 +11,8 @@ import pytest
 
 from recserve import Item, User
 from recserve.config import Config
-from recserve.errors import InvalidRequestError, StoreError
+from recserve.errors import InvalidRequestError
 from recserve.outcomes.reports import Report, plain_report, question_of, report
-from recserve.outcomes.reports.process import report_in_process
 from recserve.store import ExposedItem, Exposure, Store, open_store
 from tests.support.outcomes import DAY, HOUR, NOON, config, done, fill, shown
 
@@ -211,18 +210,3 @@ def test_bad_questions_are_refused(wrong: dict[str, str], reason: str) -> None:
     with pytest.raises(InvalidRequestError, match=reason) as caught:
         question_of(config(segments=["country"]), **given)
     assert "\n" not in caught.value.message
-
-
-def test_a_report_of_another_process_is_the_same(sqlite_store: Store, tmp_path: Path) -> None:
-    two_arms(sqlite_store)
-    chosen = config(segments=["country"])
-    question = question_of(chosen, "arm", "2024-10-01", "2024-10-30")
-    found = report_in_process(chosen, tmp_path, question)
-    expected = plain_report(report(sqlite_store, chosen, question))
-    assert found | {"freshness": None} == expected | {"freshness": None}
-
-
-def test_a_store_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    (tmp_path / "recserve.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(StoreError, match="not a database"):
-        report_in_process(config(), tmp_path, question_of(config(), None, None, None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import orjson
 
@@ -36,9 +37,22 @@ def _gorse_labels(row: Row) -> Row:
 
 def _gorse_item(row: Row) -> Row:
     made = {**_gorse_labels(row), "categories": split(row.get("categories"), "|")}
+    if isinstance(row.get("timestamp"), str):
+        made["timestamp"] = _gorse_time(row["timestamp"])
     if isinstance(row.get("is_hidden"), str):
         made["is_hidden"] = row["is_hidden"] == "true"
     return made
+
+
+def _gorse_time(text: str) -> str | None:
+    """A time in UTC as ``server.gorse`` stores it; None for Go's zero time."""
+    try:
+        moment = datetime.fromisoformat(go_time(text))
+    except ValueError:
+        return text
+    if moment.year == 1:
+        return None
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
 
 
 def _json(text: str) -> object:
@@ -122,6 +136,7 @@ EVENTS: tuple[Format[EventColumns], ...] = (
                 event="feedback_type or FeedbackType",
                 value="value or Value",
                 timestamp="time_stamp or Timestamp",
+                text="comment or Comment",
             ),
             events=_GORSE_EVENTS,
             unrated=frozenset((0.0,)),
@@ -163,9 +178,9 @@ ITEMS: tuple[Format[ItemColumns], ...] = (
                 is_hidden="is_hidden or IsHidden",
                 categories="categories or Categories",
                 labels="labels or Labels",
+                timestamp="time_stamp or Timestamp",
                 description="description or comment or Comment",
             ),
-            skipped=frozenset(("time_stamp", "Timestamp")),
             convert=_gorse_item,
         ),
         recognise=lambda header: bool(
@@ -193,8 +208,12 @@ USERS: tuple[Format[ItemColumns], ...] = (
         "gorse",
         "Gorse",
         ItemColumns(
-            renamed(user_id="user_id or UserId", labels="labels or Labels", comment="comment or Comment"),
-            skipped=frozenset(("Subscribe",)),
+            renamed(
+                user_id="user_id or UserId",
+                labels="labels or Labels",
+                comment="comment or Comment",
+                subscribe="Subscribe",
+            ),
             convert=_gorse_labels,
         ),
         recognise=lambda header: bool({"user_id", "labels"} <= set(header) or "UserId" in header),

@@ -126,6 +126,7 @@ def test_gorse_csv(tmp_path: Path) -> None:
     assert done.items["2"] == {
         "is_hidden": False,
         "categories": ["x", "y"],
+        "timestamp": "2020-01-01T01:01:01Z",
         "labels": ["a", "b"],
         "description": "o,n,e",
     }
@@ -160,7 +161,15 @@ def test_gorse_json(tmp_path: Path) -> None:
         (
             "items.json",
             lines(
-                {"ItemId": "i", "IsHidden": False, "Categories": ["x"], "Labels": ["a"], "Comment": "An item"}
+                {
+                    "ItemId": "i",
+                    "IsHidden": False,
+                    "Categories": ["x"],
+                    "Timestamp": "2023-04-01T12:00:00.5Z",
+                    "Labels": ["a"],
+                    "Comment": "An item",
+                },
+                {"ItemId": "j", "Categories": None, "Timestamp": "0001-01-01T00:00:00Z"},
             ),
         ),
     )
@@ -169,9 +178,11 @@ def test_gorse_json(tmp_path: Path) -> None:
     assert done.items["i"] == {
         "is_hidden": False,
         "categories": ["x"],
+        "timestamp": "2023-04-01T12:00:00.500000Z",
         "labels": ["a"],
         "description": "An item",
     }
+    assert done.items["j"] == {}
 
 
 def profiles(folder: Path, name: str, content: str) -> dict[str, dict[str, object]]:

@@ -1,0 +1,1 @@
+"""Gorse's wire format: bodies, query parameters, answers and errors."""

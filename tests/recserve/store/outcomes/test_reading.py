@@ -1,0 +1,88 @@
+"""Rows of SQLite that are read as one text are the same as value by value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    insert,
+    select,
+)
+
+from recserve.store.outcomes import reading
+from recserve.store.outcomes.reading import read_columns
+
+_TABLE = Table(
+    "things",
+    MetaData(),
+    Column("number", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("other", Text),
+    Column("amount", Double),
+    Column("flag", Boolean),
+)
+_SCHEMA = pa.schema(
+    {
+        "number": pa.int64(),
+        "name": pa.string(),
+        "other": pa.string(),
+        "amount": pa.float64(),
+        "flag": pa.bool_(),
+    }
+)
+# What the store lets in: no NUL and no half of a surrogate pair.
+_text = st.text(
+    st.one_of(st.sampled_from('\n\r\x1f\x1e",\\ a'), st.characters(exclude_categories=["Cs"]))
+).map(lambda text: text.replace("\x00", ""))
+_plain = st.text("ab-é中\"',;\\ \t", max_size=5)
+
+
+_amount = st.floats(allow_nan=False)
+_usual_amount = st.floats(-1e18, 1e18).filter(lambda amount: amount == 0 or abs(amount) > 0.001)
+
+
+def _rows(
+    text: st.SearchStrategy[str], amounts: st.SearchStrategy[float]
+) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    number, amount = st.integers(-(2**63), 2**63 - 1), st.none() | amounts
+    return st.lists(st.tuples(number, text, st.none() | text, amount, st.none() | st.booleans()), max_size=5)
+
+
+def _read(rows: list[tuple[Any, ...]]) -> pa.Table:
+    with create_engine("sqlite://").connect() as connection:
+        _TABLE.create(connection)
+        if rows:
+            connection.execute(insert(_TABLE), [dict(zip(_SCHEMA.names, row, strict=True)) for row in rows])
+        return read_columns(connection, select(_TABLE), _SCHEMA)
+
+
+@given(_rows(_text, _amount))
+def test_any_values_are_read_as_they_are(rows: list[tuple[Any, ...]]) -> None:
+    found = _read(rows)
+    assert found.schema == _SCHEMA
+    assert [tuple(row.values()) for row in found.to_pylist()] == rows
+
+
+@given(_rows(_plain, _usual_amount))
+def test_usual_values_need_no_reading_one_by_one(rows: list[tuple[Any, ...]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(reading, "_by_rows")
+        assert [tuple(row.values()) for row in _read(rows).to_pylist()] == rows
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r", "\x1f", "\x1fa\x1f"])
+def test_values_with_the_bytes_that_divide_rows_are_read_one_by_one(text: str) -> None:
+    row = (1, text, text, 0.1, True)
+    assert tuple(_read([row, row]).to_pylist()[1].values()) == row
