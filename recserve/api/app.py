@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,7 +17,7 @@ from recserve.api.routes.gorse import table as gorse
 from recserve.api.routes.tables import assembly
 from recserve.api.settings import ApiSettings
 from recserve.auth.keyring import Keyring
-from recserve.telemetry.metrics import Metrics, render
+from recserve.telemetry.metrics import Metrics, Snapshot
 
 _DESCRIPTION = """
 Recommendations that follow what users do: post events, and the very next answer counts them.
@@ -34,7 +34,7 @@ def create_app(
     settings: ApiSettings | None = None,
     keyring: Keyring | None = None,
     metrics: Metrics | None = None,
-    scrape: Callable[[], Awaitable[bytes]] | None = None,
+    scrape: Callable[[], Awaitable[Sequence[Snapshot]]] | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -44,7 +44,7 @@ def create_app(
         settings: Settings; the defaults if None.
         keyring: The API keys; None lets every call in.
         metrics: Where the application counts.
-        scrape: Gathers what ``/v1/metrics`` shows; None where ``metrics`` is all there is.
+        scrape: Gathers what ``/v1/metrics`` and ``/v1/live`` show; None where ``metrics`` is all there is.
     """
     settings = settings or ApiSettings()
     app = FastAPI(
@@ -71,9 +71,9 @@ def create_app(
     return app
 
 
-def _scrape_of(metrics: Metrics) -> Callable[[], Awaitable[bytes]]:
-    async def scrape() -> bytes:
-        return render([metrics.snapshot()])
+def _scrape_of(metrics: Metrics) -> Callable[[], Awaitable[Sequence[Snapshot]]]:
+    async def scrape() -> Sequence[Snapshot]:
+        return [metrics.snapshot()]
 
     return scrape
 

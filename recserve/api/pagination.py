@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -109,9 +110,21 @@ class Cursors:
         """
         if cursor is None:
             return None
+        return self.within((kind,), cursor)[1]
+
+    def within(self, kinds: Collection[str], cursor: str) -> tuple[str, str]:
+        """The part of a list, and the id that it goes on after.
+
+        Args:
+            kinds: Names of the list's parts.
+            cursor: The cursor.
+
+        Raises:
+            InvalidRequestError: The cursor is damaged or belongs to another list.
+        """
         match self._read(cursor):
-            case [str(of), str(last)] if of == kind:
-                return last
+            case [str(of), str(last)] if of in kinds:
+                return of, last
             case _:
                 raise _damaged()
 

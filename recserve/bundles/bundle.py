@@ -23,11 +23,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from recserve.bundles.manifest import (
     ALLOWED_SUFFIXES,
-    FORMAT_VERSION,
     ITEMS,
     MANIFEST,
     VECTORS,
@@ -100,20 +98,7 @@ class Bundle:
             raw = (directory / MANIFEST).read_bytes()
         except OSError as error:
             raise BundleError(f"bundle {directory.name}: cannot read {MANIFEST} ({error.strerror})") from None
-        try:
-            manifest = Manifest.model_validate_json(raw)
-        except ValidationError as error:
-            raise BundleError(
-                f"bundle {directory.name}: {MANIFEST} is damaged or of another format "
-                f"({error.error_count()} problems)"
-            ) from None
-        if manifest.format_version != FORMAT_VERSION:
-            raise BundleError(
-                f"bundle {directory.name} has format {manifest.format_version}, this version of "
-                f"recserve reads {FORMAT_VERSION}; train a new one"
-            )
-        if manifest.canonical() != raw or manifest.bundle_id() != directory.name:
-            raise BundleError(f"bundle {directory.name}: {MANIFEST} was altered")
+        manifest = Manifest.read(directory.name, raw)
         for name, entry in manifest.files.items():
             _verify(directory, name, entry)
         return cls(directory, manifest)

@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from recserve.config.strict import Strict
+from recserve.errors import BundleError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -82,6 +83,29 @@ class Manifest(Strict):
     orders: dict[str, OrderEntry] = Field(default_factory=dict)
     left_out: dict[str, str] = Field(default_factory=dict)
     files: dict[str, FileEntry]
+
+    @classmethod
+    def read(cls, bundle_id: str, raw: bytes) -> Manifest:
+        """The manifest of a bundle from the bytes of its file.
+
+        Raises:
+            BundleError: They are damaged, altered, or of another format.
+        """
+        try:
+            manifest = cls.model_validate_json(raw)
+        except ValidationError as error:
+            raise BundleError(
+                f"bundle {bundle_id}: {MANIFEST} is damaged or of another format "
+                f"({error.error_count()} problems)"
+            ) from None
+        if manifest.format_version != FORMAT_VERSION:
+            raise BundleError(
+                f"bundle {bundle_id} has format {manifest.format_version}, this version of "
+                f"recserve reads {FORMAT_VERSION}; train a new one"
+            )
+        if manifest.canonical() != raw or manifest.bundle_id() != bundle_id:
+            raise BundleError(f"bundle {bundle_id}: {MANIFEST} was altered")
+        return manifest
 
     def canonical(self) -> bytes:
         """The bytes of ``manifest.json``."""

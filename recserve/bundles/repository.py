@@ -12,11 +12,11 @@ import pyarrow as pa
 from pyarrow import fs
 
 from recserve.bundles.bundle import Bundle
-from recserve.bundles.manifest import MANIFEST
+from recserve.bundles.manifest import MANIFEST, Manifest
 from recserve.bundles.remote import fetch
 from recserve.bundles.writer import BundleWriter
 from recserve.config import from_environment
-from recserve.data.system.folder import without_secrets
+from recserve.data.system.folder import reason_of, without_secrets
 from recserve.errors import BundleError
 
 logger = logging.getLogger(__name__)
@@ -94,8 +94,7 @@ class BundleRepository:
         Raises:
             BundleError: There is none, or a file of it is damaged and cannot be fetched again.
         """
-        if Path(bundle_id).name != bundle_id or bundle_id.startswith("."):
-            raise BundleError(f"{bundle_id!r} is not a bundle id")
+        _check_id(bundle_id)
         directory = self.local / bundle_id
         if directory.exists():
             try:
@@ -110,6 +109,26 @@ class BundleRepository:
         self.local.mkdir(parents=True, exist_ok=True)
         fetch(self._remote, bundle_id, self.local, Bundle.open)
         return Bundle.open(directory)
+
+    def manifest(self, bundle_id: str) -> Manifest:
+        """Manifest of a bundle, without looking at its files or fetching them.
+
+        Raises:
+            BundleError: There is none, or it is damaged.
+        """
+        _check_id(bundle_id)
+        path = self.local / bundle_id / MANIFEST
+        try:
+            if path.exists() or self._remote is None:
+                raw = path.read_bytes()
+            else:
+                with self._remote.open_input_stream(f"{bundle_id}/{MANIFEST}") as file:
+                    raw = file.read()
+        except FileNotFoundError:
+            raise BundleError(f"bundle {bundle_id} is gone") from None
+        except OSError as error:
+            raise BundleError(f"bundle {bundle_id}: cannot read {MANIFEST} ({reason_of(error)})") from None
+        return Manifest.read(bundle_id, raw)
 
     def damage(self, bundle_id: str) -> str | None:
         """Why a bundle could not be opened; None if it could. One that is only remote is not fetched for it.
@@ -159,6 +178,11 @@ class BundleRepository:
             reason = " ".join(str(error).split())
             raise BundleError(f"bundles in object storage cannot be listed: {reason}") from None
         return {info.base_name for info in found if info.type == fs.FileType.Directory}
+
+
+def _check_id(bundle_id: str) -> None:
+    if Path(bundle_id).name != bundle_id or bundle_id.startswith("."):
+        raise BundleError(f"{bundle_id!r} is not a bundle id")
 
 
 def open_newest(repository: BundleRepository, candidates: Sequence[str]) -> Bundle:

@@ -8,7 +8,14 @@ Whether the named components exist and accept their parameters is checked by
 from __future__ import annotations
 
 from recserve.config.loading import from_environment, load_config, parse_config, plain_config
-from recserve.config.mistakes import describe_validation_error, keys_at, location, nearest
+from recserve.config.mistakes import (
+    Mistake,
+    describe_all,
+    describe_validation_error,
+    keys_at,
+    location,
+    nearest,
+)
 from recserve.config.outcomes import OutcomesConfig
 from recserve.config.root import Config, StoreConfig
 from recserve.config.scenarios import (
@@ -40,6 +47,7 @@ __all__ = [
     "ExploreConfig",
     "FrequencyCapConfig",
     "GorseConfig",
+    "Mistake",
     "OutcomesConfig",
     "PipelineConfig",
     "PromotionConfig",
@@ -51,6 +59,7 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "default_scenarios",
+    "describe_all",
     "describe_validation_error",
     "from_environment",
     "keys_at",

@@ -4,26 +4,54 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+
+class Mistake(NamedTuple):
+    """What is wrong with a configuration.
+
+    Attributes:
+        field: Its key, None where it is about all of it.
+        message: One line.
+    """
+
+    field: str | None
+    message: str
 
 
 def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first problem: where, what, and the nearest valid key for a typing slip."""
-    first = error.errors(include_url=False)[0]
-    place = location(first["loc"]) or "value"
-    if first["type"] == "extra_forbidden":
-        *parents, key = first["loc"]
-        known = keys_at(model, parents)
-        return f"unknown key {place!r}{nearest(str(key), known)}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "missing":
+    first, *others = error.errors(include_url=False)
+    line = _describe(first, model)
+    # What is unknown or missing says all there is; a wrong value is seldom the only one.
+    counted = bool(others) and first["type"] not in ("extra_forbidden", "missing")
+    return f"{line} (and {len(others)} more)" if counted else line
+
+
+def describe_all(error: ValidationError, model: type[BaseModel]) -> list[Mistake]:
+    """Every problem, a line each."""
+    return [
+        Mistake(location(one["loc"]) or None, _describe(one, model))
+        for one in error.errors(include_url=False)
+    ]
+
+
+def _describe(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    place = location(problem["loc"]) or "value"
+    if problem["type"] == "extra_forbidden":
+        *parents, key = problem["loc"]
+        return f"unknown key {place!r}{nearest(str(key), keys_at(model, parents))}"
+    if problem["type"] == "missing":
         return f"missing key {place!r}"
-    shown = repr(first["input"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"] and problem["type"] == "value_error":
+        return message  # of the whole, which needs not be shown
+    shown = repr(problem["input"])
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{place} = {shown}: {message}{more}"
+    return f"{place} = {shown}: {message}"
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -12,6 +12,16 @@ from sqlalchemy.exc import ArgumentError
 
 from recserve.config import from_environment
 from recserve.errors import ConfigError
+from recserve.store.browsing import (
+    Having,
+    ItemPage,
+    ItemSearch,
+    ListedUser,
+    StateName,
+    UserPlace,
+    browse_users,
+    find_user,
+)
 from recserve.store.protocol import BundleStore, EventStore, ExperimentStore, ItemStore, Store, UserStore
 from recserve.store.records import (
     KEEP,
@@ -124,12 +134,16 @@ __all__ = [
     "ExposedItem",
     "Exposure",
     "Grounds",
+    "Having",
     "History",
     "ImpressionTimes",
+    "ItemPage",
     "ItemPatch",
+    "ItemSearch",
     "ItemState",
     "ItemStore",
     "ItemVectors",
+    "ListedUser",
     "Moment",
     "People",
     "Position",
@@ -137,11 +151,15 @@ __all__ = [
     "Pulse",
     "Scope",
     "Shown",
+    "StateName",
     "Store",
     "Trials",
     "UserPatch",
+    "UserPlace",
     "UserStore",
     "Withdrawn",
+    "browse_users",
+    "find_user",
     "hash_of",
     "key_of",
     "open_store",

@@ -19,6 +19,7 @@ import pyarrow as pa
 from recserve.data.arrays import FloatArray
 from recserve.data.dataset import Tables
 from recserve.data.entities import Event, Item, User
+from recserve.store.browsing import BrowsingStore
 from recserve.store.outcomes import OutcomeStore
 from recserve.store.records import (
     NO_GROUNDS,
@@ -419,6 +420,7 @@ class Store(
     ExposureStore,
     ExperimentStore,
     AccessStore,
+    BrowsingStore,
     OutcomeStore,
     Protocol,
 ):

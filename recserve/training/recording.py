@@ -9,7 +9,9 @@ from typing import Any
 from recserve.config import Config
 from recserve.data.dataset import Tables
 from recserve.data.entities import now_ms
+from recserve.evaluation.findings import Findings
 from recserve.store import Store
+from recserve.training.promotion.files import report_page
 from recserve.training.promotion.offline import keep_measurement
 from recserve.training.trainer import TrainingResult
 
@@ -45,3 +47,7 @@ def record_training(
     reports = home / "reports"
     reports.mkdir(exist_ok=True)
     (reports / f"{bundle.id}.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    if result.report is not None:
+        from recserve.evaluation.html.page import page
+
+        report_page(home, bundle.id).write_text(page(Findings([result.report])), encoding="utf-8")

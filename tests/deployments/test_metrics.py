@@ -112,3 +112,19 @@ def test_a_replica_that_died_leaves_no_stale_series(server: Server) -> None:
     scrape = wait_for_scrape(server, lambda found: found.replicas("retrieval") - {old})
     assert old not in scrape.replicas("retrieval")
     assert {stage for stage in STAGES if scrape.replicas(stage)} == STAGES
+
+
+def test_the_console_is_told_of_every_stage(server: Server) -> None:
+    server.post("/v1/recommend", {"user_id": "watched", "query": "trains to watch"})
+    time.sleep(2.1)  # what was gathered before may be given for two seconds
+    live = httpx.get(f"{server.url}/v1/live", timeout=20, trust_env=False).json()
+    assert [stage["stage"] for stage in live["stages"]] == ["ingress", "encoding", "retrieval", "ranking"]
+    assert [stage["missing"] for stage in live["stages"]] == [0, 0, 0, 0]
+    (bundle,) = {one["bundle"] for stage in live["stages"] for one in stage["replicas"]}
+    ready = httpx.get(f"{server.url}/v1/health/ready", timeout=20, trust_env=False).json()
+    assert bundle == live["bundle"]["id"] == ready["bundle"]
+    assert live["bundle"]["age_seconds"] > 0
+    assert {"history", "retrieval", "ranking"} <= {step["step"] for step in live["latency"]["steps"]}
+    scrape = Scrape(server)
+    for stage in live["stages"]:
+        assert {one["replica"] for one in stage["replicas"]} == scrape.replicas(stage["stage"])

@@ -103,6 +103,8 @@ export abstract class Operations {
   /**
    * List items. The whole catalogue, part by part: `cursor` of each answer asks for the next part.
    * The order is fixed and means nothing. An item is never listed twice, even while others write.
+   * With `q`, `attribute` or `state` only what matches: a call looks at no more than 20,000 items,
+   * so it may find few or none and still have a `cursor`.
    */
   listItems(query: Query<"list_items"> = {}, options?: CallOptions): Promise<Answer<"list_items">> {
     return this.send<Answer<"list_items">>({ method: "GET", path: "/v1/items", query, repeatable: true }, options);
@@ -145,6 +147,15 @@ export abstract class Operations {
   }
 
   /**
+   * Map of items. Up to 2,000 items of the bundle in service on a plane: the two principal
+   * components of their text vectors. Near one another are items whose texts are alike. Hidden items
+   * are left out; without a text encoder there are no points.
+   */
+  vectorMap(query: Query<"vector_map"> = {}, options?: CallOptions): Promise<Answer<"vector_map">> {
+    return this.send<Answer<"vector_map">>({ method: "GET", path: "/v1/vectors/map", query, repeatable: true }, options);
+  }
+
+  /**
    * Who would like an item. The users who want it most, in order, with scores. Considered are up to
    * 2,000 users, those of the newest events, who have not had the item; `considered` says how many
    * they were. Works for an item that was written a moment ago: it is judged by its text. The
@@ -169,7 +180,8 @@ export abstract class Operations {
   }
 
   /**
-   * List users. All users with a profile, part by part, as for items.
+   * List users. All users with a profile, with events, or with any of them, part by part, as for
+   * items; or what is known of one.
    */
   listUsers(query: Query<"list_users"> = {}, options?: CallOptions): Promise<Answer<"list_users">> {
     return this.send<Answer<"list_users">>({ method: "GET", path: "/v1/users", query, repeatable: true }, options);
@@ -178,7 +190,7 @@ export abstract class Operations {
   /**
    * List users, page by page, as far as they are read.
    */
-  async *iterUsers(query: Omit<Query<"list_users">, "cursor"> = {}, options?: CallOptions): AsyncGenerator<Schemas["UserAnswer"], void, undefined> {
+  async *iterUsers(query: Omit<Query<"list_users">, "cursor"> = {}, options?: CallOptions): AsyncGenerator<Schemas["ListedUserAnswer"], void, undefined> {
     let cursor: string | undefined;
     do {
       const page: Answer<"list_users"> = await this.listUsers({ ...query, cursor }, options);
@@ -303,6 +315,64 @@ export abstract class Operations {
   }
 
   /**
+   * List bundles. The newest ones, which of them is to be served, and the newest promotions: who,
+   * when, why and by which figures.
+   */
+  listBundles(query: Query<"list_bundles"> = {}, options?: CallOptions): Promise<Answer<"list_bundles">> {
+    return this.send<Answer<"list_bundles">>({ method: "GET", path: "/v1/bundles", query, repeatable: true }, options);
+  }
+
+  /**
+   * Compare two bundles. What training measured of each, their difference over the same users where
+   * there is one, and what differs in what made them. Nothing is fitted for it; what users did with
+   * each is in the report of outcomes by `bundle`.
+   */
+  compareBundles(query: Query<"compare_bundles">, options?: CallOptions): Promise<Answer<"compare_bundles">> {
+    return this.send<Answer<"compare_bundles">>({ method: "GET", path: "/v1/bundles/compare", query, repeatable: true }, options);
+  }
+
+  /**
+   * Roll back. Makes the bundle that was current before this one current again. A second rollback
+   * returns to where the first one came from. Needs the scope `admin`.
+   */
+  rollBackBundle(body: Body<"roll_back_bundle"> = {}, options?: CallOptions): Promise<Answer<"roll_back_bundle">> {
+    return this.send<Answer<"roll_back_bundle">>({ method: "POST", path: "/v1/bundles/rollback", body, repeatable: false }, options);
+  }
+
+  /**
+   * One bundle. What made it, what training measured of it, and when it was current.
+   */
+  bundle(bundle_id: string, options?: CallOptions): Promise<Answer<"bundle">> {
+    return this.send<Answer<"bundle">>({ method: "GET", path: `/v1/bundles/${this.part(bundle_id)}`, repeatable: true }, options);
+  }
+
+  /**
+   * Promote a bundle. Makes it current, unless the evidence speaks against it: what training
+   * measured of both bundles on the same data, what chance has shown since, and experiments. Servers
+   * follow within seconds. Nothing is fitted for it: where the two were not measured on the same
+   * data the answer is 409 with the code `not_measured`. Needs the scope `admin`.
+   */
+  promoteBundle(bundle_id: string, body: Body<"promote_bundle"> = {}, options?: CallOptions): Promise<Answer<"promote_bundle">> {
+    return this.send<Answer<"promote_bundle">>({ method: "POST", path: `/v1/bundles/${this.part(bundle_id)}/promote`, body, repeatable: false }, options);
+  }
+
+  /**
+   * The configuration. What the server runs with, secrets shown as `***`. Needs the scope `admin`.
+   */
+  configuration(options?: CallOptions): Promise<Answer<"configuration">> {
+    return this.send<Answer<"configuration">>({ method: "GET", path: "/v1/config", repeatable: true }, options);
+  }
+
+  /**
+   * Check a changed configuration. Names every mistake, and says what the text would change and what
+   * that needs. Nothing is applied or written: a server gets its configuration from whoever deploys
+   * it. Needs the scope `admin`.
+   */
+  checkConfiguration(body: Body<"check_configuration">, options?: CallOptions): Promise<Answer<"check_configuration">> {
+    return this.send<Answer<"check_configuration">>({ method: "POST", path: "/v1/config/validate", body, repeatable: false }, options);
+  }
+
+  /**
    * Installed plugins. Where each comes from, what it contributes, and the JSON schema of every
    * component's parameters.
    */
@@ -337,5 +407,14 @@ export abstract class Operations {
    */
   ready(options?: CallOptions): Promise<Answer<"ready">> {
     return this.send<Answer<"ready">>({ method: "GET", path: "/v1/health/ready", repeatable: true }, options);
+  }
+
+  /**
+   * What the server does now. Requests, events, latencies, caches, what was degraded, the bundle,
+   * and every replica of every stage. All counts are totals: ask twice and take the difference. It
+   * is gathered at most every two seconds, however many ask.
+   */
+  liveNow(options?: CallOptions): Promise<Answer<"live_now">> {
+    return this.send<Answer<"live_now">>({ method: "GET", path: "/v1/live", repeatable: true }, options);
   }
 }

@@ -137,7 +137,7 @@ export interface paths {
         };
         /**
          * List items
-         * @description The whole catalogue, part by part: `cursor` of each answer asks for the next part. The order is fixed and means nothing. An item is never listed twice, even while others write.
+         * @description The whole catalogue, part by part: `cursor` of each answer asks for the next part. The order is fixed and means nothing. An item is never listed twice, even while others write. With `q`, `attribute` or `state` only what matches: a call looks at no more than 20,000 items, so it may find few or none and still have a `cursor`.
          */
         get: operations["list_items"];
         put?: never;
@@ -158,6 +158,26 @@ export interface paths {
          * @description Sets some attributes (null removes one), hides items or lets them expire; what is left out stays. A hidden or expired item is not in any answer from now on.
          */
         patch: operations["patch_items"];
+        trace?: never;
+    };
+    "/v1/vectors/map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Map of items
+         * @description Up to 2,000 items of the bundle in service on a plane: the two principal components of their text vectors. Near one another are items whose texts are alike. Hidden items are left out; without a text encoder there are no points.
+         */
+        get: operations["vector_map"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/items/{item_id}/audience": {
@@ -213,7 +233,7 @@ export interface paths {
         };
         /**
          * List users
-         * @description All users with a profile, part by part, as for items.
+         * @description All users with a profile, with events, or with any of them, part by part, as for items; or what is known of one.
          */
         get: operations["list_users"];
         put?: never;
@@ -420,6 +440,166 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/bundles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List bundles
+         * @description The newest ones, which of them is to be served, and the newest promotions: who, when, why and by which figures.
+         */
+        get: operations["list_bundles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/bundles/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare two bundles
+         * @description What training measured of each, their difference over the same users where there is one, and what differs in what made them. Nothing is fitted for it; what users did with each is in the report of outcomes by `bundle`.
+         */
+        get: operations["compare_bundles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/bundles/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Roll back
+         * @description Makes the bundle that was current before this one current again. A second rollback returns to where the first one came from. Needs the scope `admin`.
+         */
+        post: operations["roll_back_bundle"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/bundles/{bundle_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One bundle
+         * @description What made it, what training measured of it, and when it was current.
+         */
+        get: operations["bundle"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/bundles/{bundle_id}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A bundle's offline report
+         * @description A page without scripts that shows what training measured. It is kept where the bundle was trained, in the home folder.
+         */
+        get: operations["bundle_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/bundles/{bundle_id}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Promote a bundle
+         * @description Makes it current, unless the evidence speaks against it: what training measured of both bundles on the same data, what chance has shown since, and experiments. Servers follow within seconds. Nothing is fitted for it: where the two were not measured on the same data the answer is 409 with the code `not_measured`. Needs the scope `admin`.
+         */
+        post: operations["promote_bundle"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The configuration
+         * @description What the server runs with, secrets shown as `***`. Needs the scope `admin`.
+         */
+        get: operations["configuration"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/config/validate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check a changed configuration
+         * @description Names every mistake, and says what the text would change and what that needs. Nothing is applied or written: a server gets its configuration from whoever deploys it. Needs the scope `admin`.
+         */
+        post: operations["check_configuration"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/plugins": {
         parameters: {
             query?: never;
@@ -512,6 +692,26 @@ export interface paths {
          * @description Whether requests should be sent here.
          */
         get: operations["ready"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the server does now
+         * @description Requests, events, latencies, caches, what was degraded, the bundle, and every replica of every stage. All counts are totals: ask twice and take the difference. It is gathered at most every two seconds, however many ask.
+         */
+        get: operations["live_now"];
         put?: never;
         post?: never;
         delete?: never;
@@ -753,6 +953,210 @@ export interface components {
             /** @example 0.0075 */
             high: number | null;
         };
+        /** @description One trained bundle. */
+        BundleAnswer: {
+            /** @example 20260131-4f1a09c2d7ab */
+            bundle_id: string;
+            /**
+             * @description Milliseconds since the epoch, UTC.
+             * @example 1738324800000
+             */
+            created: number;
+            /**
+             * @description It is the one to serve.
+             * @example true
+             */
+            current: boolean;
+            /**
+             * @description Its files are there.
+             * @example true
+             */
+            present: boolean;
+            /**
+             * @description There is a page of its offline report.
+             * @example true
+             */
+            report: boolean;
+            /**
+             * @description Events it was trained on.
+             * @example 836478
+             */
+            events: number | null;
+            /** @description What training measured on a window of events that it had not learnt from. */
+            metrics: {
+                [key: string]: components["schemas"]["FigureAnswer"];
+            };
+            /** @description When it became current, newest first. */
+            promotions: components["schemas"]["PromotionAnswer"][];
+        };
+        /** @description A bundle with what made it; the fields below are null where its files are gone. */
+        BundleDetailsAnswer: {
+            /** @example 20260131-4f1a09c2d7ab */
+            bundle_id: string;
+            /**
+             * @description Milliseconds since the epoch, UTC.
+             * @example 1738324800000
+             */
+            created: number;
+            /**
+             * @description It is the one to serve.
+             * @example true
+             */
+            current: boolean;
+            /**
+             * @description Its files are there.
+             * @example true
+             */
+            present: boolean;
+            /**
+             * @description There is a page of its offline report.
+             * @example true
+             */
+            report: boolean;
+            /**
+             * @description Events it was trained on.
+             * @example 836478
+             */
+            events: number | null;
+            /** @description What training measured on a window of events that it had not learnt from. */
+            metrics: {
+                [key: string]: components["schemas"]["FigureAnswer"];
+            };
+            /** @description When it became current, newest first. */
+            promotions: components["schemas"]["PromotionAnswer"][];
+            /** @example 0.1.0 */
+            recserve_version: string | null;
+            /** @example 0 */
+            seed: number | null;
+            /** @description What it was trained with, without secrets. */
+            config: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * @description Fingerprint, users, items and events of the training data, and the time of the newest event, milliseconds since the epoch.
+             * @example {
+             *       "events": 100836,
+             *       "fingerprint": "a1b2",
+             *       "items": 9066,
+             *       "until": 1537799250000,
+             *       "users": 610
+             *     }
+             */
+            data: {
+                [key: string]: unknown;
+            } | null;
+            components: {
+                [key: string]: components["schemas"]["ComponentFactsAnswer"];
+            } | null;
+            /** @description Order of candidates that training chose, by scenario. */
+            orders: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * @description Configured components that were not trained, and why.
+             * @example {}
+             */
+            left_out: {
+                [key: string]: string;
+            } | null;
+            /**
+             * @description Size of its files.
+             * @example 12345678
+             */
+            bytes: number | null;
+        };
+        /** @description What is served. */
+        BundleNow: {
+            /**
+             * @description In service; null where this host does not count it.
+             * @example 4f1a09c2d7
+             */
+            id: string | null;
+            /**
+             * @description All bundles that are loaded.
+             * @example [
+             *       "4f1a09c2d7"
+             *     ]
+             */
+            loaded: string[];
+            /**
+             * @description Since the newest event that it was trained on.
+             * @example 3600
+             */
+            age_seconds: number | null;
+            /**
+             * @description Since it went into service.
+             * @example 600
+             */
+            served_seconds: number | null;
+            /**
+             * @description Items that are served though they came after training.
+             * @example 12
+             */
+            live_items: number | null;
+        };
+        /** @description The newest bundles and promotions, newest first. */
+        BundlesAnswer: {
+            /**
+             * @description The bundle to serve.
+             * @example 20260131-4f1a09c2d7ab
+             */
+            current: string | null;
+            /**
+             * @description The bundle that the process which answered serves; it follows `current` within seconds.
+             * @example 20260131-4f1a09c2d7ab
+             */
+            serving: string | null;
+            /**
+             * @description How many bundles there are.
+             * @example 12
+             */
+            known: number;
+            bundles: components["schemas"]["BundleAnswer"][];
+            promotions: components["schemas"]["PromotionAnswer"][];
+        };
+        /** @description Lookups in one cache. */
+        CacheCount: {
+            /** @example result */
+            cache: string;
+            /**
+             * @description `hit` or `miss`.
+             * @example hit
+             */
+            outcome: string;
+            /** @example 900 */
+            count: number;
+        };
+        /** @description Seconds of one call of a stage as its replica sees it. */
+        CallLatency: {
+            /**
+             * @description How many fell between two bounds each; the last: above all of them.
+             * @example [
+             *       10,
+             *       4,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0
+             *     ]
+             */
+            buckets: number[];
+            /**
+             * @description Their sum.
+             * @example 0.021
+             */
+            seconds: number;
+            /** @example retrieve */
+            call: string;
+        };
         /** @description The changes are durable. */
         ChangedAnswer: {
             /**
@@ -767,6 +1171,13 @@ export interface components {
              *     ]
              */
             unknown: string[];
+        };
+        /** @description Errors of one code. */
+        CodeCount: {
+            /** @example invalid_request */
+            code: string;
+            /** @example 3 */
+            count: number;
         };
         /** @description A metric of an arm minus that of the first arm. */
         ComparisonAnswer: {
@@ -809,6 +1220,23 @@ export interface components {
             /** @enum {string} */
             verdict: "better" | "worse" | "undecided";
         };
+        /** @description Two bundles side by side. */
+        ComparisonOfBundlesAnswer: {
+            /** @example 20260131-4f1a09c2d7ab */
+            a: string;
+            /** @example 20260201-9c2d7ab4f1a0 */
+            b: string;
+            /**
+             * @description They were trained on the same data.
+             * @example true
+             */
+            same_data: boolean;
+            /** @description Null where they were not measured on the same data; the figures of `metrics` are of different users and tell little. */
+            measured: components["schemas"]["MeasuredAnswer"] | null;
+            metrics: components["schemas"]["MetricPairAnswer"][];
+            /** @description What made them: parameters, versions, data. */
+            differs: components["schemas"]["DifferingAnswer"][];
+        };
         /** @description One component of a plugin. */
         ComponentAnswer: {
             /** @example retriever */
@@ -844,6 +1272,91 @@ export interface components {
             argument: {
                 [key: string]: unknown;
             } | null;
+            /** @description Where the configuration names it; empty for what is not used. */
+            used: components["schemas"]["UseAnswer"][];
+        };
+        /** @description A trained component of a bundle. */
+        ComponentFactsAnswer: {
+            /** @example mf */
+            plugin: string;
+            /** @example recserve-mf */
+            distribution: string;
+            /** @example 0.1.0 */
+            version: string;
+            /** @description Its parameters, without secrets. */
+            params: {
+                [key: string]: unknown;
+            };
+            /** @description What its fit reported. */
+            facts: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description The configuration in service, without secrets. */
+        ConfigurationAnswer: {
+            /**
+             * @description What was written, and always the scenarios; what is left out is as by default.
+             * @example {
+             *       "train": {
+             *         "seed": 1
+             *       }
+             *     }
+             */
+            config: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description The same as YAML.
+             * @example train:
+             *       seed: 1
+             */
+            text: string;
+            /**
+             * @description Something is shown as `***`.
+             * @example false
+             */
+            masked: boolean;
+        };
+        /** @description A value that differs; null where there is none on that side. */
+        ConfigurationChangeAnswer: {
+            /** @example train.seed */
+            key: string;
+            /** @example 0 */
+            before: unknown;
+            /** @example 1 */
+            after: unknown;
+        };
+        /** @description What is to be said of a changed configuration. Nothing was applied. */
+        ConfigurationCheckAnswer: {
+            /** @example true */
+            valid: boolean;
+            mistakes: components["schemas"]["MistakeAnswer"][];
+            changes: components["schemas"]["ConfigurationChangeAnswer"][];
+            /**
+             * @description The same as a unified diff of YAML.
+             * @example --- in service
+             *     +++ changed
+             */
+            diff: string;
+            /**
+             * @description What a server needs to follow it; null where it is not valid.
+             * @example training
+             */
+            needs: ("nothing" | "restart" | "training") | null;
+            /**
+             * @description It holds `***`, to be replaced by the secrets before it is used.
+             * @example false
+             */
+            masked: boolean;
+        };
+        /** @description A changed configuration. */
+        ConfigurationTextBody: {
+            /**
+             * @description YAML, as a configuration file has it. What `GET /v1/config` masked stands for itself.
+             * @example train:
+             *       seed: 1
+             */
+            text: string;
         };
         /** @description The items are gone: no answer returns them any more. */
         DeletedAnswer: {
@@ -867,6 +1380,49 @@ export interface components {
              */
             impressions: number;
         };
+        /** @description What stands behind an item. */
+        DetailsAnswer: {
+            /** @description Of each retriever, strongest first. */
+            proposals: components["schemas"]["ProposalAnswer"][];
+            /**
+             * @description The item that led to it, if one did.
+             * @example 260
+             */
+            evidence: string | null;
+            /**
+             * @description That item's title.
+             * @example Star Wars
+             */
+            evidence_title: string | null;
+            /**
+             * @description What the user did with it, or what `evidence_text` was.
+             * @example like
+             */
+            evidence_event: string | null;
+            /**
+             * @description What the user wrote that led to it.
+             * @example space opera
+             */
+            evidence_text: string | null;
+        };
+        /** @description A difference with its 95% interval, paired over users. */
+        DifferenceBounds: {
+            /** @example 0.0041 */
+            value: number;
+            /** @example 0.0007 */
+            low: number;
+            /** @example 0.0075 */
+            high: number;
+        };
+        /** @description A value that differs between what made two bundles; null where there is none. */
+        DifferingAnswer: {
+            /** @example components.retriever.mf.params.factors */
+            key: string;
+            /** @example 64 */
+            a: unknown;
+            /** @example 128 */
+            b: unknown;
+        };
         /** @description Every answer that is not a success looks like this. */
         ErrorAnswer: {
             error: components["schemas"]["ErrorDetail"];
@@ -876,7 +1432,7 @@ export interface components {
          * @example invalid_request
          * @enum {string}
          */
-        ErrorCode: "body_too_large" | "bundle_error" | "conflict" | "environment" | "event_id_conflict" | "event_removed" | "experiment_conflict" | "forbidden" | "http_error" | "internal" | "invalid_config" | "invalid_data" | "invalid_request" | "malformed_json" | "method_not_allowed" | "not_found" | "not_ready" | "outcome_unknown" | "overloaded" | "plugin_error" | "rate_limited" | "stage_failed" | "store_unavailable" | "timeout" | "unauthorized" | "unsupported_media_type" | "user_deleted";
+        ErrorCode: "body_too_large" | "bundle_error" | "conflict" | "environment" | "event_id_conflict" | "event_removed" | "experiment_conflict" | "forbidden" | "http_error" | "internal" | "invalid_config" | "invalid_data" | "invalid_request" | "malformed_json" | "method_not_allowed" | "no_earlier_bundle" | "not_found" | "not_measured" | "not_ready" | "outcome_unknown" | "overloaded" | "plugin_error" | "rate_limited" | "stage_failed" | "store_unavailable" | "timeout" | "unauthorized" | "unsupported_media_type" | "user_deleted" | "worse_bundle";
         /** @description What is wrong. */
         ErrorDetail: {
             /** @description Stable, for programs. */
@@ -939,6 +1495,23 @@ export interface components {
              * @example 0d8e1c6be7a24c4f8a6c2a4b7c0f9d11
              */
             recommendation_id?: string | null;
+        };
+        /** @description Events of one type. */
+        EventCount: {
+            /** @example view */
+            event: string;
+            /** @example 400 */
+            count: number;
+        };
+        /** @description Events since the processes began. */
+        EventTotals: {
+            /** @description Acknowledged, by type. */
+            accepted: components["schemas"]["EventCount"][];
+            /**
+             * @description Stored, each once.
+             * @example 380
+             */
+            stored: number;
         };
         /** @description What an event type means. */
         EventTypeAnswer: {
@@ -1133,6 +1706,26 @@ export interface components {
              */
             first_place?: number;
         };
+        /** @description Answers handed to the log of what was shown. */
+        ExposureTotals: {
+            /** @example 1200 */
+            logged: number;
+            /** @example 0 */
+            lost: number;
+        };
+        /** @description A figure with its 95% interval; null where it does not exist. */
+        FigureAnswer: {
+            /** @example 0.0912 */
+            mean: number | null;
+            /**
+             * @description Low and high, over users.
+             * @example [
+             *       0.085,
+             *       0.0971
+             *     ]
+             */
+            ci95: number[] | null;
+        };
         /** @description What became of the impressions of a group. */
         FiguresAnswer: {
             /**
@@ -1182,6 +1775,23 @@ export interface components {
              * @example 0.001
              */
             degraded: number | null;
+        };
+        /** @description Evidence for or against a bundle. */
+        FindingAnswer: {
+            /**
+             * @description `offline`, `off-policy` or `experiment NAME`.
+             * @example offline
+             */
+            source: string;
+            /** @example nDCG@10 0.0912 against 0.0871 of the current bundle */
+            summary: string;
+            /** @example null */
+            objection: string | null;
+            /**
+             * @description It shows that the bundle is better.
+             * @example false
+             */
+            favours: boolean;
         };
         /** @description How old what is served is; milliseconds since the epoch. */
         FreshnessAnswer: {
@@ -1438,10 +2048,15 @@ export interface components {
         ItemsAnswer: {
             items: components["schemas"]["ItemAnswer"][];
             /**
-             * @description Asks for the next page; null on the last one.
+             * @description Asks for what follows; null at the end. Of a search it may come with few items or none: there is more to look through.
              * @example AR2c0fRbIml0ZW1zIiwiMSJd
              */
             cursor: string | null;
+            /**
+             * @description Items that were looked at for this answer.
+             * @example 20000
+             */
+            examined: number;
         };
         /** @description Items to add or to replace. */
         ItemsBody: {
@@ -1461,10 +2076,115 @@ export interface components {
              */
             encoded: number;
         };
+        /** @description Histograms over all replicas. */
+        Latencies: {
+            /**
+             * @description Upper bounds of the buckets in seconds.
+             * @example [
+             *       0.001,
+             *       0.0025
+             *     ]
+             */
+            bounds: number[];
+            requests: components["schemas"]["RouteLatency"][];
+            steps: components["schemas"]["StepLatency"][];
+            calls: components["schemas"]["CallLatency"][];
+        };
+        /** @description One user of a list. */
+        ListedUserAnswer: {
+            /** @example 42 */
+            user_id: string;
+            /**
+             * @example {
+             *       "interests": "space opera, robots"
+             *     }
+             */
+            attributes: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description Whether there is a profile.
+             * @example true
+             */
+            profile: boolean;
+            /**
+             * @description Moment of the newest event, milliseconds since the epoch, UTC; null without events.
+             * @example 1738324800000
+             */
+            last_event: number | null;
+        };
         /** @description The process works. */
         LiveAnswer: {
             /** @constant */
             status: "live";
+        };
+        /** @description What all replicas have counted; counts only grow while a process lives. */
+        LiveNowAnswer: {
+            /**
+             * @description When; milliseconds since the epoch.
+             * @example 1767225600000
+             */
+            at: number;
+            /**
+             * @description Seconds; within them everybody gets the same answer.
+             * @example 2
+             */
+            every: number;
+            requests: components["schemas"]["RouteCount"][];
+            errors: components["schemas"]["CodeCount"][];
+            degraded: components["schemas"]["PartCount"][];
+            events: components["schemas"]["EventTotals"];
+            exposures: components["schemas"]["ExposureTotals"];
+            caches: components["schemas"]["CacheCount"][];
+            /**
+             * @description Requests that wait for a place in a batch.
+             * @example 0
+             */
+            queue: number;
+            latency: components["schemas"]["Latencies"];
+            bundle: components["schemas"]["BundleNow"];
+            /** @description In the order in which a request meets them. */
+            stages: components["schemas"]["StageNow"][];
+        };
+        /** @description One item on the map. */
+        MapPointAnswer: {
+            /** @example 260 */
+            item_id: string;
+            /** @example Star Wars */
+            title: string;
+            /**
+             * @description Within -1 and 1.
+             * @example 0.31
+             */
+            x: number;
+            /** @example -0.72 */
+            y: number;
+            /**
+             * @description Of the attribute; of a list the first entry.
+             * @example Action
+             */
+            value: string | null;
+        };
+        /** @description Difference of two bundles on the same test users. */
+        MeasuredAnswer: {
+            /** @example ndcg@10 */
+            metric: string;
+            /**
+             * @description Of `a`.
+             * @example 0.0871
+             */
+            first: number;
+            /**
+             * @description Of `b`.
+             * @example 0.0912
+             */
+            second: number;
+            /** @description `b` minus `a`. */
+            difference: components["schemas"]["DifferenceBounds"];
+            /** @example 610 */
+            users: number;
+            /** @example both measured in training on the same data */
+            how: string;
         };
         /** @description Who turned out to be this user. */
         MergeBody: {
@@ -1481,6 +2201,23 @@ export interface components {
              * @example 5
              */
             moved: number;
+        };
+        /** @description A metric of two bundles, each as its own training measured it. */
+        MetricPairAnswer: {
+            /** @example ndcg@10 */
+            metric: string;
+            a: components["schemas"]["FigureAnswer"];
+            b: components["schemas"]["FigureAnswer"];
+        };
+        /** @description What is wrong with a configuration. */
+        MistakeAnswer: {
+            /**
+             * @description The key at fault.
+             * @example train.sed
+             */
+            field: string | null;
+            /** @example unknown key 'train.sed'; did you mean 'seed'? (known: ..., seed) */
+            message: string;
         };
         /** @description Report of outcomes. */
         OutcomesAnswer: {
@@ -1602,6 +2339,15 @@ export interface components {
             /** @description As in the scenario; false gives new items no places. */
             explore?: components["schemas"]["ExploreConfig"] | false | null;
         };
+        /** @description Answers that went on without one part, for one cause. */
+        PartCount: {
+            /** @example ranking */
+            part: string;
+            /** @example late */
+            cause: string;
+            /** @example 2 */
+            count: number;
+        };
         /** @description One installed plugin. */
         PluginAnswer: {
             /**
@@ -1623,6 +2369,84 @@ export interface components {
         /** @description The installed plugins. */
         PluginsAnswer: {
             plugins: components["schemas"]["PluginAnswer"][];
+        };
+        /** @description Why a bundle is to be served. */
+        PromoteBody: {
+            /**
+             * @description Why; kept in the history of promotions.
+             * @example won its trial
+             */
+            reason?: string | null;
+            /**
+             * @description Promote whatever the evidence says; needs a `reason`.
+             * @default false
+             * @example false
+             */
+            force?: boolean;
+        };
+        /** @description The bundle is current; servers follow within seconds. */
+        PromotedAnswer: {
+            /** @example 20260131-4f1a09c2d7ab */
+            bundle_id: string;
+            /**
+             * @description The bundle that was current until now.
+             * @example 20260131-4f1a09c2d7ab
+             */
+            before: string | null;
+            /**
+             * @description False where it was current already.
+             * @example true
+             */
+            changed: boolean;
+            /** @description What it was decided by; nothing where forced. */
+            findings: components["schemas"]["FindingAnswer"][];
+        };
+        /** @description One change of the current bundle. */
+        PromotionAnswer: {
+            /**
+             * @description The bundle that became current.
+             * @example 20260131-4f1a09c2d7ab
+             */
+            bundle_id: string;
+            /**
+             * @description Milliseconds since the epoch, UTC.
+             * @example 1738324800000
+             */
+            at: number;
+            /**
+             * @description `train`, `promote`, `retrain` or `rollback`.
+             * @example promote
+             */
+            action: string | null;
+            /**
+             * @description Who did it.
+             * @example key:4f1a09c2
+             */
+            actor: string | null;
+            /** @example won its trial */
+            reason: string | null;
+            /**
+             * @description Figures it was decided by, by their source.
+             * @example {}
+             */
+            evidence: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description What one retriever said of an item. */
+        ProposalAnswer: {
+            /** @example mf */
+            retriever: string;
+            /**
+             * @description Among the candidates, by this retriever alone; 1 is best.
+             * @example 3
+             */
+            place: number;
+            /**
+             * @description The retriever's own; comparable only within it.
+             * @example 0.82
+             */
+            score: number | null;
         };
         /** @description The caller's items in order, best first. */
         RankAnswer: {
@@ -1875,6 +2699,18 @@ export interface components {
              * @example exclude
              */
             seen?: ("exclude" | "decay" | "allow") | null;
+            /**
+             * @description Say of each item which retriever proposed it in which place with which score, and which item of the history led to it.
+             * @default false
+             * @example false
+             */
+            details?: boolean;
+            /**
+             * @description Shown to nobody, as while somebody looks around: the answer is not logged, counts as no impression, and takes no part in experiments.
+             * @default false
+             * @example false
+             */
+            preview?: boolean;
             /** @description From an earlier answer to the same request: its next page. */
             cursor?: string | null;
             /**
@@ -1942,6 +2778,38 @@ export interface components {
             attributes: {
                 [key: string]: unknown;
             };
+            /** @description What stands behind it; there only if `details` were asked for. */
+            details?: components["schemas"]["DetailsAnswer"] | null;
+        };
+        /** @description One process. */
+        ReplicaNow: {
+            /** @example x7k2p9 */
+            replica: string;
+            /**
+             * @description Its machine.
+             * @example 10.0.0.4
+             */
+            node: string;
+            /** @example 4f1a09c2d7 */
+            bundle: string | null;
+            /**
+             * @description Requests, or calls of the stage, that ended.
+             * @example 5000
+             */
+            calls: number;
+            /** @example 12.5 */
+            cpu_seconds: number | null;
+            /** @example 300000000 */
+            memory_bytes: number | null;
+            /**
+             * @description Calls of plugin code by state.
+             * @example {
+             *       "running": 1
+             *     }
+             */
+            threads: {
+                [key: string]: number;
+            };
         };
         /** @description What an arm changes of a retriever. */
         RetrieverChange: {
@@ -1949,6 +2817,53 @@ export interface components {
             weight?: number | null;
             /** @description Items asked of it. */
             candidates?: number | null;
+        };
+        /** @description Why the bundle of before is to be served again. */
+        RollbackBody: {
+            /**
+             * @description Why; kept in the history of promotions.
+             * @example CTR fell
+             */
+            reason?: string | null;
+        };
+        /** @description Requests of one route with one outcome. */
+        RouteCount: {
+            /** @example /v1/recommend */
+            route: string;
+            /** @example 200 */
+            status: string;
+            /** @example 1200 */
+            count: number;
+        };
+        /** @description Seconds of the requests of one route. */
+        RouteLatency: {
+            /**
+             * @description How many fell between two bounds each; the last: above all of them.
+             * @example [
+             *       10,
+             *       4,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0
+             *     ]
+             */
+            buckets: number[];
+            /**
+             * @description Their sum.
+             * @example 0.021
+             */
+            seconds: number;
+            /** @example /v1/recommend */
+            route: string;
         };
         /** @description One thing that an anonymous visitor did just now. */
         SessionStep: {
@@ -2036,6 +2951,18 @@ export interface components {
              * @example exclude
              */
             seen?: ("exclude" | "decay" | "allow") | null;
+            /**
+             * @description Say of each item which retriever proposed it in which place with which score, and which item of the history led to it.
+             * @default false
+             * @example false
+             */
+            details?: boolean;
+            /**
+             * @description Shown to nobody, as while somebody looks around: the answer is not logged, counts as no impression, and takes no part in experiments.
+             * @default false
+             * @example false
+             */
+            preview?: boolean;
             /** @description From an earlier answer to the same request: its next page. */
             cursor?: string | null;
             /**
@@ -2048,6 +2975,17 @@ export interface components {
              * @example 42
              */
             user_id?: string | null;
+        };
+        /** @description One stage of the graph. */
+        StageNow: {
+            /** @example retrieval */
+            stage: string;
+            /**
+             * @description Replicas that did not answer in time.
+             * @example 0
+             */
+            missing: number;
+            replicas: components["schemas"]["ReplicaNow"][];
         };
         /** @description With what share to start or to go on. */
         StartBody: {
@@ -2089,6 +3027,36 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** @description Seconds of one step of a batch as the ingress sees it, the hop to the stage included. */
+        StepLatency: {
+            /**
+             * @description How many fell between two bounds each; the last: above all of them.
+             * @example [
+             *       10,
+             *       4,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0,
+             *       0
+             *     ]
+             */
+            buckets: number[];
+            /**
+             * @description Their sum.
+             * @example 0.021
+             */
+            seconds: number;
+            /** @example retrieval */
+            step: string;
+        };
         /** @description What to stop, and why. */
         StopBody: {
             /**
@@ -2102,6 +3070,23 @@ export interface components {
              * @example decided
              */
             reason?: string;
+        };
+        /** @description One place of the configuration that names a component. */
+        UseAnswer: {
+            /** @example scenarios.home.retrievers[0] */
+            where: string;
+            /**
+             * @description Null for what all scenarios share.
+             * @example home
+             */
+            scenario: string | null;
+            /**
+             * @description The parameters set there, without secrets.
+             * @example {}
+             */
+            params: {
+                [key: string]: unknown;
+            };
         };
         /** @description What is known of a person beside events. */
         UserAnswer: {
@@ -2157,11 +3142,11 @@ export interface components {
             /** @description Up to 10,000 changes, made in this order. */
             users: components["schemas"]["UserPatchBody"][];
         };
-        /** @description Some users with a profile, in a fixed order that means nothing. */
+        /** @description Some users, in a fixed order that means nothing. */
         UsersAnswer: {
-            users: components["schemas"]["UserAnswer"][];
+            users: components["schemas"]["ListedUserAnswer"][];
             /**
-             * @description Asks for the next page; null on the last one.
+             * @description Asks for what follows; null at the end.
              * @example AR2c0fRbIml0ZW1zIiwiMSJd
              */
             cursor: string | null;
@@ -2178,6 +3163,27 @@ export interface components {
              * @example 1
              */
             accepted: number;
+        };
+        /** @description Items on a plane, near one another where their vectors are alike. */
+        VectorMapAnswer: {
+            /**
+             * @description The bundle whose vectors they are.
+             * @example 4f1a09c2d7
+             */
+            bundle: string;
+            /**
+             * @description Items of the bundle that have a vector.
+             * @example 9742
+             */
+            items: number;
+            /**
+             * @description Share of the vectors' variance that the plane shows.
+             * @example 0.18
+             */
+            explained: number;
+            /** @example genres */
+            attribute: string | null;
+            points: components["schemas"]["MapPointAnswer"][];
         };
     };
     responses: {
@@ -2230,6 +3236,15 @@ export interface components {
         };
         /** @description The experiment cannot go beside another one, or its state does not allow it. */
         ExperimentConflict: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorAnswer"];
+            };
+        };
+        /** @description The evidence, or the lack of it, speaks against the bundle; it was not promoted. */
+        BundleConflict: {
             headers: {
                 [name: string]: unknown;
             };
@@ -2339,6 +3354,19 @@ export interface operations {
                      *           "attributes": {
                      *             "title": "The Empire Strikes Back",
                      *             "year": 1980
+                     *           },
+                     *           "details": {
+                     *             "proposals": [
+                     *               {
+                     *                 "retriever": "mf",
+                     *                 "place": 3,
+                     *                 "score": 0.82
+                     *               }
+                     *             ],
+                     *             "evidence": "260",
+                     *             "evidence_title": "Star Wars",
+                     *             "evidence_event": "like",
+                     *             "evidence_text": "space opera"
                      *           }
                      *         }
                      *       ],
@@ -2418,6 +3446,19 @@ export interface operations {
                      *           "attributes": {
                      *             "title": "The Empire Strikes Back",
                      *             "year": 1980
+                     *           },
+                     *           "details": {
+                     *             "proposals": [
+                     *               {
+                     *                 "retriever": "mf",
+                     *                 "place": 3,
+                     *                 "score": 0.82
+                     *               }
+                     *             ],
+                     *             "evidence": "260",
+                     *             "evidence_title": "Star Wars",
+                     *             "evidence_event": "like",
+                     *             "evidence_text": "space opera"
                      *           }
                      *         }
                      *       ],
@@ -2482,6 +3523,19 @@ export interface operations {
                      *           "attributes": {
                      *             "title": "The Empire Strikes Back",
                      *             "year": 1980
+                     *           },
+                     *           "details": {
+                     *             "proposals": [
+                     *               {
+                     *                 "retriever": "mf",
+                     *                 "place": 3,
+                     *                 "score": 0.82
+                     *               }
+                     *             ],
+                     *             "evidence": "260",
+                     *             "evidence_title": "Star Wars",
+                     *             "evidence_event": "like",
+                     *             "evidence_text": "space opera"
                      *           }
                      *         }
                      *       ],
@@ -2549,6 +3603,19 @@ export interface operations {
                      *           "attributes": {
                      *             "title": "The Empire Strikes Back",
                      *             "year": 1980
+                     *           },
+                     *           "details": {
+                     *             "proposals": [
+                     *               {
+                     *                 "retriever": "mf",
+                     *                 "place": 3,
+                     *                 "score": 0.82
+                     *               }
+                     *             ],
+                     *             "evidence": "260",
+                     *             "evidence_title": "Star Wars",
+                     *             "evidence_event": "like",
+                     *             "evidence_text": "space opera"
                      *           }
                      *         }
                      *       ],
@@ -2700,6 +3767,12 @@ export interface operations {
                 limit?: number;
                 /** @description From the answer before: what follows it. */
                 cursor?: string;
+                /** @description Up to 10 words, all of which occur in the id or in a value of an attribute, also inside a longer word: Chinese needs no blanks between them. */
+                q?: string;
+                /** @description `NAME:VALUE`; given more than once, all must hold. Of a list, one entry is enough. */
+                attribute?: string[];
+                /** @description Only items that may be returned (`shown`), are `hidden`, or have `expired`. */
+                state?: "shown" | "hidden" | "expired";
             };
             header?: never;
             path?: never;
@@ -2727,7 +3800,8 @@ export interface operations {
                      *           "expires_at": 1896091200000
                      *         }
                      *       ],
-                     *       "cursor": "AR2c0fRbIml0ZW1zIiwiMSJd"
+                     *       "cursor": "AR2c0fRbIml0ZW1zIiwiMSJd",
+                     *       "examined": 20000
                      *     }
                      */
                     "application/json": components["schemas"]["ItemsAnswer"];
@@ -2853,6 +3927,54 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["InvalidRequest"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    vector_map: {
+        parameters: {
+            query?: {
+                /** @description At most this many items. */
+                limit?: number;
+                /** @description Attribute whose value comes with each point. */
+                attribute?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The map. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "bundle": "4f1a09c2d7",
+                     *       "items": 9742,
+                     *       "explained": 0.18,
+                     *       "attribute": "genres",
+                     *       "points": [
+                     *         {
+                     *           "item_id": "260",
+                     *           "title": "Star Wars",
+                     *           "x": 0.31,
+                     *           "y": -0.72,
+                     *           "value": "Action"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["VectorMapAnswer"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             422: components["responses"]["InvalidRequest"];
             429: components["responses"]["RateLimited"];
             500: components["responses"]["Internal"];
@@ -2994,6 +4116,10 @@ export interface operations {
                 limit?: number;
                 /** @description From the answer before: what follows it. */
                 cursor?: string;
+                /** @description Users with a `profile`, with `events`, or with `any` of the two: those with a profile first, then those who have events alone. */
+                having?: "profile" | "events" | "any";
+                /** @description Only this user, if there is a profile or an event; all else is passed over. */
+                user_id?: string;
             };
             header?: never;
             path?: never;
@@ -3014,7 +4140,9 @@ export interface operations {
                      *           "user_id": "42",
                      *           "attributes": {
                      *             "interests": "space opera, robots"
-                     *           }
+                     *           },
+                     *           "profile": true,
+                     *           "last_event": 1738324800000
                      *         }
                      *       ],
                      *       "cursor": "AR2c0fRbIml0ZW1zIiwiMSJd"
@@ -3295,6 +4423,8 @@ export interface operations {
                 scenario?: string;
                 /** @description Only what belongs to it. */
                 experiment?: string;
+                /** @description Only impressions of this item, over all scenarios; in total or by `day`. */
+                item?: string;
                 /** @description Most rows, those shown most. */
                 limit?: number;
             };
@@ -3879,6 +5009,442 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    list_bundles: {
+        parameters: {
+            query?: {
+                /** @description Most bundles, and most promotions. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bundles. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "current": "20260131-4f1a09c2d7ab",
+                     *       "serving": "20260131-4f1a09c2d7ab",
+                     *       "known": 12,
+                     *       "bundles": [
+                     *         {
+                     *           "bundle_id": "20260131-4f1a09c2d7ab",
+                     *           "created": 1738324800000,
+                     *           "current": true,
+                     *           "present": true,
+                     *           "report": true,
+                     *           "events": 836478,
+                     *           "metrics": {},
+                     *           "promotions": [
+                     *             {
+                     *               "bundle_id": "20260131-4f1a09c2d7ab",
+                     *               "at": 1738324800000,
+                     *               "action": "promote",
+                     *               "actor": "key:4f1a09c2",
+                     *               "reason": "won its trial",
+                     *               "evidence": {}
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "promotions": [
+                     *         {
+                     *           "bundle_id": "20260131-4f1a09c2d7ab",
+                     *           "at": 1738324800000,
+                     *           "action": "promote",
+                     *           "actor": "key:4f1a09c2",
+                     *           "reason": "won its trial",
+                     *           "evidence": {}
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BundlesAnswer"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["InvalidRequest"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    compare_bundles: {
+        parameters: {
+            query: {
+                /** @description A bundle's id. */
+                a: string;
+                /** @description Another one's. */
+                b: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The comparison. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "a": "20260131-4f1a09c2d7ab",
+                     *       "b": "20260201-9c2d7ab4f1a0",
+                     *       "same_data": true,
+                     *       "measured": {
+                     *         "metric": "ndcg@10",
+                     *         "first": 0.0871,
+                     *         "second": 0.0912,
+                     *         "difference": {
+                     *           "value": 0.0041,
+                     *           "low": 0.0007,
+                     *           "high": 0.0075
+                     *         },
+                     *         "users": 610,
+                     *         "how": "both measured in training on the same data"
+                     *       },
+                     *       "metrics": [
+                     *         {
+                     *           "metric": "ndcg@10",
+                     *           "a": {
+                     *             "mean": 0.0912,
+                     *             "ci95": [
+                     *               0.085,
+                     *               0.0971
+                     *             ]
+                     *           },
+                     *           "b": {
+                     *             "mean": 0.0912,
+                     *             "ci95": [
+                     *               0.085,
+                     *               0.0971
+                     *             ]
+                     *           }
+                     *         }
+                     *       ],
+                     *       "differs": [
+                     *         {
+                     *           "key": "components.retriever.mf.params.factors",
+                     *           "a": 64,
+                     *           "b": 128
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ComparisonOfBundlesAnswer"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["InvalidRequest"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    roll_back_bundle: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RollbackBody"];
+            };
+        };
+        responses: {
+            /** @description It is current again. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "bundle_id": "20260131-4f1a09c2d7ab",
+                     *       "before": "20260131-4f1a09c2d7ab",
+                     *       "changed": true,
+                     *       "findings": [
+                     *         {
+                     *           "source": "offline",
+                     *           "summary": "nDCG@10 0.0912 against 0.0871 of the current bundle",
+                     *           "objection": null,
+                     *           "favours": false
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PromotedAnswer"];
+                };
+            };
+            400: components["responses"]["MalformedBody"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["BundleConflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["InvalidRequest"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    bundle: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The bundle's id. */
+                bundle_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bundle. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "bundle_id": "20260131-4f1a09c2d7ab",
+                     *       "created": 1738324800000,
+                     *       "current": true,
+                     *       "present": true,
+                     *       "report": true,
+                     *       "events": 836478,
+                     *       "metrics": {},
+                     *       "promotions": [
+                     *         {
+                     *           "bundle_id": "20260131-4f1a09c2d7ab",
+                     *           "at": 1738324800000,
+                     *           "action": "promote",
+                     *           "actor": "key:4f1a09c2",
+                     *           "reason": "won its trial",
+                     *           "evidence": {}
+                     *         }
+                     *       ],
+                     *       "recserve_version": "0.1.0",
+                     *       "seed": 0,
+                     *       "config": {},
+                     *       "data": {
+                     *         "events": 100836,
+                     *         "fingerprint": "a1b2",
+                     *         "items": 9066,
+                     *         "until": 1537799250000,
+                     *         "users": 610
+                     *       },
+                     *       "components": {},
+                     *       "orders": {},
+                     *       "left_out": {},
+                     *       "bytes": 12345678
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BundleDetailsAnswer"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["InvalidRequest"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    bundle_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The bundle's id. */
+                bundle_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example <!doctype html>
+                     *     <title>Report</title>
+                     */
+                    "text/html": string;
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["InvalidRequest"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    promote_bundle: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The bundle's id. */
+                bundle_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromoteBody"];
+            };
+        };
+        responses: {
+            /** @description It is current. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "bundle_id": "20260131-4f1a09c2d7ab",
+                     *       "before": "20260131-4f1a09c2d7ab",
+                     *       "changed": true,
+                     *       "findings": [
+                     *         {
+                     *           "source": "offline",
+                     *           "summary": "nDCG@10 0.0912 against 0.0871 of the current bundle",
+                     *           "objection": null,
+                     *           "favours": false
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PromotedAnswer"];
+                };
+            };
+            400: components["responses"]["MalformedBody"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["BundleConflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["InvalidRequest"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    configuration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The configuration. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "config": {
+                     *         "train": {
+                     *           "seed": 1
+                     *         }
+                     *       },
+                     *       "text": "train:\n  seed: 1\n",
+                     *       "masked": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ConfigurationAnswer"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["InvalidRequest"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    check_configuration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfigurationTextBody"];
+            };
+        };
+        responses: {
+            /** @description What is to be said of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "valid": true,
+                     *       "mistakes": [
+                     *         {
+                     *           "field": "train.sed",
+                     *           "message": "unknown key 'train.sed'; did you mean 'seed'? (known: ..., seed)"
+                     *         }
+                     *       ],
+                     *       "changes": [
+                     *         {
+                     *           "key": "train.seed",
+                     *           "before": 0,
+                     *           "after": 1
+                     *         }
+                     *       ],
+                     *       "diff": "--- in service\n+++ changed\n",
+                     *       "needs": "training",
+                     *       "masked": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ConfigurationCheckAnswer"];
+                };
+            };
+            400: components["responses"]["MalformedBody"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["InvalidRequest"];
+            429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     plugins: {
         parameters: {
             query?: never;
@@ -3917,7 +5483,14 @@ export interface operations {
                      *                 },
                      *                 "type": "object"
                      *               },
-                     *               "argument": null
+                     *               "argument": null,
+                     *               "used": [
+                     *                 {
+                     *                   "where": "scenarios.home.retrievers[0]",
+                     *                   "scenario": "home",
+                     *                   "params": {}
+                     *                 }
+                     *               ]
                      *             }
                      *           ]
                      *         }
@@ -4068,6 +5641,179 @@ export interface operations {
                 };
             };
             422: components["responses"]["InvalidRequest"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    live_now: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What all replicas have counted. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": 1767225600000,
+                     *       "every": 2,
+                     *       "requests": [
+                     *         {
+                     *           "route": "/v1/recommend",
+                     *           "status": "200",
+                     *           "count": 1200
+                     *         }
+                     *       ],
+                     *       "errors": [
+                     *         {
+                     *           "code": "invalid_request",
+                     *           "count": 3
+                     *         }
+                     *       ],
+                     *       "degraded": [
+                     *         {
+                     *           "part": "ranking",
+                     *           "cause": "late",
+                     *           "count": 2
+                     *         }
+                     *       ],
+                     *       "events": {
+                     *         "accepted": [
+                     *           {
+                     *             "event": "view",
+                     *             "count": 400
+                     *           }
+                     *         ],
+                     *         "stored": 380
+                     *       },
+                     *       "exposures": {
+                     *         "logged": 1200,
+                     *         "lost": 0
+                     *       },
+                     *       "caches": [
+                     *         {
+                     *           "cache": "result",
+                     *           "outcome": "hit",
+                     *           "count": 900
+                     *         }
+                     *       ],
+                     *       "queue": 0,
+                     *       "latency": {
+                     *         "bounds": [
+                     *           0.001,
+                     *           0.0025
+                     *         ],
+                     *         "requests": [
+                     *           {
+                     *             "buckets": [
+                     *               10,
+                     *               4,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0
+                     *             ],
+                     *             "seconds": 0.021,
+                     *             "route": "/v1/recommend"
+                     *           }
+                     *         ],
+                     *         "steps": [
+                     *           {
+                     *             "buckets": [
+                     *               10,
+                     *               4,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0
+                     *             ],
+                     *             "seconds": 0.021,
+                     *             "step": "retrieval"
+                     *           }
+                     *         ],
+                     *         "calls": [
+                     *           {
+                     *             "buckets": [
+                     *               10,
+                     *               4,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0,
+                     *               0
+                     *             ],
+                     *             "seconds": 0.021,
+                     *             "call": "retrieve"
+                     *           }
+                     *         ]
+                     *       },
+                     *       "bundle": {
+                     *         "id": "4f1a09c2d7",
+                     *         "loaded": [
+                     *           "4f1a09c2d7"
+                     *         ],
+                     *         "age_seconds": 3600,
+                     *         "served_seconds": 600,
+                     *         "live_items": 12
+                     *       },
+                     *       "stages": [
+                     *         {
+                     *           "stage": "retrieval",
+                     *           "missing": 0,
+                     *           "replicas": [
+                     *             {
+                     *               "replica": "x7k2p9",
+                     *               "node": "10.0.0.4",
+                     *               "bundle": "4f1a09c2d7",
+                     *               "calls": 5000,
+                     *               "cpu_seconds": 12.5,
+                     *               "memory_bytes": 300000000,
+                     *               "threads": {
+                     *                 "running": 1
+                     *               }
+                     *             }
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["LiveNowAnswer"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["InvalidRequest"];
+            429: components["responses"]["RateLimited"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };

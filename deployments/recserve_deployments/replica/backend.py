@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 
 from recserve.api import Readiness
-from recserve.api.backends.day_counting import DayCounting
+from recserve.api.backends.desks.bundles import BundleDesk
+from recserve.api.backends.desks.configuration import ConfigurationDesk
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
 from recserve.experiments.report.process import ReportProcess
+from recserve.outcomes.daily.schedule import DayCounting
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST, OBSERVATIONS_DROPPED, QUEUE_LENGTH
 from recserve.telemetry.metrics import Metrics
+from recserve.training.promotion.process import ComparisonProcess
 from recserve_deployments.batching import RequestBatcher
 from recserve_deployments.client import StageHandle
 from recserve_deployments.replica.bundle_watcher import BundleHost
@@ -52,6 +56,7 @@ class GraphBackend(StoredBackend):
     ) -> None:
         config = opened.config
         self._reporting = ReportProcess(config, opened.home)
+        self._comparing = ComparisonProcess(config, opened.home)
         reports = ReportDesk(config, self._reporting.outcomes, self._reporting.experiment)
         super().__init__(
             opened.store,
@@ -61,7 +66,15 @@ class GraphBackend(StoredBackend):
             metrics,
             lambda: bundles.served,
         )
-        self._bundles = bundles
+        self.bundles = BundleDesk(
+            opened.store,
+            opened.repository,
+            opened.home,
+            self._comparing.findings,
+            self._comparing.difference,
+        )
+        self.configuration = ConfigurationDesk(config, self._registry)
+        self._served_bundles = bundles
         self._stages = stages
         self._pool = pool
         self._observers = Observers(opened.registry)
@@ -72,7 +85,8 @@ class GraphBackend(StoredBackend):
             metrics.count(EXPOSURES_LOST, scenario, by=0)
         metrics.watch(QUEUE_LENGTH, lambda: {(): len(self._answers)})
         metrics.watch(OBSERVATIONS_DROPPED, lambda: {(): self._observers.dropped})
-        self._plugins: Sequence[PluginInfo] | None = None
+        self._discovered: Registry | None = None
+        self._discovering = threading.Lock()
         counting = DayCounting(opened.store, config, self._reporting.count_days)
         self._counting = asyncio.get_running_loop().create_task(counting.run())
 
@@ -88,7 +102,7 @@ class GraphBackend(StoredBackend):
             NotReadyError: The bundle is not loaded, or no longer.
         """
         bundle = None if request.arm is None else request.arm.definition.bundle
-        return self._bundles.current.part if bundle is None else self._bundles.part_of(bundle)
+        return self._served_bundles.current.part if bundle is None else self._served_bundles.part_of(bundle)
 
     @property
     def busy(self) -> bool:
@@ -121,16 +135,21 @@ class GraphBackend(StoredBackend):
 
     async def plugins(self) -> Sequence[PluginInfo]:
         """All installed plugins; those that this replica does without are loaded when first asked for."""
-        if self._plugins is None:
-            self._plugins = (await asyncio.to_thread(Registry.discover)).plugins
-        return self._plugins
+        return (await asyncio.to_thread(self._registry)).plugins
+
+    def _registry(self) -> Registry:
+        """All installed components; blocks the first time."""
+        with self._discovering:
+            if self._discovered is None:
+                self._discovered = Registry.discover()
+            return self._discovered
 
     async def ready(self) -> Readiness:
         """Ready with a bundle: a stage or a store that is down only makes answers less personal."""
         details: dict[str, str] = {}
         bundle: str | None = None
         try:
-            bundle = self._bundles.current.bundle.id
+            bundle = self._served_bundles.current.bundle.id
         except NotReadyError as error:
             details["bundle"] = error.message
         problem = await self.store_problem()
@@ -161,4 +180,5 @@ class GraphBackend(StoredBackend):
         await self._answers.close()
         await asyncio.to_thread(self._observers.close)
         await asyncio.to_thread(self._reporting.close)
+        await asyncio.to_thread(self._comparing.close)
         await asyncio.to_thread(self._store.close)

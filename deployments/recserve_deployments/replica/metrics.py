@@ -33,7 +33,7 @@ from recserve.telemetry.instruments import (
     THREAD_CALLS,
 )
 from recserve.telemetry.logs import chosen_format, write_json
-from recserve.telemetry.metrics import Labels, Metrics, Origin, Series, Snapshot, render
+from recserve.telemetry.metrics import Labels, Metrics, Origin, Series, Snapshot
 from recserve.telemetry.tracing import record_with
 from recserve_deployments.replica.bundle_watcher import BundleHost
 
@@ -119,25 +119,25 @@ class Scraper:
     ) -> None:
         self._handles = dict(stages)
         self._deadline = deadline
-        self._running: asyncio.Task[bytes] | None = None
+        self._running: asyncio.Task[list[Snapshot]] | None = None
 
-    async def scrape(self) -> bytes:
-        """What all replicas counted, in the text format of Prometheus. Scrapes at the same time are one."""
+    async def scrape(self) -> list[Snapshot]:
+        """What all replicas counted, and how gathering it went. Scrapes at the same time are one."""
         if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().create_task(self._gather())
         return await asyncio.shield(self._running)
 
-    async def _gather(self) -> bytes:
+    async def _gather(self) -> list[Snapshot]:
         began = time.monotonic()
         if ReplicaRole.INGRESS not in self._handles:
             self._handles[ReplicaRole.INGRESS.value] = await asyncio.to_thread(_own_handle)
         found = await asyncio.gather(*(self._ask(stage) for stage in self._handles))
         seconds = time.monotonic() - began
-        return render(
+        return [
             snapshot
             for stage, (snapshots, missing) in zip(self._handles, found, strict=True)
             for snapshot in (*snapshots, _gathered(stage, missing, seconds))
-        )
+        ]
 
     async def _ask(self, stage: str) -> tuple[list[Snapshot], int]:
         """The snapshots of a stage's replicas that came in time, and the number of replicas without."""

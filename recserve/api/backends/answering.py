@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from recserve.api.backends.desks.vector_map import VectorMap
 from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.exposures import ExposureLog
 from recserve.api.backends.newest import NewestItems
@@ -54,6 +55,7 @@ class AnsweringBackend:
         self._store = store
         self._served = pipeline
         self.reports = reports
+        self.vectors = VectorMap(pipeline, store)
         self.metrics = metrics or Metrics()
         # Threads of their own: a store that hangs must not take those that stages need, and writes that
         # wait for a lock must not stop reads, which on SQLite need none.
@@ -101,6 +103,8 @@ class AnsweringBackend:
 
     async def recommend(self, request: Request) -> Recommendation:
         """See :meth:`recserve.api.Backend.recommend`."""
+        if request.told is not None:  # shown to nobody, so no arm's answer either
+            return await self.answer(request)
         return await self.arms.answer(request)
 
     def answered(

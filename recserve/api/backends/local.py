@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
+from recserve.api.backends.desks.bundles import BundleDesk
+from recserve.api.backends.desks.configuration import ConfigurationDesk
 from recserve.api.backends.protocol import Readiness
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
+from recserve.bundles.repository import BundleRepository
 from recserve.config import Config
 from recserve.errors import StageError
-from recserve.plugin.registry import PluginInfo
+from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Recommendation, Request
 from recserve.store import Store
 
 logger = logging.getLogger(__name__)
+
+DEFAULT_HOME = Path(".recserve")
 
 
 class LocalBackend(StoredBackend):
@@ -26,7 +32,8 @@ class LocalBackend(StoredBackend):
         store: Events, items and exposures; not closed here.
         plugins: What ``/v1/plugins`` lists.
         sample_users: User ids that the page offers.
-        config: What counts as an outcome.
+        config: The configuration that is shown, and by which outcomes are counted.
+        home: The home folder, which has the bundles that are listed.
     """
 
     def __init__(
@@ -36,14 +43,18 @@ class LocalBackend(StoredBackend):
         plugins: Sequence[PluginInfo] = (),
         sample_users: Sequence[str] = (),
         config: Config | None = None,
+        home: Path = DEFAULT_HOME,
     ) -> None:
+        config = config or Config()
         super().__init__(
             store,
             lambda: pipeline,
             pipeline.context.scenarios,
-            ReportDesk.of(store, config or Config()),
+            ReportDesk.of(store, config),
             bundles=lambda: (pipeline.context.bundle,),
         )
+        self.bundles = BundleDesk.of(store, BundleRepository(home, config.bundles), home, config)
+        self.configuration = ConfigurationDesk(config, Registry.discover)
         self._plugins = tuple(plugins)
         self._sample_users = tuple(sample_users)
 

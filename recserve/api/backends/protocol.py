@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from recserve.api.backends.desks.bundles import BundleDesk
+from recserve.api.backends.desks.configuration import ConfigurationDesk
+from recserve.api.backends.desks.vector_map import VectorMap
 from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.newest import NewestItems
 from recserve.api.backends.reports import ReportDesk
@@ -14,7 +17,18 @@ from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo
 from recserve.serving.requests.audience import Audience
 from recserve.serving.requests.request import Asked, Recommendation, Request
-from recserve.store import AddedEvents, DeletionReceipt, ItemPatch, Moment, UserPatch
+from recserve.store import (
+    AddedEvents,
+    DeletionReceipt,
+    Having,
+    ItemPage,
+    ItemPatch,
+    ItemSearch,
+    ListedUser,
+    Moment,
+    UserPatch,
+    UserPlace,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,10 @@ class CatalogueBackend(Protocol):
         """See :meth:`recserve.store.Store.list_items`."""
         ...
 
+    async def search_items(self, search: ItemSearch, after: str | None, limit: int) -> ItemPage:
+        """See :meth:`recserve.store.browsing.BrowsingStore.search_items`."""
+        ...
+
     async def upsert_items(self, items: Sequence[Item]) -> tuple[int, int]:
         """Add items or replace them.
 
@@ -98,8 +116,14 @@ class PeopleBackend(Protocol):
         """The profile of a user, None without one."""
         ...
 
-    async def list_users(self, after: str | None, limit: int) -> Sequence[User]:
-        """See :meth:`recserve.store.Store.list_users`."""
+    async def browse_users(
+        self, having: Having, place: UserPlace | None, limit: int
+    ) -> tuple[Sequence[ListedUser], UserPlace | None]:
+        """See :func:`recserve.store.browsing.browse_users`."""
+        ...
+
+    async def find_user(self, user_id: str) -> ListedUser | None:
+        """See :func:`recserve.store.browsing.find_user`."""
         ...
 
     async def upsert_users(self, users: Sequence[User]) -> int:
@@ -133,10 +157,13 @@ class PeopleBackend(Protocol):
 class Backend(CatalogueBackend, PeopleBackend, Protocol):
     """The server behind the routes. Every method may be called concurrently and must not block the loop."""
 
+    bundles: BundleDesk
+    configuration: ConfigurationDesk
     cursors: Cursors
     experiments: ExperimentDesk
     newest: NewestItems
     reports: ReportDesk
+    vectors: VectorMap
 
     async def recommend(self, request: Request) -> Recommendation:
         """Answer one request; an implementation is free to micro-batch.

@@ -90,6 +90,7 @@ class ReportDesk:
         scenario: str | None,
         experiment: str | None,
         rows: int,
+        item: str | None = None,
     ) -> bytes:
         """Answer a question; see :func:`recserve.outcomes.reports.question_of`.
 
@@ -102,7 +103,7 @@ class ReportDesk:
                 kept, so that it takes less the next time.
         """
         question = question_of(
-            self._config, by, since, until, scenario=scenario, experiment=experiment, rows=rows
+            self._config, by, since, until, scenario=scenario, experiment=experiment, rows=rows, item=item
         )
         return await self._shared(question, partial(self._make, question))
 

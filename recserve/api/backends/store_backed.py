@@ -19,10 +19,17 @@ from recserve.store import (
     AddedEvents,
     AuditEntry,
     DeletionReceipt,
+    Having,
+    ItemPage,
     ItemPatch,
+    ItemSearch,
     ItemState,
+    ListedUser,
     Moment,
     UserPatch,
+    UserPlace,
+    browse_users,
+    find_user,
     key_of,
 )
 
@@ -123,6 +130,10 @@ class StoredBackend(AnsweringBackend):
         """See :meth:`recserve.api.Backend.list_items`."""
         return await self.read_store(self._store.list_items, after, limit)
 
+    async def search_items(self, search: ItemSearch, after: str | None, limit: int) -> ItemPage:
+        """See :meth:`recserve.api.Backend.search_items`."""
+        return await self.read_store(self._store.search_items, search, after, limit)
+
     async def upsert_items(self, items: Sequence[Item]) -> tuple[int, int]:
         """See :meth:`recserve.api.Backend.upsert_items`."""
         items = list({item.item_id: item for item in items}.values())
@@ -202,9 +213,15 @@ class StoredBackend(AnsweringBackend):
         """See :meth:`recserve.api.Backend.user`."""
         return (await self.read_store(self._store.users, [user_id])).get(user_id)
 
-    async def list_users(self, after: str | None, limit: int) -> Sequence[User]:
-        """See :meth:`recserve.api.Backend.list_users`."""
-        return await self.read_store(self._store.list_users, after, limit)
+    async def browse_users(
+        self, having: Having, place: UserPlace | None, limit: int
+    ) -> tuple[Sequence[ListedUser], UserPlace | None]:
+        """See :meth:`recserve.api.Backend.browse_users`."""
+        return await self.read_store(browse_users, self._store, having, place, limit)
+
+    async def find_user(self, user_id: str) -> ListedUser | None:
+        """See :meth:`recserve.api.Backend.find_user`."""
+        return await self.read_store(find_user, self._store, user_id)
 
     async def upsert_users(self, users: Sequence[User]) -> int:
         """See :meth:`recserve.api.Backend.upsert_users`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recserve.telemetry.metrics import CONTENT_TYPE, Metrics
+from recserve.telemetry.metrics import CONTENT_TYPE, Metrics, render
 
 
 def metrics_of(request: Request) -> Metrics:
@@ -16,4 +16,4 @@ def metrics_of(request: Request) -> Metrics:
 
 async def metrics(request: Request) -> Response:
     """Answer `GET /v1/metrics`: every replica of every stage, or this process where it is alone."""
-    return Response(await request.app.state.scrape(), headers={"Content-Type": CONTENT_TYPE})
+    return Response(render(await request.app.state.scrape()), headers={"Content-Type": CONTENT_TYPE})

@@ -34,7 +34,7 @@ from recserve.telemetry.requests import (
 )
 from recserve.telemetry.tracing import recorder
 
-_PUBLIC = frozenset({"/", "/docs", "/openapi.json"})
+_PUBLIC = frozenset({"/", "/docs", "/openapi.json", "/report-frame"})
 _PUBLIC_UNDER = ("/v1/health/", "/static/", "/docs/static/")
 # Questions that are put as a POST because they are long.
 _ANSWERING_POSTS = frozenset({"/v1/recommend", "/v1/similar", "/v1/rank"})
@@ -44,7 +44,8 @@ _USERS = "/v1/users"
 _MERGE = "/merge"
 _ITEMS = "/v1/items/"
 _AUDIENCE = "/audience"
-_EXPERIMENTS = "/v1/experiments"
+_ADMINISTERED = ("/v1/experiments", "/v1/bundles", "/v1/config")
+_CONFIG = "/v1/config"
 _HEALTH = "/v1/health/"
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -64,12 +65,14 @@ def is_public(path: str) -> bool:
 def scope_needed(method: str, path: str) -> Scope:
     """What a key must be good for. A route that nobody thought of here counts as writing."""
     if method in ("GET", "HEAD", "OPTIONS"):
+        if path == _CONFIG:
+            return "admin"
         return "recommend" if path == _ABOUT or path.startswith(_RECOMMEND_TO) else "read"
     if method == "POST" and path in _ANSWERING_POSTS:
         return "recommend"
     if method == "POST" and path.startswith(_ITEMS) and path.endswith(_AUDIENCE):
         return "read"
-    if path.startswith(_EXPERIMENTS):
+    if path.startswith(_ADMINISTERED):
         return "admin"
     if path.startswith(_USERS) and (method == "DELETE" or path.endswith(_MERGE)):
         return "admin"

@@ -15,7 +15,7 @@ from recserve.api.middleware.security import is_public
 from recserve.api.openapi import mistakes
 from recserve.api.openapi.examples import example_of
 from recserve.api.openapi.operations import SCHEMA
-from recserve.api.schemas import experiments
+from recserve.api.schemas import bundles, configuration, experiments
 from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import write_request as writes
 from recserve.api.schemas.responses import ErrorAnswer
@@ -39,6 +39,9 @@ BODIES: tuple[type[BaseModel], ...] = (
     experiments.ExperimentBody,
     experiments.StartBody,
     experiments.StopBody,
+    bundles.PromoteBody,
+    bundles.RollbackBody,
+    configuration.ConfigurationTextBody,
 )
 
 _SECURITY = {

@@ -11,7 +11,6 @@ ERROR = {"$ref": "#/components/schemas/ErrorAnswer"}
 
 OTHER_CODES: Mapping[str, str] = {
     "bundle_error": "a bundle that an experiment needs is missing or damaged",
-    "conflict": "an event contradicts what the store knows",
     "environment": "the surroundings of the server do not allow it",
     "http_error": "the request is not HTTP that the server understands",
     "invalid_config": "the server's configuration cannot answer this",
@@ -114,6 +113,16 @@ FAILURES: Mapping[str, Failure] = {
         "The experiment cannot go beside another one, or its state does not allow it.",
         (Mistake("experiment_conflict", "experiment 'fewer-neighbours' is stopped for good"),),
     ),
+    "BundleConflict": Failure(
+        409,
+        "The evidence, or the lack of it, speaks against the bundle; it was not promoted.",
+        (
+            Mistake("worse_bundle", 'refused: ndcg@10 is worse; promote it anyway with "force": true'),
+            Mistake("not_measured", "bundles b1 and b2 were not measured on the same data", "bundle_id"),
+            Mistake("no_earlier_bundle", "there is no earlier bundle to go back to"),
+            Mistake("conflict", "another bundle became current meanwhile; compare with that one"),
+        ),
+    ),
     "BodyTooLarge": Failure(
         413,
         "The body is too long.",
@@ -171,7 +180,7 @@ FAILURES: Mapping[str, Failure] = {
 }
 """By name in the document."""
 
-_CONFLICTS = {"experiments": "ExperimentConflict", "events": "EventConflict"}
+_CONFLICTS = {"experiments": "ExperimentConflict", "events": "EventConflict", "bundles": "BundleConflict"}
 
 
 def name_of(status: int, tag: str) -> str:

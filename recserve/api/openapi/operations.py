@@ -32,9 +32,11 @@ def responses(
     }
 
 
-def text_responses(description: str, example: str, *also: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that answers plain text; see :func:`responses`."""
-    content = {"text/plain": {"schema": {"type": "string"}, "example": example}}
+def text_responses(
+    description: str, example: str, *also: int, media_type: str = "text/plain"
+) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that answers text; see :func:`responses`."""
+    content = {media_type: {"schema": {"type": "string"}, "example": example}}
     return {200: {"description": description, "content": content}, **_failures(*also, *_REFUSALS)}
 
 

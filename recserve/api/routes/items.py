@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Query
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from recserve.api.backends.desks.vector_map import MOST_POINTS
 from recserve.api.middleware.body import read, validate
 from recserve.api.routes.parts import AUDIENCE, ends_in
 from recserve.api.routes.recommendations import ItemId, Limit, ListCursor, backend_of
+from recserve.api.schemas import browsing
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas.recommend_request import AudienceBody
 from recserve.api.schemas.write_request import ItemIdsBody, ItemPatchesBody, ItemsBody
@@ -22,6 +25,9 @@ from recserve.errors import NotFoundError
 from recserve.store import ItemPatch
 
 _LIST = "items"
+_NONE: list[str] = []
+
+MapPoints = Annotated[int, Query(ge=1, le=MOST_POINTS, description="At most this many items.")]
 
 
 class ItemRoutes:
@@ -81,14 +87,36 @@ class ItemRoutes:
         found = await backend_of(request).audience(item_id, asked.scenario, asked.limit)
         return answers.json_response(found)
 
-    async def list_items(self, request: Request, limit: Limit = 100, cursor: ListCursor = None) -> Response:
+    async def list_items(
+        self,
+        request: Request,
+        limit: Limit = 100,
+        cursor: ListCursor = None,
+        q: browsing.Words = None,
+        attribute: browsing.Attributes = _NONE,
+        state: browsing.State = None,
+    ) -> Response:
         """Answer `GET /v1/items`."""
         backend = backend_of(request)
-        found = await backend.list_items(backend.cursors.after(_LIST, cursor), limit + 1)
-        # One more than asked for tells whether there is another page.
-        following = backend.cursors.of_list(_LIST, found[limit - 1].item_id) if len(found) > limit else None
-        listed = [answers.item_answer(item) for item in found[:limit]]
-        return answers.json_response({"items": listed, "cursor": following})
+        search = browsing.search_of(q, attribute, state)
+        if search is None:
+            found = await backend.list_items(backend.cursors.after(_LIST, cursor), limit + 1)
+            # One more than asked for tells whether there is another page.
+            last, listed = found[limit - 1].item_id if len(found) > limit else None, found[:limit]
+            name, examined = _LIST, len(listed)
+        else:
+            name = browsing.search_name(search)
+            page = await backend.search_items(search, backend.cursors.after(name, cursor), limit)
+            last, listed, examined = page.last, page.items, page.examined
+        following = None if last is None else backend.cursors.of_list(name, last)
+        items = [answers.item_answer(item) for item in listed]
+        return answers.json_response({"items": items, "cursor": following, "examined": examined})
+
+    async def vector_map(
+        self, request: Request, limit: MapPoints = MOST_POINTS, attribute: browsing.MapAttribute = None
+    ) -> Response:
+        """Answer `GET /v1/vectors/map`."""
+        return answers.json_response(await backend_of(request).vectors.draw(limit, attribute))
 
     async def item(self, request: Request, item_id: ItemId) -> Response:
         """Answer `GET /v1/items/{item_id}`."""

@@ -199,8 +199,9 @@ class Routes:
 
     async def plugins(self, request: Request) -> Response:
         """Answer `GET /v1/plugins`."""
-        found = await backend_of(request).plugins()
-        listed = await asyncio.to_thread(lambda: [about.plugin_answer(plugin) for plugin in found])
+        backend = backend_of(request)
+        found, uses = await backend.plugins(), list(backend.configuration.uses())
+        listed = await asyncio.to_thread(lambda: [about.plugin_answer(plugin, uses) for plugin in found])
         return answers.json_response({"plugins": listed})
 
     async def about(self, request: Request) -> Response:

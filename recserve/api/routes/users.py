@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -10,17 +11,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recserve.api.middleware.body import read, validate
+from recserve.api.pagination import Cursors
 from recserve.api.routes.parts import HISTORY, MERGE, ends_in
 from recserve.api.routes.recommendations import Limit, ListCursor, UserId, backend_of
+from recserve.api.schemas import browsing
 from recserve.api.schemas import responses as answers
+from recserve.api.schemas.browsing import ListedUserAnswer
 from recserve.api.schemas.write_request import MergeBody, UserPatchesBody, UsersBody
 from recserve.api.settings import ApiSettings
 from recserve.auth.caller import caller_of
 from recserve.data.entities import User
 from recserve.errors import InvalidRequestError, NotFoundError
-from recserve.store import UserPatch
+from recserve.store import Having, UserPatch, UserPlace
 
 _LIST = "users"
+_PROFILES, _EVENTS = UserPlace("profile"), UserPlace("events")
+_PLACES: Mapping[Having, Sequence[UserPlace]] = {
+    "profile": (_PROFILES,),
+    "events": (_EVENTS,),
+    "any": (_PROFILES, _EVENTS),
+}
 
 
 class UserRoutes:
@@ -52,13 +62,25 @@ class UserRoutes:
         unknown = await backend_of(request).patch_users(patches)
         return answers.json_response(answers.changed_answer({one.user_id for one in patches}, unknown))
 
-    async def list_users(self, request: Request, limit: Limit = 100, cursor: ListCursor = None) -> Response:
+    async def list_users(
+        self,
+        request: Request,
+        limit: Limit = 100,
+        cursor: ListCursor = None,
+        having: browsing.HavingWhat = "profile",
+        user_id: browsing.OneUser = None,
+    ) -> Response:
         """Answer `GET /v1/users`."""
         backend = backend_of(request)
-        found = await backend.list_users(backend.cursors.after(_LIST, cursor), limit + 1)
-        # One more than asked for tells whether there is another page.
-        following = backend.cursors.of_list(_LIST, found[limit - 1].user_id) if len(found) > limit else None
-        listed = [answers.user_answer(user) for user in found[:limit]]
+        if user_id is not None:
+            one = await backend.find_user(user_id)
+            listed = [] if one is None else [answers.filled(ListedUserAnswer, one, **_who(one.user))]
+            return answers.json_response({"users": listed, "cursor": None})
+        found, place = await backend.browse_users(having, _place(backend.cursors, having, cursor), limit)
+        following = None
+        if place is not None:
+            following = backend.cursors.of_list(_kind(having, place.part), place.after or "")
+        listed = [answers.filled(ListedUserAnswer, one, **_who(one.user)) for one in found]
         return answers.json_response({"users": listed, "cursor": following})
 
     async def user(self, request: Request, user_id: UserId) -> Response:
@@ -100,3 +122,25 @@ class UserRoutes:
         """Answer `DELETE /v1/users/{user_id}`."""
         receipt = await backend_of(request).delete_user(user_id, caller_of(request).actor)
         return answers.json_response(answers.receipt_answer(receipt))
+
+
+def _kind(having: Having, part: str) -> str:
+    """Name of a part of a list, which its cursors carry."""
+    return _LIST if having == "profile" else f"{_LIST}:{having}:{part}"
+
+
+def _place(cursors: Cursors, having: Having, cursor: str | None) -> UserPlace | None:
+    """Where a list goes on; None starts it.
+
+    Raises:
+        InvalidRequestError: The cursor is damaged or belongs to another list.
+    """
+    if cursor is None:
+        return None
+    parts: dict[str, UserPlace] = {_kind(having, place.part): place for place in _PLACES[having]}
+    kind, last = cursors.within(parts, cursor)
+    return parts[kind]._replace(after=last or None)
+
+
+def _who(user: User) -> dict[str, Any]:
+    return {"user_id": user.user_id, "attributes": user.attributes}

@@ -14,7 +14,7 @@ from recserve.config import LANGUAGE
 from recserve.data.entities import DAY_MS, LAST_MS, MAX_ID, SECONDS_BELOW
 from recserve.data.events.text import ENCODED_CHARACTERS, one_line
 from recserve.errors import InvalidRequestError
-from recserve.serving.requests.request import Request, SessionEvent
+from recserve.serving.requests.request import Asked, Recommendation, Request, SessionEvent
 
 MAX_LIST = 10_000
 MAX_QUERY = 100_000
@@ -161,6 +161,18 @@ class _Selection(_Question):
         "the scenario's policy.",
         examples=["exclude"],
     )
+    details: bool = Field(
+        False,
+        description="Say of each item which retriever proposed it in which place with which score, and which "
+        "item of the history led to it.",
+        examples=[False],
+    )
+    preview: bool = Field(
+        False,
+        description="Shown to nobody, as while somebody looks around: the answer is not logged, counts as "
+        "no impression, and takes no part in experiments.",
+        examples=[False],
+    )
     cursor: str | None = Field(
         None,
         min_length=1,
@@ -220,6 +232,8 @@ class RecommendBody(_Personal, _Selection):
             seen=self.seen,
             rules=self.rules,
             session_id=self.session_id,
+            details=self.details,
+            told=_shown_to_nobody if self.preview else None,
         )
 
 
@@ -273,6 +287,10 @@ def _steps(session: Iterable[SessionStep], settings: ApiSettings, now: int) -> I
         yield SessionEvent(step.item_id, step.event, step.timestamp, step.value)
 
 
+def _shown_to_nobody(answer: Recommendation, asked: Asked) -> None:
+    """In the place of the log of what was shown: nothing is noted."""
+
+
 def _cut_query(query: str | None) -> str | None:
     """Free text without control characters, cut between words; None when nothing is left."""
     if query is None:
@@ -309,6 +327,8 @@ class SimilarBody(_Selection):
             seen=self.seen,
             rules=self.rules,
             session_id=self.session_id,
+            details=self.details,
+            told=_shown_to_nobody if self.preview else None,
         )
 
 

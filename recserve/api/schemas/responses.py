@@ -44,6 +44,30 @@ class ErrorAnswer(Answer):
     error: ErrorDetail
 
 
+class ProposalAnswer(Answer):
+    """What one retriever said of an item."""
+
+    retriever: str = Field(examples=["mf"])
+    place: int = Field(description="Among the candidates, by this retriever alone; 1 is best.", examples=[3])
+    score: float | None = Field(
+        description="The retriever's own; comparable only within it.", examples=[0.82]
+    )
+
+
+class DetailsAnswer(Answer):
+    """What stands behind an item."""
+
+    proposals: list[ProposalAnswer] = Field(description="Of each retriever, strongest first.")
+    evidence: str | None = Field(description="The item that led to it, if one did.", examples=["260"])
+    evidence_title: str | None = Field(description="That item's title.", examples=["Star Wars"])
+    evidence_event: str | None = Field(
+        description="What the user did with it, or what `evidence_text` was.", examples=["like"]
+    )
+    evidence_text: str | None = Field(
+        description="What the user wrote that led to it.", examples=["space opera"]
+    )
+
+
 class RecommendedItemAnswer(Answer):
     """One recommended item."""
 
@@ -61,6 +85,9 @@ class RecommendedItemAnswer(Answer):
     attributes: dict[str, Any] = Field(
         description="What is known of the item, as it was written.",
         examples=[{"title": "The Empire Strikes Back", "year": 1980}],
+    )
+    details: DetailsAnswer | None = Field(
+        None, description="What stands behind it; there only if `details` were asked for."
     )
 
 
@@ -155,13 +182,6 @@ _NEXT = Field(
 )
 
 
-class ItemsAnswer(Answer):
-    """A part of the catalogue, in a fixed order that means nothing."""
-
-    items: list[ItemAnswer]
-    cursor: str | None = _NEXT
-
-
 class ItemsStoredAnswer(Answer):
     """The items are durable. Encoded ones can be found by content now, the others within seconds."""
 
@@ -193,13 +213,6 @@ class UserAnswer(Answer):
 
     user_id: str = Field(examples=["42"])
     attributes: dict[str, Any] = Field(examples=[{"interests": "space opera, robots"}])
-
-
-class UsersAnswer(Answer):
-    """Some users with a profile, in a fixed order that means nothing."""
-
-    users: list[UserAnswer]
-    cursor: str | None = _NEXT
 
 
 class UsersStoredAnswer(Answer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -18,9 +18,8 @@ from recserve.cli.common import (
     actor,
     out,
     progress_display,
-    record,
 )
-from recserve.errors import BundleError, ConfigError, NotFoundError, RecserveError
+from recserve.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
     from recserve.bundles.bundle import Bundle
@@ -64,42 +63,34 @@ def promote_command(
     """
     if force and not (reason or "").strip():
         raise ConfigError("--force needs --reason TEXT: the history of promotions keeps why")
+    from recserve.training.promotion.decision import Decider
+
     state = State(home, config)
     with state.store as store:
+        decider = Decider(store, actor())
         candidate = state.repository.open(bundle or _trained_last(store))
-        if candidate.id not in {known.bundle_id for known in store.bundles()}:
-            raise NotFoundError(
-                f"bundle {candidate.id} was not trained in this home: the store does not know it"
-            )
+        decider.check_known(candidate.id)
         current = store.current_bundle()
         if current == candidate.id:
             out.print(f"bundle {candidate.id} is current already")
             return
-        findings: list[Finding] = []
-        if current is not None and not force:
-            allowed = state.config.promotion.margin if margin is None else margin
-            findings = [_offline(state, store, current, candidate, allowed)]
-            findings += _online(state, store, current, candidate)
-        _decide(store, candidate.id, findings, {"before": current, "forced": force, "reason": reason})
+        findings = [] if current is None or force else _findings(state, current, candidate, margin)
+        decider.promote(candidate.id, current, findings, reason=reason, forced=force)
+    for finding in findings:
+        out.print(finding.summary, soft_wrap=True, markup=False)
     out.print(f"bundle [bold]{candidate.id}[/] is current", soft_wrap=True)
 
 
-def _decide(store: Store, bundle_id: str, findings: list[Finding], detail: dict[str, Any]) -> None:
-    """Make a bundle current if its evidence allows it, and keep either way what was decided and why."""
-    from recserve.store import Grounds
-    from recserve.training.promotion.gate import figures_of, pass_gate
+def _findings(state: State, current: str, candidate: Bundle, margin: float | None) -> list[Finding]:
+    from recserve.training.promotion.evidence import Weighing
 
-    evidence = figures_of(findings)
-    try:
-        pass_gate(findings)
-    except RecserveError:
-        record(store, "bundle.refuse", bundle_id, detail | evidence)
-        raise
-    for finding in findings:
-        out.print(finding.summary, soft_wrap=True, markup=False)
-    kept = {**evidence, "forced": True} if detail["forced"] else evidence
-    store.set_current(bundle_id, Grounds(actor(), "promote", detail["reason"], kept))
-    record(store, "bundle.promote", bundle_id, detail | evidence)
+    with progress_display() as progress:
+        weighing = Weighing(
+            state.home, state.config, lambda: state.registry, state.repository, state.store, progress
+        )
+        findings = weighing.findings(current, candidate, margin)
+        progress.finish()
+    return findings
 
 
 def _trained_last(store: Store) -> str:
@@ -116,18 +107,11 @@ def rollback_command(
 
     A second rollback returns to where the first one came from.
     """
-    from recserve.store import Grounds
+    from recserve.training.promotion.decision import Decider
 
     state = State(home, config)
     with state.store as store:
-        history = store.bundle_history()
-        if len(history) < 2:
-            raise BundleError("there is no earlier bundle to go back to")
-        current, earlier = history[0], history[1]
-        # Verified before it is served.
-        state.repository.open(earlier)
-        store.set_current(earlier, Grounds(actor(), "rollback", reason))
-        record(store, "bundle.rollback", earlier, {"before": current, "reason": reason})
+        earlier, current = Decider(store, actor()).roll_back(state.repository, reason)
     out.print(f"bundle [bold]{earlier}[/] is current again, instead of {current}", soft_wrap=True)
 
 
@@ -148,36 +132,3 @@ def promotions_command(
         told = (grounds.action or "", grounds.actor or "", grounds.reason or "", figures)
         table.add_row(moment, promotion.bundle_id, *map(escape, told))
     out.print(table)
-
-
-def _online(state: State, store: Store, current: str, candidate: Bundle) -> list[Finding]:
-    """What was shown says of a bundle: estimates from what chance decided, and experiments with it."""
-    from recserve.serving.local import local_pipeline
-    from recserve.store.lake import LakeFolder
-    from recserve.training.promotion.experiments import experiment_findings
-    from recserve.training.promotion.off_policy import off_policy
-
-    lake = LakeFolder.of(state.config.store.lake)
-    trained = next(known.created_ms for known in store.bundles() if known.bundle_id == candidate.id)
-    estimated = off_policy(
-        store, state.config, lambda: local_pipeline(state.resolved, candidate, store), trained, lake
-    )
-    seen = experiment_findings(store, state.config, candidate.id, current, lake)
-    return [*([] if estimated is None else [estimated]), *seen]
-
-
-def _offline(state: State, store: Store, current: str, candidate: Bundle, margin: float) -> Finding:
-    from recserve.training.promotion.offline import compare
-
-    with progress_display() as progress:
-        verdict = compare(
-            state.home,
-            state.config,
-            state.registry,
-            state.repository.open(current),
-            candidate,
-            store.snapshot,
-            progress,
-        )
-        progress.finish()
-    return verdict.finding(margin)

@@ -30,6 +30,7 @@ class Question(NamedTuple):
         scenario: Only what this scenario showed; None for all.
         experiment: Only what belongs to this experiment; None for all.
         rows: At most so many groups, those shown most.
+        item: Only impressions of this item; None for all.
     """
 
     by: str | None
@@ -38,10 +39,13 @@ class Question(NamedTuple):
     scenario: str | None = None
     experiment: str | None = None
     rows: int = SHOWN_ROWS
+    item: str | None = None
 
     @property
     def view(self) -> str:
         """The view of daily counts that has the answer."""
+        if self.item is not None:
+            return ITEM
         return self.by if self.by is not None and (self.by == ITEM or self.by.startswith(SEGMENT)) else SERVED
 
 
@@ -54,6 +58,7 @@ def question_of(
     scenario: str | None = None,
     experiment: str | None = None,
     rows: int = SHOWN_ROWS,
+    item: str | None = None,
     now: int | None = None,
 ) -> Question:
     """Check what somebody asks for.
@@ -66,6 +71,7 @@ def question_of(
         scenario: See :class:`Question`.
         experiment: See :class:`Question`.
         rows: See :class:`Question`.
+        item: See :class:`Question`.
         now: The present, milliseconds since the epoch; None for the clock's.
 
     Raises:
@@ -86,7 +92,14 @@ def question_of(
         raise InvalidRequestError(
             f"since: {date_of(first)} is after the last day, {date_of(last)}", field="since"
         )
-    question = Question(by, first, last, scenario, experiment, rows)
+    question = Question(by, first, last, scenario, experiment, rows, item)
+    if item is not None and by not in (None, DAY, ITEM):
+        raise InvalidRequestError(f"by: one item is counted by {DAY} only, not by {by}", field="by")
+    if (scenario or experiment) and item is not None:
+        raise InvalidRequestError(
+            "item: an item is counted over all scenarios and experiments; leave scenario and experiment out",
+            field="item",
+        )
     if (scenario or experiment) and question.view != SERVED:
         raise InvalidRequestError(
             f"by: {by} is counted over all scenarios and experiments; leave scenario and experiment out",

@@ -166,7 +166,11 @@ class _Summed:
     def _grouped(self, counts: DayCounts, name: str) -> tuple[pa.Table, Int64Array]:
         """Rows of a table that are asked for, and the number of the group of each."""
         rows, question = counts.tables[name], self._question
-        for column, wanted in (("scenario", question.scenario), ("experiment", question.experiment)):
+        for column, wanted in (
+            ("scenario", question.scenario),
+            ("experiment", question.experiment),
+            ("item_id", question.item),
+        ):
             if wanted is not None:
                 rows = rows.filter(pc.fill_null(pc.equal(rows[column].cast(pa.string()), wanted), False))
         if question.by in (None, DAY):
@@ -189,14 +193,16 @@ class _Summed:
         items = self._item_counts(len(labels))
         of_groups = GroupFigures(keys // BUCKETS, sums, len(labels), seen)
         of_all = GroupFigures(*_over_groups(keys % BUCKETS, sums), 1, np.array([seen.sum()]))
-        by_day, covered = self._question.by == DAY, None if self._question.by == ITEM else catalogue
+        by_day, covered = self._question.by == DAY, None if self._question.view == ITEM else catalogue
         every = of_groups.most_shown.tolist() if self._question.by is not None else []
         chosen = (
             sorted(every, key=lambda group: str(labels[group])) if by_day else every[: self._question.rows]
         )
         return Report(
             self._question,
-            of_all.figures(0, None, self._different(of_groups), catalogue),
+            of_all.figures(
+                0, None, self._different(of_groups), None if self._question.item is not None else catalogue
+            ),
             [of_groups.figures(group, labels[group], int(items[group]), covered) for group in chosen],
             len(every),
             [round(float(share), 4) for share in examined],
@@ -213,13 +219,15 @@ class _Summed:
 
     def _item_counts(self, groups: int) -> Int64Array:
         """Different items that each group showed."""
-        if self._question.by == ITEM:
+        if self._question.view == ITEM:
             return np.ones(groups, np.int64)
         keys, _ = self._shown.merged(1)
         return np.bincount(keys >> 32, minlength=groups)
 
     def _different(self, groups: GroupFigures) -> int:
         """Different items that were shown at all."""
+        if self._question.item is not None:
+            return min(1, len(groups.most_shown))
         if self._question.by == ITEM:
             return len(groups.most_shown)
         keys, _ = self._shown.merged(1)

@@ -71,6 +71,7 @@ class Request:
         rules: Name of a reranker -> parameters that replace its configured ones for this request.
         language: Of explanations, instead of the scenario's.
         offset: Items that earlier pages showed; ranks go on from there. They are part of ``exclude``.
+        details: Whether items of the answer are :class:`DetailedItem`.
         session_id: Stands for a visitor without a user id where experiments assign arms.
         arm: The arm of an experiment that answers.
         told: Is told of the answer instead of the log of what was shown: the answer is a part of a page, or
@@ -93,6 +94,7 @@ class Request:
     rules: Mapping[str, Any] = field(default_factory=dict)
     language: str | None = None
     offset: int = 0
+    details: bool = False
     session_id: str | None = None
     arm: AssignedArm | None = None
     told: Callable[[Recommendation, Asked], None] | None = field(default=None, compare=False, repr=False)
@@ -153,6 +155,51 @@ class RecommendedItem:
     sources: tuple[str, ...]
     explanation: str | None
     attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one retriever said of an item.
+
+    Attributes:
+        retriever: Its name.
+        place: The item's place among the candidates by this retriever alone; 1 is best.
+        score: The retriever's own score; comparable only within it.
+    """
+
+    retriever: str
+    place: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What stands behind an item, beyond what the explanation says in words.
+
+    Attributes:
+        proposals: Of each retriever that proposed it, strongest first.
+        evidence: External id of the item that led to it, if one did.
+        evidence_title: Its title.
+        evidence_event: What the user did with it, or what :attr:`evidence_text` was.
+        evidence_text: What the user wrote that led to it.
+    """
+
+    proposals: tuple[Proposal, ...]
+    evidence: str | None
+    evidence_title: str | None
+    evidence_event: str | None
+    evidence_text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DetailedItem(RecommendedItem):
+    """An item of an answer to a request that wants to know more.
+
+    Attributes:
+        details: What stands behind it.
+    """
+
+    details: Details
 
 
 @dataclass(frozen=True, slots=True)

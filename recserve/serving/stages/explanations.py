@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from recserve.plugin.protocols import Explainer
 from recserve.serving.guard.calls import PluginCall, PluginCalls
 from recserve.serving.guard.results import check_sentences
 from recserve.serving.requests.queries import BuiltQueries
-from recserve.serving.requests.request import RecommendedItem, Request
+from recserve.serving.requests.request import DetailedItem, Details, Proposal, RecommendedItem, Request
 from recserve.serving.stages.trace import Trace
 
 
@@ -110,7 +111,7 @@ class Page:
             sentences: One a reason; none where explaining failed, and then items go out without.
         """
         sentence = iter(sentences)
-        return [
+        answers = [
             tuple(
                 RecommendedItem(
                     item_id=self.items[row].item_id,
@@ -124,6 +125,39 @@ class Page:
             )
             for index, request in enumerate(self.requests)
         ]
+        if any(request.details for request in self.requests):
+            self._detail(answers)
+        return answers
+
+    def _detail(self, answers: list[tuple[RecommendedItem, ...]]) -> None:
+        """Say more of the items of those requests that want to know more."""
+        wanted = [replace(request, explain=request.details) for request in self.requests]
+        reasons = iter(replace(self, requests=wanted).reasons())
+        for index, request in enumerate(self.requests):
+            if request.details:
+                answers[index] = tuple(
+                    DetailedItem(*_FIELDS(item), self._details(index, position, next(reasons)))
+                    for position, item in enumerate(answers[index])
+                )
+
+    def _details(self, index: int, position: int, reason: Reason) -> Details:
+        evidence = reason.evidence
+        scores = self.ranked.source_scores[index]
+        proposals = []
+        for name in self.sources[index][position]:
+            own = scores[:, self.ranked.sources.index(name)]
+            place = 1 + int(np.count_nonzero(own > own[position]))
+            proposals.append(Proposal(name, place, float(own[position])))
+        return Details(
+            proposals=tuple(proposals),
+            evidence=None if evidence is None else evidence.item_id,
+            evidence_title=None if evidence is None else evidence.title,
+            evidence_event=reason.evidence_event,
+            evidence_text=reason.evidence_text,
+        )
+
+
+_FIELDS = attrgetter(*(known.name for known in fields(RecommendedItem)))
 
 
 def _sources(ranked: Candidates, counts: Sequence[int]) -> list[list[tuple[str, ...]]]:

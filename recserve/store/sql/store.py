@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from recserve.data.dataset import Tables
 from recserve.data.system.files import make_private_folder
 from recserve.errors import StoreError
+from recserve.store.browsing.part import BrowsingPart
 from recserve.store.outcomes.part import OutcomePart
 from recserve.store.records import Counts, Pulse
 from recserve.store.sql.database import Database
@@ -46,6 +47,7 @@ class SqlStore(
     BackgroundPart,
     ExperimentPart,
     AccessPart,
+    BrowsingPart,
     OutcomePart,
 ):
     """:class:`recserve.store.Store` over one database.

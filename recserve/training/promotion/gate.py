@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recserve.errors import RecserveError
+from recserve.errors import ConflictError, RecserveError
 
 
 class GateError(RecserveError):
@@ -14,6 +14,12 @@ class GateError(RecserveError):
 
     code = "worse_bundle"
     status = 409
+
+
+class NotMeasuredError(ConflictError):
+    """Two bundles that nothing has measured on the same data."""
+
+    code = "not_measured"
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,12 @@ class Finding:
     favours: bool = False
 
 
-def pass_gate(findings: Sequence[Finding]) -> None:
+def pass_gate(findings: Sequence[Finding], anyway: str = "--force --reason TEXT") -> None:
     """Let a bundle pass that no finding speaks against.
 
     Args:
         findings: The weakest kind of evidence first: what was replayed, estimated, and seen.
+        anyway: What overrules a refusal, for its message.
 
     Raises:
         GateError: Some do; says all of them with their figures.
@@ -48,7 +55,7 @@ def pass_gate(findings: Sequence[Finding]) -> None:
     counted = findings[decisive[-1] :] if decisive else findings
     against = [f"{finding.summary}, {finding.objection}" for finding in counted if finding.objection]
     if against:
-        raise GateError(f"refused: {'; '.join(against)}; promote it anyway with --force --reason TEXT")
+        raise GateError(f"refused: {'; '.join(against)}; promote it anyway with {anyway}")
 
 
 def figures_of(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -30,12 +30,14 @@ from recserve.plugin.executor import Executor
 from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import Registry
 from recserve.training.fitting import catalogue_of, fit_context, fit_pipeline, silent
+from recserve.training.promotion.files import measurement_file
 from recserve.training.promotion.gate import Finding
 from recserve.training.selection.validation import QUERIES_PER_USER, home_split
 from recserve.training.trainer import TrainingResult
 
 METRIC = "ndcg@10"
 _CUT_OFF = 10
+_EQUAL = "the same configuration, so equal on equal data"
 
 
 class Measurement(Strict):
@@ -113,7 +115,7 @@ def keep_measurement(home: Path, config: Config, result: TrainingResult) -> None
         queries_per_user=QUERIES_PER_USER,
         values=[round(float(value), 6) for value in result.report.per_user[METRIC]],
     )
-    path = _measurement_path(home, result.bundle.id)
+    path = measurement_file(home, result.bundle.id)
     path.parent.mkdir(exist_ok=True)
     path.write_text(measured.model_dump_json() + "\n", encoding="utf-8")
 
@@ -121,13 +123,9 @@ def keep_measurement(home: Path, config: Config, result: TrainingResult) -> None
 def read_measurement(home: Path, bundle_id: str) -> Measurement | None:
     """What the training run of a bundle measured, None if that is not known here."""
     try:
-        return Measurement.model_validate_json(_measurement_path(home, bundle_id).read_bytes())
+        return Measurement.model_validate_json(measurement_file(home, bundle_id).read_bytes())
     except (OSError, ValidationError):
         return None
-
-
-def _measurement_path(home: Path, bundle_id: str) -> Path:
-    return home / "reports" / f"{bundle_id}.measured.json"
 
 
 def compare(
@@ -156,17 +154,12 @@ def compare(
         ConfigError: A bundle's configuration does not work here any more, or they count other events.
         DataError: There is too little data to measure on.
     """
-    known = [read_measurement(home, bundle.id) for bundle in (current, candidate)]
-    if known[0] is not None and known[1] is not None and known[0].comparable(known[1]):
-        how = "both measured in training on the same data"
-        return _verdict(np.array(known[0].values), np.array(known[1].values), how)
+    measured = compare_measured(home, current, candidate)
+    if measured is not None:
+        return measured
     if _recipe(current.manifest) == _recipe(candidate.manifest):
-        # Equal fits of equal data: it only remains to say how good they are.
-        if known[1] is not None:
-            values = np.array(known[1].values)
-        else:
-            values = _measure(home, config, registry, candidate, snapshot(), progress, executor)[1]
-        return _verdict(values, values, "the same configuration, so equal on equal data")
+        values = _measure(home, config, registry, candidate, snapshot(), progress, executor)[1]
+        return _verdict(values, values, _EQUAL)
     tables = snapshot()
     first, before = _measure(home, config, registry, current, tables, progress, executor)
     second, after = _measure(home, config, registry, candidate, tables, progress, executor)
@@ -177,6 +170,28 @@ def compare(
             "intended"
         )
     return _verdict(before, after, "both fitted again on today's data before its test window")
+
+
+def compare_measured(home: Path, current: Bundle, candidate: Bundle) -> Verdict | None:
+    """Compare two bundles by what training measured; fits nothing.
+
+    Args:
+        home: The home folder.
+        current: The current bundle.
+        candidate: The other one.
+
+    Returns:
+        None where the two were not measured on the same data.
+    """
+    known = [read_measurement(home, bundle.id) for bundle in (current, candidate)]
+    if known[0] is not None and known[1] is not None and known[0].comparable(known[1]):
+        how = "both measured in training on the same data"
+        return _verdict(np.array(known[0].values), np.array(known[1].values), how)
+    if known[1] is not None and _recipe(current.manifest) == _recipe(candidate.manifest):
+        # Equal fits of equal data: it only remains to say how good they are.
+        values = np.array(known[1].values)
+        return _verdict(values, values, _EQUAL)
+    return None
 
 
 def _verdict(current: NDArray[np.float64], candidate: NDArray[np.float64], how: str) -> Verdict:

@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -300,12 +300,14 @@ def build(
     rerankers: Sequence[tuple[str, Reranker]] = (),
     cap: FrequencyCapConfig | None = None,
     where: bool = False,
+    charts: bool = False,
     app: FastAPI | None = None,
 ) -> Served:
     """A server of its own store, under ``folder`` or at a database URL.
 
     With rerankers, which read impressions, or a frequency cap it counts what it shows. With ``where`` it can
-    be asked for conditions. An application that is given is used again, which saves making one.
+    be asked for conditions. With charts it has a scenario of that name too, which knows nothing but what is
+    popular. An application that is given is used again, which saves making one.
     """
     store = open_store(url, folder, patience)
     item_text = FieldsText(FieldsParams())
@@ -328,12 +330,17 @@ def build(
         "popular": Popular(catalogue),
     }
 
+    popular = PipelineConfig(retrievers=(RetrieverConfig(use="popular"),))
+    names = ("home", "charts") if charts else ("home",)
+
     def filters(current: Catalogue) -> dict[str, Filter]:
         since: dict[str, Filter] = {"since": Since(current)}
         return {**since, "where": WhereFilter(WhereParams(), current)} if where else since
 
     def scenarios(current: Catalogue) -> dict[str, Scenario]:
-        return {"home": Scenario(config, {}, filters(current), rerankers=rerankers, reads_impressions=counts)}
+        known = filters(current)
+        home = Scenario(config, {}, known, rerankers=rerankers, reads_impressions=counts)
+        return {"home": home, **({"charts": Scenario(popular, {}, known)} if charts else {})}
 
     def edge(current: Catalogue) -> ScenarioContext:
         return ScenarioContext(
@@ -341,26 +348,29 @@ def build(
             catalogue=current,
             event_types=DEFAULT_EVENT_TYPES,
             scenarios=scenarios(current),
-            explainers={"home": TemplateExplainer()},
-            fallbacks={"home": Popular(catalogue)},
+            explainers=dict.fromkeys(names, TemplateExplainer()),
+            fallbacks=dict.fromkeys(names, Popular(catalogue)),
             filter_arguments={
-                "home": {"since": TypeAdapter(int), **({"where": TypeAdapter(str)} if where else {})}
+                name: {"since": TypeAdapter(int), **({"where": TypeAdapter(str)} if where else {})}
+                for name in names
             },
             item_text=item_text,
             default_scenario="home",
             fingerprint="words",
-            rules={"home": RequestRules((), {}, lambda one, where: one.build(where), current)},
+            rules=dict.fromkeys(names, RequestRules((), {}, lambda one, where: one.build(where), current)),
             impressions=500 if counts else 0,
         )
 
     live = CatalogueFollower(catalogue, store, store.pulse().catalogue, "words")
     whole = Scenario(config, retrievers, filters(catalogue), Fused(genres, words))
-    client = DirectClient({"home": whole}, live, scenarios)
+    plain = Scenario(popular, {"popular": retrievers["popular"]}, filters(catalogue))
+    served = {"home": whole, **({"charts": plain} if charts else {})}
+    client = DirectClient(served, live, scenarios)
     plugins = Registry.discover(only=["builtins"]).plugins
     cache = ResultCache(100) if counts else None
     pipeline = Pipeline(edge, StoreReader(store, live, 1000, 5.0), client, cache=cache)
-    backend = LocalBackend(pipeline, store, plugins, sample_users=["ada", "grace"])
-    app = app or create_app(settings=SETTINGS)
+    backend = LocalBackend(pipeline, store, plugins, sample_users=["ada", "grace"], home=folder)
+    app = app or create_app(settings=replace(SETTINGS, scenarios=names))
     app.state.backend = backend
     return Served(folder, app, store, client)
 
@@ -418,7 +428,7 @@ def trained(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     shutil.copytree(trained_home, home)
     state = State(home)
     pipeline = local_pipeline(state.resolved, state.current_bundle(), state.store)
-    backend = LocalBackend(pipeline, state.store, state.registry.plugins)
+    backend = LocalBackend(pipeline, state.store, state.registry.plugins, config=state.config, home=home)
     with state.store:
         yield create_app(backend, ApiSettings.of(state.config))
 

@@ -1,16 +1,13 @@
-"""The page at `/` in a real Chromium."""
+"""Try, the view that the console opens with, in a real Chromium."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-import recserve.api
 
 pytestmark = pytest.mark.browser
 
@@ -60,7 +57,8 @@ def text_becomes(page: Any, selector: str, text: str | re.Pattern[str]) -> None:
 
 
 def test_it_opens_with_recommendations(page: Any) -> None:
-    assert page.title() == "recserve"
+    assert page.title() == "Try · recserve"
+    assert page.locator("#views [aria-current]").inner_text() == "Try"
     assert page.input_value("#user") == "ada"
     assert len(titles(page)) == 12
     first = page.locator(".card").first
@@ -171,6 +169,10 @@ def test_themes_and_narrow_screens(page: Any) -> None:
     shoot(page, "wide-dark")
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("#ask").is_hidden()
+    page.evaluate("scrollTo(0, 0)")
+    first = page.locator(".card").first.bounding_box()
+    assert first["y"] + first["height"] < 844, "the list comes first"
     shoot(page, "narrow-dark")
     page.locator("#theme").click()
     shoot(page, "narrow-light")
@@ -219,17 +221,3 @@ def test_a_browser_that_prefers_chinese_gets_the_page_in_chinese(
     page.wait_for_selector("#items .card")
     assert page.get_by_role("button", name="中文", exact=True).count() == 1, "the choice is kept"
     context.close()
-
-
-def test_every_text_of_the_page_is_translated() -> None:
-    static = Path(recserve.api.__file__).parent / "static"
-    html, script, words = ((static / name).read_text() for name in ("index.html", "app.js", "language.js"))
-    known = set(re.findall(r'^  "([^"]+)": "', words, re.MULTILINE))
-    said = set(re.findall(r'say\("([^"]+)"', script))
-    marked = re.findall(r"<[^>]*data-say(?:=\"([^\"]*)\")?[^>]*>([^<]*)", html)
-    assert len(marked) > 25
-    texts = {text.strip() for names, text in marked if not names}
-    for tag in re.findall(r"<[^>]*data-say=[^>]*>", html):
-        for name in re.findall(r'data-say="([^"]+)"', tag)[0].split():
-            texts.add(re.findall(rf'{name}="([^"]+)"', tag)[0])
-    assert said | texts <= known

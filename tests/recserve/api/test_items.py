@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from recserve.api.schemas.browsing import ItemsAnswer
 from recserve.api.schemas.responses import (
     ChangedAnswer,
     DeletedAnswer,
     ItemAnswer,
-    ItemsAnswer,
     ItemsStoredAnswer,
 )
 

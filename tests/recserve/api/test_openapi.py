@@ -27,6 +27,7 @@ from recserve.api.openapi import BODIES
 from recserve.api.openapi.examples import example_of
 from recserve.api.openapi.mistakes import FAILURES
 from recserve.errors import RecserveError
+from tests.support.bundles import promoted, write_bundle
 
 ROUTES = {
     ("post", "/v1/recommend"),
@@ -41,6 +42,7 @@ ROUTES = {
     ("patch", "/v1/items"),
     ("delete", "/v1/items"),
     ("get", "/v1/items/{item_id}"),
+    ("get", "/v1/vectors/map"),
     ("delete", "/v1/items/{item_id}"),
     ("post", "/v1/items/{item_id}/audience"),
     ("get", "/v1/users"),
@@ -57,12 +59,25 @@ ROUTES = {
     ("get", "/v1/experiments/{name}/report"),
     ("post", "/v1/experiments/{name}/start"),
     ("post", "/v1/experiments/{name}/stop"),
+    ("get", "/v1/bundles"),
+    ("get", "/v1/bundles/compare"),
+    ("post", "/v1/bundles/rollback"),
+    ("get", "/v1/bundles/{bundle_id}"),
+    ("get", "/v1/bundles/{bundle_id}/report"),
+    ("post", "/v1/bundles/{bundle_id}/promote"),
+    ("get", "/v1/config"),
+    ("post", "/v1/config/validate"),
     ("get", "/v1/plugins"),
     ("get", "/v1/about"),
+    ("get", "/v1/live"),
     ("get", "/v1/metrics"),
     ("get", "/v1/health/live"),
     ("get", "/v1/health/ready"),
 }
+
+
+TEXTS = {"/v1/metrics": "text/plain", "/v1/bundles/{bundle_id}/report": "text/html"}
+"""Media types of answers that are no JSON."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +108,7 @@ def test_every_route_is_described(document: dict[str, Any]) -> None:
             expected |= {"401", "403", "429"}
         assert expected <= set(operation["responses"]), path
         success = operation["responses"]["200"]
-        assert list(success["content"]) == ["text/plain" if path == "/v1/metrics" else "application/json"]
+        assert list(success["content"]) == [TEXTS.get(path, "application/json")]
         for status, response in operation["responses"].items():
             if status != "200":
                 failure = FAILURES[response["$ref"].removeprefix("#/components/responses/")]
@@ -196,29 +211,33 @@ def test_every_route_refuses_query_parameters_that_it_lacks(document: dict[str, 
 
 
 def test_examples_are_accepted_by_the_server(document: dict[str, Any], served: Any) -> None:
+    bundles = [write_bundle(served.folder, served.store, seed=seed, ndcg=0.1 * seed) for seed in (1, 2)]
+    promoted(served.store, bundles)
     tried = 0
     for (method, path), operation in operations(document).items():
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         assert (method in ("post", "patch")) <= bool(content.get("examples")), path
         for example in content.get("examples", {}).values():
             filled = path.replace("{user_id}", "42").replace("{item_id}", "260")
-            filled = filled.replace("{name}", "without-ranker")
+            filled = filled.replace("{name}", "without-ranker").replace("{bundle_id}", bundles[1])
             response = served.call(method, filled, json=example["value"])
             assert response.status_code == 200, response.text
             tried += 1
-    assert tried == 27
+    assert tried == 31
 
 
 def test_parameters_are_described_and_their_examples_work(document: dict[str, Any], served: Any) -> None:
     for (method, path), operation in operations(document).items():
         parameters = operation.get("parameters", [])
-        filled = path
+        filled, query = path, {}
         for parameter in parameters:
             assert parameter["description"], (method, path, parameter["name"])
             if parameter["in"] == "path":
                 filled = filled.replace(f"{{{parameter['name']}}}", str(parameter["schema"]["examples"][0]))
+            elif parameter["required"]:
+                query[parameter["name"]] = parameter["schema"]["examples"][0]
         if method == "get":
-            assert served.get(filled).status_code in (200, 404), filled
+            assert served.get(filled, params=query).status_code in (200, 404), filled
 
 
 def test_field_examples_are_valid() -> None:

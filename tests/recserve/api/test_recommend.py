@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from recserve.api.schemas.recommend_request import QUERY_KEPT, RecommendBody
-from recserve.api.schemas.responses import PageAnswer
+from recserve.api.schemas.responses import PageAnswer, RecommendedItemAnswer
 from recserve.api.settings import ApiSettings
+from tests.recserve.api.conftest import FILMS
 
 
 def ids(response: Any) -> list[str]:
@@ -242,3 +243,35 @@ def test_unknown_query_parameters_are_refused(shared: Any, method: str, path: st
     response = shared.call(method, path, json={} if method == "POST" else None)
     assert response.status_code == 422, response.text
     assert response.json()["error"]["message"].startswith(message)
+
+
+def test_details_say_what_stands_behind_each_item(served: Any) -> None:
+    served.post("/v1/events", {"user_id": "ada", "item_id": "260", "event": "like"})
+    plain = served.post("/v1/recommend", {"user_id": "ada"}).json()["items"]
+    assert all("details" not in item for item in plain)
+    asked = {"user_id": "ada", "details": True, "explain": False}
+    detailed = served.post("/v1/recommend", asked).json()["items"]
+    assert [item["item_id"] for item in detailed] == [item["item_id"] for item in plain]
+    for item in detailed:
+        found = RecommendedItemAnswer.model_validate(item).details
+        assert found is not None
+        assert [one.retriever for one in found.proposals] == item["sources"]
+        assert item["explanation"] is None
+    by_popularity = {
+        one["place"]: item["item_id"]
+        for item in detailed
+        for one in item["details"]["proposals"]
+        if one["retriever"] == "popular"
+    }
+    catalogue = [film.item_id for film in FILMS]
+    in_order = [catalogue.index(by_popularity[place]) for place in sorted(by_popularity)]
+    assert in_order == sorted(in_order), "the first of the catalogue are the most popular"
+    assert len(in_order) > 3
+    first = detailed[0]["details"]
+    assert (first["evidence"], first["evidence_title"], first["evidence_event"]) == (
+        "260",
+        "Star Wars",
+        "like",
+    )
+    genres = [one for one in first["proposals"] if one["retriever"] == "same_genres"]
+    assert genres[0]["place"] == 1

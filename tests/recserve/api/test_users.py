@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 import pytest
 
+from recserve.api.schemas.browsing import UsersAnswer
 from recserve.api.schemas.responses import (
     ChangedAnswer,
     MergedAnswer,
     ReceiptAnswer,
     UserAnswer,
-    UsersAnswer,
     UsersStoredAnswer,
 )
 

@@ -297,3 +297,17 @@ def test_what_is_damaged_in_object_storage_is_told(tmp_path: Path) -> None:
     assert list(replica.local.iterdir()) == []
     with pytest.raises(BundleError, match=rf"no bundle 'other' \(known: {bundle.id}\)"):
         replica.open("other")
+
+
+def test_a_manifest_is_read_alone(tmp_path: Path) -> None:
+    repository = BundleRepository(tmp_path)
+    bundle = build(repository)
+    (bundle.directory / "items.parquet").unlink()
+    assert repository.manifest(bundle.id) == bundle.manifest
+    (bundle.directory / "manifest.json").write_bytes(b"{}")
+    with pytest.raises(BundleError, match="damaged"):
+        repository.manifest(bundle.id)
+    with pytest.raises(BundleError, match="is gone"):
+        repository.manifest("20260101-000000000000")
+    with pytest.raises(BundleError, match="not a bundle id"):
+        repository.manifest("../elsewhere")

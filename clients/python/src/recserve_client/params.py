@@ -25,7 +25,9 @@ ErrorCode = Literal[
     "invalid_request",
     "malformed_json",
     "method_not_allowed",
+    "no_earlier_bundle",
     "not_found",
+    "not_measured",
     "not_ready",
     "outcome_unknown",
     "overloaded",
@@ -37,6 +39,7 @@ ErrorCode = Literal[
     "unauthorized",
     "unsupported_media_type",
     "user_deleted",
+    "worse_bundle",
 ]
 """What went wrong, for programs. Codes are added, never changed."""
 

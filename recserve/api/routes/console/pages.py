@@ -23,6 +23,16 @@ _POLICY = (
 )
 
 
+# The frame of an offline report: the console, which is of the same origin, fills it; nothing runs in it.
+_REPORT_FRAME = '<!doctype html><html lang="en"><head><title>Report</title></head><body></body></html>'
+_REPORT_FRAME_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-same-origin",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Cache-Control": "no-cache",
+}
+
+
 def _headers(policy: str) -> dict[str, str]:
     return {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
 
@@ -57,7 +67,11 @@ def install(app: FastAPI) -> None:
     async def docs(request: Request) -> Response:
         return HTMLResponse(swagger, headers=docs_headers)
 
+    async def report_frame(request: Request) -> Response:
+        return HTMLResponse(_REPORT_FRAME, headers=_REPORT_FRAME_HEADERS)
+
     app.add_route("/", page, include_in_schema=False)
+    app.add_route("/report-frame", report_frame, include_in_schema=False)
     app.add_route("/docs", docs, include_in_schema=False)
     app.mount("/docs/static", StaticFiles(directory=_SWAGGER), name="swagger-ui")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

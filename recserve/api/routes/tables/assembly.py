@@ -6,12 +6,16 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.convertors import CONVERTOR_TYPES, StringConvertor, register_url_convertor
 
+from recserve.api.routes.console.bundles import BundleRoutes
+from recserve.api.routes.console.configuration import ConfigurationRoutes
+from recserve.api.routes.console.live import LiveRoutes
 from recserve.api.routes.experiments import ExperimentRoutes
 from recserve.api.routes.items import ItemRoutes
 from recserve.api.routes.parts import AUDIENCE, HISTORY, MERGE, refuse_other_methods
 from recserve.api.routes.recommendations import Routes
 from recserve.api.routes.reports import ReportRoutes
 from recserve.api.routes.tables.adder import Adder
+from recserve.api.routes.tables.console import add_bundles, add_configuration, add_live
 from recserve.api.routes.tables.experiments import add_experiments
 from recserve.api.routes.tables.items import add_items
 from recserve.api.routes.tables.recommendations import add_events, add_recommendations
@@ -28,6 +32,7 @@ TAGS = [
     {"name": "users", "description": "Profiles, histories, logging in and being forgotten."},
     {"name": "reports", "description": "What became of what was recommended."},
     {"name": "experiments", "description": "Compare alternatives on live requests."},
+    {"name": "bundles", "description": "What was trained, how good it is, and which of it is served."},
     {"name": "server", "description": "Health and what is installed."},
 ]
 
@@ -53,5 +58,8 @@ def add_routes(app: FastAPI, settings: ApiSettings) -> list[APIRoute]:
     add_users(Adder(app, plain, "users", _USER_PARTS), UserRoutes(settings))
     add_reports(Adder(app, plain, "reports"), ReportRoutes())
     add_experiments(Adder(app, plain, "experiments"), ExperimentRoutes(settings))
+    add_bundles(Adder(app, plain, "bundles"), BundleRoutes(settings))
+    add_configuration(Adder(app, plain, "server"), ConfigurationRoutes(settings))
     add_server(Adder(app, plain, "server"), routes)
+    add_live(Adder(app, plain, "server"), LiveRoutes())
     return plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 from recserve.api import openapi
 from recserve.api.routes.items import ItemRoutes
 from recserve.api.routes.tables.adder import Adder
+from recserve.api.schemas import browsing
 from recserve.api.schemas import recommend_request as models
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas import write_request as writes
@@ -18,8 +19,10 @@ def add_items(add: Adder, routes: ItemRoutes) -> None:
         routes.list_items,
         "List items",
         "The whole catalogue, part by part: `cursor` of each answer asks for the next part. The order is "
-        "fixed and means nothing. An item is never listed twice, even while others write.",
-        openapi.responses(answers.ItemsAnswer, "Items.", 422),
+        "fixed and means nothing. An item is never listed twice, even while others write. With `q`, "
+        "`attribute` or `state` only what matches: a call looks at no more than 20,000 items, so it may find "
+        "few or none and still have a `cursor`.",
+        openapi.responses(browsing.ItemsAnswer, "Items.", 422),
     )
     add(
         "POST",
@@ -63,6 +66,16 @@ def add_items(add: Adder, routes: ItemRoutes) -> None:
         openapi.responses(answers.DeletedAnswer, "Deleted.", body=True),
         writes.ItemIdsBody,
         Two_items={"item_ids": ["t-1", "t-2"]},
+    )
+    add(
+        "GET",
+        "/v1/vectors/map",
+        routes.vector_map,
+        "Map of items",
+        "Up to 2,000 items of the bundle in service on a plane: the two principal components of their text "
+        "vectors. Near one another are items whose texts are alike. Hidden items are left out; without a "
+        "text encoder there are no points.",
+        openapi.responses(browsing.VectorMapAnswer, "The map.", 422),
     )
     # Before the item itself, whose path would swallow it.
     add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from recserve.api import openapi
 from recserve.api.routes.tables.adder import Adder
 from recserve.api.routes.users import UserRoutes
+from recserve.api.schemas import browsing
 from recserve.api.schemas import responses as answers
 from recserve.api.schemas import write_request as writes
 
@@ -16,8 +17,9 @@ def add_users(add: Adder, routes: UserRoutes) -> None:
         "/v1/users",
         routes.list_users,
         "List users",
-        "All users with a profile, part by part, as for items.",
-        openapi.responses(answers.UsersAnswer, "Users.", 422),
+        "All users with a profile, with events, or with any of them, part by part, as for items; or what is "
+        "known of one.",
+        openapi.responses(browsing.UsersAnswer, "Users.", 422),
     )
     add(
         "POST",

@@ -104,6 +104,19 @@ def test_a_scenario_or_an_experiment_alone(store: Store) -> None:
     assert asked(store, experiment="no such").total.impressions == 0
 
 
+def test_one_item_alone(store: Store) -> None:
+    two_arms(store)
+    found = asked(store, "day", item="a")
+    assert rates(found) == {"2024-10-04": (2, 0), "2024-10-05": (1, 0)}
+    assert (found.total.impressions, found.total.items, found.total.coverage) == (3, 1, None)
+    assert [row.coverage for row in found.rows] == [None, None]
+    total = asked(store, item="b").total
+    assert (total.impressions, total.clicks, total.value) == (2, 1, 5.0)
+    assert rates(asked(store, "item", item="b")) == {"b": (2, 1)}
+    nothing = asked(store, "day", item="none").total
+    assert (nothing.impressions, nothing.items) == (0, 0)
+
+
 def test_of_many_groups_those_shown_most_come_first(sqlite_store: Store) -> None:
     pages = [shown(f"r{n}", "u", NOON + n, "abcdefgh"[: n + 1]) for n in range(8)]
     fill(sqlite_store, pages)
@@ -203,6 +216,8 @@ def test_clicks_in_the_first_place_are_what_debiased_rates_are_of(sqlite_store: 
         ({"until": "2026-02-30"}, "until: '2026-02-30' is no day"),
         ({"since": "2026-02-02", "until": "2026-02-01"}, "2026-02-02 is after the last day, 2026-02-01"),
         ({"by": "item", "scenario": "home"}, "leave scenario and experiment out"),
+        ({"item": "a", "scenario": "home"}, "item: an item is counted over all scenarios"),
+        ({"item": "a", "by": "bundle"}, "one item is counted by day only, not by bundle"),
     ],
 )
 def test_bad_questions_are_refused(wrong: dict[str, str], reason: str) -> None:

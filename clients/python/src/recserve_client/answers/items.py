@@ -34,11 +34,14 @@ class Items:
 
     Attributes:
         items: `items`.
-        cursor: Asks for the next page; null on the last one.
+        cursor: Asks for what follows; null at the end. Of a search it may come with few items or
+            none: there is more to look through.
+        examined: Items that were looked at for this answer.
     """
 
     items: list[Item]
     cursor: str | None
+    examined: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,44 @@ class Deleted:
     """
 
     deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class MapPoint:
+    """One item on the map.
+
+    Attributes:
+        item_id: `item_id`.
+        title: `title`.
+        x: Within -1 and 1.
+        y: `y`.
+        value: Of the attribute; of a list the first entry.
+    """
+
+    item_id: str
+    title: str
+    x: float
+    y: float
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VectorMap:
+    """Items on a plane, near one another where their vectors are alike.
+
+    Attributes:
+        bundle: The bundle whose vectors they are.
+        items: Items of the bundle that have a vector.
+        explained: Share of the vectors' variance that the plane shows.
+        attribute: `attribute`.
+        points: `points`.
+    """
+
+    bundle: str
+    items: int
+    explained: float
+    attribute: str | None
+    points: list[MapPoint]
 
 
 @dataclass(frozen=True, slots=True)

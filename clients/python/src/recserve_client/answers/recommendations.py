@@ -10,6 +10,40 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one retriever said of an item.
+
+    Attributes:
+        retriever: `retriever`.
+        place: Among the candidates, by this retriever alone; 1 is best.
+        score: The retriever's own; comparable only within it.
+    """
+
+    retriever: str
+    place: int
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What stands behind an item.
+
+    Attributes:
+        proposals: Of each retriever, strongest first.
+        evidence: The item that led to it, if one did.
+        evidence_title: That item's title.
+        evidence_event: What the user did with it, or what `evidence_text` was.
+        evidence_text: What the user wrote that led to it.
+    """
+
+    proposals: list[Proposal]
+    evidence: str | None
+    evidence_title: str | None
+    evidence_event: str | None
+    evidence_text: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RecommendedItem:
     """One recommended item.
 
@@ -20,6 +54,7 @@ class RecommendedItem:
         sources: Retrievers that proposed it, strongest first.
         explanation: Why, in words; null unless asked for.
         attributes: What is known of the item, as it was written.
+        details: What stands behind it; there only if `details` were asked for.
     """
 
     item_id: str
@@ -28,6 +63,7 @@ class RecommendedItem:
     sources: list[str]
     explanation: str | None
     attributes: dict[str, Any]
+    details: Details | None = None
 
 
 @dataclass(frozen=True, slots=True)

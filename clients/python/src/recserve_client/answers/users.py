@@ -10,28 +10,33 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    """What is known of a person beside events.
+class ListedUser:
+    """One user of a list.
 
     Attributes:
         user_id: `user_id`.
         attributes: `attributes`.
+        profile: Whether there is a profile.
+        last_event: Moment of the newest event, milliseconds since the epoch, UTC; null without
+            events.
     """
 
     user_id: str
     attributes: dict[str, Any]
+    profile: bool
+    last_event: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Some users with a profile, in a fixed order that means nothing.
+    """Some users, in a fixed order that means nothing.
 
     Attributes:
         users: `users`.
-        cursor: Asks for the next page; null on the last one.
+        cursor: Asks for what follows; null at the end.
     """
 
-    users: list[User]
+    users: list[ListedUser]
     cursor: str | None
 
 
@@ -93,6 +98,19 @@ class Merged:
     """
 
     moved: int
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What is known of a person beside events.
+
+    Attributes:
+        user_id: `user_id`.
+        attributes: `attributes`.
+    """
+
+    user_id: str
+    attributes: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

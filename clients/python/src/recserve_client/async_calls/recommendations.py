@@ -29,6 +29,8 @@ class RecommendationsCalls(AsyncSender):
         n: int | None = None,
         exclude: Sequence[str] | None = None,
         seen: Literal["exclude", "decay", "allow"] | None = None,
+        details: bool | None = None,
+        preview: bool | None = None,
         cursor: str | None = None,
         user_id: str | None = None,
         session: Sequence[str | SessionStepParam] | None = None,
@@ -56,6 +58,10 @@ class RecommendationsCalls(AsyncSender):
             exclude: Item ids never to return.
             seen: Items of the user's history: never, lower the more recent, or as good as any;
                 default: the scenario's policy.
+            details: Say of each item which retriever proposed it in which place with which score,
+                and which item of the history led to it. Default: false.
+            preview: Shown to nobody, as while somebody looks around: the answer is not logged,
+                counts as no impression, and takes no part in experiments. Default: false.
             cursor: From an earlier answer to the same request: its next page.
             user_id: A user; one that is not known yet is welcome.
             session: What the visitor did just now: item ids or steps, in any order of time.
@@ -79,6 +85,8 @@ class RecommendationsCalls(AsyncSender):
                     "n": n,
                     "exclude": exclude,
                     "seen": seen,
+                    "details": details,
+                    "preview": preview,
                     "cursor": cursor,
                     "user_id": user_id,
                     "session": session,
@@ -101,6 +109,8 @@ class RecommendationsCalls(AsyncSender):
         n: int | None = None,
         exclude: Sequence[str] | None = None,
         seen: Literal["exclude", "decay", "allow"] | None = None,
+        details: bool | None = None,
+        preview: bool | None = None,
         user_id: str | None = None,
         session: Sequence[str | SessionStepParam] | None = None,
         query: str | None = None,
@@ -123,6 +133,8 @@ class RecommendationsCalls(AsyncSender):
                 n=n,
                 exclude=exclude,
                 seen=seen,
+                details=details,
+                preview=preview,
                 user_id=user_id,
                 session=session,
                 query=query,
@@ -222,6 +234,8 @@ class RecommendationsCalls(AsyncSender):
         n: int | None = None,
         exclude: Sequence[str] | None = None,
         seen: Literal["exclude", "decay", "allow"] | None = None,
+        details: bool | None = None,
+        preview: bool | None = None,
         cursor: str | None = None,
         user_id: str | None = None,
     ) -> Page:
@@ -244,6 +258,10 @@ class RecommendationsCalls(AsyncSender):
             exclude: Item ids never to return.
             seen: Items of the user's history: never, lower the more recent, or as good as any;
                 default: the scenario's policy.
+            details: Say of each item which retriever proposed it in which place with which score,
+                and which item of the history led to it. Default: false.
+            preview: Shown to nobody, as while somebody looks around: the answer is not logged,
+                counts as no impression, and takes no part in experiments. Default: false.
             cursor: From an earlier answer to the same request: its next page.
             user_id: Makes the choice among similar items personal.
         """
@@ -264,6 +282,8 @@ class RecommendationsCalls(AsyncSender):
                     "n": n,
                     "exclude": exclude,
                     "seen": seen,
+                    "details": details,
+                    "preview": preview,
                     "cursor": cursor,
                     "item_id": item_id,
                     "user_id": user_id,
@@ -285,6 +305,8 @@ class RecommendationsCalls(AsyncSender):
         n: int | None = None,
         exclude: Sequence[str] | None = None,
         seen: Literal["exclude", "decay", "allow"] | None = None,
+        details: bool | None = None,
+        preview: bool | None = None,
         user_id: str | None = None,
     ) -> AsyncIterator[RecommendedItem]:
         """Similar items, page by page.
@@ -305,6 +327,8 @@ class RecommendationsCalls(AsyncSender):
                 n=n,
                 exclude=exclude,
                 seen=seen,
+                details=details,
+                preview=preview,
                 user_id=user_id,
                 cursor=cursor,
             )

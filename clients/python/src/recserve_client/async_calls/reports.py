@@ -20,6 +20,7 @@ class ReportsCalls(AsyncSender):
         until: str | None = None,
         scenario: str | None = None,
         experiment: str | None = None,
+        item: str | None = None,
         limit: int | None = None,
     ) -> Outcomes:
         """Report what became of recommendations.
@@ -35,6 +36,7 @@ class ReportsCalls(AsyncSender):
             until: A day in UTC.
             scenario: Only what belongs to it.
             experiment: Only what belongs to it.
+            item: Only impressions of this item, over all scenarios; in total or by `day`.
             limit: Most rows, those shown most. Default: 100.
         """
         return await self._send(
@@ -49,6 +51,7 @@ class ReportsCalls(AsyncSender):
                     "until": until,
                     "scenario": scenario,
                     "experiment": experiment,
+                    "item": item,
                     "limit": limit,
                 },
             )

@@ -5,6 +5,7 @@ Generated from the OpenAPI document by ``python -m tools.clients``; do not edit.
 
 from __future__ import annotations
 
+from recserve_client.calls.bundles import BundlesCalls
 from recserve_client.calls.events import EventsCalls
 from recserve_client.calls.experiments import ExperimentsCalls
 from recserve_client.calls.items import ItemsCalls
@@ -15,7 +16,14 @@ from recserve_client.calls.users import UsersCalls
 
 
 class Calls(
-    RecommendationsCalls, EventsCalls, ItemsCalls, UsersCalls, ReportsCalls, ExperimentsCalls, ServerCalls
+    RecommendationsCalls,
+    EventsCalls,
+    ItemsCalls,
+    UsersCalls,
+    ReportsCalls,
+    ExperimentsCalls,
+    BundlesCalls,
+    ServerCalls,
 ):
     """All calls of the API."""
 

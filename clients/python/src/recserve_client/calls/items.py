@@ -6,8 +6,9 @@ Generated from the OpenAPI document by ``python -m tools.clients``; do not edit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
-from recserve_client.answers import Audience, Changed, Deleted, Item, Items, ItemsStored
+from recserve_client.answers import Audience, Changed, Deleted, Item, Items, ItemsStored, VectorMap
 from recserve_client.core.sending import Call, Sender
 from recserve_client.params import ItemParam, ItemPatchParam
 
@@ -15,28 +16,56 @@ from recserve_client.params import ItemParam, ItemPatchParam
 class ItemsCalls(Sender):
     """Calls about items."""
 
-    def list_items(self, *, limit: int | None = None, cursor: str | None = None) -> Items:
+    def list_items(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        q: str | None = None,
+        attribute: Sequence[str] | None = None,
+        state: Literal["shown", "hidden", "expired"] | None = None,
+    ) -> Items:
         """List items.
 
         The whole catalogue, part by part: `cursor` of each answer asks for the next part. The order
-        is fixed and means nothing. An item is never listed twice, even while others write.
+        is fixed and means nothing. An item is never listed twice, even while others write. With
+        `q`, `attribute` or `state` only what matches: a call looks at no more than 20,000 items, so
+        it may find few or none and still have a `cursor`.
 
         Args:
             limit: At most this many. Default: 100.
             cursor: From the answer before: what follows it.
+            q: Up to 10 words, all of which occur in the id or in a value of an attribute, also
+                inside a longer word: Chinese needs no blanks between them.
+            attribute: `NAME:VALUE`; given more than once, all must hold. Of a list, one entry is
+                enough.
+            state: Only items that may be returned (`shown`), are `hidden`, or have `expired`.
         """
         return self._send(
-            Call("GET", "/v1/items", Items, repeatable=True, query={"limit": limit, "cursor": cursor})
+            Call(
+                "GET",
+                "/v1/items",
+                Items,
+                repeatable=True,
+                query={"limit": limit, "cursor": cursor, "q": q, "attribute": attribute, "state": state},
+            )
         )
 
-    def iter_items(self, *, limit: int | None = None) -> Iterator[Item]:
+    def iter_items(
+        self,
+        *,
+        limit: int | None = None,
+        q: str | None = None,
+        attribute: Sequence[str] | None = None,
+        state: Literal["shown", "hidden", "expired"] | None = None,
+    ) -> Iterator[Item]:
         """List items, page by page.
 
         Asks for a page when it is needed; see :meth:`list_items`.
         """
         cursor: str | None = None
         while True:
-            page = self.list_items(limit=limit, cursor=cursor)
+            page = self.list_items(limit=limit, q=q, attribute=attribute, state=state, cursor=cursor)
             yield from page.items
             if page.cursor is None:
                 return
@@ -74,6 +103,27 @@ class ItemsCalls(Sender):
             item_ids: Up to 10,000 ids.
         """
         return self._send(Call("DELETE", "/v1/items", Deleted, repeatable=True, body={"item_ids": item_ids}))
+
+    def vector_map(self, *, limit: int | None = None, attribute: str | None = None) -> VectorMap:
+        """Map of items.
+
+        Up to 2,000 items of the bundle in service on a plane: the two principal components of their
+        text vectors. Near one another are items whose texts are alike. Hidden items are left out;
+        without a text encoder there are no points.
+
+        Args:
+            limit: At most this many items. Default: 2000.
+            attribute: Attribute whose value comes with each point.
+        """
+        return self._send(
+            Call(
+                "GET",
+                "/v1/vectors/map",
+                VectorMap,
+                repeatable=True,
+                query={"limit": limit, "attribute": attribute},
+            )
+        )
 
     def audience(self, item_id: str, *, limit: int | None = None, scenario: str | None = None) -> Audience:
         """Who would like an item.

@@ -6,8 +6,19 @@ Generated from the OpenAPI document by ``python -m tools.clients``; do not edit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
-from recserve_client.answers import Changed, History, HistoryEvent, Merged, Receipt, User, Users, UsersStored
+from recserve_client.answers import (
+    Changed,
+    History,
+    HistoryEvent,
+    ListedUser,
+    Merged,
+    Receipt,
+    User,
+    Users,
+    UsersStored,
+)
 from recserve_client.core.sending import Call, Sender
 from recserve_client.params import UserParam, UserPatchParam
 
@@ -15,27 +26,50 @@ from recserve_client.params import UserParam, UserPatchParam
 class UsersCalls(Sender):
     """Calls about users."""
 
-    def list_users(self, *, limit: int | None = None, cursor: str | None = None) -> Users:
+    def list_users(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        having: Literal["profile", "events", "any"] | None = None,
+        user_id: str | None = None,
+    ) -> Users:
         """List users.
 
-        All users with a profile, part by part, as for items.
+        All users with a profile, with events, or with any of them, part by part, as for items; or
+        what is known of one.
 
         Args:
             limit: At most this many. Default: 100.
             cursor: From the answer before: what follows it.
+            having: Users with a `profile`, with `events`, or with `any` of the two: those with a
+                profile first, then those who have events alone. Default: profile.
+            user_id: Only this user, if there is a profile or an event; all else is passed over.
         """
         return self._send(
-            Call("GET", "/v1/users", Users, repeatable=True, query={"limit": limit, "cursor": cursor})
+            Call(
+                "GET",
+                "/v1/users",
+                Users,
+                repeatable=True,
+                query={"limit": limit, "cursor": cursor, "having": having, "user_id": user_id},
+            )
         )
 
-    def iter_users(self, *, limit: int | None = None) -> Iterator[User]:
+    def iter_users(
+        self,
+        *,
+        limit: int | None = None,
+        having: Literal["profile", "events", "any"] | None = None,
+        user_id: str | None = None,
+    ) -> Iterator[ListedUser]:
         """List users, page by page.
 
         Asks for a page when it is needed; see :meth:`list_users`.
         """
         cursor: str | None = None
         while True:
-            page = self.list_users(limit=limit, cursor=cursor)
+            page = self.list_users(limit=limit, having=having, user_id=user_id, cursor=cursor)
             yield from page.users
             if page.cursor is None:
                 return

@@ -1,0 +1,1 @@
+"""Desks: parts of a backend that administer a server for callers of the API, off its event loop."""

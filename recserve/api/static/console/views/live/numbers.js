@@ -1,0 +1,105 @@
+// What two answers of GET /v1/live, some seconds apart, say together: rates, shares and quantiles.
+
+/** Routes that recommend. */
+const ANSWERS = new Set(["/v1/recommend", "/v1/recommend/{user_id}", "/v1/similar", "/v1/rank"]);
+/** Routes that machines and this page ask all the time. */
+const ASIDE = /^\/(v1\/live$|v1\/health|v1\/metrics$|static|docs|openapi|$)/;
+
+/** The route as its path, without the converters that some parts have. */
+const plain = (route) => route.replace(/:\w+\}/g, "}");
+const answers = (row) => ANSWERS.has(plain(row.route));
+const asked = (row) => !ASIDE.test(row.route);
+
+const sum = (rows) => rows.reduce((total, row) => total + row.count, 0);
+/** Growth of a total; none where a replica that counted is gone. */
+const grown = (now, before) => Math.max(now - before, 0);
+
+/** The quantile of a histogram's counts, in seconds, as Prometheus interpolates it; null of nothing. */
+export function quantile(share, bounds, buckets) {
+  const total = buckets.reduce((all, count) => all + count, 0);
+  if (!total) return null;
+  let below = 0;
+  for (let index = 0; index < buckets.length; index++) {
+    if (below + buckets[index] >= share * total) {
+      if (index >= bounds.length) return bounds.at(-1);
+      const low = index ? bounds[index - 1] : 0;
+      return low + ((share * total - below) / buckets[index]) * (bounds[index] - low);
+    }
+    below += buckets[index];
+  }
+  return bounds.at(-1);
+}
+
+/** Buckets of some rows, those of the answer before taken off. */
+function grownBuckets(now, before, key, keep) {
+  const total = new Array(now.bounds.length + 1).fill(0);
+  let seconds = 0;
+  const old = new Map(before[key].map((row) => [nameOf(row), row]));
+  for (const row of now[key]) {
+    if (!keep(row)) continue;
+    const past = old.get(nameOf(row));
+    row.buckets.forEach((count, index) => { total[index] += grown(count, past?.buckets[index] ?? 0); });
+    seconds += grown(row.seconds, past?.seconds ?? 0);
+  }
+  return { buckets: total, seconds, count: total.reduce((all, count) => all + count, 0) };
+}
+const nameOf = (row) => row.route ?? row.step ?? row.call;
+
+function timesOf(now, before, key, keep) {
+  const { buckets, seconds, count } = grownBuckets(now.latency, before.latency, key, keep);
+  const at = (share) => {
+    const found = quantile(share, now.latency.bounds, buckets);
+    return found === null ? null : found * 1000;
+  };
+  return { count, mean: count ? (1000 * seconds) / count : null, p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+}
+
+/**
+ * The difference of two answers.
+ *
+ * Rates are per second, times in milliseconds, shares of one; null where there is nothing to divide by.
+ */
+export function difference(now, before) {
+  const seconds = (now.at - before.at) / 1000;
+  const rate = (read) => grown(read(now), read(before)) / seconds;
+  const answered = rate((one) => sum(one.requests.filter(answers)));
+  const degraded = rate((one) => sum(one.degraded));
+  const hits = rate((one) => sum(one.caches.filter((row) => row.cache === "result" && row.outcome === "hit")));
+  const looked = rate((one) => sum(one.caches.filter((row) => row.cache === "result")));
+  return {
+    at: now.at,
+    requests: rate((one) => sum(one.requests.filter(asked))),
+    answers: answered,
+    failed: rate((one) => sum(one.requests.filter((row) => row.status >= "500"))),
+    refused: rate((one) => sum(one.requests.filter((row) => row.status >= "400" && row.status < "500"))),
+    events: rate((one) => sum(one.events.accepted)),
+    stored: rate((one) => one.events.stored),
+    degraded: answered ? Math.min(degraded / answered, 1) : null,
+    cached: looked ? hits / looked : null,
+    times: timesOf(now, before, "requests", answers),
+    steps: now.latency.steps.map((row) => ({ step: row.step, ...timesOf(now, before, "steps", (one) => one.step === row.step) })),
+    lost: causes(now, before),
+    stages: now.stages.map((stage) => stageOf(stage, before, seconds)),
+  };
+}
+
+/** Parts that answers went on without, and why, by how often. */
+function causes(now, before) {
+  const old = new Map(before.degraded.map((row) => [`${row.part} ${row.cause}`, row.count]));
+  return now.degraded
+    .map((row) => ({ ...row, recent: grown(row.count, old.get(`${row.part} ${row.cause}`) ?? 0) }))
+    .sort((one, other) => other.recent - one.recent || other.count - one.count);
+}
+
+function stageOf(stage, before, seconds) {
+  const old = new Map((before.stages.find((one) => one.stage === stage.stage)?.replicas ?? []).map((one) => [one.replica, one]));
+  const replicas = stage.replicas.map((one) => {
+    const past = old.get(one.replica);
+    return {
+      ...one,
+      rate: past ? grown(one.calls, past.calls) / seconds : null,
+      cpu: past && one.cpu_seconds !== null ? grown(one.cpu_seconds, past.cpu_seconds) / seconds : null,
+    };
+  });
+  return { stage: stage.stage, missing: stage.missing, replicas, rate: replicas.reduce((all, one) => all + (one.rate ?? 0), 0) };
+}

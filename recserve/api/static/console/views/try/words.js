@@ -1,0 +1,44 @@
+// How items and events are put into words.
+
+import { say } from "../../i18n.js";
+
+const PAST = { view: "viewed", like: "liked", dislike: "disliked", click: "clicked", play: "played", rating: "rated",
+  purchase: "bought", add_to_cart: "put in cart", skip: "skipped", hide: "hid", search: "searched" };
+const CHIPS = 6;
+const LONG = 40;
+
+/** What an item is called. */
+export const titleOf = (item) => String(item.attributes.title || item.attributes.name || item.item_id);
+
+/** What somebody did, such as "Rated 4". */
+export function sentence(event, value) {
+  const verb = say(PAST[event] ?? event);
+  const said = value === null || value === undefined ? verb : `${verb} ${value}`;
+  return said.charAt(0).toUpperCase() + said.slice(1);
+}
+
+/** Attributes to show: short values as chips, and the first long text. */
+export function attributes(known) {
+  const chips = [];
+  let long = "";
+  for (const [name, value] of Object.entries(known)) {
+    if (name === "title" || name === "name" || value === null || value === "") continue;
+    if (Array.isArray(value)) chips.push(...value.filter((one) => typeof one !== "object").map(String));
+    else if (typeof value === "string" && value.length > LONG) long ||= value;
+    else if (typeof value !== "object") chips.push(typeof value === "boolean" ? `${name}: ${value}` : String(value));
+  }
+  return { chips: chips.slice(0, CHIPS), long };
+}
+
+/** The first letters of a title's first two words. */
+export function initials(title) {
+  const words = title.match(/[\p{L}\p{N}]+/gu) ?? ["?"];
+  return words.slice(0, 2).map((word) => [...word][0].toUpperCase()).join("");
+}
+
+/** A colour for an item; steps of the golden angle keep neighbouring ids apart. */
+export function hue(id) {
+  let hash = 7;
+  for (const character of id.slice(0, 200)) hash = (hash * 31 + character.codePointAt(0)) % 100_003;
+  return ((hash * 137.508) % 360).toFixed(1);
+}

@@ -1,0 +1,156 @@
+"""What surrounds the console's views: ways between them, keys, weight; in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from recserve.api import create_app
+from recserve.auth.keyring import Keyring
+from recserve.auth.keys import create_key
+from recserve.store import Scope
+from tests.recserve.api.conftest import Served
+from tests.support.console import console_page, settled, violations
+
+pytestmark = pytest.mark.browser
+
+VIEWS = ["live", "try", "catalogue", "people", "quality", "experiments", "plugins"]
+MOST_BYTES = 400_000
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_page_weighs_little(browser: Any, address: str, view: str) -> None:
+    with console_page(browser, address, "#/nowhere") as page:
+        sizes: dict[str, int] = {}
+        page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
+        page.goto("about:blank")
+        page.goto(f"{address}/#/{view}")
+        settled(page)
+        page.wait_for_load_state("networkidle")
+        assert any("index" in url or url.endswith("/") for url in sizes)
+        assert sum(sizes.values()) < MOST_BYTES
+
+
+def test_keyboard_alone_leads_to_every_view(browser: Any, address: str) -> None:
+    with console_page(browser, address, "#/plugins") as page:
+        settled(page)
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == "skip"
+        page.keyboard.press("Tab")
+        for view in VIEWS:
+            page.keyboard.press("Tab")
+            assert page.evaluate("document.activeElement.dataset.view") == view
+        for view in VIEWS:
+            page.locator(f"#views [data-view={view}]").focus()
+            page.keyboard.press("Enter")
+            page.wait_for_selector(f".view.{view}")
+            assert page.evaluate("document.activeElement.id") == "view", "the view has the keyboard"
+            assert page.locator("#views [aria-current]").get_attribute("data-view") == view
+            assert page.title().endswith("· recserve")
+
+
+def test_back_leads_to_the_view_before(browser: Any, address: str) -> None:
+    with console_page(browser, address, "#/try?user=grace") as page:
+        page.wait_for_selector("#items .card")
+        assert page.input_value("#user") == "grace"
+        page.locator("#views [data-view=live]").click()
+        page.wait_for_selector(".view.live")
+        page.go_back()
+        page.wait_for_selector("#items .card")
+        assert page.input_value("#user") == "grace"
+
+
+def test_skipping_leads_past_the_navigation(browser: Any, address: str) -> None:
+    with console_page(browser, address, "#/try") as page:
+        page.wait_for_selector("#items .card")
+        before = page.url
+        page.locator("#skip").focus()
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "view"
+        assert page.url == before
+
+
+def test_an_unknown_view_leads_to_the_start(browser: Any, address: str) -> None:
+    with console_page(browser, address, "#/nowhere") as page:
+        page.get_by_role("heading", name="There is no such view.").wait_for()
+        assert violations(page) == []
+        page.get_by_role("link", name="To the start").click()
+        page.wait_for_selector("#items .card")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1360])
+def test_try_has_no_barrier(browser: Any, address: str, scheme: str, width: int) -> None:
+    size = {"width": width, "height": 780}
+    with console_page(browser, address, "#/try", viewport=size, color_scheme=scheme) as page:
+        page.wait_for_selector("#items .card")
+        page.locator(".because summary").first.click()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_try_says_that_it_waits_that_it_fails_and_that_there_is_nothing(
+    browser: Any, address: str, served: Any
+) -> None:
+    error = '{"error": {"code": "overloaded", "message": "too many requests wait", "field": null}}'
+    with console_page(browser, address, "#/nowhere", expected=lambda one: "503" in one) as page:
+        held: list[Any] = []
+        page.route("**/v1/recommend", held.append)
+        page.evaluate("location.hash = '#/try'")
+        page.get_by_text("Loading…").wait_for()
+        page.wait_for_function("() => document.querySelector('#items')?.getAttribute('aria-busy') === 'true'")
+        assert violations(page) == []
+        page.unroute("**/v1/recommend")
+        held[0].fulfill(status=503, body=error)
+        page.get_by_text("too many requests wait").wait_for()
+        assert violations(page) == []
+        page.get_by_role("button", name="Try again").click()
+        page.wait_for_selector("#items .card")
+        assert page.locator("#error").is_hidden()
+
+        ids = [item["item_id"] for item in served.get("/v1/items", params={"limit": 100}).json()["items"]]
+        served.call("DELETE", "/v1/items", json={"item_ids": ids})
+        page.get_by_role("button", name="Recommend", exact=True).click()
+        page.get_by_text("Nothing to recommend.").wait_for()
+        assert violations(page) == []
+
+
+@pytest.fixture
+def keyed(served: Served) -> Iterator[Callable[[list[Scope]], str]]:
+    """Makes the server ask for keys, and gives one of some scopes."""
+    opened: list[Keyring] = []
+
+    def make(scopes: list[Scope]) -> str:
+        key, stored = create_key("page", scopes, 1)
+        served.store.add_key(stored)
+        keyring = Keyring(served.store)
+        keyring.start()
+        opened.append(keyring)
+        served.app = create_app(served.app.state.backend, keyring=keyring)
+        return key
+
+    yield make
+    for keyring in opened:
+        keyring.close()
+
+
+@pytest.mark.parametrize(("scope", "view"), [("recommend", "try"), ("read", "live")])
+def test_it_starts_with_what_the_key_is_good_for(
+    browser: Any, keyed: Any, request: pytest.FixtureRequest, scope: Scope, view: str
+) -> None:
+    key = keyed([scope])
+    address = request.getfixturevalue("address")
+    refused = ("401", "403")  # Chromium tells each answer that is one
+    with console_page(browser, address, "", lambda one: any(code in one for code in refused)) as page:
+        page.locator("#key").fill(key)
+        page.get_by_role("button", name="Use it").click()
+        page.wait_for_selector(f".view.{view}")
+        page.wait_for_selector("#items .card, .live .tile")
+        if scope == "recommend":
+            page.get_by_text("This key may not read histories.").wait_for()
+            page.locator("#views [data-view=live]").click()
+            page.locator(".live .state.bad").get_by_text("this key lacks the scope 'read'").wait_for()
+            page.get_by_role("button", name="Use another key").click()
+            page.wait_for_selector("#key-dialog[open]")

@@ -1,0 +1,322 @@
+"""The console's views of quality, experiments and plugins in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recserve.api import create_app
+from recserve.api.backends.desks.configuration import ConfigurationDesk
+from recserve.auth.keyring import Keyring
+from recserve.auth.keys import create_key
+from recserve.config import parse_config
+from recserve.plugin.registry import Registry
+from recserve.store import Scope
+from tests.recserve.api.conftest import SETTINGS, build, listening
+from tests.support.console import console_page, settled, violations
+from tests.support.operated import Operated, operate
+
+pytestmark = pytest.mark.browser
+
+CONFIG = {
+    "store": {"url": "postgresql://shop:hush@db/shop"},
+    "encoder": None,
+    "scenarios": {"home": {"retrievers": [{"use": "popular", "weight": 2}], "ranker": None}},
+}
+
+
+class Site:
+    """A server with a past, and where it listens."""
+
+    def __init__(self, folder: Path, *, past: bool) -> None:
+        self.served = build(folder)
+        self.past: Operated | None = operate(folder, self.served.store) if past else None
+        backend = self.served.app.state.backend
+        backend.configuration = ConfigurationDesk(
+            parse_config(CONFIG), lambda: Registry.discover(only=["builtins", "popular"])
+        )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Operated]]:
+    """The address of a server with a past that tests leave as it is, and that past."""
+    made = Site(tmp_path_factory.mktemp("operated"), past=True)
+    assert made.past is not None
+    with made.served.store, listening(made.served.app) as url:
+        yield url, made.past
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Iterator[tuple[str, Operated, Any]]:
+    """The same, of a test's own."""
+    made = Site(tmp_path, past=True)
+    assert made.past is not None
+    with made.served.store, listening(made.served.app) as url:
+        yield url, made.past, made.served
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that nothing has happened on."""
+    made = Site(tmp_path_factory.mktemp("new"), past=False)
+    with made.served.store, listening(made.served.app) as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("#/quality", "Nothing has been trained yet."),
+        ("#/experiments", "There is no experiment yet."),
+    ],
+)
+def test_empty_views_say_what_is_missing(browser: Any, new: str, place: str, told: str) -> None:
+    with console_page(browser, new, place) as page:
+        settled(page)
+        assert told in page.locator(".state.nothing").first.inner_text()
+        assert violations(page) == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "#/quality",
+        "#/quality/BUNDLE",
+        "#/quality/compare?a=BEFORE&b=BUNDLE",
+        "#/experiments",
+        "#/experiments/lopsided",
+        "#/experiments/new",
+        "#/plugins",
+        "#/plugins/config",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_full_views_have_no_barrier(
+    browser: Any, site: tuple[str, Operated], place: str, scheme: str
+) -> None:
+    address, past = site
+    place = place.replace("BUNDLE", past.current).replace("BEFORE", past.before)
+    # Every second time on a phone: what fits there does on a wide screen.
+    size = {"width": 360, "height": 780} if scheme == "dark" else {"width": 1360, "height": 900}
+    with console_page(browser, address, place, viewport=size, color_scheme=scheme) as page:
+        settled(page)
+        page.wait_for_load_state("networkidle")
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+@pytest.mark.parametrize(
+    ("place", "call"),
+    [
+        ("#/quality", "**/v1/bundles"),
+        ("#/experiments", "**/v1/experiments"),
+        ("#/plugins", "**/v1/plugins"),
+    ],
+)
+def test_failing_views_say_why_and_go_on(
+    browser: Any, site: tuple[str, Operated], place: str, call: str
+) -> None:
+    error = '{"error": {"code": "store_unavailable", "message": "the store is down", "field": null}}'
+    with console_page(browser, site[0], "#/nowhere", expected=lambda one: "503" in one) as page:
+        page.route(call, lambda route: route.fulfill(status=503, body=error, content_type="application/json"))
+        page.evaluate("(place) => { location.hash = place }", place)
+        failed = page.locator(".state.bad").first
+        failed.wait_for()
+        assert "the store is down" in failed.inner_text()
+        assert violations(page) == []
+        page.unroute(call)
+        failed.get_by_role("button", name="Try again").click()
+        page.wait_for_selector(".view .panel table, .view .component")
+
+
+def test_loading_is_said(browser: Any, site: tuple[str, Operated]) -> None:
+    with console_page(browser, site[0], "#/nowhere") as page:
+        held: list[Any] = []
+        page.route("**/v1/experiments", lambda route: held.append(route))
+        page.evaluate("location.hash = '#/experiments'")
+        page.wait_for_selector(".experiments .state.loading")
+        assert violations(page) == []
+        for route in held:
+            route.continue_()
+        page.wait_for_selector(".experiments table")
+
+
+def test_quality_tells_whether_the_live_bundle_is_better(browser: Any, site: tuple[str, Operated]) -> None:
+    address, past = site
+    with console_page(browser, address, "#/quality") as page:
+        better = page.locator("section", has_text="Is it better than the last?").first
+        better.locator(".chip").nth(1).wait_for()
+        told = better.inner_text()
+        assert "Offline, over the same 200 users: better nDCG@10 +0.0110" in " ".join(told.split())
+        assert past.current in page.locator(".live").inner_text()
+        retrievers = page.locator("section", has_text="Which retriever earns its keep?")
+        retrievers.locator(".chip").first.wait_for()
+        verdicts = dict(
+            zip(
+                retrievers.locator(".table tbody th").all_inner_texts(),
+                retrievers.locator(".table .chip").all_inner_texts(),
+                strict=True,
+            )
+        )
+        assert verdicts["same_words"] == "above average"
+        assert verdicts["popular"] == "below average"
+        page.get_by_label("Span").select_option("7")
+        page.wait_for_function("location.hash.includes('days=7')")
+        page.locator(".quality canvas").first.wait_for()
+        page.get_by_label("with", exact=True).select_option(past.worse)
+        page.get_by_role("button", name="Compare", exact=True).click()
+        page.wait_for_selector(".verdict .chip.bad")
+        assert "seed" in page.locator("section", has_text="What differs").inner_text()
+
+
+def test_a_report_is_shown_in_a_frame_with_its_styles(browser: Any, site: tuple[str, Operated]) -> None:
+    address, past = site
+    with console_page(browser, address, f"#/quality/{past.current}") as page:
+        inside = page.frame_locator("iframe.report")
+        inside.locator("h1").wait_for()
+        assert inside.locator("h1").inner_text() == "Evaluation, temporal split"
+        assert inside.locator("main").evaluate("(main) => getComputedStyle(main).maxWidth") == "1060px"
+        frame = page.locator("iframe.report")
+        assert frame.get_attribute("sandbox") == "allow-same-origin"
+
+
+def test_a_worse_bundle_is_promoted_only_with_a_reason(
+    browser: Any, changed: tuple[str, Operated, Any]
+) -> None:
+    address, past, served = changed
+    with console_page(browser, address, f"#/quality/{past.worse}", lambda one: "409" in one) as page:
+        page.get_by_role("button", name="Promote").click()
+        page.keyboard.type("mine")
+        page.get_by_role("dialog").get_by_role("button", name="Promote").click()
+        dialog = page.get_by_role("dialog", name="The evidence speaks against it")
+        dialog.wait_for()
+        assert "more than the margin" in dialog.inner_text()
+        assert violations(page) == []
+        dialog.get_by_role("button", name="Cancel").click()
+        assert served.store.current_bundle() == past.current
+        page.get_by_role("button", name="Promote").click()
+        page.get_by_role("dialog").get_by_role("button", name="Promote").click()
+        dialog.get_by_label("Why").fill("the law")
+        dialog.get_by_role("button", name="Promote anyway").click()
+        page.wait_for_selector(".chip.good:has-text('in service')")
+        assert served.store.promotions(1)[0].grounds.reason == "the law"
+        page.goto(f"{address}/#/quality")
+        page.get_by_role("button", name=f"Roll back to {past.current}").click()
+        page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+        page.wait_for_selector(f".live a:has-text('{past.current}')")
+        assert served.store.current_bundle() == past.current
+
+
+def test_an_experiment_is_created_started_and_stopped_by_keyboard(
+    browser: Any, changed: tuple[str, Operated, Any]
+) -> None:
+    address, _, served = changed
+    with console_page(browser, address, "#/experiments/new", lambda one: "422" in one) as page:
+        name = page.get_by_label("Name", exact=True).first
+        name.wait_for()
+        page.get_by_role("button", name="Create").focus()
+        page.keyboard.press("Enter")
+        assert name.evaluate("(input) => input === document.activeElement"), "the first mistake is focused"
+        assert name.get_attribute("aria-invalid") == "true"
+        page.keyboard.type("trial")
+        page.get_by_label("Layer").fill("fewer-neighbours")
+        page.get_by_label("What it changes").nth(1).select_option("parameters")
+        page.get_by_label("Rules, as JSON").fill('{"nobody": {}}')
+        page.keyboard.press("Control+Home")
+        page.get_by_role("button", name="Create").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".wrong:has-text('nobody')")
+        assert page.evaluate("document.activeElement.name") == "arms[1].parameters.rules"
+        assert violations(page) == []
+        page.get_by_label("Rules, as JSON").fill("")
+        page.get_by_label("Candidates for the ranker").fill("3")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Start", exact=True).wait_for()
+        page.get_by_role("button", name="Start", exact=True).focus()
+        page.keyboard.press("Enter")
+        page.get_by_label("Share of users, in percent").fill("40")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".chip.good:has-text('running')")
+        (stored,) = (one for one in served.store.experiments() if one.name == "trial")
+        assert (stored.status["share"], stored.definition["arms"][1]["parameters"]["budget"]) == (0.4, 3)
+        page.get_by_role("button", name="Stop", exact=True).focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog").get_by_label("Why").fill("decided")
+        page.get_by_role("dialog").get_by_role("button", name="Stop").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".notice:has-text('decided')")
+
+
+def test_alarms_come_before_figures(browser: Any, site: tuple[str, Operated]) -> None:
+    with console_page(browser, site[0], "#/experiments/lopsided") as page:
+        page.wait_for_selector(".alarms")
+        assert "Sample ratio mismatch" in page.locator(".alarms [role=alert]").inner_text()
+        assert "a guardrail was passed" in page.locator(".alarms").inner_text()
+        assert page.locator(".experiments h2").first.inner_text() == "Differences to control"
+
+
+def test_plugins_explain_their_parameters(browser: Any, site: tuple[str, Operated]) -> None:
+    with console_page(browser, site[0], "#/plugins") as page:
+        page.get_by_label("Search").fill("fields")
+        component = page.locator(".component")
+        assert component.count() == 1
+        assert "used by all scenarios" in component.inner_text()
+        component.get_by_text("3 parameters").click()
+        assert component.locator("table tbody tr").count() == 3
+        assert violations(page) == []
+
+
+def test_a_changed_configuration_is_checked_and_not_applied(browser: Any, site: tuple[str, Operated]) -> None:
+    with console_page(browser, site[0], "#/plugins/config") as page:
+        text = page.get_by_label("Configuration, as YAML")
+        text.wait_for()
+        shown = text.input_value()
+        assert "hush" not in shown
+        text.fill(f"{shown}train: {{sed: 1}}\n")
+        page.wait_for_selector(".mistakes li:has-text('did you mean')")
+        text.fill(f"{shown}train: {{seed: 1}}\n")
+        page.wait_for_selector(".result .chip.good")
+        assert "a bundle that is trained with it" in page.locator(".result").inner_text()
+        assert page.locator(".diff .plus").first.inner_text().startswith("+train:")
+        assert violations(page) == []
+        page.get_by_role("button", name="As it was").click()
+        page.wait_for_selector(".result:has-text('It changes nothing.')")
+        page.reload()
+        text.wait_for()
+        assert text.input_value() == shown
+
+
+@pytest.mark.parametrize(("scope", "lacked"), [("read", "admin"), ("recommend", "read")])
+def test_a_key_that_may_not_says_which_scope_is_needed(
+    browser: Any, tmp_path: Path, scope: Scope, lacked: str
+) -> None:
+    made = build(tmp_path)
+    key, stored = create_key("test", [scope], 1, None)
+    made.store.add_key(stored)
+    keyring = Keyring(made.store)
+    keyring.start()
+    app = create_app(made.app.state.backend, SETTINGS, keyring)
+    place = "#/plugins/config" if scope == "read" else "#/quality"
+    try:
+        with (
+            made.store,
+            listening(app) as url,
+            console_page(browser, url, "#/nowhere", lambda one: "40" in one) as page,
+        ):
+            page.evaluate("(key) => sessionStorage.setItem('recserve-key', key)", key)
+            page.evaluate("(place) => { location.hash = place }", place)
+            failed = page.locator(".state.bad").first
+            failed.wait_for()
+            assert f"lacks the scope '{lacked}'" in failed.inner_text()
+    finally:
+        keyring.close()
+
+
+def test_it_speaks_chinese(browser: Any, site: tuple[str, Operated]) -> None:
+    with console_page(browser, site[0], "#/experiments/fewer-neighbours", locale="zh-CN") as page:
+        page.wait_for_selector("h2:has-text('与 control 的差异')")
+        assert page.locator("html").get_attribute("lang") == "zh-CN"
+        assert violations(page) == []
