@@ -122,8 +122,7 @@ class _Search:
         origin = tuple(grids[name].index(getattr(best, name)) for name in names)
 
         def at(place: tuple[int, ...]) -> Settings:
-            changes: dict[str, Any] = {name: grids[name][i] for name, i in zip(names, place, strict=True)}
-            return replace(best, **changes)
+            return best.having({name: grids[name][i] for name, i in zip(names, place, strict=True)})
 
         sizes = tuple(len(grids[name]) for name in names)
         strides = tuple(2 if size > 4 else int(size > 1) for size in sizes)
@@ -150,13 +149,13 @@ class _Search:
 
     def _with_normalisation(self, settings: Settings, name: str, value: float) -> Settings:
         """Settings with another normalisation, which the low-pass filter undoes as the paper has it."""
-        changes: dict[str, Any] = {name: value}
+        changes = {name: value}
         if name == "item_exponent":
             undone = {"source_exponent", "target_exponent"} & self._free
             changes |= dict.fromkeys(undone, value)
             if "linear_exponent" in self._free:
                 changes["linear_exponent"] = min(settings.linear_exponent, value)
-        return replace(settings, **changes)
+        return settings.having(changes)
 
     def _parts(self, graph: Graph, neighbours: int, rank: int) -> Parts:
         quiet = FitContext(
