@@ -56,7 +56,7 @@ class Graph:
     @property
     def smaller_side(self) -> int:
         """Users or items with an edge, whichever are fewer."""
-        return min(self.edges.shape[0], int((self.degrees > 0).sum()))
+        return min(int(self.edges.shape[0]), int((self.degrees > 0).sum()))
 
     def linear(self, neighbours: int, context: FitContext) -> tuple[Int32Array, FloatArray]:
         """Largest entries of the linear filter ``edges.T @ edges`` towards each item."""

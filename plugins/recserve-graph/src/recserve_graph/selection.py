@@ -122,7 +122,7 @@ class _Search:
         origin = tuple(grids[name].index(getattr(best, name)) for name in names)
 
         def at(place: tuple[int, ...]) -> Settings:
-            return replace(best, **{name: grids[name][i] for name, i in zip(names, place, strict=True)})
+            return best.having({name: grids[name][i] for name, i in zip(names, place, strict=True)})
 
         sizes = tuple(len(grids[name]) for name in names)
         strides = tuple(2 if size > 4 else int(size > 1) for size in sizes)
@@ -155,7 +155,7 @@ class _Search:
             changes |= dict.fromkeys(undone, value)
             if "linear_exponent" in self._free:
                 changes["linear_exponent"] = min(settings.linear_exponent, value)
-        return replace(settings, **changes)
+        return settings.having(changes)
 
     def _parts(self, graph: Graph, neighbours: int, rank: int) -> Parts:
         quiet = FitContext(

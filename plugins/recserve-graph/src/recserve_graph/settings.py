@@ -46,7 +46,11 @@ class Settings:
         """The same with what is configured, or else was chosen by an earlier fit."""
         known = {name: previous[name] for name in asdict(self) if name in previous}
         known |= {name: value for name in asdict(self) if (value := getattr(params, name)) is not None}
-        return Settings(**{**asdict(self), **known})
+        return self.having(known)
+
+    def having(self, changes: Mapping[str, Any]) -> Settings:
+        """The same with some settings changed."""
+        return Settings(**{**asdict(self), **changes})
 
 
 def default_rank(smaller_side: int) -> int:
