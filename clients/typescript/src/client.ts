@@ -111,8 +111,11 @@ export class Client extends Operations {
   }
 
   #address(call: Call): string {
-    const given = Object.entries(call.query ?? {}).filter(([, value]) => value != null);
-    const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+    const given = Object.entries(call.query ?? {}).flatMap(([name, value]) =>
+      (Array.isArray(value) ? value : [value]).map((one) => [name, one] as const),
+    );
+    const sent = given.filter(([, value]) => value != null).map(([name, value]) => [name, String(value)]);
+    const query = new URLSearchParams(sent).toString();
     return `${this.#url}${call.path}${query && `?${query}`}`;
   }
 

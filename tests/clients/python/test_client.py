@@ -163,6 +163,12 @@ def test_iterators_go_through_all_pages(live: Live) -> None:
         assert live.faults.paths == ["POST /v1/similar"] * 2, "pages are asked for when they are needed"
 
 
+def test_a_list_in_a_query_is_sent_value_by_value(live: Live) -> None:
+    with Client(live.url) as client:
+        found = client.list_items(attribute=("genres:Sci-Fi", "year:1977"), limit=5)
+        assert [item.item_id for item in found.items] == ["260"]
+
+
 def test_errors_have_code_message_and_field(live: Live) -> None:
     with Client(live.url) as client:
         with pytest.raises(InvalidRequestError) as refused:
