@@ -16,7 +16,8 @@ class Proposal:
     Attributes:
         retriever: `retriever`.
         place: Among the candidates, by this retriever alone; 1 is best.
-        score: The retriever's own; comparable only within it.
+        score: The retriever's own; comparable only within one answer, and with others of this
+            retriever.
     """
 
     retriever: str
