@@ -52,6 +52,8 @@ from recserve.plugin.protocols import (
 )
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
 from recserve.plugin.toolkit.inverted_file import InvertedFileIndex
+from recserve.plugin.toolkit.item_comparison import ComparedItems, most_similar
+from recserve.plugin.toolkit.item_weights import ItemWeights
 from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
 from recserve.plugin.toolkit.model_selection import Validation, climb, hold_out, mean_ndcg, narrow
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
@@ -67,6 +69,7 @@ __all__ = [
     "Candidates",
     "Catalogue",
     "ChoosesModel",
+    "ComparedItems",
     "Component",
     "ConfigError",
     "DataError",
@@ -96,6 +99,7 @@ __all__ = [
     "InvertedFileIndex",
     "Item",
     "ItemText",
+    "ItemWeights",
     "KnowsItsWords",
     "LearnsFromCandidates",
     "MatchesWords",
@@ -131,6 +135,7 @@ __all__ = [
     "mask_columns",
     "mask_scores",
     "mean_ndcg",
+    "most_similar",
     "narrow",
     "ndcg",
     "ndcg_of",

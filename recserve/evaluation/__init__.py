@@ -13,7 +13,7 @@ from recserve.evaluation.checks.leaks import (
     check_vocabulary,
 )
 from recserve.evaluation.checks.shuffled_labels import check_shuffled, shuffled
-from recserve.evaluation.comparison import Difference, differences, over_best_part
+from recserve.evaluation.comparison import Difference, differences, over_best_part, stage_summary
 from recserve.evaluation.html import Findings, write_report
 from recserve.evaluation.metrics.by_stage import StagedRecommender, StageFigure, Stages
 from recserve.evaluation.metrics.calibration import choose_attribute
@@ -51,6 +51,7 @@ __all__ = [
     "over_best_part",
     "paired_difference",
     "shuffled",
+    "stage_summary",
     "temporal",
     "write_report",
 ]

@@ -83,3 +83,21 @@ def over_best_part(reports: Sequence[Report], metric: str) -> Difference | None:
         return None
     best = max(others, key=lambda report: report.metrics[metric].mean)
     return Difference(pipeline.model, best.model, metric, pipeline.difference(best, metric))
+
+
+def stage_summary(report: Report, metric: str) -> str:
+    """One line: recall of each source, a metric given candidates, and in the end."""
+    recalls = [
+        f"{figure.part} {figure.interval.mean:.4f}"
+        for figure in report.stages
+        if figure.metric.startswith("recall")
+    ]
+    orders = [
+        f"{figure.part} {figure.interval.mean:.4f}"
+        for figure in report.stages
+        if figure.stage == "ranking" and figure.metric == metric
+    ]
+    return (
+        f"recall of {', '.join(recalls)}; {metric} given candidates: {', '.join(orders)}; "
+        f"end to end {report.metrics[metric].mean:.4f}"
+    )

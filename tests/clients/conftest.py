@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import socket
@@ -15,7 +14,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.recserve.api.conftest import Served, build, listening, shared
-from tools.clients.writing import install_tools
+from tools.clients.writing import TYPESCRIPT, install_tools
 
 __all__ = ["shared"]
 
@@ -27,7 +26,7 @@ class Faults:
     Attributes:
         app: The server.
         planned: Faults to come, the next one first: a status with a code and headers, answered instead of the
-            server's answer; ``hang`` never answers.
+            server's answer; ``hang`` never answers, until the client leaves.
         after: The server carries the requests out before they meet their faults.
         paths: Requests that came, with their method.
         bodies: Their bodies.
@@ -65,7 +64,9 @@ class Faults:
         if self.after:
             await self.app(scope, again, nowhere)
         if fault == "hang":
-            await asyncio.sleep(30)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
         status, code, headers = fault
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         text = b"<html>Bad gateway</html>"
@@ -126,3 +127,10 @@ def npm() -> str:
         pytest.skip(f"the linter needs Node.js 20.19, here is {node.strip()}")
     install_tools(found)
     return found
+
+
+@pytest.fixture(scope="session")
+def built(npm: str) -> str:
+    """npm, once the client in TypeScript is compiled."""
+    subprocess.run([npm, "run", "--silent", "build"], cwd=TYPESCRIPT, check=True)
+    return npm

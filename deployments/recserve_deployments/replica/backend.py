@@ -6,10 +6,8 @@ import asyncio
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from recserve.api import Readiness
-from recserve.api.backends.day_counting import DayCounting
 from recserve.api.backends.desks.bundles import BundleDesk
 from recserve.api.backends.desks.configuration import ConfigurationDesk
 from recserve.api.backends.reports import ReportDesk
@@ -17,13 +15,14 @@ from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError
 from recserve.experiments.report.process import ReportProcess
+from recserve.outcomes.daily.schedule import DayCounting
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST, OBSERVATIONS_DROPPED, QUEUE_LENGTH
 from recserve.telemetry.metrics import Metrics
-from recserve.training.promotion.process import difference_in_process, findings_in_process
+from recserve.training.promotion.process import ComparisonProcess
 from recserve_deployments.batching import RequestBatcher
 from recserve_deployments.client import StageHandle
 from recserve_deployments.replica.bundle_watcher import BundleHost
@@ -57,6 +56,7 @@ class GraphBackend(StoredBackend):
     ) -> None:
         config = opened.config
         self._reporting = ReportProcess(config, opened.home)
+        self._comparing = ComparisonProcess(config, opened.home)
         reports = ReportDesk(config, self._reporting.outcomes, self._reporting.experiment)
         super().__init__(
             opened.store,
@@ -70,8 +70,8 @@ class GraphBackend(StoredBackend):
             opened.store,
             opened.repository,
             opened.home,
-            partial(findings_in_process, config, opened.home),
-            partial(difference_in_process, config, opened.home),
+            self._comparing.findings,
+            self._comparing.difference,
         )
         self.configuration = ConfigurationDesk(config, self._registry)
         self._served_bundles = bundles
@@ -180,4 +180,5 @@ class GraphBackend(StoredBackend):
         await self._answers.close()
         await asyncio.to_thread(self._observers.close)
         await asyncio.to_thread(self._reporting.close)
+        await asyncio.to_thread(self._comparing.close)
         await asyncio.to_thread(self._store.close)

@@ -171,7 +171,7 @@ def test_half_precision_and_the_largest_weights_stay_close() -> None:
 
 def test_the_weights_kept_are_those_of_largest_amount() -> None:
     weights = np.array([[0, 0.1, -0.9], [0.5, 0, 0.2], [-0.7, 0.3, 0]], dtype=np.float32)
-    kept = model.SparseModel.of(np.array([True, False, True, True]), weights, 1)
+    kept = model.largest_weights(np.array([True, False, True, True]), weights, 1)
     rows = np.arange(4, dtype=np.int32)
     expected = np.zeros((4, 4), dtype=np.float32)
     expected[3, 0], expected[3, 2], expected[0, 3] = -0.7, 0.3, -0.9

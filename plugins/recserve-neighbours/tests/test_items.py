@@ -23,6 +23,7 @@ from recserve import (
     FitContext,
     InProcess,
 )
+from recserve.plugin.toolkit import item_comparison
 from recserve.testing import (
     ProcessExecutor,
     check_executor,
@@ -145,6 +146,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fitted(data)
     expected = whole.retrieve(queries, 10)
     monkeypatch.setattr(items, "NUMBERS_AT_A_TIME", 7 * data.n_items)
+    monkeypatch.setattr(item_comparison, "PRODUCTS_AT_A_TIME", 7 * data.n_items)
     parts = fitted(data)
     found = parts.retrieve(queries, 10)
     for name in ("items", "scores", "evidence"):
@@ -163,9 +165,9 @@ def test_any_partition_finds_the_same_neighbours(parts: int, block: int, workers
     data = example_dataset()
     expected = nearest_items(data, PLAIN, FitContext())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(items, "PARTS_A_WORKER", parts)
-        patch.setattr(items, "LEAST_ITEMS", 1)
-        patch.setattr(items, "NUMBERS_AT_A_TIME", block * data.n_items)
+        patch.setattr(item_comparison, "PARTS_A_WORKER", parts)
+        patch.setattr(item_comparison, "LEAST_ITEMS", 1)
+        patch.setattr(item_comparison, "PRODUCTS_AT_A_TIME", block * data.n_items)
         found = nearest_items(data, PLAIN, FitContext(executor=workers()))
         some = np.arange(5, data.n_items, 3)
         few = nearest_items(data, PLAIN, FitContext(executor=workers()), some)

@@ -23,7 +23,8 @@ from recserve.cli.common import (
     out,
     progress_display,
 )
-from recserve.cli.models.splitting import Source, SplitName
+from recserve.cli.models.splitting import Source, SplitName, parse_ks
+from recserve.cli.models.train import summary_table
 from recserve.cli.models.workers import (
     AddressOption,
     CheckpointsOption,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from recserve.plugin.executor import Executor
     from recserve.plugin.registry import Registry
     from recserve.plugin.resolved import Resolved, ResolvedConfig, ResolvedPipeline
+    from recserve.training.automatic import AutomaticPipeline
 
 PIPELINE = "pipeline"
 BASELINES = ("popular", "trending", "item_knn", "user_knn", "ease")
@@ -60,6 +62,14 @@ def evaluate_command(
         typer.Option(
             "--model",
             help="A retriever such as mf, or 'pipeline'; repeatable. Default: pipeline and components.",
+        ),
+    ] = None,
+    automatic: Annotated[
+        bool | None,
+        typer.Option(
+            "--auto/--no-auto",
+            help="Choose the pipeline's parts on the training data, as `recserve train --auto` does.",
+            show_default="--auto for --train without a configuration file",
         ),
     ] = None,
     baselines: Annotated[
@@ -145,16 +155,22 @@ def evaluate_command(
     resolved = _with_seed(state, seed)
     models = choose_models(state.registry, resolved, model or [], baselines=baselines)
 
+    if automatic is None:
+        automatic = train is not None and state.config_file is None
     asked = Workers(address, workers, cpus, gpus, checkpoints)
     with asked.executor(state) as executor, progress_display() as progress:
-        bench = Bench(resolved, state.home, progress, executor)
+        bench = Bench(resolved, state.home, progress, executor, state.registry if automatic else None)
         needs_vectors = any(chosen_model.needs_vectors for chosen_model in models)
         chosen, checks = source.split(state, partial(bench.dataset, needs_vectors=needs_vectors))
         if calibrate is None:
             calibrate = evaluation.choose_attribute(chosen.training.catalogue)
         if users is not None:
             chosen = chosen.sample(users, resolved.config.train.seed)
-        reports = bench.measure_all(models, chosen, cut_offs, calibrate)
+        alone = automatic and not model
+        reports = bench.measure_all(models[:1] if alone else models, chosen, cut_offs, calibrate)
+        if alone:
+            # Which parts there are is known once the pipeline is chosen.
+            reports += bench.measure_all(bench.parts(models, chosen.training), chosen, cut_offs, calibrate)
         progress.finish()
 
     if json_path is not None:
@@ -162,6 +178,8 @@ def evaluate_command(
         text = json.dumps(objects[0] if len(objects) == 1 else objects, indent=1, allow_nan=False)
         json_path.write_text(text + "\n", encoding="utf-8")
     findings = evaluation.Findings(reports, checks, _command())
+    if bench.chosen is not None:
+        out.print(summary_table(resolved.config.default_scenario, bench.chosen.rows))
     out.print(evaluation.comparison_table(reports))
     show_findings(findings)
     if report is not None:
@@ -171,6 +189,8 @@ def evaluate_command(
 
 def show_findings(findings: Findings) -> None:
     """What belongs below the table: the pipeline over its best part, its stages, doubtful leak checks."""
+    from recserve import evaluation
+
     gain = findings.over_best_part
     if gain is not None:
         interval = gain.interval
@@ -181,48 +201,15 @@ def show_findings(findings: Findings) -> None:
         )
     for report in findings.reports:
         if report.stages:
-            out.print(f"{report.model} by stage: {_by_stage(report, findings.metric)}")
+            out.print(f"{report.model} by stage: {evaluation.stage_summary(report, findings.metric)}")
     for check in findings.all_checks:
         if not check.passed:
             err.print(f"leak check: {check.detail}", style="yellow", markup=False)
 
 
-def _by_stage(report: Report, metric: str) -> str:
-    """Recall of each source, nDCG given candidates, nDCG in the end."""
-    recalls = [
-        f"{figure.part} {figure.interval.mean:.4f}"
-        for figure in report.stages
-        if figure.metric.startswith("recall")
-    ]
-    orders = [
-        f"{figure.part} {figure.interval.mean:.4f}"
-        for figure in report.stages
-        if figure.stage == "ranking" and figure.metric == metric
-    ]
-    return (
-        f"recall of {', '.join(recalls)}; {metric} given candidates: {', '.join(orders)}; "
-        f"end to end {report.metrics[metric].mean:.4f}"
-    )
-
-
 def _command() -> str:
     """What was typed, with the program by its name only."""
     return shlex.join(["recserve", *sys.argv[1:]])
-
-
-def parse_ks(text: str) -> tuple[int, ...]:
-    """Cut-offs such as ``5,10,20``, sorted and distinct.
-
-    Raises:
-        ConfigError: Something is not a whole number from 1 to 10,000.
-    """
-    try:
-        values = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        values = []
-    if not values or not 1 <= values[0] <= values[-1] <= 10_000:
-        raise ConfigError(f"--k {text!r} must be whole numbers from 1 to 10000, such as 5,10,20")
-    return tuple(values)
 
 
 @dataclass(frozen=True)
@@ -300,6 +287,7 @@ class Bench:
         home: Home folder, for the cache of vectors.
         progress: Shown while it lasts.
         executor: Computes what splits into parts; None for this process.
+        registry: Chooses the pipeline's parts from all of its components; None for those configured.
     """
 
     def __init__(
@@ -308,8 +296,11 @@ class Bench:
         home: Path,
         progress: ProgressCallback,
         executor: Executor | None = None,
+        registry: Registry | None = None,
     ) -> None:
         self._resolved = resolved
+        self._registry = registry
+        self.chosen: AutomaticPipeline | None = None
         self._home = home
         self._progress = progress
         self._executor = executor
@@ -327,6 +318,17 @@ class Bench:
         encoded, _ = encode_catalogue(self._resolved, catalogue, self._home, self._progress, self._executor)
         data = data.with_catalogue(encoded)
         return read_written(self._resolved, data, texts, self._progress, self._executor)
+
+    def parts(self, models: Sequence[Model], training: Dataset) -> list[Model]:
+        """Parts of the chosen pipeline, and those of ``models`` that have something to learn from here."""
+        from recserve.training.selection.unsuited import unsuited_parts
+
+        unsuited = {key.rpartition(".")[2] for key in unsuited_parts(self._resolved, training)}
+        found = {model.name: model for model in models if model.component and model.name not in unsuited}
+        if self.chosen is not None and self._registry is not None:
+            own = choose_models(self._registry, self.chosen.resolved, [])
+            found = {model.name: model for model in own if model.component} | found
+        return list(found.values())
 
     def measure_all(
         self, models: Sequence[Model], split: Split, ks: Sequence[int], attribute: str | None = None
@@ -365,10 +367,15 @@ class Bench:
 
     def _fit(self, model: Model, training: Dataset) -> Recommender:
         from recserve.evaluation import RetrieverRecommender
-        from recserve.training.fitting import fit_context, fit_pipeline, fit_single
+        from recserve.training.automatic import choose_pipeline
+        from recserve.training.fitting import fit_all, fit_context, fit_pipeline, fit_single
 
         config = self._resolved.config
         context = fit_context(config, self._progress, self._executor)
+        if model.component is None and self._registry is not None:
+            self.chosen = choose_pipeline(self._registry, config, training, context)
+            fitted = fit_all(self.chosen.resolved, training, context, self.chosen.windows)
+            return fitted.recommender(self.chosen.resolved.config.default_scenario)
         if model.component is None:
             fitted = fit_pipeline(self._resolved, training, context)
             return fitted.recommender(config.default_scenario)

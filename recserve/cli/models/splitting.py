@@ -1,4 +1,4 @@
-"""Which events ``recserve evaluate`` looks at, and how they are split."""
+"""Which events ``recserve evaluate`` looks at, how they are split, and at which cut-offs."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ class SplitName(StrEnum):
 
     TEMPORAL = "temporal"
     LEAVE_ONE_OUT = "leave-one-out"
+
+
+def parse_ks(text: str) -> tuple[int, ...]:
+    """Cut-offs such as ``5,10,20``, sorted and distinct.
+
+    Raises:
+        ConfigError: Something is not a whole number from 1 to 10,000.
+    """
+    try:
+        values = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        values = []
+    if not values or not 1 <= values[0] <= values[-1] <= 10_000:
+        raise ConfigError(f"--k {text!r} must be whole numbers from 1 to 10000, such as 5,10,20")
+    return tuple(values)
 
 
 @dataclass(frozen=True)

@@ -146,13 +146,13 @@ def train_command(
     for line in str(result.coverage).splitlines():
         warn(line)
     for name, rows in result.summaries.items():
-        out.print(_summary_table(name, rows))
+        out.print(summary_table(name, rows))
     if result.report is not None:
         out.print(_metrics_table(result.metrics, result.report.split))
     state.store.close()
 
 
-def _summary_table(scenario: str, rows: Sequence[SummaryRow]) -> Table:
+def summary_table(scenario: str, rows: Sequence[SummaryRow]) -> Table:
     """What serves a scenario, and why."""
     table = Table(
         "part",

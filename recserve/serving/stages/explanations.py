@@ -136,7 +136,7 @@ class Page:
         for index, request in enumerate(self.requests):
             if request.details:
                 answers[index] = tuple(
-                    DetailedItem(*_FIELDS(item), self._details(index, position, next(reasons)))
+                    DetailedItem(*_FIELDS(item), details=self._details(index, position, next(reasons)))
                     for position, item in enumerate(answers[index])
                 )
 

@@ -27,6 +27,7 @@ from sqlalchemy import (
     literal_column,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ClauseElement
 
 _FETCH_ROWS = 20_000
 _READ = pyarrow.csv.ParseOptions(newlines_in_values=True)
@@ -66,7 +67,7 @@ def _aggregated(connection: Connection, query: Select[Any], schema: pa.Schema) -
     for text in texts[1:]:
         row = row.concat(literal_column("x'1f'")).concat(text)
     lines = cast(func.group_concat(row, literal_column("x'0a'")), LargeBinary)
-    asked: Select[Any] = query.with_only_columns(func.count(), lines, maintain_column_froms=True)
+    asked = query.with_only_columns(func.count(), lines, maintain_column_froms=True)
     count, content = _cursor(connection, asked).fetchone()
     if not count:
         return schema.empty_table()
@@ -141,7 +142,7 @@ def _by_rows(connection: Connection, query: Select[Any], schema: pa.Schema) -> p
     return pa.Table.from_batches(parts, schema)
 
 
-def _cursor(connection: Connection, query: Select[Any]) -> sqlite3.Cursor:
+def _cursor(connection: Connection, query: ClauseElement) -> sqlite3.Cursor:
     """Ask SQLite's driver itself."""
     compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
     driver: Any = connection.connection.driver_connection

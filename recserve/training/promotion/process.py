@@ -17,47 +17,55 @@ from recserve.store import Store
 from recserve.store.lake import LakeFolder
 from recserve.training.promotion.gate import Finding, NotMeasuredError
 
-_COMPARED = "compared"
+_IDLE_SECONDS = 30.0
 
 
-def findings_in_process(config: Config, home: Path, current: str, candidate: str) -> list[Finding]:
-    """What speaks for and against a bundle, as far as nothing need be fitted to know; blocks.
-
-    Args:
-        config: The configuration, which names the store.
-        home: The home folder.
-        current: Id of the bundle that it would replace.
-        candidate: Its id.
-
-    Raises:
-        NotMeasuredError: The two were not measured on the same data.
-        StoreError: It failed, or it took too long.
-    """
-    asked = {"home": str(home), "current": current, "candidate": candidate}
-    answer = _asked(config, home, asked)
-    if answer["not_measured"] is not None:
-        raise NotMeasuredError(answer["not_measured"], field="bundle_id")
-    return [Finding(**finding) for finding in answer["findings"]]
-
-
-def difference_in_process(config: Config, home: Path, first: str, second: str) -> dict[str, Any] | None:
-    """Difference of two bundles as training measured it; blocks.
+class ComparisonProcess:
+    """Comparer of bundles in a process of its own, which ends soon after it was asked.
 
     Args:
         config: The configuration, which names the store.
         home: The home folder.
-        first: Id of a bundle.
-        second: Id of the other one.
-
-    Returns:
-        See :func:`measured_difference`.
-
-    Raises:
-        StoreError: It failed, or it took too long.
     """
-    asked = {"home": str(home), "first": first, "second": second}
-    found: dict[str, Any] | None = _asked(config, home, asked)["difference"]
-    return found
+
+    def __init__(self, config: Config, home: Path) -> None:
+        self._process = QuestionProcess(__name__, config, home, idle_seconds=_IDLE_SECONDS)
+        self._home = str(home)
+
+    def findings(self, current: str, candidate: str) -> list[Finding]:
+        """What speaks for and against a bundle, as far as nothing need be fitted to know; blocks.
+
+        Args:
+            current: Id of the bundle that it would replace.
+            candidate: Its id.
+
+        Raises:
+            NotMeasuredError: The two were not measured on the same data.
+            StoreError: It failed, or it took too long.
+        """
+        asked = {"home": self._home, "current": current, "candidate": candidate}
+        answer = json.loads(self._process.ask("findings", asked))
+        if answer["not_measured"] is not None:
+            raise NotMeasuredError(answer["not_measured"], field="bundle_id")
+        return [Finding(**finding) for finding in answer["findings"]]
+
+    def difference(self, first: str, second: str) -> dict[str, Any] | None:
+        """Difference of two bundles as training measured it, see :func:`measured_difference`; blocks.
+
+        Args:
+            first: Id of a bundle.
+            second: Id of the other one.
+
+        Raises:
+            StoreError: It failed, or it took too long.
+        """
+        asked = {"home": self._home, "first": first, "second": second}
+        found: dict[str, Any] | None = json.loads(self._process.ask("difference", asked))
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
 
 
 def measured_difference(
@@ -88,17 +96,16 @@ def measured_difference(
     }
 
 
-def _asked(config: Config, home: Path, question: dict[str, Any]) -> dict[str, Any]:
-    """The answer of a process that ends with it: bundles are compared now and then, and take much memory."""
-    process = QuestionProcess(__name__, config, home)
-    try:
-        answer: dict[str, Any] = json.loads(process.ask(_COMPARED, question))
-    finally:
-        process.close()
-    return answer
+def _difference(
+    store: Store, config: Config, lake: LakeFolder | None, question: dict[str, Any]
+) -> dict[str, Any] | None:
+    home = Path(question["home"])
+    return measured_difference(
+        home, BundleRepository(home, config.bundles), question["first"], question["second"]
+    )
 
 
-def _answer(
+def _findings(
     store: Store, config: Config, lake: LakeFolder | None, question: dict[str, Any]
 ) -> dict[str, Any]:
     from recserve.plugin.registry import Registry
@@ -106,9 +113,6 @@ def _answer(
 
     home = Path(question["home"])
     repository = BundleRepository(home, config.bundles)
-    if "first" in question:
-        found = measured_difference(home, repository, question["first"], question["second"])
-        return {"difference": found}
     weighing = Weighing(home, config, Registry.discover, repository, store, fits=False)
     try:
         findings = weighing.findings(question["current"], repository.open(question["candidate"]))
@@ -118,4 +122,4 @@ def _answer(
 
 
 if __name__ == "__main__":
-    answer_questions({_COMPARED: _answer})
+    answer_questions({"findings": _findings, "difference": _difference})

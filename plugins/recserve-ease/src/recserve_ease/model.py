@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recserve import BundleError, FloatArray, Int32Array, read_array, read_item_lists, top_k
+from recserve import BundleError, FloatArray, Int32Array, ItemWeights, read_array, top_k
 
 KEPT_FILE = "kept.npy"
 WEIGHTS_FILE = "weights.npy"
-SOURCES_FILE = "sources.npy"
 
 # Rows of half-precision weights that are widened at a time.
 _ROWS_AT_A_TIME = 256
@@ -104,71 +103,25 @@ class DenseModel:
         return cls(np.array(kept), weights)
 
 
-class SparseModel:
-    """The largest weights towards each item.
+def largest_weights(kept: NDArray[np.bool_], weights: NDArray[Any], width: int) -> ItemWeights:
+    """The ``width`` weights of largest amount towards each item.
 
     Args:
-        sources: int32, shape (n_items, w); items of a history that have a say about each item, -1 pads.
-        weights: float32, same shape; 0 at pads.
+        kept: bool, shape (n_items,); the m items that take part.
+        weights: Shape (m, m): row = item of the history, column = item scored.
+        width: At least 1.
     """
-
-    def __init__(self, sources: Int32Array, weights: FloatArray) -> None:
-        self._sources, self._weights = sources, weights
-        n_items = len(sources)
-        targets, places = np.nonzero(sources >= 0)
-        by_source = csr_array(
-            (weights[targets, places], (sources[targets, places], targets)), shape=(n_items, n_items)
-        )
-        by_source.sort_indices()
-        self._by_source = by_source
-
-    @classmethod
-    def of(cls, kept: NDArray[np.bool_], weights: NDArray[Any], width: int) -> SparseModel:
-        """Keep the ``width`` weights of largest amount towards each item."""
-        columns = np.flatnonzero(kept)
-        width = min(width, max(len(columns) - 1, 0))
-        sources = np.full((len(kept), width), -1, dtype=np.int32)
-        largest = np.zeros((len(kept), width), dtype=np.float32)
-        for start in range(0, len(columns) if width else 0, _TARGETS_AT_A_TIME):
-            towards = np.ascontiguousarray(weights[:, start : start + _TARGETS_AT_A_TIME].T, np.float32)
-            amount = np.abs(towards)
-            amount[amount == 0] = -np.inf
-            found, _ = top_k(amount, width)
-            picked = np.take_along_axis(towards, np.maximum(found, 0), axis=1)
-            rows = columns[start : start + _TARGETS_AT_A_TIME]
-            sources[rows] = np.where(found >= 0, columns[found], -1)
-            largest[rows] = np.where(found >= 0, picked, np.float32(0))
-        return cls(sources, largest)
-
-    def scores(self, taste: csr_array) -> FloatArray:
-        """See :meth:`Model.scores`; items that nothing of the taste has a say about are not scored."""
-        found = np.asarray((taste @ self._by_source).toarray(), dtype=np.float32)
-        found[found == 0] = -np.inf
-        return found
-
-    def block(self, sources: Int32Array, targets: Int32Array) -> FloatArray:
-        """See :meth:`Model.block`."""
-        place = np.full(len(self._sources), -1, dtype=np.int32)
-        place[sources] = np.arange(len(sources), dtype=np.int32)
-        known = self._sources[targets]
-        rows = np.where(known >= 0, place[known], -1)
-        columns, entries = np.nonzero(rows >= 0)
-        found = np.zeros((len(sources), len(targets)), dtype=np.float32)
-        found[rows[columns, entries], columns] = self._weights[targets[columns], entries]
-        return found
-
-    def save(self, directory: Path) -> None:
-        """Write the weights and which items they come from."""
-        np.save(directory / SOURCES_FILE, self._sources, allow_pickle=False)
-        np.save(directory / WEIGHTS_FILE, self._weights, allow_pickle=False)
-
-    @classmethod
-    def load(cls, directory: Path, n_items: int) -> SparseModel:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            BundleError: A file is missing, damaged, or made for another catalogue.
-        """
-        return cls(
-            *read_item_lists(directory / SOURCES_FILE, directory / WEIGHTS_FILE, n_items, lists=n_items)
-        )
+    columns = np.flatnonzero(kept)
+    width = min(width, max(len(columns) - 1, 0))
+    sources = np.full((len(kept), width), -1, dtype=np.int32)
+    largest = np.zeros((len(kept), width), dtype=np.float32)
+    for start in range(0, len(columns) if width else 0, _TARGETS_AT_A_TIME):
+        towards = np.ascontiguousarray(weights[:, start : start + _TARGETS_AT_A_TIME].T, np.float32)
+        amount = np.abs(towards)
+        amount[amount == 0] = -np.inf
+        found, _ = top_k(amount, width)
+        picked = np.take_along_axis(towards, np.maximum(found, 0), axis=1)
+        rows = columns[start : start + _TARGETS_AT_A_TIME]
+        sources[rows] = np.where(found >= 0, columns[found], -1)
+        largest[rows] = np.where(found >= 0, picked, np.float32(0))
+    return ItemWeights(sources, largest)

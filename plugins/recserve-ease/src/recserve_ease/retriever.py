@@ -15,6 +15,7 @@ from recserve import (
     Dataset,
     FitContext,
     Int32Array,
+    ItemWeights,
     Queries,
     Retrieved,
     best_contributors,
@@ -24,7 +25,7 @@ from recserve import (
     top_k,
 )
 from recserve_ease.closed_form import ease_weights
-from recserve_ease.model import DenseModel, Model, SparseModel
+from recserve_ease.model import DenseModel, Model, largest_weights
 from recserve_ease.parameters import EaseParams
 from recserve_ease.selection import choose_regularization
 
@@ -74,7 +75,7 @@ class EaseRetriever:
         if params.neighbours is None:
             self._model = DenseModel(kept, weights.astype(params.stored, copy=False))
         else:
-            self._model = SparseModel.of(kept, weights, params.neighbours)
+            self._model = largest_weights(kept, weights, params.neighbours)
         facts: dict[str, Any] = {"items": m, "regularization": float(regularization)}
         if tried:
             facts["validation"] = tried
@@ -93,7 +94,7 @@ class EaseRetriever:
         if self._params.neighbours is None:
             self._model = DenseModel.load(directory, self._n_items, self._params.stored)
         else:
-            self._model = SparseModel.load(directory, self._n_items)
+            self._model = ItemWeights.load(directory, self._n_items)
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
         """Up to ``k`` items for each query, best first, with seeds from the query's history."""

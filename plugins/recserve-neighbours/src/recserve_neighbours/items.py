@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recserve import (
     Catalogue,
+    ComparedItems,
     Dataset,
     FitContext,
     FloatArray,
@@ -23,6 +21,7 @@ from recserve import (
     Retrieved,
     in_parts,
     mask_scores,
+    most_similar,
     read_item_lists,
     taste_vectors,
     top_k,
@@ -39,11 +38,8 @@ from recserve_neighbours.weighting import Weighting, norms
 NEIGHBOURS_FILE = "neighbours.npy"
 SIMILARITIES_FILE = "similarities.npy"
 
-# Numbers (float32) held at a time, while fitting and while scoring: 32 MB.
+# Scores (float32) held at a time: 32 MB.
 NUMBERS_AT_A_TIME = 8_000_000
-# Parts that a comparison of all items is split into, for each worker: enough to even out a busy one.
-PARTS_A_WORKER = 64
-LEAST_ITEMS = 64
 
 
 class ItemKnnRetriever:
@@ -189,84 +185,6 @@ def nearest_items(
     matrix.data **= np.float32(params.confidence_power)
     by_item = csr_array(matrix.T.tocsr())
     by_item = Weighting(params.weighting or DEFAULT_WEIGHTING, by_item)(by_item)
-    lengths = norms(by_item)
     width = min(params.neighbours or DEFAULT_NEIGHBOURS, max(n_items - 1, 0))
-    wanted = np.arange(n_items) if wanted is None else wanted
-    neighbours = np.full((len(wanted), width), -1, dtype=np.int32)
-    similarities = np.zeros((len(wanted), width), dtype=np.float32)
-    size = max(LEAST_ITEMS, -(-len(wanted) // (PARTS_A_WORKER * context.executor.workers)))
-    starts = range(0, len(wanted) if width else 0, size)
-    parts = ((rows, by_item[rows]) for rows in (wanted[start : start + size] for start in starts))
-    all_items = context.executor.share(AllItems(csr_array(by_item.T.tocsr()), lengths, shrink, width))
-    try:
-        compared = context.executor.map(nearest_of, parts, all_items)
-        for start, (found, values) in zip(starts, compared, strict=True):
-            done = start + len(found)
-            neighbours[start:done], similarities[start:done] = found, values
-            context.progress("comparing items", done, len(wanted))
-    finally:
-        all_items.release()
-    used = int((neighbours >= 0).sum(axis=1).max(initial=0))
-    return np.ascontiguousarray(neighbours[:, :used]), np.ascontiguousarray(similarities[:, :used])
-
-
-@dataclass(frozen=True, slots=True)
-class AllItems:
-    """What items are compared with.
-
-    Attributes:
-        by_user: CSR, float32, users by all items; weighted.
-        lengths: float32, shape (n_items,); Euclidean length of each column.
-        shrink: Added to the denominator of the cosine.
-        width: Neighbours that are kept.
-    """
-
-    by_user: csr_array
-    lengths: FloatArray
-    shrink: float
-    width: int
-
-
-def nearest_of(part: tuple[Int64Array, csr_array], all_items: AllItems) -> tuple[Int32Array, FloatArray]:
-    """Compare some items with all.
-
-    Args:
-        part: The items, int64 (m,), and who likes each, CSR (m, users), weighted.
-        all_items: All items.
-
-    Returns:
-        Rows, int32 (m, width), -1 pads, and similarities, float32, 0 at pads; best first.
-    """
-    items, likes = part
-    neighbours = np.full((len(items), all_items.width), -1, dtype=np.int32)
-    similarities = np.zeros((len(items), all_items.width), dtype=np.float32)
-    for start, stop in _blocks(likes, all_items.by_user):
-        products = csr_array(likes[start:stop] @ all_items.by_user)
-        products.sort_indices()
-        rows = np.repeat(items[start:stop], np.diff(products.indptr))
-        columns, lengths = products.indices, all_items.lengths
-        values = products.data / (lengths[rows] * lengths[columns] + np.float32(all_items.shrink))
-        values[columns == rows] = 0.0
-        for row in range(stop - start):
-            span = slice(products.indptr[row], products.indptr[row + 1])
-            near = _largest(values[span], all_items.width)
-            neighbours[start + row, : len(near)] = columns[span][near]
-            similarities[start + row, : len(near)] = values[span][near]
-    return neighbours, similarities
-
-
-def _blocks(likes: csr_array, by_user: csr_array) -> Iterator[tuple[int, int]]:
-    """Ranges of items whose products with all items are few enough to be held at a time."""
-    counts = np.diff(by_user.indptr)[likes.indices]
-    work = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])[likes.indptr[:-1]]
-    edges = np.flatnonzero(np.diff(work // NUMBERS_AT_A_TIME)) + 1
-    return pairwise([0, *edges.tolist(), likes.shape[0]])
-
-
-def _largest(values: FloatArray, count: int) -> NDArray[np.intp]:
-    """Places of the largest positive values, largest first, ties in their order."""
-    least = np.float32(0)
-    if len(values) > count:
-        least = np.partition(values, len(values) - count)[len(values) - count]
-    near = np.flatnonzero(values >= least if least > 0 else values > 0)
-    return near[np.argsort(-values[near], kind="stable")[:count]]
+    compared = ComparedItems(csr_array(by_item.T.tocsr()), norms(by_item), shrink, width)
+    return most_similar(by_item, compared, context, wanted)

@@ -13,6 +13,7 @@ from recserve.api.settings import ApiSettings
 from recserve.auth.caller import caller_of
 from recserve.data.entities import User
 from recserve.errors import NotFoundError
+from recserve.store import UserPlace
 
 _LIST = "gorse-users"
 
@@ -62,9 +63,10 @@ class UserRoutes:
     async def list_users(self, request: Request) -> Response:
         """Answer ``GET /users``: those with a profile."""
         backend, n = backend_of(request), count(request, most=MOST_LISTED)
-        found = await backend.list_users(backend.cursors.after(_LIST, cursor_of(request)), n + 1)
-        following = backend.cursors.of_list(_LIST, found[n - 1].user_id) if len(found) > n else ""
-        return answer({"Cursor": following, "Users": [user_answer(user) for user in found[:n]]})
+        place = UserPlace("profile", backend.cursors.after(_LIST, cursor_of(request)))
+        found, further = await backend.browse_users("profile", place, n)
+        following = "" if further is None else backend.cursors.of_list(_LIST, further.after or "")
+        return answer({"Cursor": following, "Users": [user_answer(listed.user) for listed in found]})
 
     async def delete(self, request: Request) -> Response:
         """Answer ``DELETE /user/{user-id}``: forgets the person."""

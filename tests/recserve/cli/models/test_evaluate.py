@@ -18,12 +18,15 @@ import typer
 from playwright.sync_api import sync_playwright
 from typer.testing import CliRunner
 
-from recserve import Component, ConfigError, DataError, Event, Item, NoParams, RecserveError
+from recserve import Catalogue, Component, ConfigError, DataError, Event, Item, NoParams, RecserveError
 from recserve.cli.models import evaluate
 from recserve.config import parse_config
 from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.store import open_store
+from recserve.testing import example_dataset
+from recserve.training.automatic import AutomaticPipeline
+from recserve.training.fitting import Fitted
 
 CONFIG = "encoder: null\nscenarios: {home: {retrievers: [{use: popular}]}}\n"
 
@@ -102,6 +105,29 @@ def test_several_models_give_a_list(home, files, tmp_path):
     output = run("--train", train, "--test", test, "--json", target, "--home", home)
     assert [one["model"] for one in json.loads(target.read_text())] == ["pipeline", "popular"]
     assert "pipeline" in output
+
+
+@pytest.mark.long
+def test_files_without_a_configuration_are_measured_with_parts_chosen_on_them(tmp_path):
+    """Two crowds, each with items of its own, in no order; parts are chosen as for a first bundle."""
+    generator = np.random.default_rng(0)
+    rows = [
+        (f"u{user}", f"i{item}")
+        for user in range(300)
+        for item in (user % 2) * 20 + generator.choice(20, 8, replace=False)
+    ]
+    columns = ("user_id", "item_id")
+    test = write(tmp_path / "test.csv", rows[::8], columns)
+    train = write(tmp_path / "train.csv", [row for place, row in enumerate(rows) if place % 8], columns)
+    common = ("--train", train, "--test", test, "--home", tmp_path / "new")
+    output = run(*common, "--json", tmp_path / "auto.json")
+    assert "measured on events held out of the training data" in output
+    reports = json.loads((tmp_path / "auto.json").read_text())
+    assert reports[0]["model"] == "pipeline"
+    assert {"mf", "item_knn", "popular"} <= {report["model"] for report in reports}
+    assert "content" not in {report["model"] for report in reports}, "no item has a text"
+    by_model = {report["model"]: report["metrics"]["ndcg@10"]["mean"] for report in reports}
+    assert by_model["pipeline"] > by_model["popular"]
 
 
 def test_leave_one_out_of_one_file(home, files, tmp_path):
@@ -354,6 +380,18 @@ def resolved(**changes: object):
         "ranker": {"use": "both", "params": {"width": 16}},
     }
     return registry().resolve(parse_config({"encoder": None, "scenarios": {"home": pipeline}, **changes}))
+
+
+def test_parts_of_a_chosen_pipeline_come_before_those_of_the_configured_one(tmp_path):
+    configured, chosen = (
+        resolved(),
+        resolved(scenarios={"home": {"retrievers": [{"use": "mf", "params": {"width": 32}}]}}),
+    )
+    bench = evaluate.Bench(configured, tmp_path, lambda *step: None, None, registry())
+    bench.chosen = AutomaticPipeline(chosen, Fitted(chosen, Catalogue()), ())
+    models = evaluate.choose_models(registry(), configured, [])
+    found = bench.parts(models, example_dataset())
+    assert [model.name for model in found] == ["mf", "popular", "both"]
 
 
 def test_default_models_are_the_pipeline_and_its_parts():

@@ -9,7 +9,7 @@ import pytest
 from recserve.config import Config
 from recserve.store import open_store
 from recserve.training.promotion.gate import NotMeasuredError
-from recserve.training.promotion.process import findings_in_process
+from recserve.training.promotion.process import ComparisonProcess
 from tests.support.bundles import promoted, write_bundle
 
 
@@ -20,8 +20,16 @@ def test_findings_come_back(tmp_path: Path) -> None:
         second = write_bundle(tmp_path, store, seed=2, ndcg=0.05)
         other = write_bundle(tmp_path, store, seed=3, data="other")
         promoted(store, [first])
-    (finding,) = findings_in_process(Config(), tmp_path, first, second)
-    assert (finding.source, finding.favours) == ("offline", False)
-    assert "more than the margin" in str(finding.objection)
-    with pytest.raises(NotMeasuredError, match="not measured on the same data"):
-        findings_in_process(Config(), tmp_path, first, other)
+    comparing = ComparisonProcess(Config(), tmp_path)
+    try:
+        (finding,) = comparing.findings(first, second)
+        assert (finding.source, finding.favours) == ("offline", False)
+        assert "more than the margin" in str(finding.objection)
+        with pytest.raises(NotMeasuredError, match="not measured on the same data"):
+            comparing.findings(first, other)
+        measured = comparing.difference(first, second)
+        assert measured is not None
+        assert measured["difference"]["value"] == pytest.approx(-0.05)
+        assert comparing.difference(first, other) is None
+    finally:
+        comparing.close()

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from recserve.api.backends.day_counting import DayCounting
 from recserve.config import Config
 from recserve.config.outcomes import OutcomesConfig
 from recserve.outcomes.daily import Rollup
-from recserve.store import Store, open_store
+from recserve.outcomes.daily.schedule import DayCounting
+from recserve.store import Store
 from tests.support.outcomes import DAY, HOUR, NOON, config, done, fill, shown
 
 TODAY = NOON // DAY
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store."""
-    with open_store(None, tmp_path) as opened:
-        yield opened
 
 
 def counting(store: Store, now: int, chosen: Config | None = None) -> DayCounting:

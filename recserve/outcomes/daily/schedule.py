@@ -12,7 +12,7 @@ from collections.abc import Callable
 from recserve.config import Config
 from recserve.data.entities import now_ms
 from recserve.errors import RecserveError
-from recserve.outcomes.daily import Rollup
+from recserve.outcomes.daily.rollup import Rollup
 from recserve.store import Store
 
 logger = logging.getLogger(__name__)
