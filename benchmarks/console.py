@@ -166,7 +166,7 @@ def _load(browser: Any, url: str, view: str) -> Loading:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     answers: list[Any] = []
-    page.on("response", answers.append)
+    page.on("response", lambda answer: answers.append(answer))
     page.goto(f"{url}/#/{view}")
     page.wait_for_load_state("networkidle", timeout=LOADED_SECONDS * 1000)
     paint, settled = page.evaluate(

@@ -124,6 +124,12 @@ def test_the_console_is_told_of_every_stage(server: Server) -> None:
     ready = httpx.get(f"{server.url}/v1/health/ready", timeout=20, trust_env=False).json()
     assert bundle == live["bundle"]["id"] == ready["bundle"]
     assert live["bundle"]["age_seconds"] > 0
+    asked = {"user_id": "watched", "preview": True}
+    assert server.post("/v1/recommend", {**asked, "bundle": bundle})["bundle"] == bundle
+    other = httpx.post(
+        f"{server.url}/v1/recommend", json={**asked, "bundle": "x"}, timeout=20, trust_env=False
+    )
+    assert (other.status_code, bundle in other.json()["error"]["message"]) == (404, True)
     assert {"history", "retrieval", "ranking"} <= {step["step"] for step in live["latency"]["steps"]}
     scrape = Scrape(server)
     for stage in live["stages"]:

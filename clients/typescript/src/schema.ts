@@ -2711,6 +2711,11 @@ export interface components {
              * @example false
              */
             preview?: boolean;
+            /**
+             * @description Answer by this bundle, not the current one; for previews alone. It must be loaded, as the one before the current one and those of running experiments are.
+             * @example 4f1a09c2d7
+             */
+            bundle?: string | null;
             /** @description From an earlier answer to the same request: its next page. */
             cursor?: string | null;
             /**
@@ -2963,6 +2968,11 @@ export interface components {
              * @example false
              */
             preview?: boolean;
+            /**
+             * @description Answer by this bundle, not the current one; for previews alone. It must be loaded, as the one before the current one and those of running experiments are.
+             * @example 4f1a09c2d7
+             */
+            bundle?: string | null;
             /** @description From an earlier answer to the same request: its next page. */
             cursor?: string | null;
             /**

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from recserve.api import Readiness
+from recserve.api.backends.answering import not_loaded
 from recserve.api.backends.desks.bundles import BundleDesk
 from recserve.api.backends.desks.configuration import ConfigurationDesk
 from recserve.api.backends.reports import ReportDesk
@@ -96,11 +97,17 @@ class GraphBackend(StoredBackend):
         return self._answers.stalled(_STALLED_SECONDS)
 
     def _pipeline_of(self, request: Request) -> Pipeline:
-        """The pipeline of the bundle that a request's arm asks for, else of the current one.
+        """The pipeline of the bundle that a request or its arm asks for, else of the current one.
 
         Raises:
-            NotReadyError: The bundle is not loaded, or no longer.
+            NotFoundError: The bundle that the request asks for is not loaded.
+            NotReadyError: The bundle of its arm is not loaded, or no longer.
         """
+        if request.bundle is not None:
+            loaded = self._bundles.ids
+            if request.bundle not in loaded:
+                raise not_loaded(request.bundle, loaded)
+            return self._bundles.part_of(request.bundle)
         bundle = None if request.arm is None else request.arm.definition.bundle
         return self._served_bundles.current.part if bundle is None else self._served_bundles.part_of(bundle)
 

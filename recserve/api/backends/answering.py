@@ -14,7 +14,7 @@ from recserve.api.backends.newest import NewestItems
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_threads import StoreThreads
 from recserve.api.pagination import Cursors
-from recserve.errors import NotReadyError, OutcomeUnknownError, StoreError
+from recserve.errors import NotFoundError, NotReadyError, OutcomeUnknownError, StoreError
 from recserve.experiments.administration import GUARDRAIL
 from recserve.experiments.assignment import AssignedArm
 from recserve.experiments.follower import ExperimentFollower
@@ -152,3 +152,8 @@ class AnsweringBackend:
             asked: When they were asked for.
         """
         self._exposures.shown(pipeline, served, asked)
+
+
+def not_loaded(bundle: str, loaded: Sequence[str]) -> NotFoundError:
+    """What a request is told that asks for a bundle which is not loaded here."""
+    return NotFoundError(f"bundle {bundle!r} is not loaded; loaded: {', '.join(loaded)}", field="bundle")

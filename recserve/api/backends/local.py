@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from recserve.api.backends.answering import not_loaded
 from recserve.api.backends.desks.bundles import BundleDesk
 from recserve.api.backends.desks.configuration import ConfigurationDesk
 from recserve.api.backends.protocol import Readiness
@@ -66,6 +67,8 @@ class LocalBackend(StoredBackend):
     async def answer(self, request: Request) -> Recommendation:
         """See :class:`recserve.serving.requests.arms.answers.AnsweringHost`."""
         pipeline = self._served()
+        if request.bundle not in (None, pipeline.context.bundle):
+            raise not_loaded(str(request.bundle), [pipeline.context.bundle])
         asked, (outcome,) = await pipeline.recall([request])
         answer = outcome.result
         if outcome.pending is not None:

@@ -173,12 +173,31 @@ class _Selection(_Question):
         "no impression, and takes no part in experiments.",
         examples=[False],
     )
+    bundle: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Answer by this bundle, not the current one; for previews alone. It must be loaded, "
+        "as the one before the current one and those of running experiments are.",
+        examples=["4f1a09c2d7"],
+    )
     cursor: str | None = Field(
         None,
         min_length=1,
         max_length=MAX_CURSOR,
         description="From an earlier answer to the same request: its next page.",
     )
+
+    @property
+    def previewed_bundle(self) -> str | None:
+        """The bundle to answer by.
+
+        Raises:
+            InvalidRequestError: One is named for an answer that is shown.
+        """
+        if self.bundle is not None and not self.preview:
+            raise InvalidRequestError("bundle: only a preview may name one", field="bundle")
+        return self.bundle
 
 
 class _Personal(_Question):
@@ -232,6 +251,7 @@ class RecommendBody(_Personal, _Selection):
             seen=self.seen,
             rules=self.rules,
             session_id=self.session_id,
+            bundle=self.previewed_bundle,
             details=self.details,
             told=_shown_to_nobody if self.preview else None,
         )
@@ -327,6 +347,7 @@ class SimilarBody(_Selection):
             seen=self.seen,
             rules=self.rules,
             session_id=self.session_id,
+            bundle=self.previewed_bundle,
             details=self.details,
             told=_shown_to_nobody if self.preview else None,
         )

@@ -71,6 +71,7 @@ class Request:
         rules: Name of a reranker -> parameters that replace its configured ones for this request.
         language: Of explanations, instead of the scenario's.
         offset: Items that earlier pages showed; ranks go on from there. They are part of ``exclude``.
+        bundle: Answer by this bundle, which must be loaded, instead of the current one.
         details: Whether items of the answer are :class:`DetailedItem`.
         session_id: Stands for a visitor without a user id where experiments assign arms.
         arm: The arm of an experiment that answers.
@@ -94,6 +95,7 @@ class Request:
     rules: Mapping[str, Any] = field(default_factory=dict)
     language: str | None = None
     offset: int = 0
+    bundle: str | None = None
     details: bool = False
     session_id: str | None = None
     arm: AssignedArm | None = None

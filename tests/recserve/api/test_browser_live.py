@@ -64,7 +64,7 @@ def test_it_says_what_happens_now(browser: Any, busy: str) -> None:
         page.wait_for_function("document.querySelector('.live .tile.warn')")
         assert number(page, "of answers degraded") > 0
         assert "ranking" in page.get_by_role("region", name="What answers went on without").inner_text()
-        assert page.locator(".graph .name").all_inner_texts() == ["Visitors", "ingress", "Store"]
+        assert page.locator(".graph .name").all_text_contents() == ["Visitors", "ingress", "Store"]
         assert page.locator(".graph .edge.used").count() == 2
         replicas = page.get_by_role("region", name="Replicas: 1; machines: 1")
         assert replicas.locator("tbody tr").count() == 1
@@ -137,7 +137,8 @@ def test_in_chinese(browser: Any, busy: str) -> None:
 def test_two_scenarios_stand_side_by_side(browser: Any, tmp_path: Path) -> None:
     made = build(tmp_path, charts=True)
     with made.store, listening(made.app) as url:
-        made.post("/v1/events", {"user_id": "ada", "item_id": "260", "event": "like"})
+        liked = {"user_id": "ada", "item_id": "260", "event": "like"}
+        assert httpx.post(f"{url}/v1/events", json=liked, timeout=20).status_code == 200
         with console_page(browser, url, "#/try?user=ada") as page:
             page.wait_for_selector("#items .card")
             page.get_by_label("Compare with").select_option("charts")

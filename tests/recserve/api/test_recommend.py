@@ -275,3 +275,14 @@ def test_details_say_what_stands_behind_each_item(served: Any) -> None:
     )
     genres = [one for one in first["proposals"] if one["retriever"] == "same_genres"]
     assert genres[0]["place"] == 1
+
+
+def test_a_preview_may_name_a_loaded_bundle(shared: Any) -> None:
+    asked = {"user_id": "ada", "preview": True}
+    by_name = shared.post("/v1/recommend", {**asked, "bundle": "test-bundle"}).json()
+    assert by_name["items"] == shared.post("/v1/recommend", asked).json()["items"]
+    unknown = shared.post("/v1/recommend", {**asked, "bundle": "yesterday"})
+    assert unknown.status_code == 404
+    assert unknown.json()["error"]["message"] == "bundle 'yesterday' is not loaded; loaded: test-bundle"
+    shown = shared.post("/v1/recommend", {"user_id": "ada", "bundle": "test-bundle"})
+    assert (shown.status_code, shown.json()["error"]["field"]) == (422, "bundle")

@@ -31,6 +31,7 @@ class RecommendationsCalls(Sender):
         seen: Literal["exclude", "decay", "allow"] | None = None,
         details: bool | None = None,
         preview: bool | None = None,
+        bundle: str | None = None,
         cursor: str | None = None,
         user_id: str | None = None,
         session: Sequence[str | SessionStepParam] | None = None,
@@ -62,6 +63,8 @@ class RecommendationsCalls(Sender):
                 and which item of the history led to it. Default: false.
             preview: Shown to nobody, as while somebody looks around: the answer is not logged,
                 counts as no impression, and takes no part in experiments. Default: false.
+            bundle: Answer by this bundle, not the current one; for previews alone. It must be
+                loaded, as the one before the current one and those of running experiments are.
             cursor: From an earlier answer to the same request: its next page.
             user_id: A user; one that is not known yet is welcome.
             session: What the visitor did just now: item ids or steps, in any order of time.
@@ -87,6 +90,7 @@ class RecommendationsCalls(Sender):
                     "seen": seen,
                     "details": details,
                     "preview": preview,
+                    "bundle": bundle,
                     "cursor": cursor,
                     "user_id": user_id,
                     "session": session,
@@ -111,6 +115,7 @@ class RecommendationsCalls(Sender):
         seen: Literal["exclude", "decay", "allow"] | None = None,
         details: bool | None = None,
         preview: bool | None = None,
+        bundle: str | None = None,
         user_id: str | None = None,
         session: Sequence[str | SessionStepParam] | None = None,
         query: str | None = None,
@@ -135,6 +140,7 @@ class RecommendationsCalls(Sender):
                 seen=seen,
                 details=details,
                 preview=preview,
+                bundle=bundle,
                 user_id=user_id,
                 session=session,
                 query=query,
@@ -234,6 +240,7 @@ class RecommendationsCalls(Sender):
         seen: Literal["exclude", "decay", "allow"] | None = None,
         details: bool | None = None,
         preview: bool | None = None,
+        bundle: str | None = None,
         cursor: str | None = None,
         user_id: str | None = None,
     ) -> Page:
@@ -260,6 +267,8 @@ class RecommendationsCalls(Sender):
                 and which item of the history led to it. Default: false.
             preview: Shown to nobody, as while somebody looks around: the answer is not logged,
                 counts as no impression, and takes no part in experiments. Default: false.
+            bundle: Answer by this bundle, not the current one; for previews alone. It must be
+                loaded, as the one before the current one and those of running experiments are.
             cursor: From an earlier answer to the same request: its next page.
             user_id: Makes the choice among similar items personal.
         """
@@ -282,6 +291,7 @@ class RecommendationsCalls(Sender):
                     "seen": seen,
                     "details": details,
                     "preview": preview,
+                    "bundle": bundle,
                     "cursor": cursor,
                     "item_id": item_id,
                     "user_id": user_id,
@@ -305,6 +315,7 @@ class RecommendationsCalls(Sender):
         seen: Literal["exclude", "decay", "allow"] | None = None,
         details: bool | None = None,
         preview: bool | None = None,
+        bundle: str | None = None,
         user_id: str | None = None,
     ) -> Iterator[RecommendedItem]:
         """Similar items, page by page.
@@ -327,6 +338,7 @@ class RecommendationsCalls(Sender):
                 seen=seen,
                 details=details,
                 preview=preview,
+                bundle=bundle,
                 user_id=user_id,
                 cursor=cursor,
             )

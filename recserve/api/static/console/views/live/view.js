@@ -172,7 +172,7 @@ function lostOf(now) {
   return table({
     caption, rows: now.lost,
     columns: [
-      { title: say("Part"), header: true, cell: (row) => row.part },
+      { title: say("Part"), header: true, cell: (row) => say(row.part) },
       { title: say("Cause"), cell: (row) => say(row.cause) },
       { title: say("Last seconds"), number: true, cell: (row) => number(row.recent) },
       { title: say("Since the start"), number: true, cell: (row) => number(row.count) },

@@ -3,6 +3,9 @@
 import { field, h } from "../../dom.js";
 import { say } from "../../i18n.js";
 
+/** Before the id of a bundle among what can be compared with; no scenario is called so. */
+const BUNDLE = "bundle:";
+const group = (label, options) => h("optgroup", { label }, options.map(([value, text]) => h("option", { value }, text)));
 const WIDE = matchMedia("(min-width: 861px)");
 
 /**
@@ -60,8 +63,11 @@ export function form({ signal, onask, onrestart }) {
     settle,
     isUser,
     user: () => user.value,
-    /** What compares: the name of a scenario, "" for nothing. */
-    beside: () => beside.value,
+    /** What to compare with, as fields of the question; null for nothing. */
+    beside() {
+      if (!beside.value) return null;
+      return beside.value.startsWith(BUNDLE) ? { bundle: beside.value.slice(BUNDLE.length) } : { scenario: beside.value };
+    },
     /** Fill in what the server can be asked, and what `asked` (of the address, else of the last time) says. */
     begin({ sample_users: samples, scenarios, default_scenario: standard }, asked) {
       users.replaceChildren(...samples.map((one) => h("option", { value: one })));
@@ -71,10 +77,19 @@ export function form({ signal, onask, onrestart }) {
       item.value = asked.item ?? "";
       scenario.replaceChildren(...scenarios.map((name) => h("option", { value: name }, name)));
       scenario.value = scenarios.includes(asked.scenario) ? asked.scenario : standard;
-      beside.replaceChildren(h("option", { value: "" }, say("nothing")), ...scenarios.map((name) => h("option", { value: name }, name)));
-      beside.value = scenarios.includes(asked.beside) ? asked.beside : "";
-      scenarioField.hidden = besideField.hidden = scenarios.length < 2;
+      scenarioField.hidden = scenarios.length < 2;
       settle();
+    },
+    /** Offer what the answer can be compared with: scenarios, and loaded bundles beside the current one. */
+    offer(scenarios, bundles, chosen) {
+      const others = bundles.map((id) => [`${BUNDLE}${id}`, id]);
+      const alternatives = scenarios.length > 1 ? scenarios.map((name) => [name, name]) : [];
+      beside.replaceChildren(h("option", { value: "" }, say("nothing")),
+        ...(alternatives.length ? [group(say("Scenario"), alternatives)] : []),
+        ...(others.length ? [group(say("Bundle"), others)] : []));
+      const known = [...alternatives, ...others];
+      beside.value = known.some(([value]) => value === chosen) ? chosen : "";
+      besideField.hidden = !known.length;
     },
     /** What is asked, in the fields of the form; of the address and for the next visit. */
     asked() {

@@ -29,18 +29,18 @@ class Try {
     this.form = form({ signal, onask: () => this.recommend(), onrestart: () => this.restart() });
     this.parts = {
       items: h("ol", { id: "items", class: "items", tabindex: "-1", "aria-label": say("Recommendations") }),
-      others: h("ol", { id: "others", class: "items", "aria-label": say("Recommendations to compare with") }),
+      others: h("ol", { id: "others", class: "items", "aria-label": say("The other list") }),
       status: h("p", { id: "status", class: "status", role: "status", "aria-live": "polite" }, say("Loading…")),
       error: h("div", { id: "error", class: "notice bad", role: "alert", hidden: true }),
       degraded: h("div", { id: "degraded", class: "notice warn", role: "status", hidden: true }),
       history: h("ol", { id: "history", class: "history" }),
-      historyTitle: h("h2", { id: "history-title" }),
+      historyTitle: h("h2", { id: "history-title" }, say("What they did")),
       bundle: h("dd", { id: "bundle" }, "–"),
       scenario: h("dd", { id: "answered-scenario" }, "–"),
       total: h("dd", { id: "total" }, "–"),
       bar: h("div", { id: "bar", class: "bar", "aria-hidden": "true" }),
       timings: h("ul", { id: "timings", class: "timings" }),
-      here: h("h2", { class: "side" }),
+      here: h("h2", { class: "side", hidden: true }),
       there: h("h2", { class: "side" }),
     };
     const parts = this.parts;
@@ -63,6 +63,10 @@ class Try {
       const known = await about();
       this.events = known.events;
       this.form.begin(known, asked);
+      this.form.offer(known.scenarios, [], asked.beside);
+      // Nobody waits for these but who compares with one.
+      const bundles = this.otherBundles().then((others) => this.form.offer(known.scenarios, others, this.form.asked().beside || asked.beside));
+      if (asked.beside && !this.form.asked().beside) await bundles;
     } catch (error) {
       // Nobody chose this view, and the key given on the way is good for others only.
       if (error.status === 403 && !parse(location.hash).name) go("live");
@@ -72,8 +76,19 @@ class Try {
     await this.recommend();
   }
 
-  /** The body of the question; `scenario` instead of the chosen one. */
-  question(scenario) {
+  /** Bundles that are loaded beside the current one; none where the key may not know, or nobody does now. */
+  async otherBundles() {
+    try {
+      const { bundle } = await get("v1/live", { signal: this.signal, ask: false });
+      return bundle.loaded.filter((id) => id !== bundle.id);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      return [];
+    }
+  }
+
+  /** The body of the question. */
+  question() {
     const asked = this.form.asked();
     const body = { n: COUNT, language: language(), details: true };
     if (asked.user) body.user_id = asked.user;
@@ -82,7 +97,7 @@ class Try {
     }
     if (asked.query) body.query = asked.query;
     if (asked.item) body.item_id = asked.item;
-    if (scenario ?? asked.scenario) body.scenario = scenario ?? asked.scenario;
+    if (asked.scenario) body.scenario = asked.scenario;
     return body;
   }
 
@@ -99,8 +114,7 @@ class Try {
     try {
       const [answer, other] = await Promise.all([
         post("v1/recommend", this.question(), { signal: this.signal }),
-        // Looked at only: an answer to compare with counts nowhere as shown.
-        beside ? post("v1/recommend", { ...this.question(beside), preview: true }, { signal: this.signal }) : null,
+        beside ? this.compared({ ...this.question(), ...beside }) : null,
       ]);
       if (late()) return;
       place.hidden = true;
@@ -110,6 +124,16 @@ class Try {
       if (!late()) this.fail(error, () => this.recommend());
     } finally {
       if (number === this.number) items.removeAttribute("aria-busy");
+    }
+  }
+
+  /** The answer to compare with, which counts nowhere as shown; one that failed takes nothing from the other. */
+  async compared(question) {
+    try {
+      return await post("v1/recommend", { ...question, preview: true }, { signal: this.signal });
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      return { items: [], degraded: [], failed: error.message };
     }
   }
 
@@ -177,7 +201,8 @@ class Try {
     this.lists.classList.toggle("two", Boolean(other));
     others.parentElement.hidden = here.hidden = !other;
     here.textContent = nameOf(answer);
-    there.textContent = other ? nameOf(other) : "";
+    there.textContent = !other ? "" : other.failed ? say("No answer") : nameOf(other);
+    if (other?.failed) others.replaceChildren(h("li", { class: "empty-list" }, other.failed));
     if (before) glide(items, places);
     this.announce(answer, other, before, deed);
     this.shown = answer.items;
