@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from recserve.api.backends.desks.newest import NewestItems
 from recserve.api.backends.desks.vector_map import VectorMap
 from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.exposures import ExposureLog
-from recserve.api.backends.newest import NewestItems
 from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_threads import StoreThreads
 from recserve.api.pagination import Cursors

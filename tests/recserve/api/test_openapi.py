@@ -184,12 +184,15 @@ def errors(kind: type[RecserveError]) -> Iterator[type[RecserveError]]:
         yield from errors(narrower)
 
 
+_PROMOTION = "recserve.training.promotion"
+
+
 def test_every_code_of_an_error_is_in_the_document(document: dict[str, Any]) -> None:
     listed = document["components"]["schemas"]["ErrorCode"]["enum"]
     served = {
         kind.code
         for kind in errors(RecserveError)
-        if kind.__module__.startswith(("recserve.errors", "recserve.auth", "recserve.api"))
+        if kind.__module__.startswith(("recserve.errors", "recserve.auth", "recserve.api", _PROMOTION))
     }
     assert served | {"http_error", "method_not_allowed"} == set(listed)
     for failure in FAILURES.values():
@@ -292,10 +295,10 @@ def test_the_page_and_its_files(shared: Any) -> None:
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in page.headers["content-security-policy"]
     links = re.findall(r"""(?:src|href)=["']([^"'#]+)["']""", page.text)
-    assert {"static/app.js", "static/style.css", "static/icon.svg", "docs", "v1/plugins"} == set(links)
+    assert {"static/console/main.js", "static/styles/base.css", "static/icon.svg", "docs"} <= set(links)
     for link in links:
         assert shared.get(f"/{link}").status_code == 200, link
-    for name in ("app.js", "style.css"):
+    for name in ("console/main.js", "console/http.js", "styles/base.css"):
         assert not re.findall(r"https?://", shared.get(f"/static/{name}").text)
     assert shared.get("/static/../settings.py").status_code == 404
 
