@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
@@ -136,7 +136,7 @@ class Page:
         for index, request in enumerate(self.requests):
             if request.details:
                 answers[index] = tuple(
-                    DetailedItem(*_FIELDS(item), details=self._details(index, position, next(reasons)))
+                    DetailedItem(**_fields_of(item), details=self._details(index, position, next(reasons)))
                     for position, item in enumerate(answers[index])
                 )
 
@@ -157,7 +157,8 @@ class Page:
         )
 
 
-_FIELDS = attrgetter(*(known.name for known in fields(RecommendedItem)))
+def _fields_of(item: RecommendedItem) -> dict[str, Any]:
+    return {known.name: getattr(item, known.name) for known in fields(RecommendedItem)}
 
 
 def _sources(ranked: Candidates, counts: Sequence[int]) -> list[list[tuple[str, ...]]]:

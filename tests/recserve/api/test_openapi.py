@@ -184,15 +184,14 @@ def errors(kind: type[RecserveError]) -> Iterator[type[RecserveError]]:
         yield from errors(narrower)
 
 
-_PROMOTION = "recserve.training.promotion"
-
-
 def test_every_code_of_an_error_is_in_the_document(document: dict[str, Any]) -> None:
     listed = document["components"]["schemas"]["ErrorCode"]["enum"]
+    rooms = ("recserve.errors", "recserve.auth", "recserve.api", "recserve.training.promotion")
+    # Gorse's API has its own shape of errors, and is not in the document.
     served = {
         kind.code
         for kind in errors(RecserveError)
-        if kind.__module__.startswith(("recserve.errors", "recserve.auth", "recserve.api", _PROMOTION))
+        if kind.__module__.startswith(rooms) and not kind.__module__.startswith("recserve.api.routes.gorse")
     }
     assert served | {"http_error", "method_not_allowed"} == set(listed)
     for failure in FAILURES.values():
