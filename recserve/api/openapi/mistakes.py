@@ -16,7 +16,6 @@ OTHER_CODES: Mapping[str, str] = {
     "invalid_config": "the server's configuration cannot answer this",
     "invalid_data": "data cannot be read as what they claim to be",
     "method_not_allowed": "the path is called by another method; see the `Allow` header",
-    "not_mapped": "a call of the other API that this server cannot answer",
     "plugin_error": "a plugin of the server is missing or broken",
 }
 """Codes that no response of the document has an example of: rare ones, and those of paths that it lacks."""
