@@ -11,7 +11,7 @@ from recserve.api import Readiness
 from recserve.api.backends.answering import not_loaded
 from recserve.api.backends.desks.bundles import BundleDesk
 from recserve.api.backends.desks.configuration import ConfigurationDesk
-from recserve.api.backends.reports import ReportDesk
+from recserve.api.backends.desks.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
 from recserve.data.entities import Event
 from recserve.errors import NotReadyError, StoreError

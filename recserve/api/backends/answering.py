@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from recserve.api.backends.desks.experiments import ExperimentDesk
+from recserve.api.backends.desks.reports import ReportDesk
 from recserve.api.backends.desks.vector_map import VectorMap
-from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.exposures import ExposureLog
 from recserve.api.backends.newest import NewestItems
-from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_threads import StoreThreads
 from recserve.api.pagination import Cursors
 from recserve.errors import NotFoundError, NotReadyError, OutcomeUnknownError, StoreError

@@ -9,8 +9,8 @@ from pathlib import Path
 from recserve.api.backends.answering import not_loaded
 from recserve.api.backends.desks.bundles import BundleDesk
 from recserve.api.backends.desks.configuration import ConfigurationDesk
+from recserve.api.backends.desks.reports import ReportDesk
 from recserve.api.backends.protocol import Readiness
-from recserve.api.backends.reports import ReportDesk
 from recserve.api.backends.store_backed import StoredBackend
 from recserve.bundles.repository import BundleRepository
 from recserve.config import Config

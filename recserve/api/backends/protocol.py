@@ -8,10 +8,10 @@ from typing import Protocol
 
 from recserve.api.backends.desks.bundles import BundleDesk
 from recserve.api.backends.desks.configuration import ConfigurationDesk
+from recserve.api.backends.desks.experiments import ExperimentDesk
+from recserve.api.backends.desks.reports import ReportDesk
 from recserve.api.backends.desks.vector_map import VectorMap
-from recserve.api.backends.experiments import ExperimentDesk
 from recserve.api.backends.newest import NewestItems
-from recserve.api.backends.reports import ReportDesk
 from recserve.api.pagination import Cursors
 from recserve.data.entities import Event, Item, User
 from recserve.plugin.registry import PluginInfo

@@ -294,10 +294,10 @@ def test_the_page_and_its_files(shared: Any) -> None:
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in page.headers["content-security-policy"]
     links = re.findall(r"""(?:src|href)=["']([^"'#]+)["']""", page.text)
-    assert {"static/app.js", "static/style.css", "static/icon.svg", "docs", "v1/plugins"} == set(links)
+    assert {"static/console/main.js", "static/styles/base.css", "static/icon.svg", "docs"} <= set(links)
     for link in links:
         assert shared.get(f"/{link}").status_code == 200, link
-    for name in ("app.js", "style.css"):
+    for name in ("console/main.js", "console/views/try/view.js", "styles/base.css"):
         assert not re.findall(r"https?://", shared.get(f"/static/{name}").text)
     assert shared.get("/static/../settings.py").status_code == 404
 

@@ -184,7 +184,7 @@ def test_what_browsers_open_needs_no_key(
     client: httpx.Client, served_with_keys: Any, keyring: Keyring
 ) -> None:
     add(served_with_keys.store, keyring, "read")
-    for path in ("/", "/docs", "/openapi.json", "/static/app.js", "/docs/static/swagger-ui.css"):
+    for path in ("/", "/docs", "/openapi.json", "/static/console/main.js", "/docs/static/swagger-ui.css"):
         assert client.get(path).status_code == 200, path
     for path in ("/v1/nothing", "/nothing", "/docs/nothing", "/v1/healthy", "/static", "/v1/health"):
         assert client.get(path).status_code == 401, path
@@ -262,7 +262,7 @@ def test_every_answer_has_the_headers_that_browsers_obey(
     good = client.get("/v1/about", headers=headers)
     unknown = client.get("/v1/nothing", headers=headers)
     wrong = client.post("/v1/recommend", content=b"{", headers=headers)
-    page, docs, script = client.get("/"), client.get("/docs"), client.get("/static/app.js")
+    page, docs, script = client.get("/"), client.get("/docs"), client.get("/static/console/main.js")
     for answer in (refused, good, unknown, wrong, page, docs, script):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from recserve.api.backends.reports import ReportDesk
+from recserve.api.backends.desks.reports import ReportDesk
 from recserve.errors import StoreError
 from recserve.outcomes.reports import Question
 from tests.support.outcomes import config
@@ -81,7 +81,7 @@ def test_a_failure_is_not_kept() -> None:
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check() -> None:
-        monkeypatch.setattr("recserve.api.backends.reports._KEPT_BYTES", 1)
+        monkeypatch.setattr("recserve.api.backends.desks.reports._KEPT_BYTES", 1)
         maker = Maker()
         maker.go_on.set()
         asked = desk(maker)
