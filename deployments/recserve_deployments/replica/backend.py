@@ -104,10 +104,10 @@ class GraphBackend(StoredBackend):
             NotReadyError: The bundle of its arm is not loaded, or no longer.
         """
         if request.bundle is not None:
-            loaded = self._bundles.ids
+            loaded = self._served_bundles.ids
             if request.bundle not in loaded:
                 raise not_loaded(request.bundle, loaded)
-            return self._bundles.part_of(request.bundle)
+            return self._served_bundles.part_of(request.bundle)
         bundle = None if request.arm is None else request.arm.definition.bundle
         return self._served_bundles.current.part if bundle is None else self._served_bundles.part_of(bundle)
 

@@ -102,9 +102,9 @@ def test_try_says_that_it_waits_that_it_fails_and_that_there_is_nothing(
         page.get_by_text("Loading…").wait_for()
         page.wait_for_function("() => document.querySelector('#items')?.getAttribute('aria-busy') === 'true'")
         assert violations(page) == []
-        page.unroute("**/v1/recommend")
         held[0].fulfill(status=503, body=error)
         page.get_by_text("too many requests wait").wait_for()
+        page.unroute("**/v1/recommend")
         assert violations(page) == []
         page.get_by_role("button", name="Try again").click()
         page.wait_for_selector("#items .card")

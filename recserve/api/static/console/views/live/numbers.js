@@ -2,6 +2,9 @@
 
 /** Routes that recommend. */
 const ANSWERS = new Set(["/v1/recommend", "/v1/recommend/{user_id}", "/v1/similar", "/v1/rank"]);
+/** Steps of a request in their order; others come after. */
+const STEPS = ["history", "encoding", "retrieval", "ranking", "reranking", "explaining"];
+const orderOf = (step) => (STEPS.includes(step) ? STEPS.indexOf(step) : STEPS.length);
 /** Routes that machines and this page ask all the time. */
 const ASIDE = /^\/(v1\/live$|v1\/health|v1\/metrics$|static|docs|openapi|$)/;
 
@@ -77,7 +80,7 @@ export function difference(now, before) {
     degraded: answered ? Math.min(degraded / answered, 1) : null,
     cached: looked ? hits / looked : null,
     times: timesOf(now, before, "requests", answers),
-    steps: now.latency.steps.map((row) => ({ step: row.step, ...timesOf(now, before, "steps", (one) => one.step === row.step) })),
+    steps: now.latency.steps.toSorted((one, other) => orderOf(one.step) - orderOf(other.step)).map((row) => ({ step: row.step, ...timesOf(now, before, "steps", (one) => one.step === row.step) })),
     lost: causes(now, before),
     stages: now.stages.map((stage) => stageOf(stage, before, seconds)),
   };

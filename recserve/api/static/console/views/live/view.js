@@ -141,6 +141,7 @@ function tilesOf(answer, now) {
   const tile = (value, name, kind = null) => h("div", { class: `tile ${kind ?? ""}` }, h("b", {}, value), h("span", {}, name));
   const rate = (value) => number(value, value < 10 ? 1 : 0);
   return [
+    tile(bundle.id ? h("a", { href: href("quality", [bundle.id]) }, bundle.id) : "–", bundleWords(bundle)),
     tile(rate(now.requests), say("requests a second")),
     tile(rate(now.events), say("events a second")),
     tile(milliseconds(now.times.p50), say("median answer")),
@@ -149,7 +150,6 @@ function tilesOf(answer, now) {
     tile(percent(now.cached), say("of answers from the cache")),
     tile(rate(now.failed), say("failures a second"), now.failed > 0 ? "bad" : null),
     tile(short(answer.queue), say("requests wait")),
-    tile(bundle.id ? h("a", { href: href("quality", [bundle.id]) }, bundle.id) : "–", bundleWords(bundle)),
   ];
 }
 
