@@ -58,6 +58,8 @@ OTHER = {
     "arm": AssignedArm("trial", "plain", 5, Arm(name="plain")),
     "told": print,
     "origin": RequestContext(("r1",)),
+    "bundle": "b1",
+    "details": True,
 }
 """Another value for each field; a new field needs one, and so a decision."""
 
