@@ -1,8 +1,7 @@
 """Reading of many rows as Arrow columns, without an object for each value.
 
-Both engines make delimited text of the rows, which Arrow parses: PostgreSQL by COPY, SQLite by one aggregate
-over the whole query. That takes SQLite less than handing over each value, and, being a single step of its
-driver, holds Python's lock only at its end: what was read before can be worked on meanwhile.
+Both engines put rows together as delimited text, which Arrow parses. That takes less than handing over each
+value or each row, and holds Python's lock only at its end: what was read before can be worked on meanwhile.
 """
 
 from __future__ import annotations
@@ -21,10 +20,12 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Select,
+    Text,
     case,
     cast,
     func,
     literal_column,
+    select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
@@ -47,11 +48,11 @@ def read_columns(connection: Connection, query: Select[Any], schema: pa.Schema) 
 
     Args:
         connection: In a transaction.
-        query: Without parameters but for plain values; its rows' text takes less than a gigabyte.
+        query: Without parameters but for plain values.
         schema: Columns of the query, in its order.
     """
     if connection.dialect.name == "postgresql":
-        return _copied(connection, query, schema)
+        return _quoted(connection, query, schema)
     found = _aggregated(connection, query, schema)
     return _by_rows(connection, query, schema) if found is None else found
 
@@ -68,7 +69,12 @@ def _aggregated(connection: Connection, query: Select[Any], schema: pa.Schema) -
         row = row.concat(literal_column("x'1f'")).concat(text)
     lines = cast(func.group_concat(row, literal_column("x'0a'")), LargeBinary)
     asked = query.with_only_columns(func.count(), lines, maintain_column_froms=True)
-    count, content = _cursor(connection, asked).fetchone()
+    try:
+        count, content = _cursor(connection, asked).fetchone()
+    except (sqlite3.DataError, sqlite3.OperationalError) as error:
+        if "too big" not in str(error):
+            raise
+        return None
     if not count:
         return schema.empty_table()
     if content.count(_LINE) != count - 1 or _RETURN in content:
@@ -166,20 +172,42 @@ def _whole(content: bytes, schema: pa.Schema) -> pyarrow.csv.ReadOptions:
     return pyarrow.csv.ReadOptions(column_names=schema.names, block_size=len(content) + 1, use_threads=False)
 
 
-def _copied(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
+def _quoted(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
+    """The rows of a query to PostgreSQL by a text for some thousands, in the format of CSV."""
+    texts = [
+        func.coalesce(
+            _quotation(column)
+            if pa.types.is_string(kind) or pa.types.is_dictionary(kind)
+            else cast(column, Text),
+            "",
+        )
+        for column, kind in zip(query.selected_columns, schema.types, strict=True)
+    ]
+    row = texts[0]
+    for text in texts[1:]:
+        row = row.concat(",").concat(text)
+    # No value of PostgreSQL is larger than a gigabyte.
+    part = (func.row_number().over() / _FETCH_ROWS).label("part")
+    rows = query.with_only_columns(row.label("line"), part, maintain_column_froms=True).subquery()
+    lines = select(func.convert_to(func.string_agg(rows.c.line, "\n"), "UTF8")).group_by(rows.c.part)
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    sql = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    sql = str(lines.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(f"COPY ({sql}) TO STDOUT (FORMAT csv)") as copy:
-        lines = b"".join(copy)
-    if not lines:
+    with driver.cursor(binary=True) as cursor:
+        content = b"\n".join(part for (part,) in cursor.execute(sql).fetchall())
+    if not content:
         return schema.empty_table()
     converting = pyarrow.csv.ConvertOptions(
         column_types=schema,
         null_values=[""],
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
-        true_values=["t"],
-        false_values=["f"],
+        true_values=["true"],
+        false_values=["false"],
     )
-    return pyarrow.csv.read_csv(pa.BufferReader(lines), _whole(lines, schema), _READ, converting)
+    return pyarrow.csv.read_csv(pa.BufferReader(content), _whole(content, schema), _READ, converting)
+
+
+def _quotation(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    mark = literal_column("'\"'", Text)
+    return mark.concat(func.replace(column, '"', '""')).concat(mark)

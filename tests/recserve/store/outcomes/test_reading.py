@@ -1,7 +1,10 @@
-"""Rows of SQLite that are read as one text are the same as value by value."""
+"""Rows that are read as text are the same as value by value."""
 
 from __future__ import annotations
 
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -17,9 +20,11 @@ from sqlalchemy import (
     Table,
     Text,
     create_engine,
+    delete,
     insert,
     select,
 )
+from sqlalchemy.engine import Engine, make_url
 
 from recserve.store.outcomes import reading
 from recserve.store.outcomes.reading import read_columns
@@ -86,3 +91,35 @@ def test_usual_values_need_no_reading_one_by_one(rows: list[tuple[Any, ...]]) ->
 def test_values_with_the_bytes_that_divide_rows_are_read_one_by_one(text: str) -> None:
     row = (1, text, text, 0.1, True)
     assert tuple(_read([row, row]).to_pylist()[1].values()) == row
+
+
+def test_a_text_that_sqlite_cannot_hold_is_read_one_by_one() -> None:
+    with create_engine("sqlite://").connect() as connection:
+        _TABLE.create(connection)
+        rows = [(number, "x" * 300, None, None, None) for number in range(5)]
+        connection.execute(insert(_TABLE), [dict(zip(_SCHEMA.names, row, strict=True)) for row in rows])
+        driver: Any = connection.connection.driver_connection
+        driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000)
+        assert len(read_columns(connection, select(_TABLE), _SCHEMA)) == 5
+
+
+@pytest.fixture(scope="module")
+def postgres(empty_postgres: Callable[[str], str]) -> Iterator[Engine]:
+    """A database."""
+    url = make_url(empty_postgres("reading")).set(drivername="postgresql+psycopg")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        _TABLE.create(connection)
+    yield engine
+    engine.dispose()
+
+
+@given(rows=_rows(_text, _amount))
+def test_any_values_of_postgresql_are_read_as_they_are(postgres: Engine, rows: list[tuple[Any, ...]]) -> None:
+    with postgres.connect() as connection, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_FETCH_ROWS", 2)
+        connection.execute(delete(_TABLE))
+        if rows:
+            connection.execute(insert(_TABLE), [dict(zip(_SCHEMA.names, row, strict=True)) for row in rows])
+        found = read_columns(connection, select(_TABLE), _SCHEMA)
+    assert Counter(tuple(row.values()) for row in found.to_pylist()) == Counter(rows)
