@@ -14,6 +14,7 @@ _REPEATABLE_TAGS = frozenset({"recommendations", "events", "items", "users"})
 """Calls whose repetition does no harm, as the API promises; of other tags only those that read are."""
 
 _READING = frozenset({"get", "head"})
+_ANSWERS = frozenset({"application/json", "text/plain", "text/html"})
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _raw(built: Schema) -> Iterator[tuple[str, str, Schema]]:
 
 
 def _is_stream(raw: Schema) -> bool:
-    return not {"application/json", "text/plain"} & set(raw["responses"]["200"]["content"])
+    return not _ANSWERS & set(raw["responses"]["200"]["content"])
 
 
 def _operation(built: Schema, path: str, method: str, raw: Schema) -> Operation:

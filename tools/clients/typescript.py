@@ -55,6 +55,7 @@ def _method(one: Operation) -> Iterator[str]:
     sent += ["query"] if one.query else []
     sent += ["body"] if one.body is not None else []
     sent.append(f"repeatable: {'true' if one.repeatable else 'false'}")
+    sent += ["text: true"] if one.answer is None else []
     yield f"    return this.send<{answer}>({{ {', '.join(sent)} }}, options);"
     yield "  }"
 

@@ -28,7 +28,7 @@ export class Client extends Operations {
   constructor(config: ClientConfig = {}) {
     super();
     this.#url = (config.url ?? "http://localhost:8000").replace(/\/+$/, "");
-    this.#headers = { Accept: "application/json, text/plain" };
+    this.#headers = { Accept: "application/json, text/*" };
     if (config.apiKey !== undefined) {
       this.#headers["Authorization"] = `Bearer ${config.apiKey}`;
     }
@@ -84,7 +84,7 @@ export class Client extends Operations {
         const response = await this.#fetch(this.#address(call), this.#request(call, options.signal));
         const text = await response.text();
         if (response.ok) {
-          return this.#answer<T>(call, response, text);
+          return this.#answer<T>(call, text);
         }
         const error = answerError(response, text, attempt);
         failure = error;
@@ -111,8 +111,11 @@ export class Client extends Operations {
   }
 
   #address(call: Call): string {
-    const given = Object.entries(call.query ?? {}).filter(([, value]) => value != null);
-    const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+    const given = Object.entries(call.query ?? {}).flatMap(([name, value]) =>
+      (Array.isArray(value) ? value : [value]).map((one) => [name, one] as const),
+    );
+    const sent = given.filter(([, value]) => value != null).map(([name, value]) => [name, String(value)]);
+    const query = new URLSearchParams(sent).toString();
     return `${this.#url}${call.path}${query && `?${query}`}`;
   }
 
@@ -130,8 +133,8 @@ export class Client extends Operations {
     return request;
   }
 
-  #answer<T>(call: Call, response: Response, text: string): T {
-    if ((response.headers.get("Content-Type") ?? "").startsWith("text/plain")) {
+  #answer<T>(call: Call, text: string): T {
+    if (call.text) {
       return text as T;
     }
     try {

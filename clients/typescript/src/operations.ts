@@ -347,6 +347,14 @@ export abstract class Operations {
   }
 
   /**
+   * A bundle's offline report. A page without scripts that shows what training measured. It is kept
+   * where the bundle was trained, in the home folder.
+   */
+  bundleReport(bundle_id: string, options?: CallOptions): Promise<Answer<"bundle_report">> {
+    return this.send<Answer<"bundle_report">>({ method: "GET", path: `/v1/bundles/${this.part(bundle_id)}/report`, repeatable: true, text: true }, options);
+  }
+
+  /**
    * Promote a bundle. Makes it current, unless the evidence speaks against it: what training
    * measured of both bundles on the same data, what chance has shown since, and experiments. Servers
    * follow within seconds. Nothing is fitted for it: where the two were not measured on the same
@@ -392,7 +400,7 @@ export abstract class Operations {
    * and `node`.
    */
   metrics(options?: CallOptions): Promise<Answer<"metrics">> {
-    return this.send<Answer<"metrics">>({ method: "GET", path: "/v1/metrics", repeatable: true }, options);
+    return this.send<Answer<"metrics">>({ method: "GET", path: "/v1/metrics", repeatable: true, text: true }, options);
   }
 
   /**

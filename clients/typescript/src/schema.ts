@@ -2443,7 +2443,7 @@ export interface components {
              */
             place: number;
             /**
-             * @description The retriever's own; comparable only within it.
+             * @description The retriever's own; comparable only within one answer and one retriever.
              * @example 0.82
              */
             score: number | null;

@@ -37,6 +37,8 @@ export interface Call {
   body?: unknown;
   /** Carrying it out twice does no harm. */
   repeatable: boolean;
+  /** It answers text, not JSON. */
+  text?: boolean;
 }
 
 /** What a single call may do otherwise. */

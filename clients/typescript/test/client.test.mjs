@@ -80,6 +80,8 @@ test("items, with ids that hold anything", async () => {
   assert.equal((await client.item(id)).item_id, id);
   const listed = await all(client.iterItems({ limit: 7 }));
   assert.equal(new Set(listed.map((item) => item.item_id)).size, 25);
+  const found = await client.listItems({ attribute: ["genres:Sci-Fi", "year:1977"] });
+  assert.deepEqual(found.items.map((item) => item.item_id), ["260"]);
   await client.upsertItems({ items: [{ item_id: "ts-1", attributes: { title: "Dune", genres: [], year: 1 } }] });
   assert.equal((await client.patchItems({ items: [{ item_id: "ts-1", hidden: true }] })).changed, 1);
   assert.equal((await client.item("ts-1")).hidden, true);

@@ -99,6 +99,8 @@ def _complete(operation: dict[str, Any], route: APIRoute, schemas: dict[str, Any
         operation.update(route.openapi_extra)
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(_tidy(parameter["schema"]))
+        if parameter["schema"].get("type") == "array":
+            parameter |= {"style": "form", "explode": True}  # once for each value
     documented = operation["responses"]
     for status in documented:
         if status != "200":

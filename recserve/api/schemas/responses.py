@@ -50,7 +50,7 @@ class ProposalAnswer(Answer):
     retriever: str = Field(examples=["mf"])
     place: int = Field(description="Among the candidates, by this retriever alone; 1 is best.", examples=[3])
     score: float | None = Field(
-        description="The retriever's own; comparable only within one answer, and with others of this retriever.",
+        description="The retriever's own; comparable only within one answer and one retriever.",
         examples=[0.82],
     )
 

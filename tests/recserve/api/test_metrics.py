@@ -56,7 +56,7 @@ def test_requests_are_counted_by_route_and_status(served: Any) -> None:
     served.get("/v1/recommend")
     for item in ("1", "2", "nobody has this id"):
         served.get(f"/v1/items/{item}")
-    served.get("/static/app.js")
+    served.get("/static/console/main.js")
     served.get("/docs")
     served.get("/an/unknown/path")
     served.get("/another/unknown/path")

@@ -7,9 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from recserve_client.answers import About, EventType, Live, Outcomes, Page
+from recserve_client import answers
+from recserve_client.answers import About, EventType, Live
 from recserve_client.core.decoding import decode, encode
 from recserve_client.core.errors import UnexpectedAnswerError
+
+from tools.clients.operations import document, operations
+from tools.clients.python_types import answer_name
 
 ABOUT: dict[str, Any] = {
     "version": "0.1.0",
@@ -36,12 +40,12 @@ def test_another_shape_is_an_error(wrong: Any) -> None:
 
 
 def test_every_example_of_the_document_can_be_read() -> None:
-    from tools.clients.operations import document
-
-    paths = document()["paths"]
-    for kind, path, method in ((Page, "/v1/recommend", "post"), (Outcomes, "/v1/reports/outcomes", "get")):
-        content = paths[path][method]["responses"]["200"]["content"]["application/json"]
-        assert decode(kind, content["example"])
+    built = document()
+    for one in operations(built):
+        if one.answer is not None:
+            raw = built["paths"][one.path][one.method.lower()]
+            example = raw["responses"]["200"]["content"]["application/json"]["example"]
+            assert decode(getattr(answers, answer_name(one.answer)), example), one.name
 
 
 def test_times_are_sent_with_their_zone() -> None:

@@ -16,7 +16,7 @@ class Proposal:
     Attributes:
         retriever: `retriever`.
         place: Among the candidates, by this retriever alone; 1 is best.
-        score: The retriever's own; comparable only within it.
+        score: The retriever's own; comparable only within one answer and one retriever.
     """
 
     retriever: str

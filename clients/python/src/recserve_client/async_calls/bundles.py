@@ -63,6 +63,19 @@ class BundlesCalls(AsyncSender):
             Call("GET", Call.path("/v1/bundles/{bundle_id}", bundle_id), BundleDetails, repeatable=True)
         )
 
+    async def bundle_report(self, bundle_id: str) -> str:
+        """A bundle's offline report.
+
+        A page without scripts that shows what training measured. It is kept where the bundle was
+        trained, in the home folder.
+
+        Args:
+            bundle_id: The bundle's id.
+        """
+        return await self._send(
+            Call("GET", Call.path("/v1/bundles/{bundle_id}/report", bundle_id), str, repeatable=True)
+        )
+
     async def promote_bundle(
         self, bundle_id: str, *, reason: str | None = None, force: bool | None = None
     ) -> Promoted:

@@ -14,7 +14,7 @@ def headers(api_key: str | None) -> dict[str, str]:
         release = version("recserve-client")
     except PackageNotFoundError:
         release = "unknown"  # run from its sources
-    sent = {"Accept": "application/json, text/plain", "User-Agent": f"recserve-client/{release}"}
+    sent = {"Accept": "application/json, text/*", "User-Agent": f"recserve-client/{release}"}
     if api_key is not None:
         sent["Authorization"] = f"Bearer {api_key}"
     return sent

@@ -73,7 +73,11 @@ class Course(Generic[T]):
         """The next attempt."""
         self._attempt += 1
         call = self._call
-        query = {name: value for name, value in call.query.items() if value is not None}
+        query = {
+            name: value if isinstance(value, str | int | float) else list(value)
+            for name, value in call.query.items()
+            if value is not None
+        }
         if call.body is None:
             return client.build_request(call.method, call.url, params=query)
         body = encode({name: value for name, value in call.body.items() if value is not None})

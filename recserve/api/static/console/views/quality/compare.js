@@ -40,7 +40,7 @@ function paired(measured) {
 
 function metrics(found) {
   const change = ({ a, b }) => (a.mean === null || b.mean === null ? null : b.mean - a.mean);
-  return [h("h3", {}, say("Each as its own training measured it")), table({
+  return [h("h3", {}, say("Each as its own training measured it")), h("div", { class: "compared" }, table({
     caption: say("Each as its own training measured it"), hideCaption: true, rows: inOrder(found.metrics.map((row) => row.metric)).map((name) => found.metrics.find((row) => row.metric === name)),
     columns: [
       { title: say("Metric"), header: true, cell: (row) => [heading(row.metric), lessIsBetter(row.metric) && h("small", {}, " ", say("(less is better)"))] },
@@ -48,7 +48,7 @@ function metrics(found) {
       { title: found.b, number: true, cell: (row) => metricCell(row.metric, row.b) },
       { title: say("Difference"), number: true, cell: (row) => signed(change(row)) },
     ],
-  })];
+  }))];
 }
 
 function differing(found) {
