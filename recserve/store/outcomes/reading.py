@@ -64,7 +64,7 @@ def _aggregated(connection: Connection, query: Select[Any], schema: pa.Schema) -
         for column, kind in zip(query.selected_columns, schema.types, strict=True)
         for text in (_in_halves(column) if pa.types.is_floating(kind) else [_as_text(column)])
     ]
-    row = texts[0]
+    row: ColumnElement[str] = texts[0]
     for text in texts[1:]:
         row = row.concat(literal_column("x'1f'")).concat(text)
     lines = cast(func.group_concat(row, literal_column("x'0a'")), LargeBinary)
@@ -183,7 +183,7 @@ def _quoted(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa
         )
         for column, kind in zip(query.selected_columns, schema.types, strict=True)
     ]
-    row = texts[0]
+    row: ColumnElement[str] = texts[0]
     for text in texts[1:]:
         row = row.concat(",").concat(text)
     # No value of PostgreSQL is larger than a gigabyte.
