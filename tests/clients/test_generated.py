@@ -163,7 +163,12 @@ def test_openapi_python_client_generates_a_client_that_works(live: Live, tmp_pat
     ]
     done = subprocess.run(
         [sys.executable, "-m", "openapi_python_client", *generate, "--fail-on-warning"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(target), os.environ.get("PYTHONPATH", "")])},
+        env={
+            **os.environ,
+            # It formats by the ruff that it finds.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+            "PYTHONPATH": os.pathsep.join([str(target), os.environ.get("PYTHONPATH", "")]),
+        },
         capture_output=True,
         text=True,
     )
