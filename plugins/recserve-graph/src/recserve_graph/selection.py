@@ -51,7 +51,7 @@ FIRST_RANK = 32
 MOST_RANKS = 4
 
 # Multiplications of a try: users are tested until there are as many, within bounds.
-WORK = 4e9
+WORK = 2e10
 FEWEST_USERS, MOST_USERS = 300, 2000
 
 
