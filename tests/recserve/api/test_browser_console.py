@@ -51,6 +51,17 @@ def test_keyboard_alone_leads_to_every_view(browser: Any, address: str) -> None:
             assert page.title().endswith("· recserve")
 
 
+def test_leaving_a_view_while_a_call_is_on_its_way_is_no_fault(browser: Any, address: str) -> None:
+    with console_page(browser, address, "#/plugins") as page:
+        settled(page)
+        with page.expect_request("**/v1/live"):
+            page.route("**/v1/live", lambda route: None)  # never answered
+            page.locator("#views [data-view=try]").click()
+        page.locator("#views [data-view=people]").click()
+        page.wait_for_selector(".view.people")
+        settled(page)
+
+
 def test_back_leads_to_the_view_before(browser: Any, address: str) -> None:
     with console_page(browser, address, "#/try?user=grace") as page:
         page.wait_for_selector("#items .card")

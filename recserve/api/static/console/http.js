@@ -32,6 +32,7 @@ async function call(method, path, body, { signal, query, raw = false, ask = true
     const response = await send(method, addressOf(path, query), body, key, signal);
     if (response.ok && raw) return response;
     const answer = await response.json().catch(() => ({}));
+    signal?.throwIfAborted(); // else an answer that was cut off would look like an empty one
     if (response.ok) return answer;
     // A call beside this one may have been given a key meanwhile.
     const again = response.status === 401 && ask && (sessionStorage.getItem(KEY) !== key || await askForKey(key !== null));

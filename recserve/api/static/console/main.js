@@ -1,5 +1,6 @@
 // Starts the console: language, theme, then the view that the address names.
 
+import { aborted } from "./http.js";
 import { language, say, switchLanguage, translate } from "./i18n.js";
 import { follow, refresh } from "./router.js";
 
@@ -38,6 +39,10 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => docu
 $("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the hash names the view
   $("view").focus();
+});
+// A call that nobody waits for ends with its view: that is no fault.
+window.addEventListener("unhandledrejection", (event) => {
+  if (aborted(event.reason)) event.preventDefault();
 });
 
 await translate();

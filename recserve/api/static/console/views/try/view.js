@@ -1,7 +1,7 @@
 // Try: asks the public API for recommendations, posts what is clicked, shows what changed and why.
 
 import { h } from "../../dom.js";
-import { about, ApiError, get, post } from "../../http.js";
+import { about, aborted, ApiError, get, post } from "../../http.js";
 import { language, say } from "../../i18n.js";
 import { go, href, note, parse } from "../../router.js";
 import { against, card, changeOf, glide } from "./cards.js";
@@ -82,7 +82,7 @@ class Try {
       const { bundle } = await get("v1/live", { signal: this.signal, ask: false });
       return bundle.loaded.filter((id) => id !== bundle.id);
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
+      if (!(error instanceof ApiError) && !aborted(error)) throw error;
       return [];
     }
   }
