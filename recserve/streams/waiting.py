@@ -34,7 +34,9 @@ class Stop:
 
 
 class Backoff:
-    """Delays between attempts that failed: doubled up to half a minute, of random length (full jitter).
+    """Delays between attempts that failed: doubled up to half a minute, and of random length.
+
+    Random, so that many processes do not all come at the same moment.
 
     Args:
         stop: Ends a wait.

@@ -137,7 +137,7 @@ def test_a_store_that_is_down_is_waited_out_and_nothing_is_committed_before(
     async def give_up() -> None:
         await KafkaSource(failing, config, StreamCounts("source"), patience=1).run(Stop())
 
-    with pytest.raises(RuntimeEnvironmentError, match="gave up after .* the store is down"):
+    with pytest.raises(RuntimeEnvironmentError, match=r"gave up after .* the store is down"):
         asyncio.run(give_up())
     failing.failures = 3
     assert read_all(failing, config).totals == {("events", "stored"): 300}
