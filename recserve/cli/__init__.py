@@ -14,7 +14,7 @@ from recserve.cli.common import err, executable, out
 from recserve.cli.data import import_command, store
 from recserve.cli.models import evaluate, inspect, promote, retrain, train, tune
 from recserve.cli.new import plugin
-from recserve.cli.online import experiment, recommend, report
+from recserve.cli.online import experiment, recommend, report, stream
 from recserve.data.system.cpus import sleep_when_idle
 from recserve.errors import RecserveError
 
@@ -61,6 +61,7 @@ for group in (
     keys,
     plugin,
     store,
+    stream,
     demo,
 ):
     group.register(app)
