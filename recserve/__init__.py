@@ -5,7 +5,7 @@ The names re-exported here are the public contract: plugins need nothing else.
 
 from recserve.config import nearest
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int16Array, Int32Array, Int64Array
-from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Retrieved
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
@@ -56,6 +56,7 @@ from recserve.plugin.toolkit.item_comparison import ComparedItems, most_similar
 from recserve.plugin.toolkit.item_weights import ItemWeights
 from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
 from recserve.plugin.toolkit.model_selection import Validation, climb, hold_out, mean_ndcg, narrow
+from recserve.plugin.toolkit.outcomes import count_outcome
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
@@ -113,6 +114,7 @@ __all__ = [
     "Reason",
     "RecentTexts",
     "RecserveError",
+    "Reranked",
     "Reranker",
     "Retrieved",
     "Retriever",
@@ -129,6 +131,7 @@ __all__ = [
     "__version__",
     "best_contributors",
     "climb",
+    "count_outcome",
     "hold_out",
     "hookimpl",
     "in_parts",

@@ -21,12 +21,14 @@ from recserve.auth.masking import mask_keys
 from recserve.config import ServerConfig
 from recserve.errors import ConfigError
 from recserve.plugin.resolved import ReplicaRole
+from recserve.plugin.toolkit.outcomes import PROCESS_OUTCOMES
 from recserve.serving.guard.workers import WorkerPool
 from recserve.telemetry.instruments import (
     BUNDLE_AGE,
     BUNDLE_INFO,
     BUNDLE_SERVED,
     CACHE_LOOKUPS,
+    COMPONENT_OUTCOMES,
     ORIGIN_LABELS,
     SCRAPE_MISSING,
     SCRAPE_SECONDS,
@@ -99,11 +101,12 @@ def watch_caches(metrics: Metrics, caches: Mapping[str, Cache]) -> None:
 
 
 def watch_replica(metrics: Metrics, bundles: BundleHost[Any], pool: WorkerPool) -> None:
-    """Show what every replica has: its bundles, and the threads of plugin code."""
+    """Show what every replica has: its bundles, the threads of plugin code, and what components count."""
     metrics.watch(BUNDLE_INFO, lambda: {(id_,): float(not place) for place, id_ in enumerate(bundles.ids)})
     metrics.watch(BUNDLE_SERVED, lambda: {(): time.monotonic() - bundles.serving_since})
     metrics.watch(BUNDLE_AGE, lambda: {(): time.time() - bundles.current.bundle.manifest.data.until / 1000})
     metrics.watch(THREAD_CALLS, lambda: {(state,): count for state, count in pool.calls.items()})
+    metrics.watch(COMPONENT_OUTCOMES, PROCESS_OUTCOMES.read)
 
 
 class Scraper:
