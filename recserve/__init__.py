@@ -56,10 +56,10 @@ from recserve.plugin.toolkit.item_comparison import ComparedItems, most_similar
 from recserve.plugin.toolkit.item_weights import ItemWeights
 from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
 from recserve.plugin.toolkit.model_selection import Validation, climb, hold_out, mean_ndcg, narrow
-from recserve.plugin.toolkit.outcomes import count_outcome
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
+from recserve.telemetry.outcomes import count_outcome
 
 __version__ = "0.1.0"
 

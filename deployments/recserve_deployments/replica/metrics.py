@@ -21,7 +21,6 @@ from recserve.auth.masking import mask_keys
 from recserve.config import ServerConfig
 from recserve.errors import ConfigError
 from recserve.plugin.resolved import ReplicaRole
-from recserve.plugin.toolkit.outcomes import PROCESS_OUTCOMES
 from recserve.serving.guard.workers import WorkerPool
 from recserve.telemetry.instruments import (
     BUNDLE_AGE,
@@ -36,6 +35,7 @@ from recserve.telemetry.instruments import (
 )
 from recserve.telemetry.logs import chosen_format, write_json
 from recserve.telemetry.metrics import Labels, Metrics, Origin, Series, Snapshot
+from recserve.telemetry.outcomes import PROCESS_OUTCOMES
 from recserve.telemetry.tracing import record_with
 from recserve_deployments.replica.bundle_watcher import BundleHost
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from recserve_llm.quoting import is_suspicious, plain, quoted
 
@@ -56,7 +56,8 @@ def test_descriptions_of_things_are_not(text: str) -> None:
     assert not is_suspicious(text)
 
 
-@given(st.text(max_size=300), st.integers(10, 200))
+@settings(max_examples=60)
+@given(st.text(max_size=120), st.integers(10, 100))
 def test_no_text_leaves_its_quotes_its_line_or_its_length(text: str, limit: int) -> None:
     found = quoted(text, limit)
     inner = found[1:-1]

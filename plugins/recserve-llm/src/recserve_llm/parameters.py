@@ -137,10 +137,6 @@ class LlmExplainerParams(ConnectionParams):
     )
     cache_seconds: float = Field(604_800.0, gt=0, description="How long a sentence is remembered.")
 
-    def __hash__(self) -> int:
-        """Hash of the values; equal parameters share what is remembered."""
-        return hash(self.model_dump_json())
-
 
 class LlmItemTextParams(ConnectionParams):
     """Parameters of the item text ``llm``."""

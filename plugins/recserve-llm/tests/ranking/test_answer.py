@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from recserve_llm.client.completion import Completion
 from recserve_llm.client.memory import RefusedError
@@ -68,14 +68,15 @@ def test_probabilities_order_the_labels() -> None:
         read_order(Completion("B"), "logprobs", 3, LABELS)
 
 
+@settings(max_examples=40)
 @given(
-    st.text() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps),
-    st.integers(1, 20),
+    st.text(max_size=20)
+    | st.lists(st.text(max_size=2) | st.none()).map(lambda named: json.dumps({"order": named}))
 )
-def test_whatever_comes_is_a_permutation_or_refused(text: str, count: int) -> None:
+def test_whatever_comes_is_a_permutation_or_refused(text: str) -> None:
     for answer in ("schema", "object", "text"):
         try:
-            found = order(text, answer, count)
+            found = order(text, answer, 7)
         except RefusedError:
             continue
-        assert sorted(found) == list(range(count))
+        assert sorted(found) == list(range(7))

@@ -15,7 +15,7 @@ from recserve_llm.parameters import LlmRerankParams
 from recserve_llm.ranking.reranker import LlmReranker
 
 from recserve import Candidates, Catalogue, Histories, Int32Array, Item, Queries, Reranked
-from recserve.plugin.toolkit.outcomes import PROCESS_OUTCOMES
+from recserve.telemetry.outcomes import PROCESS_OUTCOMES
 from recserve.testing import check_reranker
 from tests.support.language_model import Reply, StubModel, labels_of, reverses, says
 

@@ -15,7 +15,7 @@ from recserve_llm.client.completion import Completion
 from recserve_llm.client.memory import AnswerMemory, RefusedError
 from recserve_llm.explaining.facts import Facts, explanation_request, facts_of
 from recserve_llm.explaining.grounding import clean, fault, vocabulary_of
-from recserve_llm.parameters import LlmExplainerParams
+from recserve_llm.parameters import ConnectionParams, LlmExplainerParams
 
 NAME = "llm"
 
@@ -65,7 +65,8 @@ class LlmExplainer:
             count_outcome(NAME, "not_asked")
             return None
         request = explanation_request(facts, params.nouns[0], params.characters)
-        return _memory(params).ask(request, lambda completion: self.checked(completion, facts))
+        memory = _memory(params.connection(), params.cache_size, params.cache_seconds)
+        return memory.ask(request, lambda completion: self.checked(completion, facts))
 
     def checked(self, completion: Completion, facts: Facts) -> str:
         """The sentence of a completion.
@@ -87,10 +88,9 @@ class LlmExplainer:
 
 
 @lru_cache(maxsize=16)
-def _memory(params: LlmExplainerParams) -> AnswerMemory[str]:
+def _memory(connection: ConnectionParams, size: int, seconds: float) -> AnswerMemory[str]:
     """Sentences of this process; components are made anew when the catalogue changes, sentences are kept."""
-    client = shared_client(params.connection())
-    return AnswerMemory(NAME, client, params.cache_size, params.cache_seconds)
+    return AnswerMemory(NAME, shared_client(connection), size, seconds)
 
 
 def _told(future: Future[str | None] | None) -> str | None:

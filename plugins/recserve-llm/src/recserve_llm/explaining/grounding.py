@@ -44,6 +44,7 @@ _NUMBER_WORDS = _words(
 )
 _TOKEN = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _MARKUP = re.compile(r"[<>{}\[\]|`*#~=^@\\]|https?:|www\.|\s/\s|&\w+;")
+_AFTER_DOT = re.compile(r"(?<=[^\w\s])['\u2019]s\b")
 _ENDED = re.compile(r"[.!?](?=\s)")
 _QUOTED = re.compile(r"[\"\u201c\u201d]([^\"\u201c\u201d]*)[\"\u201c\u201d]")
 
@@ -80,15 +81,15 @@ def fault(
         return "form"
     known = _vocabulary(" ".join(facts.lines))
     neutral = NEUTRAL | {form for noun in nouns for form in (noun.casefold(), f"{noun.casefold()}s")}
-    if not facts.shared:
-        neutral = neutral - ALIKE
-        known = known - ALIKE
+    neutral = neutral | ALIKE if facts.shared else neutral - ALIKE
     fold = _folded(sentence)
     given = _folded(" ".join((facts.title, facts.evidence, *facts.lines)))
     for title in _QUOTED.findall(fold):
         if " ".join(title.split()).strip(" .,!?") not in given:
             return "title"
-    for index, token in enumerate(_TOKEN.findall(sentence)):
+    # The possessive of a title that ends in a dot.
+    spoken = _AFTER_DOT.sub("", sentence)
+    for index, token in enumerate(_TOKEN.findall(spoken)):
         word = _folded(token)
         if word in neutral or _is_known(word, known):
             continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import llguidance
@@ -15,36 +14,10 @@ import numpy as np
 import torch
 import transformers
 
+from recserve_llm.local.generated import Generated, PromptError, StoppedError
 from recserve_llm.local.weights import Weights
 
 MOST_PROMPT_TOKENS = 2_000
-
-
-class PromptError(ValueError):
-    """A prompt or a schema that cannot be answered."""
-
-
-class StoppedError(Exception):
-    """Generation that was ended: nobody waits any longer, or it took too long."""
-
-
-@dataclass(frozen=True)
-class Generated:
-    """What the model wrote.
-
-    Attributes:
-        text: The answer.
-        cut: Whether it was cut at the longest answer.
-        prompt_tokens: Tokens of the prompt.
-        tokens: Tokens of the answer.
-        first_tokens: Most probable first tokens with their log-probabilities.
-    """
-
-    text: str
-    cut: bool
-    prompt_tokens: int
-    tokens: int
-    first_tokens: Sequence[tuple[str, float]]
 
 
 class LocalModel:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from recserve_llm.local.model import Generated, PromptError, StoppedError
+from recserve_llm.local.generated import Generated, PromptError, StoppedError
 
 _MOST_BYTES = 1_000_000
 _MOST_WAITING = 16

@@ -15,7 +15,7 @@ from recserve import Candidates, Catalogue, FieldsText, Int32Array, Queries, Rer
 from recserve_llm.client.chat import shared_client
 from recserve_llm.client.completion import Completion, LlmError
 from recserve_llm.client.memory import AnswerMemory
-from recserve_llm.parameters import LlmRerankParams
+from recserve_llm.parameters import ConnectionParams, LlmRerankParams
 from recserve_llm.quoting import is_suspicious, quoted
 from recserve_llm.ranking.answer import read_order
 from recserve_llm.ranking.prompt import LABELS, ranking_request
@@ -112,7 +112,9 @@ class LlmReranker:
         def check(completion: Completion) -> Order:
             return read_order(completion, answer, count, LABELS)
 
-        return _memory(self._params).ask(request, check)
+        params = self._params
+        memory = _memory(params.connection(), params.cache_size, params.cache_seconds)
+        return memory.ask(request, check)
 
     def _history(self, queries: Queries, query: int) -> list[str]:
         """Quoted texts of what the user liked, newest first; of the anchor where there is one."""
@@ -145,10 +147,9 @@ class LlmReranker:
 
 
 @lru_cache(maxsize=16)
-def _memory(params: LlmRerankParams) -> AnswerMemory[Order]:
+def _memory(connection: ConnectionParams, size: int, seconds: float) -> AnswerMemory[Order]:
     """Answers of this process; components are made anew when the catalogue changes, answers are kept."""
-    client = shared_client(params.connection())
-    return AnswerMemory(NAME, client, params.cache_size, params.cache_seconds)
+    return AnswerMemory(NAME, shared_client(connection), size, seconds)
 
 
 def _presentation(count: int, number: int) -> Order:
