@@ -133,6 +133,19 @@ def test_a_late_answer_leaves_the_order_and_is_there_next_time(stub: StubModel) 
     assert positions(patient.rerank(asked, page, 2)) == [[1, 0], [1, 0]]
 
 
+def test_after_late_pages_in_a_row_nobody_waits(stub: StubModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, waits = threading.Event(), []
+    stub.respond = lambda body: Reply(reverses(body).text, wait=held)
+    monkeypatch.setattr(
+        "recserve_llm.client.memory.wait", lambda asked, timeout: waits.append(timeout) or (set(), set(asked))
+    )
+    made = LlmReranker(params(stub, k=2), catalogue())
+    for row in (0, 1, 2, 3, 4):
+        assert lost(made.rerank(queries([5]), ranked([row, 6]), 2)) == ([[0, 1]], "late")
+    assert len(waits) == 3
+    held.set()
+
+
 def test_a_server_that_is_down_leaves_the_order(stub: StubModel) -> None:
     stub.respond = lambda body: Reply("", 500)
     made = LlmReranker(params(stub, k=2), catalogue())

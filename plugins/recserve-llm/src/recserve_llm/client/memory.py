@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
 from threading import Lock
 from typing import Generic, TypeVar
 
 from cachetools import TTLCache
 
 from recserve import count_outcome
+from recserve_llm.client.breaker import CircuitBreaker
 from recserve_llm.client.chat import ChatClient
 from recserve_llm.client.completion import ChatRequest, Completion, LlmError
 
@@ -50,6 +51,7 @@ class AnswerMemory(Generic[T]):
         self._lock = Lock()
         self._known: TTLCache[str, T | None] = TTLCache(size, seconds)
         self._asking: dict[str, Future[T | None]] = {}
+        self._patience = CircuitBreaker(failures=3, pauses=(0.5, 30.0))
 
     def ask(self, request: ChatRequest, check: Callable[[Completion], T]) -> Future[T | None]:
         """The answer, known or to be.
@@ -75,6 +77,25 @@ class AnswerMemory(Generic[T]):
             self._asking[key] = answer
         self._client.submit(request).add_done_callback(lambda done: self._finish(key, done, check, answer))
         return answer
+
+    def wait(self, asked: Iterable[Future[T | None]], seconds: float) -> None:
+        """Wait until answers are there, or for some time.
+
+        After three times in vain in a row nobody is made to wait, but for one now and then: answers are then
+        asked for in the background alone, and are there next time.
+
+        Args:
+            asked: The answers.
+            seconds: Longest wait.
+        """
+        missing = [answer for answer in asked if not answer.done()]
+        if not missing or not self._patience.admits():
+            return
+        _, late = wait(missing, timeout=max(seconds, 0.0))
+        if late:
+            self._patience.failed()
+        else:
+            self._patience.succeeded()
 
     def _finish(
         self,

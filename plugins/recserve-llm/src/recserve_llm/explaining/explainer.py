@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from functools import lru_cache
 from typing import Any
 
@@ -52,8 +52,7 @@ class LlmExplainer:
         sentences: list[str] = self._base.explain(reasons)
         asked = [self._ask(reason) for reason in reasons]
         if self._params.wait_ms:
-            waited = [one for one in asked if one is not None]
-            wait(waited, timeout=max(end - time.monotonic(), 0.0))
+            self._answers().wait([one for one in asked if one is not None], end - time.monotonic())
         return [_told(future) or sentence for future, sentence in zip(asked, sentences, strict=True)]
 
     def _ask(self, reason: Reason) -> Future[str | None] | None:
@@ -65,8 +64,11 @@ class LlmExplainer:
             count_outcome(NAME, "not_asked")
             return None
         request = explanation_request(facts, params.nouns[0], params.characters)
-        memory = _memory(params.connection(), params.cache_size, params.cache_seconds)
-        return memory.ask(request, lambda completion: self.checked(completion, facts))
+        return self._answers().ask(request, lambda completion: self.checked(completion, facts))
+
+    def _answers(self) -> AnswerMemory[str]:
+        params = self._params
+        return _memory(params.connection(), params.cache_size, params.cache_seconds)
 
     def checked(self, completion: Completion, facts: Facts) -> str:
         """The sentence of a completion.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -68,7 +68,7 @@ class LlmReranker:
         end = time.monotonic() + self._params.deadline_ms / 1000
         pages = [self._page(queries, ranked, query) for query in range(len(queries))]
         asked = {future for page in pages if page is not None for future in page.asked}
-        wait(asked, timeout=max(end - time.monotonic(), 0.0))
+        self._answers().wait(asked, end - time.monotonic())
 
         real = ranked.items >= 0
         positions = np.where(real, np.arange(real.shape[1]), -1).astype(np.int32)
@@ -112,9 +112,11 @@ class LlmReranker:
         def check(completion: Completion) -> Order:
             return read_order(completion, answer, count, LABELS)
 
+        return self._answers().ask(request, check)
+
+    def _answers(self) -> AnswerMemory[Order]:
         params = self._params
-        memory = _memory(params.connection(), params.cache_size, params.cache_seconds)
-        return memory.ask(request, check)
+        return _memory(params.connection(), params.cache_size, params.cache_seconds)
 
     def _history(self, queries: Queries, query: int) -> list[str]:
         """Quoted texts of what the user liked, newest first; of the anchor where there is one."""
