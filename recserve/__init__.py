@@ -5,7 +5,7 @@ The names re-exported here are the public contract: plugins need nothing else.
 
 from recserve.config import nearest
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int16Array, Int32Array, Int64Array
-from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Retrieved
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
@@ -59,6 +59,7 @@ from recserve.plugin.toolkit.model_selection import Validation, climb, hold_out,
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
 from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
+from recserve.telemetry.outcomes import count_outcome
 
 __version__ = "0.1.0"
 
@@ -113,6 +114,7 @@ __all__ = [
     "Reason",
     "RecentTexts",
     "RecserveError",
+    "Reranked",
     "Reranker",
     "Retrieved",
     "Retriever",
@@ -129,6 +131,7 @@ __all__ = [
     "__version__",
     "best_contributors",
     "climb",
+    "count_outcome",
     "hold_out",
     "hookimpl",
     "in_parts",

@@ -99,13 +99,19 @@ class Fitted:
             retrievers={chosen.name: self.objects[chosen.key] for chosen in pipeline.retrievers},
             filters={chosen.name: self.objects[chosen.key] for chosen in pipeline.filters},
             ranker=None if pipeline.ranker is None else self.objects.get(pipeline.ranker.key),
-            rerankers=[(chosen.name, self.objects[chosen.key]) for chosen in pipeline.rerankers],
+            rerankers=[
+                (chosen.name, self.objects[chosen.key])
+                for chosen in pipeline.rerankers
+                if not chosen.component.external
+            ],
             order=self.orders.get(name),
         )
 
     def recommender(self, scenario: str) -> FittedPipeline:
-        """The whole pipeline of a scenario, for evaluation."""
+        """The whole pipeline of a scenario but for what asks a service outside, for evaluation."""
         pipeline = self.resolved.scenarios[scenario]
+        if external := [chosen.name for chosen in pipeline.rerankers if chosen.component.external]:
+            logger.warning("evaluated without %s: it asks a service outside", ", ".join(external))
         return FittedPipeline(self.scenario(scenario), self.objects[pipeline.fallback.key], self.catalogue)
 
 

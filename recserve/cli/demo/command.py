@@ -15,6 +15,7 @@ import typer
 from rich.table import Table
 
 from recserve.cli.common import HomeOption, State, executable, out
+from recserve.cli.demo.language_model import check_language_model, start_language_model
 from recserve.errors import RuntimeEnvironmentError
 
 DATASET = "movielens-small"
@@ -30,12 +31,17 @@ def demo_command(
     home: HomeOption = Path(".recserve/demo"),
     user: Annotated[str, typer.Option("--user", help="A user of the sample data.")] = "73",
     port: Annotated[int | None, typer.Option("--port", help="Default: 8000 or the next free one.")] = None,
+    llm: Annotated[
+        bool, typer.Option("--llm", help="With a small language model of this machine (recserve-llm[local]).")
+    ] = False,
 ) -> None:
     """Load the sample data, train, start the server, ask it, tell it something, and ask again.
 
     The server keeps running afterwards; the last lines say how to stop it.
     """
     started = time.perf_counter()
+    if llm:
+        check_language_model()
     state = State(home, creates=True)
     trained = (home / "bundles").is_dir() and state.store.current_bundle() is not None
     state.store.close()
@@ -45,7 +51,10 @@ def demo_command(
     if (home / "server.json").exists():
         _recserve("stop", "--home", str(home))
     chosen = port or _free_port()
-    _recserve("serve", "--detach", "--port", str(chosen), "--home", str(home))
+    serving = ["serve", "--detach", "--port", str(chosen), "--home", str(home)]
+    if llm:
+        serving += ["--config", str(start_language_model(home).configured(State(home)))]
+    _recserve(*serving)
 
     with httpx.Client(base_url=f"http://127.0.0.1:{chosen}", timeout=30) as client:
         _show_history(client, user)
