@@ -372,11 +372,12 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RankingExamples:
-    """Supervised examples for a ranker: what retrieval proposed and what the user then did.
+    """Supervised examples for a ranker or reranker: what was proposed and what the user then did.
 
     Attributes:
         queries: B queries, each as of just before its positive event.
-        candidates: What the configured retrievers proposed, merged, shape (B, K).
+        candidates: What the configured retrievers proposed, merged, shape (B, K); for a reranker in the order
+            and with the scores of the ranker.
         labels: float32, shape (B, K); the confidence of the user's later event with the
             candidate, 0 where there was none.
         users: int32, shape (B,); dense user number of each query, for grouping.
@@ -390,7 +391,7 @@ class RankingExamples:
 
 @runtime_checkable
 class LearnsFromCandidates(Protocol):
-    """A ranker that also learns from the next window's positives among retrieved candidates."""
+    """A ranker or reranker that also learns from the next window's positives among candidates."""
 
     def fit_candidates(self, examples: RankingExamples, context: FitContext) -> Mapping[str, Any]:
         """Learn how to combine signals; called after :meth:`Trainable.fit` on the earlier window.
