@@ -166,6 +166,38 @@ class KnowsItsWords(Protocol):
         ...
 
 
+@runtime_checkable
+class Distills(Protocol):
+    """An encoder that can teach a smaller one to give its vectors."""
+
+    def distill(
+        self,
+        texts: Sequence[str],
+        vectors: FloatArray,
+        layers: int,
+        epochs: int,
+        directory: Path,
+        context: FitContext,
+    ) -> Mapping[str, Any]:
+        """Train a smaller encoder on this one's vectors and write its checkpoint.
+
+        Args:
+            texts: n texts.
+            vectors: float32, shape (n, d); this encoder's vectors of them.
+            layers: Layers of the smaller one.
+            epochs: How often each text is read.
+            directory: Existing empty folder, which the parameter ``model`` of the encoder then accepts.
+            context: Seed, threads, device, progress.
+
+        Returns:
+            JSON-like facts about the smaller one.
+
+        Raises:
+            ConfigError: There is no smaller one of so many layers.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderChoice:
     """The model that an encoder chose for some texts.
@@ -484,6 +516,7 @@ __all__ = [
     "ChoosesModel",
     "Component",
     "DataSource",
+    "Distills",
     "Encoder",
     "EncoderChoice",
     "ExpiringFilter",

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recserve_bert import bert_encoder
-from recserve_bert import engine_choice as choice_module
 from recserve_bert.encoder import BertEncoder
+from recserve_bert.engines import choice as choice_module
 from recserve_bert.engines.onnx_cache import Folder, fingerprint
 from recserve_bert.engines.probes import CALIBRATION, PROBES, Verdict, judge
 from recserve_bert.parameters import BertParams

@@ -55,6 +55,20 @@ class CrossEncoderReranker:
         self._lock = threading.Lock()
         self._cache = ScoreCache(params.cached_scores)
 
+    @classmethod
+    def of(
+        cls,
+        params: CrossEncoderParams,
+        catalogue: Catalogue,
+        learnt: LearntPairs,
+        weight: float,
+        engine: PairEngine | None = None,
+    ) -> CrossEncoderReranker:
+        """A reranker with a model that was learnt before, and what runs it; None for what is kept with it."""
+        made = cls(params, catalogue)
+        made._learnt, made._weight, made._engine = learnt, weight, engine
+        return made
+
     def __getstate__(self) -> dict[str, Any]:
         """Travel between processes without the loaded model and what is cached."""
         left = {"_lock", "_engine", "_cache"}

@@ -119,7 +119,7 @@ def load(source: Source, *, output: Output = "none", **options: Any) -> tuple[An
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     directory = str(source.directory)
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(directory, **safe)
             model, found = kind.from_pretrained(
                 directory,
@@ -159,7 +159,7 @@ def pool(hidden: torch.Tensor, attention: torch.Tensor, pooling: str) -> torch.T
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-class _quiet:  # noqa: N801 - reads as a statement: with _quiet():
+class quiet:  # noqa: N801 - reads as a statement: with quiet():
     """Keep transformers from drawing progress bars and load reports while a model loads."""
 
     def __enter__(self) -> None:
