@@ -283,6 +283,7 @@ def fit_windows(
 
     Rankers learn to blend on what retrievers propose for held-out queries, and each scenario's order of
     candidates is chosen on the same queries: the ranker's only if it is better than any order without it.
+    Rerankers that learn from candidates come last, as they get them in that order.
 
     Args:
         resolved: The configuration.
@@ -306,6 +307,8 @@ def fit_windows(
     taught: set[str] = set()
     for name in fitted.resolved.scenarios:
         _learn_order(fitted, name, split, context, taught)
+    for name in fitted.resolved.scenarios:
+        _teach_rerankers(fitted, name, split, context, taught)
     for key in _idle_rankers(fitted):
         fitted.left_out[key] = "its order is not better than one without it"
     return fitted
@@ -315,7 +318,7 @@ def _learn_order(fitted: Fitted, name: str, split: Split, context: FitContext, t
     """Teach a scenario's ranker, unless another scenario did, and choose the order of its candidates."""
     config = fitted.resolved.config.train
     pipeline = fitted.recommender(name)
-    proposed = proposals(pipeline, split, config.ranking_examples, context.seed)
+    proposed = proposals(pipeline.retrieve, split, config.ranking_examples, context.seed)
     held_out = HeldOutQueries(proposed.split, proposed.found, pipeline.weights)
     chosen, ranker = fitted.resolved.scenarios[name].ranker, pipeline.ranker
     ranked = None
@@ -331,6 +334,19 @@ def _learn_order(fitted: Fitted, name: str, split: Split, context: FitContext, t
     order = choose_order(held_out, ranked)
     if order is not None:
         fitted.orders[name] = order
+
+
+def _teach_rerankers(fitted: Fitted, name: str, split: Split, context: FitContext, taught: set[str]) -> None:
+    """Teach a scenario's rerankers on its candidates as they are ranked, unless another scenario did."""
+    for chosen in fitted.resolved.scenarios[name].rerankers:
+        reranker = fitted.objects[chosen.key]
+        if chosen.key in taught or not isinstance(reranker, LearnsFromCandidates):
+            continue
+        context.progress(f"Teaching {chosen.name} on candidates", 0, 1)
+        limit = fitted.resolved.config.train.ranking_examples
+        ranked = proposals(fitted.recommender(name).rank, split, limit, context.seed)
+        fitted.facts[chosen.key].update(reranker.fit_candidates(ranked.examples, context))
+        taught.add(chosen.key)
 
 
 def _idle_rankers(fitted: Fitted) -> set[str]:
