@@ -24,6 +24,7 @@ from recserve.errors import (
     RecserveError,
 )
 from recserve.plugin.builtins.item_text import FieldsText
+from recserve.plugin.builtins.wording import PhraseExplainer, Phrases
 from recserve.plugin.executor import Executor, InProcess, Shared, TorchWorker
 from recserve.plugin.hookspecs import hookimpl
 from recserve.plugin.protocols import (
@@ -50,6 +51,9 @@ from recserve.plugin.protocols import (
     Trainable,
     search,
 )
+from recserve.plugin.sources.delimited import DelimitedFile
+from recserve.plugin.sources.folder import Demo, FolderParams, FolderSource, SampleSource
+from recserve.plugin.sources.tables import event_table, item_table
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
 from recserve.plugin.toolkit.inverted_file import InvertedFileIndex
 from recserve.plugin.toolkit.item_comparison import ComparedItems, most_similar
@@ -75,6 +79,8 @@ __all__ = [
     "DataError",
     "DataSource",
     "Dataset",
+    "DelimitedFile",
+    "Demo",
     "Encoder",
     "EncoderChoice",
     "Event",
@@ -89,6 +95,8 @@ __all__ = [
     "FitContext",
     "Float64Array",
     "FloatArray",
+    "FolderParams",
+    "FolderSource",
     "Histories",
     "Impressions",
     "InProcess",
@@ -105,6 +113,8 @@ __all__ = [
     "MatchesWords",
     "NoParams",
     "NotFoundError",
+    "PhraseExplainer",
+    "Phrases",
     "PluginError",
     "Queries",
     "Ragged",
@@ -117,6 +127,7 @@ __all__ = [
     "Retrieved",
     "Retriever",
     "RetrievesNewItems",
+    "SampleSource",
     "ScoresUsers",
     "Shared",
     "Tables",
@@ -129,9 +140,11 @@ __all__ = [
     "__version__",
     "best_contributors",
     "climb",
+    "event_table",
     "hold_out",
     "hookimpl",
     "in_parts",
+    "item_table",
     "mask_columns",
     "mask_scores",
     "mean_ndcg",
