@@ -24,6 +24,7 @@ from recserve.errors import (
     RecserveError,
 )
 from recserve.plugin.builtins.item_text import FieldsText
+from recserve.plugin.builtins.wording import PhraseExplainer, Phrases
 from recserve.plugin.executor import Executor, InProcess, Shared, TorchWorker
 from recserve.plugin.hookspecs import hookimpl
 from recserve.plugin.protocols import (
@@ -51,6 +52,9 @@ from recserve.plugin.protocols import (
     Trainable,
     search,
 )
+from recserve.plugin.sources.delimited import DelimitedFile
+from recserve.plugin.sources.folder import Demo, FolderParams, FolderSource, SampleSource
+from recserve.plugin.sources.tables import event_table, item_table
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
 from recserve.plugin.toolkit.inverted_file import InvertedFileIndex
 from recserve.plugin.toolkit.item_comparison import ComparedItems, most_similar
@@ -77,6 +81,8 @@ __all__ = [
     "DataError",
     "DataSource",
     "Dataset",
+    "DelimitedFile",
+    "Demo",
     "Distills",
     "Encoder",
     "EncoderChoice",
@@ -92,6 +98,8 @@ __all__ = [
     "FitContext",
     "Float64Array",
     "FloatArray",
+    "FolderParams",
+    "FolderSource",
     "Histories",
     "Impressions",
     "InProcess",
@@ -108,6 +116,8 @@ __all__ = [
     "MatchesWords",
     "NoParams",
     "NotFoundError",
+    "PhraseExplainer",
+    "Phrases",
     "PluginError",
     "Queries",
     "Ragged",
@@ -121,6 +131,7 @@ __all__ = [
     "Retrieved",
     "Retriever",
     "RetrievesNewItems",
+    "SampleSource",
     "ScoresUsers",
     "Shared",
     "Tables",
@@ -134,9 +145,11 @@ __all__ = [
     "best_contributors",
     "climb",
     "count_outcome",
+    "event_table",
     "hold_out",
     "hookimpl",
     "in_parts",
+    "item_table",
     "mask_columns",
     "mask_scores",
     "mean_ndcg",
