@@ -12,6 +12,7 @@ from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
 from recserve.data.events.event_order import EventOrder
 from recserve.data.events.impressions import Impressions
+from recserve.data.system.compilation import compiled
 from recserve.data.system.cpus import usable_threads
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import (
@@ -62,7 +63,7 @@ from recserve.plugin.toolkit.item_weights import ItemWeights
 from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
 from recserve.plugin.toolkit.model_selection import Validation, climb, hold_out, mean_ndcg, narrow
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
-from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
+from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k, top_k_of_products
 from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
 from recserve.telemetry.outcomes import count_outcome
 
@@ -144,6 +145,7 @@ __all__ = [
     "__version__",
     "best_contributors",
     "climb",
+    "compiled",
     "count_outcome",
     "event_table",
     "hold_out",
@@ -164,5 +166,6 @@ __all__ = [
     "search",
     "taste_vectors",
     "top_k",
+    "top_k_of_products",
     "usable_threads",
 ]

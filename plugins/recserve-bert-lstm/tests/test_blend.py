@@ -27,7 +27,9 @@ from recserve import (
     Ragged,
     RankingExamples,
     Vocabulary,
+    compiled,
 )
+from recserve.data.system.compilation import compile_kernels
 
 
 def histories(lists: list[list[int]], weights: list[float] | None = None) -> Histories:
@@ -239,6 +241,35 @@ def test_order_of_sources_does_not_matter():
     first = Blend.learn(signals, offered, labels, OWNERS, l2=2.0)
     second = Blend.learn(signals, swapped, labels, OWNERS, l2=2.0)
     assert first.to_json() == second.to_json()
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0, 1, 7, 60]))
+@settings(max_examples=25, deadline=None)
+def test_a_compiled_blend_scores_like_features_times_weights(seed: int, width: int) -> None:
+    random = np.random.default_rng(seed)
+    shape = (3, width)
+
+    def numbers() -> np.ndarray:
+        # Few values, so that they tie and some features do not vary at all.
+        return random.choice([-1.0, 0.0, 0.5, 2.0], shape).astype(np.float32)
+
+    by_source = random.choice([np.nan, -np.inf, 0.25, 1.0, 3.0], (*shape, 2)).astype(np.float32)
+    items = random.integers(-1, 50, shape).astype(np.int32)
+    fused = np.where(items >= 0, random.random(shape), -np.inf).astype(np.float32)
+    candidates = Candidates(items, fused, ("b", "x"), by_source, np.full(shape, -1, dtype=np.int32))
+    known, length = random.random(3) < 0.7, random.uniform(-0.5, 0.5, 3).astype(np.float32)
+    signals = Signals(numbers(), numbers(), numbers(), known, length)
+    blend = Blend(("a", "b"), random.standard_normal(13))
+    plain = blend.score(signals, candidates)
+    compile_kernels()
+    try:
+        assert compiled("recserve_bert_lstm.kernels") is not None
+        fast = blend.score(signals, candidates)
+    finally:
+        compile_kernels(False)
+    valid = items >= 0
+    np.testing.assert_allclose(fast[valid], plain[valid], atol=1e-5)
+    assert (fast.dtype, fast.shape) == (plain.dtype, plain.shape)
 
 
 def test_one_busy_user_does_not_decide_for_all():
