@@ -21,10 +21,12 @@ from recserve.store import Store
 from recserve.store.streams import StreamKind
 from recserve.streams.counts import StreamCounts
 from recserve.streams.outgoing import Change, Follower, Page
-from recserve.streams.waiting import Backoff, Stop
+from recserve.streams.waiting import Backoff, Stop, StoppedError
 
 logger = logging.getLogger("recserve.streams")
 
+SEND_SECONDS = 120.0
+"""How long one page may take, halved batches of a webhook included."""
 LEASE_MS = 30_000
 """A sender that was not heard of for so long has ended; another one takes over."""
 
@@ -125,6 +127,8 @@ class Sink:
                 try:
                     if await self._round(stop, backoff) and self._until_end:
                         return
+                except StoppedError:
+                    return
                 except StoreError as error:
                     logger.warning("%s; trying again within %.1f s", error.message, backoff.next_seconds)
                     await backoff.wait(error.message)
@@ -166,9 +170,9 @@ class Sink:
 
     async def _deliver(self, page: Page, stop: Stop, backoff: Backoff) -> bool:
         """Send a page; returns whether it was taken, or else another process leads or an end is asked for."""
-        while await self._leads():
+        while not stop and await self._leads():
             try:
-                refused = await self._target.send(page.changes) if page.changes else ()
+                refused = await self._sent(page.changes, stop)
             except TargetError as error:
                 logger.warning(
                     "sink %s: %s; trying again within %.1f s",
@@ -177,8 +181,6 @@ class Sink:
                     max(backoff.next_seconds, error.retry_after),
                 )
                 await backoff.wait(error.message, error.retry_after)
-                if stop:
-                    return False
             else:
                 self._counts.count(page.kind, "sent", len(page.changes) - len(refused))
                 self._counts.count(page.kind, "refused", len(refused))
@@ -186,6 +188,20 @@ class Sink:
                     self._counts.refuse(f"{change.type} {change.number} ({change.id[:80]})", reason)
                 return True
         return False
+
+    async def _sent(self, changes: Sequence[Change], stop: Stop) -> Sequence[Refused]:
+        """Send changes once; returns those that were refused for good.
+
+        Raises:
+            StoppedError: Somebody asked to end; they may or may not have been taken.
+            TargetError: They may not have been taken.
+        """
+        if not changes:
+            return ()
+        try:
+            return await stop.unless(self._target.send(changes), SEND_SECONDS)
+        except TimeoutError as error:
+            raise TargetError(str(error)) from None
 
     async def _leads(self) -> bool:
         """Whether this process sends for the sink, as far as the next page."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from recserve.store import Store
 from recserve.streams.connection import aiokafka, client_options, close
 from recserve.streams.counts import StreamCounts
 from recserve.streams.messages import Decoder, Message
-from recserve.streams.waiting import Backoff, Stop
+from recserve.streams.waiting import Backoff, Stop, StoppedError
 from recserve.streams.writing import MessageWriter, Refusal, Written
 
 logger = logging.getLogger("recserve.streams")
@@ -30,6 +30,8 @@ CALL_SECONDS = 20.0
 """How long one call of a broker is waited for."""
 JOIN_SECONDS = 60.0
 """How long a group is waited for to give partitions out."""
+SILENT_SECONDS = 60.0
+"""A consumer that has heard nothing from its brokers for so long is made anew."""
 FETCH_BYTES = 16 * 1024 * 1024
 """Bytes that are fetched from a broker at a time; what is in memory is a small multiple of it."""
 
@@ -83,9 +85,11 @@ class KafkaSource:
         backoff = Backoff(stop, self._patience)
         while not stop:
             try:
-                async with self._connected() as consumer:
+                async with self._connected(stop) as consumer:
                     logger.info("reading %s as group %s", ", ".join(self._config.topics), self._config.group)
                     await self._read(consumer, stop, backoff)
+                return
+            except StoppedError:
                 return
             except (self._library.errors.KafkaError, TimeoutError) as error:
                 reason = f"the brokers ({self._servers}) cannot be used: {_in_words(error)}"
@@ -93,7 +97,7 @@ class KafkaSource:
                 await backoff.wait(reason)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Any]:
+    async def _connected(self, stop: Stop) -> AsyncIterator[Any]:
         consumer = self._library.AIOKafkaConsumer(
             *self._config.topics,
             **self._options,
@@ -106,10 +110,10 @@ class KafkaSource:
         )
         producer = None
         try:
-            await asyncio.wait_for(consumer.start(), JOIN_SECONDS)
+            await stop.unless(consumer.start(), JOIN_SECONDS)
             if self._config.dead_letters is not None:
                 producer = self._library.AIOKafkaProducer(**self._options, acks="all")
-                await asyncio.wait_for(producer.start(), CALL_SECONDS)
+                await stop.unless(producer.start(), CALL_SECONDS)
             self._dead_letters = producer
             yield consumer
         finally:
@@ -118,7 +122,7 @@ class KafkaSource:
                     await close(client)
 
     async def _read(self, consumer: Any, stop: Stop, backoff: Backoff) -> None:
-        end = _End(consumer, self._library.errors)
+        end = ReadingEnd(consumer, self._library.errors)
         while not stop:
             found = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._config.batch)
             if found:
@@ -131,6 +135,7 @@ class KafkaSource:
                 await self._commit(
                     consumer, {partition: records[-1].offset + 1 for partition, records in found.items()}
                 )
+            if found or not self._until_end:
                 backoff.succeeded()
             left = await end.left()
             self._counts.behind(end.by_topic(left))
@@ -182,7 +187,7 @@ class KafkaSource:
             logger.info("offsets were not committed: %s", _in_words(error))
 
 
-class _End:
+class ReadingEnd:
     """Finder of the end of what a consumer reads.
 
     Args:
@@ -193,12 +198,19 @@ class _End:
     def __init__(self, consumer: Any, errors: Any) -> None:
         self._consumer = consumer
         self._errors = errors
-        self._assigned = time.monotonic()
+        self._assigned = self._heard = time.monotonic()
+        self._answered = 0
 
     async def left(self) -> dict[Any, int | None]:
-        """Messages that are left of each assigned partition; None while nothing was fetched of it yet."""
+        """Messages that are left of each assigned partition; None while nothing was fetched of it yet.
+
+        Raises:
+            TimeoutError: No broker has answered for long, although there are partitions to fetch.
+        """
         left: dict[Any, int | None] = {}
-        for partition in self._consumer.assignment():
+        partitions = self._consumer.assignment()
+        self._check_heard(partitions)
+        for partition in partitions:
             self._assigned = time.monotonic()
             try:
                 end = self._consumer.last_stable_offset(partition)
@@ -209,6 +221,14 @@ class _End:
                 continue
             left[partition] = None if end is None else max(0, end - position)
         return left
+
+    def _check_heard(self, partitions: Collection[Any]) -> None:
+        """Notice a consumer that does not find back to its brokers: another one is made then."""
+        answered = max((self._consumer.last_poll_timestamp(one) or 0 for one in partitions), default=0)
+        if not partitions or answered != self._answered:
+            self._answered, self._heard = answered, time.monotonic()
+        elif time.monotonic() - self._heard > SILENT_SECONDS:
+            raise TimeoutError(f"no answer for {SILENT_SECONDS:g} s")
 
     @staticmethod
     def by_topic(left: Mapping[Any, int | None]) -> dict[str, int]:

@@ -5,11 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from recserve.errors import RuntimeEnvironmentError
 
 FIRST_SECONDS = 0.2
 LONGEST_SECONDS = 30.0
+_CANCELLED_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+class StoppedError(Exception):
+    """Somebody asked to end before something was done."""
 
 
 class Stop:
@@ -31,6 +40,28 @@ class Stop:
             await asyncio.wait_for(self._asked.wait(), seconds)
         except TimeoutError:
             return
+
+    async def unless(self, work: Awaitable[T], seconds: float) -> T:
+        """The result of ``work``, which is cancelled when it takes too long or somebody asks to end.
+
+        Raises:
+            StoppedError: Somebody asked.
+            TimeoutError: It took too long.
+        """
+        doing = asyncio.ensure_future(work)
+        asked = asyncio.ensure_future(self._asked.wait())
+        try:
+            await asyncio.wait({doing, asked}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if doing.done():
+                return doing.result()
+        finally:
+            asked.cancel()
+            if not doing.done():
+                doing.cancel()
+                await asyncio.wait({doing}, timeout=_CANCELLED_SECONDS)
+        if self:
+            raise StoppedError
+        raise TimeoutError(f"nothing was heard for {seconds:g} s")
 
 
 class Backoff:

@@ -8,14 +8,17 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import aiokafka
 import pytest
+from aiokafka import TopicPartition
 
 from recserve import Event
 from recserve.config import Config, parse_config
 from recserve.errors import ConfigError, RuntimeEnvironmentError, StoreError
 from recserve.store import AddedEvents, Store
+from recserve.streams import source as source_module
 from recserve.streams.counts import StreamCounts
-from recserve.streams.source import KafkaSource
+from recserve.streams.source import KafkaSource, ReadingEnd
 from recserve.streams.waiting import Stop
 from tests.support.kafka import Broker
 
@@ -157,3 +160,63 @@ def test_a_broker_that_cannot_be_reached_is_waited_for_as_long_as_patience_lasts
 def test_a_source_must_be_configured(plain_store: Store) -> None:
     with pytest.raises(ConfigError, match="name the topics to read"):
         KafkaSource(plain_store, Config(), StreamCounts("source"))
+
+
+class Consumer:
+    """A consumer of one partition that was last answered at a moment, and has read up to a place."""
+
+    def __init__(self, errors: Any) -> None:
+        self.answered, self.end, self.position_, self.partitions = 1, 5, 3, [TopicPartition("t", 0)]
+        self.errors = errors
+
+    def assignment(self) -> Sequence[TopicPartition]:
+        return self.partitions
+
+    def last_poll_timestamp(self, partition: TopicPartition) -> int:
+        return self.answered
+
+    def last_stable_offset(self, partition: TopicPartition) -> int:
+        return -1
+
+    def highwater(self, partition: TopicPartition) -> int:
+        return self.end
+
+    async def position(self, partition: TopicPartition) -> int:
+        return self.position_
+
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, self.end + 1)
+
+
+def test_the_end_is_where_neither_fetches_nor_the_log_have_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        consumer = Consumer(aiokafka.errors)
+        end = ReadingEnd(consumer, aiokafka.errors)
+        left = await end.left()
+        assert (end.by_topic(left), await end.reached(left)) == ({"t": 2}, False)
+        consumer.position_ = 5
+        left = await end.left()
+        assert (end.by_topic(left), await end.reached(left)) == ({"t": 0}, False), "one more came meanwhile"
+        consumer.position_ = consumer.end = 6
+        consumer.end_offsets = lambda partitions: asyncio.sleep(0, dict.fromkeys(partitions, 6))
+        assert await end.reached(await end.left())
+        consumer.partitions = []
+        assert not await end.reached(await end.left()), "a group that forms anew has none for a moment"
+        monkeypatch.setattr(source_module, "JOIN_SECONDS", -1)
+        assert await end.reached(await end.left())
+
+    asyncio.run(main())
+
+
+def test_a_consumer_that_hears_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        consumer = Consumer(aiokafka.errors)
+        end = ReadingEnd(consumer, aiokafka.errors)
+        await end.left()
+        monkeypatch.setattr(source_module, "SILENT_SECONDS", -1)
+        consumer.answered += 1
+        await end.left()
+        with pytest.raises(TimeoutError, match="no answer"):
+            await end.left()
+
+    asyncio.run(main())

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from recserve.errors import RuntimeEnvironmentError
-from recserve.streams.waiting import LONGEST_SECONDS, Backoff, Stop
+from recserve.streams.waiting import LONGEST_SECONDS, Backoff, Stop, StoppedError
 
 
 class Slept(Stop):
@@ -59,3 +59,32 @@ def test_asking_to_stop_ends_a_wait() -> None:
         return bool(stop)
 
     assert asyncio.run(main())
+
+
+def test_work_ends_when_somebody_asks_to_stop_or_it_takes_too_long() -> None:
+    ended: list[str] = []
+
+    async def hanging() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("cancelled")
+
+    async def failing() -> None:
+        raise OSError("of its own")
+
+    async def main() -> None:
+        stop = Stop()
+        assert await stop.unless(asyncio.sleep(0, "done"), 60) == "done"
+        with pytest.raises(OSError, match="of its own"):
+            await stop.unless(failing(), 60)
+        with pytest.raises(TimeoutError, match=r"nothing was heard for 0\.01 s"):
+            await stop.unless(hanging(), 0.01)
+        working = asyncio.ensure_future(stop.unless(hanging(), 3600))
+        await asyncio.sleep(0)
+        stop.ask()
+        with pytest.raises(StoppedError):
+            await working
+
+    asyncio.run(main())
+    assert ended == ["cancelled"] * 2
