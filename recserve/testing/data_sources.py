@@ -74,8 +74,7 @@ def _check_refused(read: Callable[[Path], Tables], folder: Path, name: str, what
 def _damages(file: DelimitedFile, path: Path) -> Iterator[tuple[str, bytes | None]]:
     """What is wrong with the file, and its content then; None where there is no file."""
     with path.open(encoding="utf-8", newline="") as opened:
-        quoting = csv.QUOTE_MINIMAL if file.quoted else csv.QUOTE_NONE
-        rows = list(csv.reader(opened, delimiter=file.delimiter, quoting=quoting))
+        rows = list(csv.reader(opened, file.dialect()))
     header, body = (list(file.header), rows) if file.header else (rows[0], rows[1:])
     shown = [] if file.header else [header]
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from recserve import Event
 from recserve.cli import app
 from recserve.cli.common import State
 from recserve.serving.local import local_pipeline
@@ -100,3 +101,23 @@ def test_music_comes_again_and_of_different_artists(home: Path) -> None:
         assert max(map(artists.count, artists)) <= most
     assert any(item.explanation == "You keep coming back to this" for item in again.items)
     assert any(item.explanation == "您常听，该再听一遍了" for item in chinese.items)
+
+
+@pytest.mark.parametrize("home", ["social"], indirect=True)
+def test_a_feed_is_of_posts_and_changes_with_a_follow(home: Path) -> None:
+    feed, people = served(
+        home, Request(user_id="u001", n=10), Request(user_id="u001", n=5, scenario="people", language="zh")
+    )
+    assert {item.attributes["kind"] for item in feed.items} == {"post"}
+    assert {item.attributes["kind"] for item in people.items} == {"author"}
+    assert any("的人也关注这位作者" in (item.explanation or "") for item in people.items)
+    authors = [item.attributes["author"] for item in feed.items]
+    assert max(map(authors.count, authors)) <= 2
+    assert any((item.explanation or "").startswith("Because you follow ") for item in feed.items)
+    store = State(home).store
+    followed = {event.item_id for _, event in store.history("u001", 1000) if event.event == "follow"}
+    assert not followed & {item.item_id for item in people.items}
+
+    store.add_events([Event("guest", people.items[0].item_id, "follow", 1_790_000_000_000)])
+    (guest,) = served(home, Request(user_id="guest", n=2))
+    assert {item.attributes["author"] for item in guest.items} == {people.items[0].attributes["title"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,29 @@ class DelimitedFile:
                 table = table.append_column(name, pa.nulls(len(table), self.columns[name]))
         return table.select(list(self.columns))
 
+    def dialect(self) -> type[csv.Dialect]:
+        """Delimiter and quoting of the file for the module :mod:`csv`."""
+
+        class Own(csv.excel):
+            delimiter = self.delimiter
+            lineterminator = "\n"
+            quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
+
+        return Own
+
+    def write(self, folder: Path, rows: Iterable[Sequence[object]]) -> None:
+        """Write the file, as a made-up sample does.
+
+        Args:
+            folder: An existing folder.
+            rows: A value for each of :attr:`columns`, in their order.
+        """
+        with (folder / self.name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, self.dialect())
+            if not self.header:
+                writer.writerow(self.columns)
+            writer.writerows(rows)
+
     def exists(self, folder: Path) -> bool:
         """Whether the folder has the file."""
         return (folder / self.name).is_file()
@@ -84,8 +107,7 @@ class DelimitedFile:
         if not line.strip():
             raise DataError(f"{path} is empty; its first line must name {self._listed()}")
         text = _utf8(path, line).removeprefix("\ufeff").strip("\r\n")
-        quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
-        names = [name.strip() for name in next(csv.reader([text], delimiter=self.delimiter, quoting=quoting))]
+        names = [name.strip() for name in next(csv.reader([text], self.dialect()))]
         for name in self.columns:
             if name not in names and name not in self.optional:
                 raise DataError(

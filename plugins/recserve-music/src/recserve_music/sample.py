@@ -8,13 +8,14 @@ styles now and then, and skips what does not please. Every name is invented.
 
 from __future__ import annotations
 
-import csv
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from recserve_music.formats import ARTISTS, PLAYS, TAGGED, TAGS, TRACKS, USER_ARTISTS
 
 LISTENERS = 150
 FIRST_SECONDS = 1_772_323_200
@@ -124,69 +125,46 @@ def _play(user_id: str, track: Track, day: float, chance: random.Random, skipped
 def write_sample(folder: Path) -> None:
     """Write ``tracks.csv`` and ``plays.csv`` into a folder."""
     tracks = make_tracks()
-    _write(
-        folder / "tracks.csv",
-        ("track_id", "title", "artist", "duration_seconds", "tags"),
+    TRACKS.write(
+        folder,
         (
             (track.track_id, track.title, track.artist, track.seconds, "|".join(_tags_of(track)))
             for track in tracks
         ),
-        ",",
     )
-    _write(
-        folder / "plays.csv",
-        ("user_id", "track_id", "timestamp", "played_seconds"),
+    PLAYS.write(
+        folder,
         ((play.user_id, play.track_id, play.timestamp, play.seconds) for play in make_plays(tracks)),
-        ",",
     )
 
 
 def write_hetrec(folder: Path) -> None:
     """Write the same audience as HetRec 2011 has it: counts of artists, and tags that users gave them."""
     tracks = make_tracks()
-    plays = make_plays(tracks)
     artists = {name: number for number, name in enumerate(sorted({t.artist for t in tracks}), start=1)}
-    tags = {
-        tag: number for number, tag in enumerate(sorted({t for k in tracks for t in _tags_of(k)}), start=1)
-    }
+    names = sorted({tag for track in tracks for tag in _tags_of(track)})
+    tags = {tag: number for number, tag in enumerate(names, start=1)}
     by_id = {track.track_id: track for track in tracks}
-    counts = Counter((int(play.user_id[1:]), artists[by_id[play.track_id].artist]) for play in plays)
-    styles = {artists[track.artist]: track for track in tracks}
-    _write(
-        folder / "artists.dat",
-        ("id", "name", "url", "pictureURL"),
-        ((number, name, "", "") for name, number in artists.items()),
-        "\t",
+    counts = Counter(
+        (int(play.user_id[1:]), artists[by_id[play.track_id].artist]) for play in make_plays(tracks)
     )
-    _write(
-        folder / "user_artists.dat",
-        ("userID", "artistID", "weight"),
-        ((user, artist, count) for (user, artist), count in sorted(counts.items())),
-        "\t",
-    )
-    _write(folder / "tags.dat", ("tagID", "tagValue"), ((number, tag) for tag, number in tags.items()), "\t")
-    _write(
-        folder / "user_taggedartists.dat",
-        ("userID", "artistID", "tagID", "day", "month", "year"),
+    of_artist = {artists[track.artist]: _tags_of(track) for track in tracks}
+    ARTISTS.write(folder, ((number, name) for name, number in artists.items()))
+    USER_ARTISTS.write(folder, ((user, artist, count) for (user, artist), count in sorted(counts.items())))
+    TAGS.write(folder, ((number, tag) for tag, number in tags.items()))
+    TAGGED.write(
+        folder,
         (
-            (user, artist, tags[tag], 1, 4, 2026)
+            (user, artist, tags[tag])
             for (user, artist), count in sorted(counts.items())
             if count > 3
-            for tag in _tags_of(styles[artist])
+            for tag in of_artist[artist]
         ),
-        "\t",
     )
 
 
 def _tags_of(track: Track) -> tuple[str, ...]:
     return (track.style, *_STYLES[track.style])
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], delimiter: str) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 def main() -> None:

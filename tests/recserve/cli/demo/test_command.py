@@ -46,8 +46,13 @@ def test_a_domain_is_shown_by_its_first_data_set_that_can_be() -> None:
 
 def test_the_domains_that_come_with_recserve() -> None:
     installed = Registry.discover()
-    shown = {name: demonstrated(installed, name)[0] for name in ("movielens", "shop", "music")}
-    assert shown == {"movielens": "movielens-small", "shop": "shop-zh", "music": "music-sample"}
+    shown = {name: demonstrated(installed, name)[0] for name in ("movielens", "shop", "music", "social")}
+    assert shown == {
+        "movielens": "movielens-small",
+        "shop": "shop-zh",
+        "music": "music-sample",
+        "social": "social-sample",
+    }
     for name in shown.values():
         component, _ = installed.get(Stage.DATASET, name, "test")
         source = component.factory(component.params(), Catalogue())
