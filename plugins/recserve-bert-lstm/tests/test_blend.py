@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recserve_bert_lstm.blend import Blend, Signals, standardise
 from recserve_bert_lstm.model import BertLstm
+from recserve_bert_lstm.network import Network
 from recserve_bert_lstm.parameters import BertLstmParams
+from recserve_bert_lstm.predictor import Server
 from recserve_bert_lstm.training.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
 from recserve_bert_lstm.training.validation import hold_out
 from recserve_bert_lstm.windows import TrainingWindows, gap_buckets, shuffle_ties
@@ -390,3 +392,27 @@ def test_bundle_with_a_foreign_blend_is_refused(tmp_path):
     path.write_text(path.read_text().replace('"blend": null', '"blend": {"sources": 3}'))
     with pytest.raises(BundleError, match="train again"):
         component()[0].load(tmp_path)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1, 7, 80]))
+@settings(max_examples=15, deadline=None)
+def test_compiled_states_are_those_of_the_network(seed: int, longest: int) -> None:
+    random = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    vectors = random.standard_normal((12, 5)).astype(np.float32)
+    network = Network.blank(5, 2, 8)
+    network.initialise(vectors, generator)
+    matrix = random.standard_normal((12, 8)).astype(np.float32)
+    catalogue = Catalogue(Vocabulary([str(row) for row in range(12)]), ["{}"] * 12, vectors)
+    server = Server(network, matrix, catalogue, 70, 0)
+    lists = [random.integers(0, 12, count).tolist() for count in (longest, 0, longest // 2)]
+    weights = random.choice([-1.0, 0.5, 9.0], sum(map(len, lists))).tolist()
+    queries = Queries.of(histories(lists, weights), np.zeros(3, dtype=np.int64))
+    plain, known = server.states(queries)
+    compile_kernels()
+    try:
+        fast, same = server.states(queries)
+    finally:
+        compile_kernels(False)
+    np.testing.assert_array_equal(same, known)
+    np.testing.assert_allclose(fast.numpy()[known], plain.numpy()[known], atol=2e-5)
