@@ -89,6 +89,12 @@ CACHE_LOOKUPS = Instrument(
     "Lookups in a cache of this process (result, user, text) and their outcome (hit, miss).",
     ("cache", "outcome"),
 )
+COMPONENT_OUTCOMES = Instrument(
+    "recserve_component_outcomes_total",
+    "counter",
+    "What components count of their own work, such as answers of a language model that were used or refused.",
+    ("component", "outcome"),
+)
 EVENTS_ACCEPTED = Instrument(
     "recserve_events_accepted_total",
     "counter",
