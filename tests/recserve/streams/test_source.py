@@ -61,6 +61,7 @@ def wait_for(done: Callable[[], bool], seconds: float = 120) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("store", [pytest.param("sqlite", marks=pytest.mark.long), "postgres"], indirect=True)
 def test_each_event_is_stored_once_though_the_broker_is_killed(broker: Broker, store: Store) -> None:
     broker.create("events", 3)
     config, counts, stops = config_of(broker.address), StreamCounts("source"), []
@@ -128,7 +129,7 @@ class Failing:
         return self._store.import_events(events)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_store_that_is_down_is_waited_out_and_nothing_is_committed_before(
     broker: Broker, plain_store: Store
 ) -> None:

