@@ -5,7 +5,7 @@ The names re-exported here are the public contract: plugins need nothing else.
 
 from recserve.config import nearest
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int16Array, Int32Array, Int64Array
-from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Retrieved
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
@@ -25,12 +25,14 @@ from recserve.errors import (
     RecserveError,
 )
 from recserve.plugin.builtins.item_text import FieldsText
+from recserve.plugin.builtins.wording import PhraseExplainer, Phrases
 from recserve.plugin.executor import Executor, InProcess, Shared, TorchWorker
 from recserve.plugin.hookspecs import hookimpl
 from recserve.plugin.protocols import (
     ChoosesModel,
     Component,
     DataSource,
+    Distills,
     Encoder,
     EncoderChoice,
     ExpiringFilter,
@@ -51,6 +53,9 @@ from recserve.plugin.protocols import (
     Trainable,
     search,
 )
+from recserve.plugin.sources.delimited import DelimitedFile
+from recserve.plugin.sources.folder import Demo, FolderParams, FolderSource, SampleSource
+from recserve.plugin.sources.tables import event_table, item_table
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
 from recserve.plugin.toolkit.inverted_file import InvertedFileIndex
 from recserve.plugin.toolkit.item_comparison import ComparedItems, most_similar
@@ -60,6 +65,7 @@ from recserve.plugin.toolkit.model_selection import Validation, climb, hold_out,
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
 from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k, top_k_of_products
 from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
+from recserve.telemetry.outcomes import count_outcome
 
 __version__ = "0.1.0"
 
@@ -76,6 +82,9 @@ __all__ = [
     "DataError",
     "DataSource",
     "Dataset",
+    "DelimitedFile",
+    "Demo",
+    "Distills",
     "Encoder",
     "EncoderChoice",
     "Event",
@@ -90,6 +99,8 @@ __all__ = [
     "FitContext",
     "Float64Array",
     "FloatArray",
+    "FolderParams",
+    "FolderSource",
     "Histories",
     "Impressions",
     "InProcess",
@@ -106,6 +117,8 @@ __all__ = [
     "MatchesWords",
     "NoParams",
     "NotFoundError",
+    "PhraseExplainer",
+    "Phrases",
     "PluginError",
     "Queries",
     "Ragged",
@@ -114,10 +127,12 @@ __all__ = [
     "Reason",
     "RecentTexts",
     "RecserveError",
+    "Reranked",
     "Reranker",
     "Retrieved",
     "Retriever",
     "RetrievesNewItems",
+    "SampleSource",
     "ScoresUsers",
     "Shared",
     "Tables",
@@ -131,9 +146,12 @@ __all__ = [
     "best_contributors",
     "climb",
     "compiled",
+    "count_outcome",
+    "event_table",
     "hold_out",
     "hookimpl",
     "in_parts",
+    "item_table",
     "mask_columns",
     "mask_scores",
     "mean_ndcg",

@@ -36,6 +36,7 @@ from recserve.store.sql.queries.expiry import (
 )
 from recserve.store.sql.queries.snapshot import read_tables
 from recserve.store.sql.schema import events, items
+from recserve.store.streams.part import StreamPart
 
 
 class SqlStore(
@@ -49,6 +50,7 @@ class SqlStore(
     AccessPart,
     BrowsingPart,
     OutcomePart,
+    StreamPart,
 ):
     """:class:`recserve.store.Store` over one database.
 
