@@ -35,7 +35,7 @@ from benchmarks.llm_parts.waiting import measure_waiting
 def main() -> None:
     """Measure and print."""
     options = _options()
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=160)
     console.print(machine())
     found: dict[str, Any] = {}
     with _model(options) as (connection, pid):
