@@ -166,6 +166,38 @@ class KnowsItsWords(Protocol):
         ...
 
 
+@runtime_checkable
+class Distills(Protocol):
+    """An encoder that can teach a smaller one to give its vectors."""
+
+    def distill(
+        self,
+        texts: Sequence[str],
+        vectors: FloatArray,
+        layers: int,
+        epochs: int,
+        directory: Path,
+        context: FitContext,
+    ) -> Mapping[str, Any]:
+        """Train a smaller encoder on this one's vectors and write its checkpoint.
+
+        Args:
+            texts: n texts.
+            vectors: float32, shape (n, d); this encoder's vectors of them.
+            layers: Layers of the smaller one.
+            epochs: How often each text is read.
+            directory: Existing empty folder, which the parameter ``model`` of the encoder then accepts.
+            context: Seed, threads, device, progress.
+
+        Returns:
+            JSON-like facts about the smaller one.
+
+        Raises:
+            ConfigError: There is no smaller one of so many layers.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderChoice:
     """The model that an encoder chose for some texts.
@@ -372,11 +404,12 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RankingExamples:
-    """Supervised examples for a ranker: what retrieval proposed and what the user then did.
+    """Supervised examples for a ranker or reranker: what was proposed and what the user then did.
 
     Attributes:
         queries: B queries, each as of just before its positive event.
-        candidates: What the configured retrievers proposed, merged, shape (B, K).
+        candidates: What the configured retrievers proposed, merged, shape (B, K); for a reranker in the order
+            and with the scores of the ranker.
         labels: float32, shape (B, K); the confidence of the user's later event with the
             candidate, 0 where there was none.
         users: int32, shape (B,); dense user number of each query, for grouping.
@@ -390,7 +423,7 @@ class RankingExamples:
 
 @runtime_checkable
 class LearnsFromCandidates(Protocol):
-    """A ranker that also learns from the next window's positives among retrieved candidates."""
+    """A ranker or reranker that also learns from the next window's positives among candidates."""
 
     def fit_candidates(self, examples: RankingExamples, context: FitContext) -> Mapping[str, Any]:
         """Learn how to combine signals; called after :meth:`Trainable.fit` on the earlier window.
@@ -486,6 +519,7 @@ __all__ = [
     "ChoosesModel",
     "Component",
     "DataSource",
+    "Distills",
     "Encoder",
     "EncoderChoice",
     "ExpiringFilter",

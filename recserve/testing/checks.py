@@ -20,6 +20,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.data.entities import Item, Reason
 from recserve.errors import StageError
+from recserve.plugin.builtins.item_text import FieldsText
 from recserve.plugin.protocols import (
     FitContext,
     MatchesWords,
@@ -60,11 +61,21 @@ def build(stage: Stage, name: str, params: Mapping[str, Any], data: Dataset | No
     chosen = registry.choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
     built = chosen.build(data.catalogue)
     if isinstance(built, Trainable):
-        built.fit(data, FitContext(seed=3, event_types=data.event_types, threads=1))
+        built.fit(data, _context(data))
         why = chosen.component.not_in_bundles
         if why is None or why(chosen.params) is None:
             check_persistence(stage, name, params, built, data)
     return built
+
+
+def _context(data: Dataset) -> FitContext:
+    """Context of a fit on some data, whose items' texts are those of the item text ``fields``."""
+    described = FieldsText.of((), data.catalogue)
+
+    def texts() -> list[str]:
+        return [described.text(item) for item in data.catalogue.items()]
+
+    return FitContext(seed=3, event_types=data.event_types, threads=1, item_texts=texts)
 
 
 def check_persistence(
@@ -73,7 +84,7 @@ def check_persistence(
     """A second fit gives the same bytes, and only files of allowed kinds are written."""
     chosen = Registry.discover().choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
     again = chosen.build(data.catalogue)
-    again.fit(data, FitContext(seed=3, event_types=data.event_types, threads=1))
+    again.fit(data, _context(data))
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         built.save(Path(first))
         again.save(Path(second))

@@ -1,5 +1,6 @@
 // Differences with their intervals on one axis, beside zero.
 
+import { measure } from "../../charts.js";
 import { h } from "../../dom.js";
 
 /**
@@ -20,7 +21,7 @@ export function intervals({ title, rows, names, format, unknown }) {
     h("i", { class: "dot", style: { left: at(row.value) } }));
   const told = (row) => (row.low === null || row.low === undefined
     ? h("span", { class: "note" }, unknown)
-    : [drawn(row), h("span", { class: "bar-value" }, format(row.value), h("small", {}, ` (${format(row.low)} – ${format(row.high)})`))]);
+    : measure(drawn(row), format(row.value), h("small", {}, ` (${format(row.low)} – ${format(row.high)})`)));
   return h("figure", { class: "chart" }, h("figcaption", {}, title), h("table", { class: "bars intervals" },
     h("thead", { class: "unseen" }, h("tr", {}, h("th", { scope: "col" }, names), h("th", { scope: "col" }, title))),
     h("tbody", {}, rows.map((row) => h("tr", {},
