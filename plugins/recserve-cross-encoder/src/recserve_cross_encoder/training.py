@@ -91,8 +91,8 @@ def train(
     Returns:
         Facts: ``examples``, ``steps``, and the mean ``loss`` over the first and the last tenth of the steps.
     """
-    kind = "full" if params.tune_layers is None else "last_n"
-    make_trainable(model, TrainedPart(kind, params.tune_layers))
+    part = TrainedPart("full") if params.tune_layers is None else TrainedPart("last_n", params.tune_layers)
+    make_trainable(model, part)
     for name, parameter in model.named_parameters():
         if in_output(name, model):
             parameter.requires_grad_(True)
