@@ -17,7 +17,7 @@ from recserve.testing import check_reranker
 
 SETTINGS = {
     "tune_layers": None,
-    "learning_rate": 0.005,
+    "learning_rate": 0.002,
     "examples": 300,
     "epochs": 2,
     "batch_examples": 16,
