@@ -55,11 +55,16 @@ def test_watch_time_over_duration_is_the_value_and_little_of_it_a_skip(tmp_path:
     ]
     (attributes,) = tables.items["attributes"].to_pylist()
     assert json.loads(attributes)["tags"] == ["paper", "rain"]
-    assert json.loads(attributes)["uploaded_at"] == 5000
+    assert json.loads(attributes)["uploaded_at"] == "1970-01-01T00:00:05Z"
     (tmp_path / "videos.csv").write_text(
         "video_id,title,creator,duration_seconds,uploaded_at\na,Boats,Someone,0,5\n"
     )
     with pytest.raises(DataError, match=r"videos\.csv, row 1, column 'duration_seconds': 0 is no duration"):
+        read_video(tmp_path)
+    (tmp_path / "videos.csv").write_text(
+        "video_id,title,creator,duration_seconds,uploaded_at\na,Boats,Someone,9,1772323200000\n"
+    )
+    with pytest.raises(DataError, match=r"column 'uploaded_at': 1772323200000 .* are they milliseconds"):
         read_video(tmp_path)
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recserve import DataError, DelimitedFile, Tables, event_table, item_table
+from recserve import DataError, DelimitedFile, Tables, clock, event_table, iso_time, item_table
 
 SKIPPED_BELOW = 0.1
 """Share of the duration below which a video counts as skipped."""
@@ -126,8 +126,8 @@ def read_video(folder: Path) -> Tables:
                 "title": row["title"],
                 "creator": row["creator"],
                 "tags": [tag.strip() for tag in (row["tags"] or "").split("|") if tag.strip()],
-                "duration_seconds": row["duration_seconds"],
-                "uploaded_at": row["uploaded_at"] * 1000,
+                "duration": clock(row["duration_seconds"]),
+                "uploaded_at": iso_time(row["uploaded_at"], f"{folder / VIDEOS.name}, column 'uploaded_at'"),
             },
         )
         for row in videos.to_pylist()
@@ -146,7 +146,7 @@ def read_kuairec(folder: Path) -> Tables:
     known = {row["video_id"]: row for row in features.to_pylist()}
     items = item_table(
         (
-            row["video_id"],
+            str(row["video_id"]),
             {
                 "title": next((text for text in (row["caption"], category) if text), None),
                 "category": category,
