@@ -35,21 +35,22 @@ from benchmarks.llm_parts.waiting import measure_waiting
 def main() -> None:
     """Measure and print."""
     options = _options()
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=160)
     console.print(machine())
     found: dict[str, Any] = {}
     with _model(options) as (connection, pid):
         console.print(f"model {connection['model']} at {connection['base_url']}")
         sample = Sample.fitted(options.users)
-        for part, measure in {
-            "pages": lambda: measure_pages(sample, connection, pid, options.answers.split(","), console),
-            "waiting": lambda: measure_waiting(sample, connection, console),
-            "sentences": lambda: measure_sentences(sample, connection, options.explanations, console),
-            "hostile": lambda: hostile_texts(sample, connection, console),
-        }.items():
-            if part in options.parts.split(","):
-                found[part] = measure()
-                write_json(options.json, found)
+        parts = options.parts.split(",")
+        if "pages" in parts:
+            found["pages"] = measure_pages(sample, connection, pid, options.answers.split(","), console)
+        if "waiting" in parts:
+            found["waiting"] = measure_waiting(sample, connection, console)
+        if "sentences" in parts:
+            found["sentences"] = measure_sentences(sample, connection, options.explanations, console)
+        if "hostile" in parts:
+            found["hostile"] = hostile_texts(sample, connection, console)
+        write_json(options.json, found)
 
 
 def _options() -> argparse.Namespace:

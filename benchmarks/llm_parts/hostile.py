@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from recserve_llm.explaining.facts import facts_of
 from recserve_llm.parameters import LlmRerankParams
-from recserve_llm.quoting import is_suspicious
-from recserve_llm.ranking import reranker as reranking
+from recserve_llm.quoting import is_suspicious, quoted
 from recserve_llm.ranking.reranker import LlmReranker
 from rich.console import Console
 from rich.table import Table
@@ -52,7 +51,7 @@ def hostile_texts(sample: Sample, connection: Mapping[str, Any], console: Consol
     table = Table(
         "text", "recognised", "place H goes to", "without the filter", "others moved", "asked about"
     )
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, text in enumerate(TEXTS):
         query = number % len(queries)
         page = _row(ranked, query)
@@ -66,7 +65,7 @@ def hostile_texts(sample: Sample, connection: Mapping[str, Any], console: Consol
         others = [place for place in held if place != PLACE]
         kept = [place if place < PLACE else place + 1 for place in without]
         reason = Reason(hostile.item(row), (), sample.catalogue.item(int(page.items[0, 0])), "rating")
-        found = {
+        found: dict[str, Any] = {
             "text": text,
             "recognised": is_suspicious(title),
             "place": held.index(PLACE) + 1,
@@ -121,6 +120,6 @@ def _unfiltered(params: LlmRerankParams, catalogue: Catalogue) -> LlmReranker:
     class Unfiltered(LlmReranker):
         def _quoted(self, row: int) -> str | None:
             text = self._text.text(self._catalogue.item(row))
-            return reranking.quoted(text, self._params.characters)
+            return quoted(text, self._params.characters)
 
     return Unfiltered(params, catalogue)

@@ -48,7 +48,7 @@ def measure_sentences(
         kept[found or "passed"].append((sentence, one))
     seconds = (time.perf_counter() - began) / max(len(facts), 1)
     console.print(f"{len(facts)} explanations, {seconds:.2f} s each: {dict(outcomes.most_common())}")
-    shown = {}
+    shown: dict[str, list[str]] = {}
     for reason in ("title", "number", "attribute", "word", "deed", "alike", "form", "empty"):
         for sentence, one in kept[reason][:2]:
             console.print(f"refused ({reason}): {sentence!r}\n  facts: {' '.join(one.lines)}")

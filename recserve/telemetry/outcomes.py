@@ -28,7 +28,7 @@ class OutcomeCounts:
     def read(self) -> Mapping[tuple[str, ...], float]:
         """All counts of this process."""
         with self._lock:
-            return dict(self._counts)
+            return {labels: float(count) for labels, count in self._counts.items()}
 
 
 PROCESS_OUTCOMES = OutcomeCounts()

@@ -86,7 +86,6 @@ def rerank(reranker: Reranker, queries: Queries, ranked: Candidates, n: int) -> 
     Raises:
         StageError: The positions are not what a reranker must return.
     """
-    found, lost = reranker.rerank(queries, ranked, n), None
-    if isinstance(found, Reranked):
-        found, lost = found.positions, found.lost
-    return ranked.take(check_positions(found, len(queries), ranked.items.shape[1])), lost
+    found = reranker.rerank(queries, ranked, n)
+    positions, lost = (found.positions, found.lost) if isinstance(found, Reranked) else (found, None)
+    return ranked.take(check_positions(positions, len(queries), ranked.items.shape[1])), lost

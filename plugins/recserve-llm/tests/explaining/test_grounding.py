@@ -92,8 +92,8 @@ def test_sentences_of_facts_alone_pass(sentence: str) -> None:
         ("You might enjoy this film because of its genres.", "empty"),
         ("Because you rated Toy Story, try <b>this film</b>.", "form"),
         ("Because you rated Toy Story, see https://toy.story", "form"),
-        ("Because you rated Toy Story", "form"),
-        ("Because you rated Toy Story.\nIt fits. It fits. It fits.", "form"),
+        ("Because you rated Toy Story,", "form"),
+        ("Because you rated Toy Story. It fits. It fits. It fits.", "form"),
         ("Because you rated Toy Story, \u202eenjoy it.", "form"),
         ("Because you rated Toy Story, enjoy it" + " and it" * 50 + ".", "form"),
         ("", "form"),
@@ -112,4 +112,5 @@ def test_things_have_something_in_common_only_where_a_fact_says_what() -> None:
 
 def test_quotes_around_the_whole_are_taken_off() -> None:
     assert clean('"Because you rated Toy Story."') == "Because you rated Toy Story."
-    assert clean('"Toy Story" fits "Saw"') == '"Toy Story" fits "Saw"'
+    assert clean('"Toy Story" fits "Saw"') == '"Toy Story" fits "Saw".'
+    assert clean("\nSentence: Because you rated it\nand more") == "Because you rated it."

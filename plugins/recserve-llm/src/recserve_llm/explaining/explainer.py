@@ -76,6 +76,8 @@ class LlmExplainer:
         Raises:
             RefusedError: It says something that is not in the facts, or is no sentence.
         """
+        if completion.cut:
+            raise RefusedError("form")
         sentence = clean(completion.text)
         found = fault(
             sentence,

@@ -50,16 +50,13 @@ _QUOTED = re.compile(r"[\"\u201c\u201d]([^\"\u201c\u201d]*)[\"\u201c\u201d]")
 
 
 def clean(text: str) -> str:
-    """The sentence out of what a model wrote: on one line, without quotes around it."""
-    line = " ".join(unicodedata.normalize("NFC", text).split())
-    if (
-        len(line) > 1
-        and line[0] in "\"\u201c'"
-        and line[-1] in "\"\u201d'"
-        and not _QUOTED.search(line[1:-1])
-    ):
-        line = line[1:-1].strip()
-    return line
+    """The sentence out of what a model wrote: its first line, without quotes around it, with a full stop."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    line = " ".join(unicodedata.normalize("NFC", first).split()).removeprefix("Sentence:").strip()
+    inner = line[1:-1]
+    enclosed = len(line) > 1 and line[0] in "\"\u201c'" and line[-1] in "\"\u201d'"
+    line = inner.strip() if enclosed and not _QUOTED.search(inner) else line
+    return f"{line}." if line and (line[-1].isalnum() or line[-1] in '"\u201d') else line
 
 
 def fault(

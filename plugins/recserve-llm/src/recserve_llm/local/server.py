@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
@@ -21,7 +21,16 @@ _MOST_TOKENS = 1_000
 class Generates(Protocol):
     """The part of :class:`recserve_llm.local.model.LocalModel` that a server needs."""
 
-    def generate(self, messages: Any, **options: Any) -> Generated:
+    def generate(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        max_tokens: int,
+        schema: Mapping[str, Any] | None = None,
+        top_logprobs: int = 0,
+        seconds: float = 60.0,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Generated:
         """See :meth:`recserve_llm.local.model.LocalModel.generate`."""
         ...
 
