@@ -167,8 +167,9 @@ def _print_summary(found: Any) -> None:
     elif "error" in health:
         lines.append(f"not ready: {health['error']['message']}")
     else:
-        stages = ", ".join(f"{name} {'ok' if fine else 'down'}" for name, fine in health["stages"].items())
-        lines.append(f"bundle {health['bundle']}; store {'ok' if health['store'] else 'down'}; {stages}")
+        parts = {"store": health["store"], **health["stages"]}
+        works = ", ".join(f"{name} {'ok' if fine else 'down'}" for name, fine in parts.items())
+        lines.append(f"bundle {health['bundle']}; {works}")
     if found.topology is not None:
         lines.append(f"graph: {_TOPOLOGIES[found.topology]}")
     if found.problem:
