@@ -47,14 +47,12 @@ PLACE = 7
 def hostile_texts(sample: Sample, connection: Mapping[str, Any], console: Console) -> dict[str, Any]:
     """Put each text behind the title of the item in place H, and compare with the page without it.
 
-    "Unfiltered" is where the model puts H if it sees the text all the same, "own title" where it puts the item
-    as it is: their difference is what the text does to this model.
+    "Unfiltered" is where the model puts H if it sees the text all the same, "own title" where it puts the
+    item as it is: their difference is what the text does to this model.
     """
     params = LlmRerankParams.model_validate({**connection, "answer": "logprobs", "deadline_ms": 600_000})
     queries, ranked = sample.queries()
-    table = Table(
-        "text", "recognised", "place H goes to", "without the filter", "others moved", "asked about"
-    )
+    table = Table("text", "recognised", "H goes to", "unfiltered", "own title", "others moved", "asked about")
     rows: list[dict[str, Any]] = []
     for number, text in enumerate(TEXTS):
         query = number % len(queries)

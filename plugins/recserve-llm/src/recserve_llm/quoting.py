@@ -50,7 +50,7 @@ _PATTERNS = (
     r"\b(?:ranking|recommender|recommendation) (?:model|system|engine)\b",
     r"\bend of (?:data|list|prompt|input)\b|\b(?:the|new|your) task (?:is|was)\b",
     r"\b(?:everything|all) above\b|\babove this line\b|\b(?:our|this) chat\b",
-    r"\b(?:explain|tell|inform|say) (?:it )?(?:to )?(?:the|every|all) (?:user|person|viewer|customer|reader)s?\b",
+    r"\b(?:explain|tell|inform|say) (?:to )?(?:the|every|all) (?:user|person|viewer|customer|reader)s?\b",
     # The same in Chinese.
     r"忽略|无视|忘记.{0,10}(?:指令|提示|规则|以上)|系统(?:提示|消息|指令)|(?:排|放|列|置)在?.{0,6}(?:第一|首位|最前|榜首)"
     r"|(?:你是|扮演).{0,10}(?:助手|模型)|语言模型|请?(?:只|仅)?(?:回答|输出|回复)[:：]?",
