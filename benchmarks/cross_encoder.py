@@ -201,7 +201,8 @@ def engines(learnt: LearntPairs, params: dict[str, Any]) -> dict[str, PairEngine
     if learnt.graph is not None:
         found["onnx int8"] = learnt.engine(settings)
     _, model = checkpoint.open(checkpoint.source.trained(learnt.state))
-    rounded = torch.ao.quantization.quantize_dynamic(model.eval(), {torch.nn.Linear}, dtype=torch.qint8)
+    quantise: Any = torch.ao.quantization.quantize_dynamic
+    rounded = quantise(model.eval(), {torch.nn.Linear}, dtype=torch.qint8)
     found["torch int8"] = TorchPairs(rounded, "cpu")
     return found
 

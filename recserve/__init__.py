@@ -55,7 +55,7 @@ from recserve.plugin.protocols import (
 )
 from recserve.plugin.sources.delimited import DelimitedFile
 from recserve.plugin.sources.folder import Demo, FolderParams, FolderSource, SampleSource
-from recserve.plugin.sources.tables import event_table, item_table
+from recserve.plugin.sources.tables import clock, event_table, iso_time, item_table
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
 from recserve.plugin.toolkit.inverted_file import InvertedFileIndex
 from recserve.plugin.toolkit.item_comparison import ComparedItems, most_similar
@@ -145,12 +145,14 @@ __all__ = [
     "__version__",
     "best_contributors",
     "climb",
+    "clock",
     "compiled",
     "count_outcome",
     "event_table",
     "hold_out",
     "hookimpl",
     "in_parts",
+    "iso_time",
     "item_table",
     "mask_columns",
     "mask_scores",

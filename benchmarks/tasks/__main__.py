@@ -84,9 +84,9 @@ def do_all(world: World, tasks: Sequence[Task]) -> list[Done]:
         raise SystemExit("Chromium and the package playwright are needed")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        found = [do(browser, world, task) for task in tasks]
+        done = [do(browser, world, task) for task in tasks]
         browser.close()
-    return found
+    return done
 
 
 def show(found: Sequence[Done]) -> None:

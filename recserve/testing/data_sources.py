@@ -6,6 +6,7 @@ import csv
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,8 @@ import pyarrow as pa
 from recserve.data.dataset import Tables
 from recserve.errors import DataError
 from recserve.plugin.sources.delimited import DelimitedFile
+
+_ROWS = 20
 
 
 def check_files(
@@ -26,7 +29,7 @@ def check_files(
     Args:
         read: Reads a folder.
         write: Writes good files into an existing folder.
-        files: The format of each of them.
+        files: The format of each of them; names may be patterns, such as ``*_titles.csv``.
 
     Returns:
         How many damages were tried.
@@ -39,21 +42,33 @@ def check_files(
         good = Path(folder, "good")
         good.mkdir()
         write(good)
+        for file in files:
+            (path,) = good.glob(file.name)
+            _shorten(file, path)
         tables = read(good)
         assert len(tables.items), "good files give no items"
         assert len(tables.events), "good files give no events"
         for file in files:
-            for what, content in _damages(file, good / file.name):
+            (path,) = good.glob(file.name)
+            for what, content in _damages(file, path):
                 bad = Path(folder, "bad")
                 shutil.copytree(good, bad)
                 if content is None:
-                    (bad / file.name).unlink()
+                    (bad / path.name).unlink()
                 else:
-                    (bad / file.name).write_bytes(content)
-                _check_refused(read, bad, file.name, what)
+                    (bad / path.name).write_bytes(content)
+                _check_refused(read, bad, file.name.replace("*", ""), what)
                 shutil.rmtree(bad)
                 tried += 1
     return tried
+
+
+def _shorten(file: DelimitedFile, path: Path) -> None:
+    """Keep the first rows only: the file is read once a damage."""
+    with path.open(encoding="utf-8", newline="") as opened:
+        rows = list(islice(csv.reader(opened, file.dialect()), _ROWS))
+    with path.open("w", encoding="utf-8", newline="") as written:
+        csv.writer(written, file.dialect()).writerows(rows)
 
 
 def _check_refused(read: Callable[[Path], Tables], folder: Path, name: str, what: str) -> None:

@@ -121,3 +121,16 @@ def test_a_feed_is_of_posts_and_changes_with_a_follow(home: Path) -> None:
     store.add_events([Event("guest", people.items[0].item_id, "follow", 1_790_000_000_000)])
     (guest,) = served(home, Request(user_id="guest", n=2))
     assert {item.attributes["author"] for item in guest.items} == {people.items[0].attributes["title"]}
+
+
+@pytest.mark.parametrize("home", ["video"], indirect=True)
+def test_videos_are_of_different_creators_and_judged_by_watch_time(home: Path) -> None:
+    page, chinese = served(home, Request(user_id="u001", n=10), Request(user_id="u001", n=10, language="zh"))
+    creators = [item.attributes["creator"] for item in page.items]
+    assert len(creators) == 10
+    assert max(map(creators.count, creators)) <= 2
+    assert any((item.explanation or "").startswith("Because you ") for item in page.items)
+    assert any((item.explanation or "").startswith("因为您") for item in chinese.items)
+    values = [event.value for _, event in State(home).store.history("u001", 1000) if event.event == "watch"]
+    assert values
+    assert all(value is not None and 0.1 <= value <= 2 for value in values)

@@ -8,6 +8,8 @@ from recserve_cross_encoder.pairs import PairTexts
 from recserve_cross_encoder.parameters import CrossEncoderParams
 from recserve_cross_encoder.training import PairExamples, correlation
 
+from recserve import Dataset
+
 
 @pytest.fixture(scope="module")
 def pair_texts(tiny, texts) -> PairTexts:
@@ -54,6 +56,36 @@ def test_a_group_is_the_next_item_and_items_that_were_never_met(behaviour, pair_
             again, candidate = rows_of(pair_texts, wrong)
             assert again == liked
             assert any(candidate not in items for items in owners)
+
+
+def test_only_items_that_would_have_been_proposed_are_learnt_from(behaviour, pair_texts):
+    """Half of the events on anything: what is unlike the history is no example."""
+    random = np.random.default_rng(0)
+    anything = random.random(len(behaviour.items)) < 0.5
+    items = np.where(anything, random.integers(0, 40, len(anything)), behaviour.items).astype(np.int32)
+    given = behaviour
+    mixed = Dataset(
+        given.catalogue,
+        given.user_ids,
+        given.users,
+        items,
+        given.events,
+        given.weights,
+        given.timestamps,
+        ("view",),
+    )
+    params = CrossEncoderParams(history=3, examples=1000, negatives_among=5)
+    some, most = (
+        PairExamples(mixed, pair_texts, params.model_copy(update={"negatives_among": among}), seed=3)
+        for among in (5, 20)
+    )
+    assert 0 < len(some) < len(most)
+
+    def within(examples: PairExamples) -> float:
+        rows = [rows_of(pair_texts, group[0]) for batch in examples.epoch() for group in batch]
+        return float(np.mean([np.mean([liked % 4 == target % 4 for liked in head]) for head, target in rows]))
+
+    assert within(some) > within(most)
 
 
 def test_equal_seeds_draw_equal_groups(behaviour, pair_texts):

@@ -40,7 +40,7 @@ def test_a_track_counts_as_played_after_its_half_or_four_minutes(tmp_path: Path)
     assert tables.events["event"].to_pylist() == ["skip", "play", "skip", "play", "play"]
     assert tables.events["timestamp"].to_pylist() == [1000, 2000, 3000, 4000, 5000]
     first, second = map(json.loads, tables.items["attributes"].to_pylist())
-    assert first == {"title": "Short", "artist": "Someone", "tags": ["pop", "rock"], "duration_seconds": 60.0}
+    assert first == {"title": "Short", "artist": "Someone", "tags": ["pop", "rock"], "duration": "1:00"}
     assert "tags" not in second
 
 

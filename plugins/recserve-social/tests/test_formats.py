@@ -31,7 +31,7 @@ def test_authors_are_items_and_follows_are_events(tmp_path: Path) -> None:
     )
     assert items.keys() == {"p1", "@a", "@c"}
     post = json.loads(items["p1"])
-    assert (post["author"], post["author_id"], post["posted_at"]) == ("a", "a", 3000)
+    assert (post["author"], post["author_id"], post["posted_at"]) == ("a", "a", "1970-01-01T00:00:03Z")
     assert len(post["title"]) == 80
     assert post["title"].startswith("Hello, xxx")
     assert json.loads(items["@c"]) == {"kind": "author", "title": "c"}

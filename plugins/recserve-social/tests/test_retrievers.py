@@ -22,7 +22,14 @@ WRITERS = "abcdef"
 ITEMS = [
     *(Item(f"@{name}", {"kind": "author", "title": name}) for name in WRITERS),
     *(
-        Item(f"{name}{day}", {"kind": "post", "author_id": name, "posted_at": day * DAY})
+        Item(
+            f"{name}{day}",
+            {
+                "kind": "post",
+                "author_id": name,
+                "posted_at": f"1970-01-0{day + 1}T00:00:00Z" if name == "a" else day * DAY,
+            },
+        )
         for name in WRITERS
         for day in (1, 4)
     ),

@@ -42,7 +42,7 @@ def distill_command(
     if encoder is None or vectors is None:
         raise ConfigError(f"bundle {bundle.id} has no text encoder to distill; set 'encoder' and train")
     if not isinstance(encoder, Distills):
-        raise ConfigError(f"encoder {state.config.encoder.use!r} cannot teach a smaller one", field="encoder")
+        raise ConfigError("the text encoder of this bundle cannot teach a smaller one", field="encoder")
     texts = item_texts(state.resolved, bundle.catalogue)
     folder.mkdir(parents=True, exist_ok=True)
     with progress_display() as progress:

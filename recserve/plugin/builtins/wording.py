@@ -15,6 +15,7 @@ class Phrases:
     Attributes:
         done: What the user did with another item, by event type.
         because: Of an item that goes with one that the user did something with.
+        again: Of an item that the user did something with, where that is what speaks for it.
         similar: Of an item like one that the user did nothing with.
         other: Of an item that goes with one that the user did something with of which :attr:`done` says
             nothing.
@@ -31,6 +32,7 @@ class Phrases:
 
     done: Mapping[str, str]
     because: str
+    again: str
     similar: str
     other: str
     matches: str
@@ -55,6 +57,7 @@ ENGLISH = Phrases(
         "like": "liked",
     },
     because="Because you {done} {title}",
+    again="You {done} this before",
     similar="Similar to {title}",
     other="Because of {title}",
     matches="Matches “{text}”",
@@ -78,6 +81,7 @@ CHINESE = Phrases(
         "like": "喜欢",
     },
     because="因为您{done}“{title}”",
+    again="您{done}它",
     similar="与“{title}”相似",
     other="与“{title}”有关",
     matches="符合“{text}”",
@@ -120,6 +124,8 @@ class PhraseExplainer:
         if reason.evidence is not None:
             done = phrases.done.get(reason.evidence_event or "")
             phrase = phrases.led.get(source, phrases.because)
+            if reason.evidence.item_id == reason.item.item_id and "{title}" in phrase:
+                phrase = phrases.again
             if done is None and "{done}" in phrase:
                 phrase = phrases.similar if reason.evidence_event is None else phrases.other
             return phrase.format(title=_shorten(reason.evidence.title), done=done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class DelimitedFile:
             need a value in each row.
         delimiter: Between two cells.
         quoted: Whether cells in double quotes may hold delimiters and line breaks.
+        feeds: Whether lines end with line feeds alone: carriage returns within cells are read as blanks.
         header: Names of all columns of a file whose first line is data; empty where that names them.
     """
 
@@ -39,6 +41,7 @@ class DelimitedFile:
     optional: frozenset[str] = frozenset()
     delimiter: str = ","
     quoted: bool = True
+    feeds: bool = False
     header: tuple[str, ...] = ()
 
     def read(self, folder: Path) -> pa.Table:
@@ -129,8 +132,9 @@ class DelimitedFile:
     def _parse(
         self, path: Path, header: Sequence[str], types: Mapping[str, pa.DataType], **parsing: Any
     ) -> pa.Table:
+        stray = self.feeds and re.sub(rb"\r(?!\n)", b" ", path.read_bytes())
         return pyarrow.csv.read_csv(
-            path,
+            pa.BufferReader(stray) if stray else path,
             pyarrow.csv.ReadOptions(
                 column_names=list(header),
                 skip_rows=0 if self.header else 1,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+
+from recserve.errors import DataError
 
 
 def item_table(items: Iterable[tuple[str, Mapping[str, Any]]]) -> pa.Table:
@@ -52,3 +55,28 @@ def event_table(
             "timestamp": timestamps,
         }
     )
+
+
+def iso_time(seconds: int, where: str) -> str:
+    """A moment as people and rules read it, such as ``2026-03-01T12:30:00Z``.
+
+    Args:
+        seconds: Since 1970, UTC.
+        where: File and column, for the message.
+
+    Raises:
+        DataError: It is in no year that there is.
+    """
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise DataError(
+            f"{where}: {seconds} is no time in seconds since 1970; are they milliseconds?"
+        ) from None
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def clock(seconds: float) -> str:
+    """A duration as people read it, such as ``4:05``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"

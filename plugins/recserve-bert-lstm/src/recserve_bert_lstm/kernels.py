@@ -4,7 +4,7 @@ Imported by :func:`recserve.compiled` alone, as it needs numba.
 """
 
 # numba compiles functions from their signatures, which stand above them.
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, untyped-decorator"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, untyped-decorator, assignment"
 
 from __future__ import annotations
 

@@ -61,19 +61,18 @@ class Server:
             float32, shape (B, width), and bool, shape (B,): whether there was anything to read.
         """
         sequences = last_events(self._readable(queries), self._window)
-        kernels = compiled("recserve_bert_lstm.kernels")
-        if kernels is not None and self._reads_plainly(sequences):
+        kernels, weights = compiled("recserve_bert_lstm.kernels"), self._weights
+        if kernels is not None and weights is not None and self._reads_plainly(sequences):
             found = np.zeros((len(queries), self._network.width), dtype=np.float32)
             parts = (sequences.items, sequences.events, sequences.weights, sequences.gaps, sequences.lengths)
-            kernels.last_states(self._items, *parts, RECENT, *self._weights, found)
+            kernels.last_states(self._items, *parts, RECENT, *weights, found)
             return torch.from_numpy(found), sequences.lengths > 0
         vectors = self._gather(sequences.items, queries)
         return self._network.last_states(vectors, sequences), sequences.lengths > 0
 
     def _reads_plainly(self, sequences: Padded) -> bool:
         """Whether few sequences hold nothing but items of the catalogue, which compiled code reads sooner."""
-        few = self._weights is not None and len(sequences.items) <= _FEW
-        return few and bool(sequences.items.max(initial=-1) < len(self._items))
+        return len(sequences.items) <= _FEW and bool(sequences.items.max(initial=-1) < len(self._items))
 
     @torch.inference_mode()
     def score(self, states: torch.Tensor, items: Int64Array, queries: Queries) -> FloatArray:

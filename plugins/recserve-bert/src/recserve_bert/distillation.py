@@ -28,6 +28,7 @@ from recserve_bert.tuning.weights import layers_of
 BATCH = 32
 RATE = 5e-4
 MOST_HELD_OUT = 500
+FEWEST_TEXTS = 20
 _WARM_UP = 0.1
 _WEIGHT_DECAY = 0.01
 _CLIP_NORM = 1.0
@@ -63,7 +64,7 @@ def distill(
     distinct = np.array(
         sorted({text: row for row, text in enumerate(texts) if text}.values()), dtype=np.int64
     )
-    if len(distinct) < 2 * BATCH:
+    if len(distinct) < FEWEST_TEXTS:
         raise ConfigError(f"{len(distinct)} different texts of items are too few to distill on")
     random = np.random.default_rng(context.seed)
     order = random.permutation(distinct)

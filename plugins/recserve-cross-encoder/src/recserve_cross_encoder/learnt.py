@@ -115,7 +115,7 @@ def learn(
         sample = examples.sample(_COMPARED)
         weights, facts = {}, dict[str, Any]()
         if checkpoint.trained:
-            facts = train(model, examples, texts, params, context, device)
+            facts = train(model, examples, texts, params, context, device, fresh=checkpoint.output == "new")
             weights = learnt_weights(model)
         state = LearntState(checkpoint.source.fingerprint, _kind(checkpoint), weights, facts)
         full = TorchPairs(model, str(device))

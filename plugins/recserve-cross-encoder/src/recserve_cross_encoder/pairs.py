@@ -189,7 +189,7 @@ class PairTexts:
             raise BundleError(f"{directory / _OFFSETS} does not fit {_TOKENS}")
         try:
             known: Mapping[str, Any] = json.loads((directory / _TEMPLATE).read_text(encoding="utf-8"))
-            template = {
+            template: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
                 for name, value in known["template"].items()
             }

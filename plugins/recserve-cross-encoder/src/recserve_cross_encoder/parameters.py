@@ -41,7 +41,10 @@ class TrainingParams(NoParams):
         "met.",
     )
     negatives_among: int = Field(
-        100, ge=1, description="They are drawn from so many of the best that item-item similarity proposes."
+        100,
+        ge=1,
+        description="They, and the liked items, are among so many of the best that item-item similarity "
+        "proposes.",
     )
     batch_examples: int = Field(8, ge=1, description="Liked items of a step.")
     epochs: int = Field(1, ge=1, description="How often each example is read.")

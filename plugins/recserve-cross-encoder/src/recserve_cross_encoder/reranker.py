@@ -162,7 +162,7 @@ class CrossEncoderReranker:
                 if pair is not None:
                     pairs.append(pair)
                     keys.append(own[place])
-                    places.append((query, place))
+                    places.append((int(query), int(place)))
         if pairs:
             scores = score_pairs(self._loaded(), texts, pairs, self._params.batch_tokens)
             self._cache.put(keys, scores)

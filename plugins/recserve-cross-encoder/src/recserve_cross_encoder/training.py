@@ -26,6 +26,9 @@ _WARM_UP = 0.1
 _WEIGHT_DECAY = 0.01
 _CLIP_NORM = 1.0
 _MASKED = -1e4
+_BLOCK = 256
+_FRESH = 10.0
+"""Rate of an output that was drawn anew, over that of the layers."""
 
 
 class PairExamples:
@@ -42,11 +45,25 @@ class PairExamples:
         self._random = np.random.default_rng(seed)
         self._examples = Examples(data.positive(), params.history, 1.0)
         self._texts, self._params = texts, params
-        drawn = self._random.permutation(len(self._examples))
-        described = np.diff(texts.items.offsets) > 0
-        self._chosen = drawn[described[self._examples.targets[drawn]]][: params.examples]
         # Not more than half of a small catalogue: users have met some of the rest.
         self._among = min(params.negatives_among, max(1, data.n_items // 2))
+        described = np.diff(texts.items.offsets) > 0
+        drawn = self._random.permutation(np.flatnonzero(described[self._examples.targets]))
+        self._chosen = self._comparable(drawn)
+
+    def _comparable(self, drawn: Int64Array) -> Int64Array:
+        """The first examples whose liked item would have been proposed as well as what it is compared with.
+
+        A list holds what was proposed; against that, items that nothing would have proposed would teach that
+        what is unlike the history is liked.
+        """
+        found: list[Int64Array] = []
+        for start in range(0, len(drawn), _BLOCK):
+            block = drawn[start : start + _BLOCK]
+            found.append(block[self._examples.places(block) < self._among])
+            if sum(map(len, found)) >= self._params.examples:
+                break
+        return np.concatenate(found)[: self._params.examples] if found else drawn
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -77,6 +94,8 @@ def train(
     params: CrossEncoderParams,
     context: FitContext,
     device: torch.device,
+    *,
+    fresh: bool,
 ) -> dict[str, Any]:
     """Train a part of a sequence classifier in place; torch's own generator is drawn from.
 
@@ -87,25 +106,32 @@ def train(
         params: Rate and epochs.
         context: Told of the progress.
         device: Where to compute.
+        fresh: Whether the output was drawn anew.
 
     Returns:
         Facts: ``examples``, ``steps``, and the mean ``loss`` over the first and the last tenth of the steps.
     """
-    kind = "full" if params.tune_layers is None else "last_n"
-    make_trainable(model, TrainedPart(kind, params.tune_layers))
+    chosen = TrainedPart("full") if params.tune_layers is None else TrainedPart("last_n", params.tune_layers)
+    make_trainable(model, chosen)
+    layers: list[torch.nn.Parameter] = []
+    output: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if in_output(name, model):
-            parameter.requires_grad_(True)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            output.append(parameter.requires_grad_(True))
+        elif parameter.requires_grad:
+            layers.append(parameter)
+    parameters = [*layers, *output]
     steps = params.epochs * math.ceil(len(examples) / params.batch_examples)
-    optimiser = torch.optim.AdamW(parameters, lr=params.learning_rate, weight_decay=_WEIGHT_DECAY)
+    rates = params.learning_rate, params.learning_rate * (_FRESH if fresh else 1)
+    groups = [{"params": part, "lr": rate} for part, rate in zip((layers, output), rates, strict=True)]
+    optimiser = torch.optim.AdamW(groups, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
     model.to(device).train()
     losses: list[float] = []
     for _ in range(params.epochs):
-        for groups in examples.epoch():
+        for batch in examples.epoch():
             optimiser.zero_grad(set_to_none=True)
-            loss = _loss(model, texts, groups, device)
+            loss = _loss(model, texts, batch, device)
             if loss is not None:
                 loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(parameters, _CLIP_NORM)

@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recserve import DataError, DelimitedFile, Tables, event_table, item_table
+from recserve import DataError, DelimitedFile, Tables, clock, event_table, item_table
 
 LONGEST_HALF_SECONDS = 240
 """A track counts as played after half of it, or after so long."""
@@ -89,7 +89,7 @@ def read_listening(folder: Path) -> Tables:
                 "title": row["title"],
                 "artist": row["artist"],
                 "tags": [tag.strip() for tag in (row["tags"] or "").split("|") if tag.strip()],
-                "duration_seconds": row["duration_seconds"],
+                "duration": clock(row["duration_seconds"]),
             },
         )
         for row in tracks.to_pylist()

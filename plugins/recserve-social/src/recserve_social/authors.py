@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -35,7 +37,7 @@ class Authors:
         self.row[self.row == np.arange(len(catalogue))] = -1
         self.is_author: BoolArray = np.zeros(len(catalogue), dtype=np.bool_)
         self.is_author[rows[rows >= 0]] = True
-        times = np.array([_number(value) for value in columns[params.posted].values])[
+        times = np.array([_milliseconds(value) for value in columns[params.posted].values])[
             columns[params.posted].codes
         ]
         oldest = np.nanmin(times) if np.isfinite(times).any() else 0.0
@@ -89,5 +91,12 @@ class Authors:
         return np.asarray(logs, dtype=np.float32)
 
 
-def _number(value: object) -> float:
+def _milliseconds(value: object) -> float:
+    """A moment since the epoch, NaN for what is none; times without an offset are UTC."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return np.nan
+        return 1000 * (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else np.nan

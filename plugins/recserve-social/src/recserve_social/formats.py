@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recserve import DataError, DelimitedFile, Tables, event_table, item_table, nearest
+from recserve import DataError, DelimitedFile, Tables, event_table, iso_time, item_table, nearest
 
 INTERACTIONS = ("click", "hide", "like", "reply", "repost", "view")
 """Types of interactions that are understood."""
@@ -73,11 +73,11 @@ def read_social(folder: Path) -> Tables:
             {
                 "kind": "post",
                 "title": _shortened(row["text"]),
-                "text": row["text"],
+                "text": row["text"] if row["text"] != _shortened(row["text"]) else None,
                 "author": names.get(row["author_id"], row["author_id"]),
                 "author_id": row["author_id"],
                 "topics": [topic.strip() for topic in (row["topics"] or "").split("|") if topic.strip()],
-                "posted_at": row["posted_at"] * 1000,
+                "posted_at": iso_time(row["posted_at"], f"{folder / POSTS.name}, column 'posted_at'"),
             },
         )
         for row in posts.to_pylist()

@@ -16,8 +16,8 @@ class FollowingParams(NoParams):
     posted: str = Field(
         "posted_at",
         min_length=1,
-        description="Attribute of a post with its time, milliseconds since the epoch; posts without one are "
-        "as old as the oldest.",
+        description="Attribute of a post with its time, ISO 8601 or milliseconds since the epoch; posts "
+        "without one are as old as the oldest.",
     )
     prefix: str = Field("@", description="Put before an author's id it is the id of the author's item.")
     half_life_days: float = Field(

@@ -46,12 +46,15 @@ def test_a_domain_is_shown_by_its_first_data_set_that_can_be() -> None:
 
 def test_the_domains_that_come_with_recserve() -> None:
     installed = Registry.discover()
-    shown = {name: demonstrated(installed, name)[0] for name in ("movielens", "shop", "music", "social")}
+    shown = {
+        name: demonstrated(installed, name)[0] for name in ("movielens", "shop", "music", "social", "video")
+    }
     assert shown == {
         "movielens": "movielens-small",
         "shop": "shop-zh",
         "music": "music-sample",
         "social": "social-sample",
+        "video": "video-sample",
     }
     for name in shown.values():
         component, _ = installed.get(Stage.DATASET, name, "test")

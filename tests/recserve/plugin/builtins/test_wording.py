@@ -21,6 +21,11 @@ SEEN = Item("2", {"title": "Tea"})
         ({"sources": ("explore", "mf")}, "New here", "新品推荐"),
         ({"evidence": SEEN}, "Similar to Tea", "与“Tea”相似"),
         ({"evidence": SEEN, "evidence_event": "purchase"}, "Because you bought Tea", "因为您买过“Tea”"),
+        (
+            {"evidence": Item("1", {"title": "Tea"}), "evidence_event": "purchase"},
+            "You bought this before",
+            "您买过它",
+        ),
         ({"evidence": SEEN, "evidence_event": "teleport"}, "Because of Tea", "与“Tea”有关"),
         (
             {"evidence_event": "search", "evidence_text": "green\n tea"},

@@ -77,6 +77,7 @@ export default {
   "median {}, p99 {}": "中位 {}，p99 {}",
   "{} on {}: {} of a CPU core": "{}（{}）：占用 {} 个 CPU 核",
   "ingress": "入口",
+  "whole": "全部阶段",
   "failed": "失败",
   "late": "超时",
   "down": "不可用",

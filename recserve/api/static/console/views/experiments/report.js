@@ -45,9 +45,10 @@ export function findings(found, report) {
 }
 
 function difference(metric, rows) {
-  const write = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${isRate(metric) ? say("{} pp", fixed(Math.abs(100 * value), 2)) : fixed(Math.abs(value), 3)}`;
+  const bound = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${isRate(metric) ? fixed(Math.abs(100 * value), 2) : fixed(Math.abs(value), 3)}`;
+  const write = (value) => (isRate(metric) ? say("{} pp", bound(value)) : bound(value));
   return intervals({
-    title: heading(metric), names: say("Arm"), format: write, unknown: say("too few users to tell"),
+    title: heading(metric), names: say("Arm"), format: write, bound, unknown: say("too few users to tell"),
     rows: rows.map((row) => ({ label: row.arm, note: verdict(row.verdict), verdict: row.verdict, ...row.difference })),
   });
 }

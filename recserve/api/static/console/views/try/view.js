@@ -198,7 +198,7 @@ class Try {
 
     const act = (...deedOf) => this.act(...deedOf);
     const cards = (listed, change) => (listed.length ? listed.map((item) => card(item, change(item), this.events, act))
-      : [h("li", { class: "empty-list" }, say("Nothing to recommend."))]);
+      : [h("li", { class: "empty-list" }, h("p", {}, say("Nothing to recommend.")), h("p", {}, h("a", { href: href("catalogue") }, say("See what is in the catalogue"))))]);
     const beside = other && mapOf(other.items);
     items.replaceChildren(...cards(answer.items, (item) => (before ? changeOf(item, before) : beside && against(item, beside))));
     others.replaceChildren(...(other ? cards(other.items, (item) => against(item, mapOf(answer.items))) : []));
