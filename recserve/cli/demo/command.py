@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recserve.plugin.sources.folder import Demo
 
 DOMAIN = "movielens"
+FILMS = ("film", "movie")
 HOME = Path(".recserve/demo")
 SHOWN = 8
 
@@ -75,7 +76,8 @@ def demo_command(
     chosen = port or _free_port()
     serving = ["serve", "--detach", "--port", str(chosen), "--home", str(home)]
     if llm:
-        serving += ["--config", str(start_language_model(home).configured(State(home)))]
+        nouns = FILMS if domain == DOMAIN else ("item",)
+        serving += ["--config", str(start_language_model(home).configured(State(home), nouns))]
     _recserve(*serving)
 
     with httpx.Client(base_url=f"http://127.0.0.1:{chosen}", timeout=30) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,8 +35,12 @@ class LanguageModel:
     name: str
     url: str
 
-    def configured(self, state: State) -> Path:
+    def configured(self, state: State, nouns: Sequence[str]) -> Path:
         """Write the home's configuration with the model at the end of its default scenario.
+
+        Args:
+            state: The home.
+            nouns: What its items are called.
 
         Returns:
             The file, which lies beside the home's own.
@@ -54,7 +59,7 @@ class LanguageModel:
             **connection,
             "base": base["use"],
             "base_params": base.get("params", {}),
-            "nouns": ["film", "movie"],
+            "nouns": list(nouns),
         }
         scenario["rerankers"] = [
             *scenario.get("rerankers", []),

@@ -25,7 +25,7 @@ _DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _PATTERNS = (
     # Talks about the instructions or the conversation.
     r"\b(?:ignore|disregard|forget|override|bypass|skip)\b.{0,40}"
-    r"\b(?:instruction|prompt|rule|above|previous|prior|earlier|everything|system|order|ranking)",
+    r"\b(?:instruction|prompt|rule|above|previous|prior|earlier|everything|system|order|ranking|list\b)",
     r"\b(?:new|updated|real|actual|following|these|your|my|hidden) (?:instruction|task|prompt|rule)s?\b",
     r"\b(?:system|developer) (?:prompt|message|note|override|instruction)",
     r"\b(?:system|assistant|user|human|ai|developer|instructions?)\s*:",
@@ -40,6 +40,17 @@ _PATTERNS = (
     r"\b(?:do not|don't|never) (?:rank|mention|list|recommend|include|answer|follow)\b",
     r"\b(?:candidate|option|label|letter) [a-t]\b",
     r"https?:|www\.|\bdata:|javascript:",
+    r"\b(?:first choice|top rank|position (?:one|1)|(?:correct|right|expected) answer)\b",
+    r"\b[a-t] is (?:right|correct)\b",
+    r"\b(?:answer|respond|reply) with\b|\bmy letter\b|\"order\"|'order'",
+    r"\b(?:this|my) (?:item|film|movie|product|song|video|one)\b.{0,60}"
+    r"\b(?:first|top|next|best|highest|position|rank|chosen|chose|won|prefer)\b",
+    r"\b(?:every|all|the) other (?:candidate|film|movie|item|product|option|song|video)s?\b",
+    # Talks of what only a prompt has.
+    r"\b(?:ranking|recommender|recommendation) (?:model|system|engine)\b",
+    r"\bend of (?:data|list|prompt|input)\b|\b(?:the|new|your) task (?:is|was)\b",
+    r"\b(?:everything|all) above\b|\babove this line\b|\b(?:our|this) chat\b",
+    r"\b(?:explain|tell|inform|say) (?:to )?(?:the|every|all) (?:user|person|viewer|customer|reader)s?\b",
     # The same in Chinese.
     r"忽略|无视|忘记.{0,10}(?:指令|提示|规则|以上)|系统(?:提示|消息|指令)|(?:排|放|列|置)在?.{0,6}(?:第一|首位|最前|榜首)"
     r"|(?:你是|扮演).{0,10}(?:助手|模型)|语言模型|请?(?:只|仅)?(?:回答|输出|回复)[:：]?",

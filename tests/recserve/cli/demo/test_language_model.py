@@ -24,10 +24,11 @@ def test_the_model_ends_the_default_scenario_and_keeps_its_explainer(tmp_path: P
         "scenarios:\n  home:\n    retrievers: [{use: popular}]\n    rerankers: [{use: mmr}]\n"
         "    explainer: {use: movielens}\n"
     )
-    written = LanguageModel("tiny", "http://127.0.0.1:9/v1").configured(State(tmp_path))
+    written = LanguageModel("tiny", "http://127.0.0.1:9/v1").configured(State(tmp_path), ["film"])
     config = load_config(written)
     scenario = config.scenarios["home"]
     assert [reranker.use for reranker in scenario.rerankers] == ["mmr", "llm_rerank"]
     assert scenario.rerankers[1].params["base_url"] == "http://127.0.0.1:9/v1"
     assert (scenario.explainer.use, scenario.explainer.params["base"]) == ("llm", "movielens")
+    assert scenario.explainer.params["nouns"] == ["film"]
     assert config.server.reranking_deadline_ms > scenario.rerankers[1].params["deadline_ms"]
