@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
-from recserve.data.batches import Candidates, Queries, Retrieved
+from recserve.data.batches import Candidates, Queries, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Item, Reason
@@ -263,12 +263,12 @@ class ScoresUsers(Protocol):
 class Reranker(Protocol):
     """Reranker: reorders the ranked list for diversity, business rules or calibration."""
 
-    def rerank(self, queries: Queries, ranked: Candidates, n: int) -> Int32Array:
+    def rerank(self, queries: Queries, ranked: Candidates, n: int) -> Int32Array | Reranked:
         """Choose and order positions of ``ranked`` (which is sorted best first).
 
         Returns:
             int32, shape (B, m) with m >= min(n, K): positions into ``ranked``, each at most once a
-            row, -1 pads.
+            row, -1 pads. :class:`recserve.Reranked` where some queries could not be treated as they should.
         """
         ...
 
@@ -495,6 +495,8 @@ class Component:
             it before anything is fitted.
         trains_encoder: Given validated params, whether a fit of the component trains the text encoder too. It
             is then fitted before all others, with :attr:`FitContext.encoder`.
+        external: The reranker asks a service outside, which costs money and is not always there. Training and
+            evaluation do without it; requests can leave it out but neither add it nor change its parameters.
     """
 
     name: str
@@ -510,6 +512,7 @@ class Component:
     needs_impressions: bool = False
     not_in_bundles: Callable[[Any], str | None] | None = None
     trains_encoder: Callable[[Any], bool] | None = None
+    external: bool = False
 
 
 __all__ = [

@@ -15,7 +15,7 @@ import numpy as np
 from recserve.bundles.manifest import ALLOWED_SUFFIXES
 from recserve.config import ComponentConfig
 from recserve.data.arrays import BoolArray
-from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrieved
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.data.entities import Item, Reason
@@ -296,7 +296,8 @@ def check_reranker(name: str, *, dataset: Dataset | None = None, **params: Any) 
     data = example_dataset() if dataset is None else dataset
     queries = example_queries(data)
     ranked = example_candidates(data, queries)
-    positions = build(Stage.RERANKER, name, params, data).rerank(queries, ranked, 5)
+    found = build(Stage.RERANKER, name, params, data).rerank(queries, ranked, 5)
+    positions = found.positions if isinstance(found, Reranked) else found
     with _contract():
         check_positions(positions, len(queries), ranked.items.shape[1])
     assert positions.dtype == np.int32, f"dtype {positions.dtype}, not int32"

@@ -1,12 +1,15 @@
-"""Rerankers that learn: from candidates as they are ranked, once; the final fit goes by what they found."""
+"""Rerankers: what they learn from, once, and which of them are evaluated."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from recserve.config import parse_config
 from recserve.data.arrays import Int32Array
@@ -16,7 +19,7 @@ from recserve.data.dataset import Dataset
 from recserve.plugin.protocols import Component, FitContext, NoParams, RankingExamples, Stage
 from recserve.plugin.registry import PluginInfo, Registry
 from recserve.testing import example_dataset
-from recserve.training.fitting import fit_all, fit_context, fit_windows
+from recserve.training.fitting import Fitted, fit_all, fit_context, fit_windows
 
 
 class Student:
@@ -67,3 +70,20 @@ def test_rerankers_learn_from_candidates_in_the_order_that_they_get() -> None:
     final = fit_all(resolved, data, fit_context(config), windows)
     assert final.objects["reranker.student"].taught == []
     assert final.facts["reranker.student"]["before"]["lesson"] == len(examples.queries)
+
+
+def test_a_reranker_that_asks_a_service_outside_is_not_evaluated(caplog: pytest.LogCaptureFixture) -> None:
+    scenario = {"retrievers": [{"use": "popular"}], "rerankers": [{"use": "renew"}, {"use": "discount"}]}
+    config = parse_config({"encoder": None, "scenarios": {"home": scenario}}, "test")
+    resolved = Registry.discover().resolve(config)
+    pipeline = resolved.scenarios["home"]
+    first, second = pipeline.rerankers
+    outside = replace(first, component=replace(first.component, name="outside", external=True))
+    pipeline = replace(pipeline, rerankers=(outside, second))
+    resolved = replace(resolved, scenarios={"home": pipeline})
+    objects = {component.key: object() for component in pipeline.components()}
+    fitted = Fitted(resolved, Catalogue(), objects)
+    assert [name for name, _ in fitted.scenario("home").rerankers] == ["discount"]
+    with caplog.at_level(logging.WARNING):
+        fitted.recommender("home")
+    assert "evaluated without outside: it asks a service outside" in caplog.text

@@ -110,7 +110,8 @@ class Examples:
             chosen: Examples.
         """
         scores, wanted = self._scores(chosen)
-        return (scores > wanted[:, None]).sum(axis=1)
+        found: Int64Array = (scores > wanted[:, None]).sum(axis=1)
+        return found
 
     def _scores(self, chosen: Int64Array) -> tuple[FloatArray, FloatArray]:
         """How near all items are to the recent ones, -1 for those that the user likes, and the next one."""
