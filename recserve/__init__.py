@@ -5,13 +5,14 @@ The names re-exported here are the public contract: plugins need nothing else.
 
 from recserve.config import nearest
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int16Array, Int32Array, Int64Array
-from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Retrieved
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
 from recserve.data.events.event_order import EventOrder
 from recserve.data.events.impressions import Impressions
+from recserve.data.system.compilation import compiled
 from recserve.data.system.cpus import usable_threads
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import (
@@ -31,6 +32,7 @@ from recserve.plugin.protocols import (
     ChoosesModel,
     Component,
     DataSource,
+    Distills,
     Encoder,
     EncoderChoice,
     ExpiringFilter,
@@ -61,8 +63,9 @@ from recserve.plugin.toolkit.item_weights import ItemWeights
 from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
 from recserve.plugin.toolkit.model_selection import Validation, climb, hold_out, mean_ndcg, narrow
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
-from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
+from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k, top_k_of_products
 from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
+from recserve.telemetry.outcomes import count_outcome
 
 __version__ = "0.1.0"
 
@@ -81,6 +84,7 @@ __all__ = [
     "Dataset",
     "DelimitedFile",
     "Demo",
+    "Distills",
     "Encoder",
     "EncoderChoice",
     "Event",
@@ -123,6 +127,7 @@ __all__ = [
     "Reason",
     "RecentTexts",
     "RecserveError",
+    "Reranked",
     "Reranker",
     "Retrieved",
     "Retriever",
@@ -141,6 +146,8 @@ __all__ = [
     "best_contributors",
     "climb",
     "clock",
+    "compiled",
+    "count_outcome",
     "event_table",
     "hold_out",
     "hookimpl",
@@ -161,5 +168,6 @@ __all__ = [
     "search",
     "taste_vectors",
     "top_k",
+    "top_k_of_products",
     "usable_threads",
 ]

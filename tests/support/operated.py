@@ -19,7 +19,8 @@ from tests.support.outcomes import DAY, HOUR, fill
 
 ITEMS = ("1", "2", "6", "32", "47", "50", "110", "150", "260", "296", "318", "356")
 SOURCES = ("same_words", "same_genres", "popular")
-_CLICKED = {"same_words": 0.16, "same_genres": 0.09, "popular": 0.04}
+_CLICKED = (0.16, 0.09, 0.04)
+"""How often people click what each source found."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,39 @@ def operate(folder: Path, store: Store, *, days: int = 10, pages: int = 40) -> O
     store.set_current(
         current, Grounds("key:4f1a09c2", "promote", "won on last week's data", {"offline": difference})
     )
-    rng = np.random.default_rng(7)
+    live_through(store, before, current, days=days, pages=pages)
+    return Operated(before, current, worse)
+
+
+def live_through(
+    store: Store,
+    before: str,
+    current: str,
+    *,
+    days: int,
+    pages: int,
+    items: Sequence[str] = ITEMS,
+    sources: Sequence[str] = SOURCES,
+    lift: float = 2.0,
+) -> None:
+    """Give a store days on which two bundles showed items, and three experiments with outcomes.
+
+    Args:
+        store: The store.
+        before: The bundle of the first half of the days.
+        current: That of the second half, whose items are clicked more.
+        days: Days that something was shown on, up to today.
+        pages: Pages a day.
+        items: Ids of what is shown, the most shown first.
+        sources: Three retrievers, the one whose items are clicked most first.
+        lift: By how much the clicks of the arm ``fewer`` exceed those of ``control``; less than one is worse.
+    """
+    now = now_ms()
+    people = _People(store, items, sources)
     for day in range(days):
         at = now - (days - 1 - day) * DAY - 2 * HOUR
         bundle = before if day < days // 2 else current
-        _show(store, rng, pages, f"day{day}", bundle, at, lift=1.0 if bundle == before else 1.4)
+        people.visit(pages, f"day{day}", bundle, at, lift=1.0 if bundle == before else 1.4)
     _experiment(store, "fewer-neighbours", Status(state="running", share=0.5, started=now - 3 * DAY))
     _experiment(
         store,
@@ -80,12 +109,11 @@ def operate(folder: Path, store: Store, *, days: int = 10, pages: int = 40) -> O
         ),
     )
     _experiment(store, "next-idea", Status())
-    for arm, count, lift in (("control", 150, 1.0), ("fewer", 150, 2.0)):
+    for arm, arm_lift in (("control", 1.0), ("fewer", lift)):
         name = f"fewer-neighbours-{arm}"
-        _show(store, rng, count, name, current, now - DAY, lift, ("fewer-neighbours", arm))
+        people.visit(150, name, current, now - DAY, arm_lift, ("fewer-neighbours", arm))
     for arm, count in (("control", 160), ("fewer", 40)):
-        _show(store, rng, count, f"lopsided-{arm}", before, now - 7 * DAY, 1.0, ("lopsided", arm))
-    return Operated(before, current, worse)
+        people.visit(count, f"lopsided-{arm}", before, now - 7 * DAY, 1.0, ("lopsided", arm))
 
 
 def _metrics(coverage: float, gini: float, novelty: float) -> dict[str, Any]:
@@ -105,38 +133,56 @@ def _experiment(store: Store, name: str, status: Status) -> None:
     store.add_experiment(ExperimentRecord(name, created, plain, status.plain()))
 
 
-def _show(
-    store: Store,
-    rng: np.random.Generator,
-    pages: int,
-    name: str,
-    bundle: str,
-    at: int,
-    lift: float,
-    experiment: tuple[str, str] | tuple[None, None] = (None, None),
-) -> None:
-    """Show pages to as many users, who click what the better retrievers found a little more often."""
-    shown: list[Exposure] = []
-    done: list[Event] = []
-    # Shares of the catalogue that fall off steeply, as popularity does.
-    weights = 1 / np.arange(1, len(ITEMS) + 1)
-    for page in range(pages):
-        user, recommendation = f"{name}-{page}", f"{name}-{page}"
-        chosen: Sequence[Any] = rng.choice(len(ITEMS), 5, replace=False, p=weights / weights.sum())
-        items = tuple(
-            ExposedItem(ITEMS[item], 1.0 / (place + 1), (SOURCES[int(rng.integers(3))],))
-            for place, item in enumerate(chosen)
-        )
-        shown.append(
-            Exposure(
-                recommendation, user, bundle, "home", at, items, experiment=experiment[0], arm=experiment[1]
+class _People:
+    """People who are shown pages, and click what the better retrievers found a little more often."""
+
+    def __init__(self, store: Store, items: Sequence[str], sources: Sequence[str]) -> None:
+        self._store = store
+        self._items = items
+        self._sources = sources
+        self._rng = np.random.default_rng(7)
+        # Shares of the catalogue that fall off steeply, as popularity does.
+        weights = 1 / np.arange(1, len(items) + 1)
+        self._weights = weights / weights.sum()
+
+    def visit(
+        self,
+        pages: int,
+        name: str,
+        bundle: str,
+        at: int,
+        lift: float,
+        experiment: tuple[str, str] | tuple[None, None] = (None, None),
+    ) -> None:
+        """Show pages to as many of them."""
+        rng = self._rng
+        shown: list[Exposure] = []
+        done: list[Event] = []
+        for page in range(pages):
+            user, recommendation = f"{name}-{page}", f"{name}-{page}"
+            chosen: Sequence[Any] = rng.choice(len(self._items), 5, replace=False, p=self._weights)
+            found = [int(rng.integers(len(self._sources))) for _ in chosen]
+            items = tuple(
+                ExposedItem(self._items[item], 1.0 / (place + 1), (self._sources[source],))
+                for place, (item, source) in enumerate(zip(chosen, found, strict=True))
             )
-        )
-        for item in items:
-            if rng.random() < lift * _CLICKED[item.sources[0]]:
-                event = "purchase" if rng.random() < 0.2 else "click"
-                value = 5.0 if event == "purchase" else None
-                done.append(
-                    Event(user, item.item_id, event, at + HOUR, value, recommendation_id=recommendation)
+            shown.append(
+                Exposure(
+                    recommendation,
+                    user,
+                    bundle,
+                    "home",
+                    at,
+                    items,
+                    experiment=experiment[0],
+                    arm=experiment[1],
                 )
-    fill(store, shown, done)
+            )
+            for item, source in zip(items, found, strict=True):
+                if rng.random() < lift * _CLICKED[source]:
+                    event = "purchase" if rng.random() < 0.2 else "click"
+                    value = 5.0 if event == "purchase" else None
+                    done.append(
+                        Event(user, item.item_id, event, at + HOUR, value, recommendation_id=recommendation)
+                    )
+        fill(self._store, shown, done)

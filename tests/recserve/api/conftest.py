@@ -440,6 +440,14 @@ def address(served: Served) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def standing() -> Iterator[tuple[FastAPI, str]]:
+    """An application that listens for all tests of a module, which give it a store each, and its URL."""
+    app = create_app(settings=replace(SETTINGS, scenarios=("home",)))
+    with listening(app) as url:
+        yield app, url
+
+
 @contextmanager
 def listening(app: FastAPI) -> Iterator[str]:
     """Serve an application on a free port."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+
+from tests.recserve.api.conftest import Served, build
+from tests.support.console import console_page, window
 
 pytestmark = pytest.mark.browser
 
@@ -16,26 +21,34 @@ HOSTILE = "<img src=x onerror=alert(1)>/../☃"
 
 
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
+def served(standing: tuple[FastAPI, str], tmp_path: Path) -> Iterator[Served]:
+    """A fresh store behind the module's application."""
+    made = build(tmp_path, app=standing[0])
+    with made.store:
+        yield made
+
+
+@pytest.fixture
+def address(standing: tuple[FastAPI, str], served: Served) -> str:
+    """Its URL."""
+    return standing[1]
+
+
+@pytest.fixture(scope="module")
+def context(browser: Any) -> Iterator[Any]:
+    """A browser context of the module, so that its pages find scripts and styles in the cache."""
+    made = window(browser)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: Any, address: str) -> Iterator[Any]:
     """The opened page; any script error, failed request or foreign request fails the test."""
-    context = browser.new_context(viewport={"width": 1360, "height": 900}, reduced_motion="reduce")
-    opened = context.new_page()
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(f"script error: {error}"))
-    opened.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-    opened.on(
-        "request",
-        lambda request: (
-            None
-            if request.url.startswith((address, "data:"))
-            else problems.append(f"foreign request: {request.url}")
-        ),
-    )
-    opened.goto(f"{address}/")
-    opened.wait_for_selector("#items .card")
-    yield opened
-    context.close()
-    assert problems == []
+    with console_page(context, address, "") as opened:
+        opened.wait_for_selector("#items .card")
+        yield opened
+        opened.evaluate("localStorage.clear()")
 
 
 def titles(page: Any) -> list[str]:
@@ -190,12 +203,9 @@ def test_swagger_ui_works_offline(page: Any, address: str) -> None:
     shoot(page, "docs")
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (1360, 900)])
-def test_a_browser_that_prefers_chinese_gets_the_page_in_chinese(
-    browser: Any, address: str, width: int, height: int
-) -> None:
+def test_a_browser_that_prefers_chinese_gets_the_page_in_chinese(browser: Any, address: str) -> None:
     context = browser.new_context(
-        locale="zh-CN", viewport={"width": width, "height": height}, reduced_motion="reduce"
+        locale="zh-CN", viewport={"width": 1360, "height": 900}, reduced_motion="reduce"
     )
     page = context.new_page()
     page.goto(f"{address}/")
@@ -207,12 +217,14 @@ def test_a_browser_that_prefers_chinese_gets_the_page_in_chinese(
     shown = page.locator("body").inner_text()
     for english in ("Recommend", "What they did", "Scenario", "Loading", "View", "optional", "retrieval"):
         assert english not in shown, f"{english!r} is not translated"
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits the screen"
+    for width, height in ((390, 844), (1360, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits the screen"
     page.get_by_role("button", name="喜欢: Heat", exact=True).click()
     page.wait_for_selector(".badge")
     assert re.match(r"喜欢“Heat” → \d+ 个新增，\d+ 个位置变化", page.locator("#status").inner_text())
     assert "因为您喜欢“Heat”" in page.locator(".why").all_inner_texts()
-    shoot(page, f"chinese-{width}")
+    shoot(page, "chinese")
     page.get_by_role("button", name="English", exact=True).click()
     text_becomes(page, "#status", "12 recommendations")
     text_becomes(page, "#history-title", "What they did")

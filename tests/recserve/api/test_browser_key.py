@@ -100,6 +100,7 @@ def test_a_revoked_key_is_asked_for_again(page: Any, key: str, served: Any) -> N
     page.wait_for_selector("#key-refused:not([hidden])")
 
 
+@pytest.mark.long  # Swagger UI draws every route, which another test does without a key
 def test_the_documentation_can_be_tried_with_a_key(page: Any, key: str, address: str) -> None:
     page.goto(f"{address}/docs")
     page.wait_for_selector("#operations-server-about")

@@ -1,7 +1,7 @@
 // Pictures of numbers. Each is a <figure> whose numbers can be read as a table too.
 
 import { h, table } from "./dom.js";
-import { clock, day, number } from "./format.js";
+import { clock, day, number, shortDay } from "./format.js";
 import { say } from "./i18n.js";
 
 const COLOURS = 6;
@@ -10,7 +10,10 @@ let library = null;
 /** uPlot (static/vendor), loaded by the first chart that needs it. */
 function uPlot() {
   library ??= new Promise((resolve, reject) => {
-    const failed = () => reject(new Error("uPlot could not be loaded"));
+    const failed = () => {
+      library = null; // the next chart may be luckier
+      reject(new Error("uPlot could not be loaded"));
+    };
     document.head.append(h("link", { rel: "stylesheet", href: "static/vendor/uPlot.min.css" }),
       h("script", { src: "static/vendor/uPlot.iife.min.js", onload: () => resolve(window.uPlot), onerror: failed }));
   });
@@ -46,19 +49,23 @@ function numbers(content) {
  *
  * `x`: numbers; milliseconds since 1970 with `time` ("clock" or "day" says how they are written). `series`:
  * `[{ label, values, low, high }]`, null where there is nothing; `low` and `high` draw a band. `kind`: "line", "area"
- * or "columns". `format` writes values. Returns `{ element, update({ x, series }) }`; the number of series and bands
- * stays. The picture is gone with `signal`.
+ * or "columns". `format` writes values, `formatX` numbers along the axis, which `nameX` names. Returns
+ * `{ element, update({ x, series }) }`; the number of series and bands stays. The picture is gone with `signal`.
  */
-export function line({ title, x, series, time = null, kind = "line", format = (value) => number(value, 2), height = 180, signal }) {
+export function line({
+  title, x, series, time = null, kind = "line", format = (value) => number(value, 2), formatX = (value) => number(value, 2), nameX = say("Value"), height = 180, signal,
+}) {
   const plot = h("div", { class: "plot", role: "img", "aria-label": title });
-  const shownX = (value) => (time === null ? number(value, 2) : time === "day" ? day(value) : clock(value));
+  const shownX = { day, clock }[time] ?? formatX;
+  const tickX = time === "day" ? shortDay : shownX;
+  const headX = time === null ? nameX : say("Time");
   let data = { x, series };
   let drawn = null;
 
   const details = numbers(() => table({
     caption: title, hideCaption: true, rows: data.x.map((_, row) => row).reverse(),
     columns: [
-      { title: time === null ? "" : say("Time"), header: true, cell: (row) => shownX(data.x[row]) },
+      { title: headX, header: true, cell: (row) => shownX(data.x[row]) },
       ...data.series.flatMap((one) => [
         { title: one.label, number: true, cell: (row) => format(one.values[row]) },
         ...(one.low ? [{ title: say("{}: interval", one.label), number: true, cell: (row) => `${format(one.low[row])} – ${format(one.high[row])}` }] : []),
@@ -70,50 +77,69 @@ export function line({ title, x, series, time = null, kind = "line", format = (v
   const columns = () => [data.x.map((value) => (time === null ? value : value / 1000)),
     ...data.series.flatMap((one) => (one.low ? [one.values, one.low, one.high] : [one.values]))];
 
+  const written = (one, at) => (one.low && one.low[at] !== null ? `${format(one.values[at])} (${format(one.low[at])} – ${format(one.high[at])})` : format(one.values[at]));
+
   function options(UPlot, colours) {
-    const lines = [{}];
+    const lines = [{ label: headX, value: (_, value) => (value === null ? "–" : shownX(time === null ? value : value * 1000)) }];
     const bands = [];
     data.series.forEach((one, index) => {
       const stroke = colours.series[index % COLOURS];
       const soft = stroke.replace("rgb(", "rgba(").replace(")", ", 0.16)");
       lines.push({
-        label: one.label, stroke, width: 2, value: (_, value) => format(value),
+        label: one.label, stroke, width: 2, value: (_, value, __, at) => (at === null ? "–" : written(data.series[index], at)),
         fill: kind === "line" ? undefined : kind === "area" ? soft : stroke,
         paths: kind === "columns" ? UPlot.paths.bars({ size: [0.7, 60] }) : undefined,
         points: { show: data.x.length < 2, size: 6 },
       });
       if (!one.low) return;
-      const edge = { stroke: "transparent", points: { show: false } };
+      const edge = { class: "edge-of-band", stroke: "transparent", points: { show: false } };
       bands.push({ series: [lines.length + 1, lines.length], fill: soft });
-      lines.push({ ...edge, label: say("{}: low", one.label), value: (_, value) => format(value) },
-        { ...edge, label: say("{}: high", one.label), value: (_, value) => format(value) });
+      lines.push(edge, edge);
     });
     const axis = { stroke: colours.text, grid: { stroke: colours.line, width: 1 }, ticks: { stroke: colours.line, width: 1 }, font: "11px system-ui, sans-serif" };
     return {
       width: Math.max(plot.clientWidth, 120), height, series: lines, bands,
       legend: { live: true },
+      hooks: { ready: [tell], setCursor: [tell] },
       cursor: { drag: { x: false, y: false } },
       scales: { x: { time: false }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high || 1) * 1.08] } },
       axes: [
-        { ...axis, space: 90, values: (_, splits) => splits.map((value) => shownX(time === null ? value : value * 1000)) },
+        { ...axis, space: 90, values: (_, splits) => splits.map((value) => tickX(time === null ? value : value * 1000)) },
         { ...axis, size: 56, values: (_, splits) => splits.map((value) => format(value)) },
       ],
     };
   }
 
+  /** What the legend says: values under the pointer, else the newest. */
+  function tell(shown = drawn) {
+    if (shown && !(shown.cursor.left >= 0)) shown.setLegend({ idx: data.x.length - 1 }, false);
+  }
+
   async function draw() {
-    const UPlot = await uPlot();
+    let UPlot;
+    try {
+      UPlot = await uPlot();
+    } catch (error) {
+      console.error(error);
+      plot.replaceChildren(h("p", { class: "note" }, say("The picture could not be loaded; the table has its numbers.")));
+      return;
+    }
     if (signal?.aborted || !plot.isConnected) return;
     drawn?.destroy();
     plot.replaceChildren();
-    const made = options(UPlot, palette(plot));
-    made.series[0] = { label: time === null ? "" : say("Time"), value: (_, value) => (value === null ? "–" : shownX(time === null ? value : value * 1000)) };
-    drawn = new UPlot(made, columns(), plot);
+    drawn = new UPlot(options(UPlot, palette(plot)), columns(), plot);
   }
 
+  let width = 0;
   const observer = new ResizeObserver(() => {
-    if (drawn && plot.clientWidth) drawn.setSize({ width: plot.clientWidth, height });
-    else if (plot.clientWidth) draw();
+    if (!plot.clientWidth || plot.clientWidth === width) return;
+    width = plot.clientWidth;
+    if (!drawn) {
+      draw();
+      return;
+    }
+    drawn.setSize({ width, height });
+    queueMicrotask(tell); // what changes is drawn in one that is queued by now, and empties the legend
   });
   observer.observe(plot);
   document.addEventListener("recserve-theme", draw, { signal });
@@ -126,7 +152,10 @@ export function line({ title, x, series, time = null, kind = "line", format = (v
     element,
     update(next) {
       data = { ...data, ...next };
-      drawn?.setData(columns());
+      if (drawn) {
+        drawn.setData(columns());
+        queueMicrotask(tell);
+      }
       if (details.open) details.dispatchEvent(new Event("toggle"));
     },
   };
@@ -146,10 +175,14 @@ export function bars({ title, rows, format = (value) => number(value, 2), names 
     h("thead", { class: "unseen" }, h("tr", {}, h("th", { scope: "col" }, names), h("th", { scope: "col" }, title))),
     h("tbody", {}, rows.map((row) => h("tr", {},
       h("th", { scope: "row" }, row.label, row.note && h("small", {}, " ", row.note)),
-      h("td", {},
+      h("td", {}, measure(
         h("span", { class: "track", "aria-hidden": "true" }, h("span", { class: "bar-fill", style: { width: share(row.value) } }), whisker(row)),
-        h("span", { class: "bar-value" }, format(row.value), row.low !== undefined && row.low !== null
-          && h("small", {}, ` (${format(row.low)} – ${format(row.high)})`))))))));
+        format(row.value), row.low !== undefined && row.low !== null && h("small", {}, ` (${format(row.low)} – ${format(row.high)})`))))))));
+}
+
+/** A drawn length beside what it says, with its interval if it has one. */
+export function measure(drawn, text, interval = null) {
+  return h("div", { class: "measure" }, drawn, h("span", { class: `bar-value ${interval ? "long" : ""}` }, text, interval));
 }
 
 const TABLE_ROWS = 200;
@@ -181,7 +214,7 @@ export function scatter({ title, points, height = 420, onpick = null, marked = n
     canvas.height = height * ratio;
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
-    const radius = points.length > 500 ? 2.5 : 4;
+    const radius = points.length > 500 ? 2.5 : points.length > 100 ? 4 : 6;
     for (const point of points) disc(pen, place(point), radius, colourOf(colours, point.group), 0.7);
     for (const point of [marked, near]) if (point) disc(pen, place(point), radius + 4, colourOf(colours, point.group), 1, colours.text);
   }

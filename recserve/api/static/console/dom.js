@@ -38,9 +38,9 @@ function fill(made, attributes, children) {
  * A table that scrolls by itself where the screen is narrow.
  *
  * `columns`: `{ title, cell, number, header }`; `cell(row)` gives a text or nodes, `number` aligns to the right and
- * `header` makes the cell the row's name.
+ * `header` makes the cell the row's name. `marked(row)` tells which rows stand out.
  */
-export function table({ caption, columns, rows, hideCaption = false }) {
+export function table({ caption, columns, rows, hideCaption = false, marked = () => false }) {
   const kind = (column) => (column.number ? "number" : null);
   const cells = (row) => columns.map((column) => (column.header
     ? h("th", { scope: "row", class: kind(column) }, column.cell(row))
@@ -48,7 +48,7 @@ export function table({ caption, columns, rows, hideCaption = false }) {
   return h("div", { class: "table", tabindex: 0, role: "region", "aria-label": caption }, h("table", {},
     h("caption", { class: hideCaption ? "unseen" : null }, caption),
     h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: kind(column) }, column.title)))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, cells(row))))));
+    h("tbody", {}, rows.map((row) => h("tr", { class: marked(row) ? "marked" : null }, cells(row))))));
 }
 
 /** A labelled field of a form; `control` is the input, select or textarea. */
@@ -83,18 +83,23 @@ export function failing(error, again) {
       barred && h("button", { type: "button", class: "other-key", onclick: otherKey }, say("Use another key"))));
 }
 
+const latest = new WeakMap();
+
 /**
  * Show `pending()` in `place` in its state: loading, then what it resolves to, or the failure with a way to try again.
  *
- * Errors that are no ApiError are faults of the console and thrown; a view that was left shows nothing.
+ * Errors that are no ApiError are faults of the console and thrown; a view that was left shows nothing. Of several
+ * calls for one place the last one is shown, in whichever order they end.
  */
 export async function showState(place, pending, signal) {
+  const late = () => signal?.aborted || latest.get(place) !== pending;
+  latest.set(place, pending);
   place.replaceChildren(loading());
   try {
     const content = await pending();
-    if (!signal?.aborted) place.replaceChildren(...[content].flat(Infinity));
+    if (!late()) place.replaceChildren(...[content].flat(Infinity));
   } catch (error) {
-    if (signal?.aborted) return;
+    if (late()) return;
     if (error.status === undefined) throw error;
     place.replaceChildren(failing(error, () => showState(place, pending, signal)));
   }

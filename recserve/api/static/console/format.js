@@ -34,6 +34,12 @@ export function percent(share, digits = 1) {
   return known(share) ? intl("NumberFormat", { style: "percent", maximumFractionDigits: digits }).format(share) : NOTHING;
 }
 
+/** A share of one as a percentage with exactly `digits` after the point, so that a column of them lines up. */
+export function fixedPercent(share, digits = 2) {
+  const options = { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return known(share) ? intl("NumberFormat", options).format(share) : NOTHING;
+}
+
 /** Milliseconds as a duration of a request: 0.42 ms, 12.3 ms, 1.20 s. */
 export function milliseconds(value) {
   if (!known(value)) return NOTHING;
@@ -55,9 +61,14 @@ export function when(time) {
   return known(time) ? intl("DateTimeFormat", { dateStyle: "medium", timeStyle: "short" }).format(new Date(time)) : NOTHING;
 }
 
-/** A time as a day. */
+/** A day of a report, which begins at midnight UTC wherever the page is read. */
 export function day(time) {
-  return known(time) ? intl("DateTimeFormat", { dateStyle: "medium" }).format(new Date(time)) : NOTHING;
+  return known(time) ? intl("DateTimeFormat", { dateStyle: "medium", timeZone: "UTC" }).format(new Date(time)) : NOTHING;
+}
+
+/** The same without its year, for the axis of a chart. */
+export function shortDay(time) {
+  return known(time) ? intl("DateTimeFormat", { month: "short", day: "numeric", timeZone: "UTC" }).format(new Date(time)) : NOTHING;
 }
 
 /** A time as hours, minutes and seconds. */

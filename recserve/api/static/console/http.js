@@ -3,6 +3,8 @@
 import { say } from "./i18n.js";
 
 const KEY = "recserve-key";
+/** So often a reading call is made again that the server had no room for, after as long as the server asked for. */
+const RETRIES = 3;
 const $ = (id) => document.getElementById(id);
 
 /** What the server, or the way to it, had against a call; `message` is a sentence for the person. */
@@ -24,21 +26,29 @@ export const del = (path, body, options) => call("DELETE", path, body, options);
  * Call the API and return its JSON answer, or the answer itself with `raw`.
  *
  * `path` is relative ("v1/items"); `query` an object whose null and empty values are left out. A call that needs a
- * key asks for one and goes on, unless `ask` is false. Throws ApiError; an aborted call throws what fetch throws, which `aborted` knows.
+ * key asks for one and goes on, unless `ask` is false; one that only reads is made again where the server says when.
+ * Throws ApiError; an aborted call throws what fetch throws, which `aborted` knows.
  */
 async function call(method, path, body, { signal, query, raw = false, ask = true } = {}) {
-  for (;;) {
+  for (let tries = 0; ; tries++) {
     const key = sessionStorage.getItem(KEY);
     const response = await send(method, addressOf(path, query), body, key, signal);
+    const seconds = response.status === 503 && method === "GET" && tries < RETRIES && Number(response.headers.get("Retry-After"));
+    if (seconds) {
+      await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+      signal?.throwIfAborted();
+      continue;
+    }
     if (response.ok && raw) return response;
-    const answer = await response.json().catch(() => ({}));
-    signal?.throwIfAborted(); // else an answer that was cut off would look like an empty one
-    if (response.ok) return answer;
+    const answer = await response.json().catch(() => null);
+    signal?.throwIfAborted();
+    if (response.ok && answer !== null) return answer;
+    if (response.ok) throw new ApiError(say("The server cannot be reached.")); // it went away in the middle of its answer
     // A call beside this one may have been given a key meanwhile.
     const again = response.status === 401 && ask && (sessionStorage.getItem(KEY) !== key || await askForKey(key !== null));
     signal?.throwIfAborted();
     if (again) continue;
-    const { message, code, field } = answer.error ?? {};
+    const { message, code, field } = answer?.error ?? {};
     throw new ApiError(message ?? say("The server answered {}.", response.status), { status: response.status, code, field });
   }
 }
@@ -119,6 +129,10 @@ export async function poll(interval, work, signal) {
 /** Wait; ends early when the view closes or the page comes back into sight. */
 function pause(interval, signal) {
   return new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve(); // nothing will tell of it again
+      return;
+    }
     const end = () => {
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", seen);

@@ -23,11 +23,10 @@ export function say(text, ...values) {
 
 /** Load the words of the page's language and put what index.html says into it; attributes are named in `data-say`. */
 export async function translate() {
-  if (language() === "en") words = {};
-  else {
-    const parts = await Promise.all(DICTIONARIES.map((name) => import(`./locales/zh/${name}.js`)));
-    words = Object.assign({}, ...parts.map((part) => part.default));
-  }
+  const wanted = language();
+  const parts = wanted === "en" ? [] : await Promise.all(DICTIONARIES.map((name) => import(`./locales/zh/${name}.js`)));
+  if (language() !== wanted) return; // another language was chosen while these words came
+  words = Object.assign({}, ...parts.map((part) => part.default));
   document.documentElement.lang = locale();
   for (const element of document.querySelectorAll("[data-say]")) {
     for (const name of element.dataset.say.split(" ")) {
@@ -40,8 +39,14 @@ export async function translate() {
   }
 }
 
-/** Change to the other language. */
+/** Change to the other language; the page stays in the one it has where the other's words cannot be had. */
 export async function switchLanguage() {
-  localStorage.setItem(KEY, language() === "zh" ? "en" : "zh");
-  await translate();
+  const before = language();
+  localStorage.setItem(KEY, before === "zh" ? "en" : "zh");
+  try {
+    await translate();
+  } catch (error) {
+    localStorage.setItem(KEY, before);
+    throw error;
+  }
 }

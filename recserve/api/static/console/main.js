@@ -1,5 +1,6 @@
 // Starts the console: language, theme, then the view that the address names.
 
+import { toast } from "./dom.js";
 import { aborted } from "./http.js";
 import { language, say, switchLanguage, translate } from "./i18n.js";
 import { follow, refresh } from "./router.js";
@@ -30,7 +31,13 @@ function showLanguage() {
 }
 
 $("language").addEventListener("click", async () => {
-  await switchLanguage();
+  try {
+    await switchLanguage();
+  } catch (error) {
+    console.error(error);
+    toast(say("The server cannot be reached."), "bad");
+    return;
+  }
   showLanguage();
   await refresh();
 });

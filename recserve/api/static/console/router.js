@@ -77,6 +77,8 @@ export async function refresh() {
 async function show(focus) {
   const main = document.getElementById("view");
   open?.abort();
+  // A question about what is no longer shown has no answer.
+  for (const asked of document.querySelectorAll("dialog.panel[open]:not(#key-dialog)")) asked.close("");
   const { signal } = (open = new AbortController());
   const { name: asked, path, query } = parse(location.hash);
   const name = asked || await start();

@@ -16,7 +16,7 @@ export async function show(root, { path, query, signal }) {
   const place = h("div", { class: "stack" });
   root.append(
     h("div", { class: "heading" }, h("h1", {}, say("Plugins")),
-      h("nav", { class: "parts", "aria-label": say("Parts of this view") }, PARTS.map(([name, label]) => h("a", { href: href("plugins", name ? [name] : []), "aria-current": name === part && "page" }, say(label))))),
+      h("nav", { class: "tabs", "aria-label": say("Parts of this view") }, PARTS.map(([name, label]) => h("a", { href: href("plugins", name ? [name] : []), "aria-current": name === part && "page" }, say(label))))),
     place);
   if (part === "config") await showConfiguration(place, signal);
   else await showInstalled(place, query, signal);

@@ -6,7 +6,7 @@ export default {
   "{} people": "{} 人",
   "Nobody is known yet.": "还没有任何用户。",
   "People appear with their first event or profile:": "有了第一个事件或资料，用户就会出现：",
-  "the exact id, known or not": "完整编号，新老用户均可",
+  "the exact id": "完整编号",
   "A person's id": "用户编号",
   "Open": "打开",
   "Active lately": "最近活跃",

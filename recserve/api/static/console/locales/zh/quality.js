@@ -75,6 +75,7 @@ export default {
   "impressions": "展示次数",
   "value of conversions": "转化价值",
   "of {} items were shown": "（共 {} 件物品）被展示过",
+  "Share of the catalogue": "物品库占比",
   "Click-through rate of what each found, with 95% intervals": "各召回器所找内容的点击率（95% 区间）",
   "Retriever": "召回器",
   "none": "无",

@@ -34,6 +34,6 @@ export default {
   "Group": "分组",
   "other": "其他",
   "{}: interval": "{}：区间",
-  "{}: low": "{}：下限",
-  "{}: high": "{}：上限",
+  "Value": "数值",
+  "The picture could not be loaded; the table has its numbers.": "图无法加载；数字见表格。",
 };

@@ -37,6 +37,7 @@ export default {
   "searched": "搜索",
   "Enter a user id first, or choose the anonymous visitor.": "请先填写用户编号，或选择匿名访客。",
   "Nothing to recommend.": "没有可推荐的内容。",
+  "See what is in the catalogue": "查看物品库里有什么",
   "Degraded answer, it went on without: {}": "降级结果，缺少：{}",
   "{} recommendations": "{} 条推荐",
   "{} “{}” → {} new, {} moved": "{}“{}” → {} 个新增，{} 个位置变化",

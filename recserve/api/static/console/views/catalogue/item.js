@@ -2,7 +2,7 @@
 
 import { line } from "../../charts.js";
 import { empty, h, showState, toast } from "../../dom.js";
-import { list, number, percent, when } from "../../format.js";
+import { fixed, list, number, percent, when } from "../../format.js";
 import { get, patch, post } from "../../http.js";
 import { language, say } from "../../i18n.js";
 import { href } from "../../router.js";
@@ -81,7 +81,7 @@ async function shownAndClicked(item, signal) {
   if (!total.impressions) return empty(say("It was not shown in these days."));
   const tile = (name, value, note) => h("div", { class: "tile" }, h("b", {}, value), h("span", {}, name), note && h("small", {}, note));
   const interval = total.ctr.low === null ? null : `${percent(total.ctr.low, 2)} – ${percent(total.ctr.high, 2)}`;
-  const days = rows.filter((row) => row.group !== null);
+  const days = rows.filter((row) => row.group !== null).sort((one, other) => one.group.localeCompare(other.group));
   const chart = days.length > 1 && line({
     title: say("Impressions and clicks a day"), time: "day", signal, format: (value) => number(value), height: 150,
     x: days.map((row) => Date.parse(row.group)),
@@ -114,6 +114,6 @@ async function wanted(item, signal) {
   return [
     h("p", { class: "note" }, say("The first {} of {} users who were compared.", number(answer.users.length), number(answer.considered))),
     h("ol", { class: "ranked" }, answer.users.map((user) => h("li", {},
-      h("a", { href: href("people", [user.user_id]) }, user.user_id), h("small", {}, number(user.score, 3))))),
+      h("a", { href: href("people", [user.user_id]) }, user.user_id), h("small", {}, fixed(user.score, 3))))),
   ];
 }

@@ -18,8 +18,8 @@ export function showSearch(root, query, signal) {
 }
 
 function form(asked, signal) {
-  const words = h("input", { type: "search", value: asked.q, maxlength: 200, placeholder: say("any words of any language, or an id") });
-  const attribute = h("input", { value: asked.attribute.join(", "), maxlength: 400, placeholder: say("name:value, such as genres:Drama") });
+  const words = h("input", { type: "search", value: asked.q, maxlength: 200, placeholder: say("words, or an id") });
+  const attribute = h("input", { value: asked.attribute.join(", "), maxlength: 400, placeholder: say("such as genres:Drama") });
   const states = [["", say("any")], ["shown", say("may be shown")], ["hidden", say("hidden")], ["expired", say("expired")]];
   const chosen = h("select", {}, states.map(([value, name]) => h("option", { value, selected: value === asked.state }, name)));
   const made = h("form", { class: "panel search", role: "search" },

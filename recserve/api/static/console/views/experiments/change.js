@@ -20,6 +20,9 @@ export async function start(found) {
   return answer !== "" && send(path(found, "start"), { share: Number(share.value) / 100 }, say("{} runs", found.name));
 }
 
+/** Start a new experiment with the share that its definition has; resolves to whether it runs. */
+export const startAsDefined = (found) => send(path(found, "start"), { share: found.share }, say("{} runs", found.name));
+
 /** Ask for a reason and stop it, or one of its arms, for good; resolves to whether anything changed. */
 export async function stop(found, arm = null) {
   const reason = h("textarea", { rows: 3, maxlength: 1000 });

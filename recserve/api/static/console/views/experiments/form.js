@@ -4,6 +4,7 @@ import { field, h, showState, toast } from "../../dom.js";
 import { about, get, post } from "../../http.js";
 import { say } from "../../i18n.js";
 import { go, href } from "../../router.js";
+import { startAsDefined as start } from "./change.js";
 import { armFields } from "./arm.js";
 import { mistakesIn, NAME } from "./mistakes.js";
 
@@ -17,24 +18,28 @@ export async function showForm(root, { like, query, signal }) {
     const [known, model] = await Promise.all([choices(signal), like ? get(`v1/experiments/${encodeURIComponent(like)}`, { signal }) : null]);
     return form(known, model ? again(model) : fresh(known, query), signal);
   }, signal);
+  if (!signal.aborted) place.querySelector("input")?.focus({ preventScroll: true });
 }
 
 /** What a definition can name: scenarios with their retrievers, and bundles. */
 async function choices(signal) {
-  const [{ scenarios, default_scenario: first }, { plugins }, { bundles }] = await Promise.all([about(), get("v1/plugins", { signal }), get("v1/bundles", { signal })]);
+  const [{ scenarios, default_scenario: first }, { plugins }, { bundles }, { experiments }] = await Promise.all(
+    [about(), get("v1/plugins", { signal }), get("v1/bundles", { signal }), get("v1/experiments", { signal })]);
   const retrievers = Object.fromEntries(scenarios.map((name) => [name, []]));
   for (const component of plugins.flatMap((plugin) => plugin.components)) {
     for (const use of component.used) {
       if (use.where.startsWith(`scenarios.${use.scenario}.retrievers[`)) retrievers[use.scenario]?.push(component.name);
     }
   }
-  return { scenarios, first, retrievers, bundles: bundles.filter((one) => one.present) };
+  // One that runs over a scenario shares its layer and holdout with those that begin beside it.
+  const beside = (scenario) => experiments.find((one) => one.status.state === "running" && one.scenario === scenario) ?? { layer: scenario, holdout: 0 };
+  return { scenarios, first, retrievers, beside, bundles: bundles.filter((one) => one.present) };
 }
 
 function fresh(known, query) {
   const bundle = query.get("bundle");
   const other = known.bundles.some((one) => one.bundle_id === bundle) ? { bundle } : {};
-  return { name: "", description: "", scenario: known.first, kind: "split", share: 0.1, holdout: 0, guardrails: {}, arms: [{ name: "control" }, { name: "other", ...other }] };
+  return { name: other.bundle ? `bundle-${bundle}` : "", description: "", scenario: known.first, kind: "split", share: 0.1, holdout: known.beside(known.first).holdout, layer: known.beside(known.first).layer, guardrails: {}, arms: [{ name: "control" }, { name: "other", ...other }] };
 }
 
 /** An experiment that was defined before, as a model of a new one; shares that were not given are left out again. */
@@ -48,7 +53,13 @@ function form(known, model, signal) {
   const text = (name, value, more = {}) => h("input", { name, value: value ?? "", ...more });
   const percentage = (name, value, more = {}) => text(name, value === null || value === undefined ? "" : +(100 * value).toFixed(4), { type: "number", min: 0, max: 100, step: "any", ...more });
   const select = (name, options, chosen, more = {}) => h("select", { name, ...more }, options.map(([value, label]) => h("option", { value, selected: value === chosen }, label)));
-  const scenario = select("scenario", known.scenarios.map((name) => [name, name]), model.scenario, { onchange: () => arms.forEach((arm) => arm.refresh()) });
+  const scenario = select("scenario", known.scenarios.map((name) => [name, name]), model.scenario, { onchange: moved });
+  function moved() {
+    const { layer, holdout } = known.beside(scenario.value);
+    made.elements.layer.value = layer === scenario.value ? "" : layer;
+    made.elements.holdout.value = 100 * holdout;
+    arms.forEach((arm) => arm.refresh());
+  }
   const context = { known, scenario: () => scenario.value, select, text, percentage };
   const list = h("div", { class: "stack" });
   let arms = [];
@@ -82,22 +93,32 @@ function form(known, model, signal) {
         field(say("An answer is slow over, in milliseconds"), text("guardrails.slow_ms", rails.slow_ms ?? 500, { type: "number", min: 1, step: "any", required: true })),
         field(say("Answers of an arm that are looked at"), text("guardrails.answers", rails.answers ?? 200, { type: "number", min: 10, max: 100_000, required: true }))))),
     h("p", { class: "note" }, say("It does not run before it is started, and its definition never changes.")),
-    h("div", { class: "row" }, h("button", { type: "submit", class: "primary" }, say("Create")), h("a", { href: href("experiments") }, say("Cancel"))));
+    h("div", { class: "row" }, h("button", { type: "submit", class: "primary" }, say("Create")),
+      h("button", { type: "submit", value: "start" }, say("Create and start")), h("a", { href: href("experiments") }, say("Cancel"))));
 
   made.addEventListener("submit", async (event) => {
     event.preventDefault();
     const mistakes = mistakesIn(made);
     mistakes.clear();
     if (!mistakes.ownAreFine()) return;
+    lock(true);
     try {
       const created = await post("v1/experiments", definition(made, arms), { signal });
-      toast(say("{} is created; start it when you like.", created.name));
-      go("experiments", [created.name]);
+      // Its own page says what it met that could not be started, and offers to start it once more.
+      if (event.submitter?.value === "start") await start(created);
+      else toast(say("{} is created; start it when you like.", created.name));
+      if (!signal.aborted) go("experiments", [created.name]);
     } catch (error) {
+      if (signal.aborted) return;
       if (error.status === undefined && !(error instanceof SyntaxError)) throw error;
+      lock(false);
       mistakes.show(error.field, error.message);
     }
   });
+  // A second press while the first one is on its way would make another one.
+  function lock(on) {
+    for (const button of made.querySelectorAll("button[type=submit]")) button.disabled = on;
+  }
   return made;
 }
 

@@ -1,14 +1,16 @@
 // Differences with their intervals on one axis, beside zero.
 
+import { measure } from "../../charts.js";
 import { h } from "../../dom.js";
 
 /**
  * Draw intervals: a row each, all on one axis that has zero on it.
  *
  * `rows`: `[{ label, note, value, low, high, verdict }]`; `verdict` ("better", "worse", "undecided") sets the colour, and
- * null bounds are written, not drawn. `format` writes values. It is a table, and reads as one.
+ * null bounds are written, not drawn. `format` writes values, `bound` the ends of their intervals. It is a table, and
+ * reads as one.
  */
-export function intervals({ title, rows, names, format, unknown }) {
+export function intervals({ title, rows, names, format, bound = format, unknown }) {
   const known = rows.filter((row) => row.low !== null && row.low !== undefined);
   const low = Math.min(0, ...known.map((row) => row.low));
   const high = Math.max(0, ...known.map((row) => row.high));
@@ -20,7 +22,7 @@ export function intervals({ title, rows, names, format, unknown }) {
     h("i", { class: "dot", style: { left: at(row.value) } }));
   const told = (row) => (row.low === null || row.low === undefined
     ? h("span", { class: "note" }, unknown)
-    : [drawn(row), h("span", { class: "bar-value" }, format(row.value), h("small", {}, ` (${format(row.low)} – ${format(row.high)})`))]);
+    : measure(drawn(row), format(row.value), h("small", {}, ` (${bound(row.low)} – ${bound(row.high)})`)));
   return h("figure", { class: "chart" }, h("figcaption", {}, title), h("table", { class: "bars intervals" },
     h("thead", { class: "unseen" }, h("tr", {}, h("th", { scope: "col" }, names), h("th", { scope: "col" }, title))),
     h("tbody", {}, rows.map((row) => h("tr", {},

@@ -1,7 +1,8 @@
 // What an experiment has shown: alarms first, then differences with intervals that hold at every look.
 
+import { measure } from "../../charts.js";
 import { h, table } from "../../dom.js";
-import { fixed, number, percent, when } from "../../format.js";
+import { fixed, fixedPercent, number, percent, when } from "../../format.js";
 import { say } from "../../i18n.js";
 import { intervals } from "./intervals.js";
 
@@ -44,9 +45,10 @@ export function findings(found, report) {
 }
 
 function difference(metric, rows) {
-  const write = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${isRate(metric) ? say("{} pp", fixed(Math.abs(100 * value), 2)) : fixed(Math.abs(value), 3)}`;
+  const bound = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${isRate(metric) ? fixed(Math.abs(100 * value), 2) : fixed(Math.abs(value), 3)}`;
+  const write = (value) => (isRate(metric) ? say("{} pp", bound(value)) : bound(value));
   return intervals({
-    title: heading(metric), names: say("Arm"), format: write, unknown: say("too few users to tell"),
+    title: heading(metric), names: say("Arm"), format: write, bound, unknown: say("too few users to tell"),
     rows: rows.map((row) => ({ label: row.arm, note: verdict(row.verdict), verdict: row.verdict, ...row.difference })),
   });
 }
@@ -71,7 +73,7 @@ function interleaved(found) {
 function eachArm(report) {
   const metrics = Object.keys(report.arms[0]?.metrics ?? {});
   const cell = (metric, { value, low, high }) => {
-    const write = (one) => (isRate(metric) ? percent(one, 2) : fixed(one, 3));
+    const write = (one) => (isRate(metric) ? fixedPercent(one) : fixed(one, 3));
     return [write(value), low !== null && h("small", { class: "block" }, `${write(low)} – ${write(high)}`)];
   };
   return [h("h2", {}, say("What each arm did, with intervals of this look alone")), table({
@@ -95,7 +97,7 @@ function sizes(found) {
     h("figcaption", {}, say("Users of each arm; the mark is what was planned")),
     h("table", { class: "bars" }, h("thead", { class: "unseen" }, h("tr", {}, h("th", { scope: "col" }, say("Arm")), h("th", { scope: "col" }, say("Users")))),
       h("tbody", {}, found.arms.map((arm, index) => h("tr", {}, h("th", { scope: "row" }, arm),
-        h("td", {}, drawn(index), h("span", { class: "bar-value" }, say("{} of {} planned", number(found.users[index]), number(found.expected[index])))))))),
+        h("td", {}, measure(drawn(index), number(found.users[index]), h("small", {}, " ", say("of {} planned", number(found.expected[index]))))))))),
     h("p", { class: "note" }, found.mismatch
       ? say("{}: the alarm is on.", pValue(found.p_value))
       : say("{}: as planned, as far as can be told.", pValue(found.p_value))));

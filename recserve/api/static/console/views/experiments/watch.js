@@ -28,12 +28,19 @@ export async function showExperiment(root, name, signal) {
       arms(found, again), guardrails(found),
     ].filter(Boolean);
   };
-  const again = () => showState(place, async () => draw(await look()), signal);
+  let drawn = 0;
+  const again = () => {
+    drawn += 1;
+    return showState(place, async () => draw(await look()), signal);
+  };
   await again();
   await poll(LOOK_MS, async () => {
     if (!running || signal.aborted || !place.isConnected || place.contains(document.activeElement)) return;
+    const before = drawn;
     try {
-      place.replaceChildren(...draw(await look()));
+      const seen = await look();
+      // What somebody did meanwhile is newer, and where they are stays as it is.
+      if (drawn === before && !place.contains(document.activeElement)) place.replaceChildren(...draw(seen));
     } catch (error) {
       // The next look may be luckier; what is seen stays, with its time on it.
       if (!aborted(error) && error.status === undefined) throw error;

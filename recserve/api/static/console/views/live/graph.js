@@ -5,7 +5,7 @@ import { milliseconds, number } from "../../format.js";
 import { say } from "../../i18n.js";
 
 const NARROW = matchMedia("(max-width: 760px)");
-const BOX = { width: 196, height: 88 };
+const BOX = { width: 208, height: 88 };
 const DOTS = 12;
 
 /**

@@ -82,16 +82,47 @@ export function difference(now, before) {
     times: timesOf(now, before, "requests", answers),
     steps: now.latency.steps.toSorted((one, other) => orderOf(one.step) - orderOf(other.step)).map((row) => ({ step: row.step, ...timesOf(now, before, "steps", (one) => one.step === row.step) })),
     lost: causes(now, before),
+    errors: grownRows(now.errors, before.errors, (row) => row.code),
+    routes: routesOf(now, before, seconds),
+    caches: cachesOf(now, before, seconds),
     stages: now.stages.map((stage) => stageOf(stage, before, seconds)),
   };
 }
 
-/** Parts that answers went on without, and why, by how often. */
-function causes(now, before) {
-  const old = new Map(before.degraded.map((row) => [`${row.part} ${row.cause}`, row.count]));
-  return now.degraded
-    .map((row) => ({ ...row, recent: grown(row.count, old.get(`${row.part} ${row.cause}`) ?? 0) }))
+/** Rows of a total with how much each grew, those that grew most first. */
+function grownRows(now, before, name) {
+  const old = new Map(before.map((row) => [name(row), row.count]));
+  return now
+    .map((row) => ({ ...row, recent: grown(row.count, old.get(name(row)) ?? 0) }))
     .sort((one, other) => other.recent - one.recent || other.count - one.count);
+}
+
+/** Parts that answers went on without, and why, by how often. */
+const causes = (now, before) => grownRows(now.degraded, before.degraded, (row) => `${row.part} ${row.cause}`);
+
+/** Routes that were asked since the start: how often, how many were refused or failed, how long they took. */
+function routesOf(now, before, seconds) {
+  const rows = grownRows(now.requests.filter(asked), before.requests, (row) => `${row.route} ${row.status}`);
+  const of = (route, digit) => rows.filter((row) => row.route === route && (!digit || row.status.startsWith(digit)));
+  const recent = (found) => found.reduce((all, row) => all + row.recent, 0);
+  return [...new Set(rows.map((row) => row.route))]
+    .map((route) => ({
+      route: plain(route), rate: recent(of(route)) / seconds, refused: recent(of(route, "4")), failed: recent(of(route, "5")),
+      count: sum(of(route)), bad: sum([...of(route, "4"), ...of(route, "5")]), times: timesOf(now, before, "requests", (row) => row.route === route),
+    }))
+    .sort((one, other) => other.rate - one.rate || other.count - one.count);
+}
+
+/** Caches: lookups a second, and shares that found something, lately and since the start. */
+function cachesOf(now, before, seconds) {
+  const rows = grownRows(now.caches, before.caches, (row) => `${row.cache} ${row.outcome}`);
+  const share = (hits, all) => (all ? hits / all : null);
+  return [...new Set(now.caches.map((row) => row.cache))].map((cache) => {
+    const mine = rows.filter((row) => row.cache === cache);
+    const hit = mine.find((row) => row.outcome === "hit") ?? { recent: 0, count: 0 };
+    const recent = mine.reduce((all, row) => all + row.recent, 0);
+    return { cache, rate: recent / seconds, recent: share(hit.recent, recent), ever: share(hit.count, sum(mine)) };
+  });
 }
 
 function stageOf(stage, before, seconds) {

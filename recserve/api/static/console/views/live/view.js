@@ -1,13 +1,14 @@
 // Live: what all replicas do at this moment, drawn from the difference of two answers of GET /v1/live.
 
 import { bars, line } from "../../charts.js";
-import { empty, failing, h, loading, table } from "../../dom.js";
-import { bytes, clock, milliseconds, number, percent, short } from "../../format.js";
+import { empty, failing, h, loading } from "../../dom.js";
+import { clock, milliseconds, number, percent, short } from "../../format.js";
 import { aborted, ApiError, get, poll } from "../../http.js";
 import { say } from "../../i18n.js";
 import { href } from "../../router.js";
 import { graph } from "./graph.js";
 import { difference } from "./numbers.js";
+import { cachesOf, errorsOf, lostOf, machinesOf, routesOf } from "./tables.js";
 
 export const title = "Live";
 
@@ -37,8 +38,8 @@ class Live {
     this.paused = false;
   }
 
-  toggle() {
-    this.paused = !this.paused;
+  toggle(paused = !this.paused) {
+    this.paused = paused;
     this.pause.setAttribute("aria-pressed", String(this.paused));
     this.pause.textContent = this.paused ? say("Go on") : say("Pause");
   }
@@ -82,9 +83,9 @@ class Live {
   fail(error) {
     if (aborted(error) || this.signal.aborted) return;
     if (!(error instanceof ApiError)) throw error;
-    if (error.status === 401 || error.status === 403) this.paused = true;
+    if (error.status === 401 || error.status === 403) this.toggle(true);
     this.state.replaceChildren(failing(error, () => {
-      this.paused = false;
+      this.toggle(false);
       this.next = 0;
     }));
   }
@@ -94,17 +95,20 @@ class Live {
     const now = seen.points.at(-1);
     this.parts ??= this.build();
     this.updated.textContent = say("as of {}", clock(now.at));
-    const { tiles, picture, requests, times, steps, lost, machines, quiet } = this.parts;
-    tiles.replaceChildren(...tilesOf(answer, now));
+    const { tiles, picture, requests, times, steps, caches, lost, errors, routes, machines, quiet } = this.parts;
+    put(tiles, ...tilesOf(answer, now));
     picture.draw(now);
     const x = seen.points.map((point) => point.at);
     requests.update({ x, series: seriesOf(REQUESTS) });
     times.update({ x, series: seriesOf(TIMES) });
-    const rows = now.steps.filter((step) => step.mean !== null).map((step) => ({ label: say(step.step), value: step.mean, note: `p99 ${milliseconds(step.p99)}` }));
-    steps.replaceChildren(bars({ title: say("Time of each step, mean"), names: say("Step"), format: milliseconds, rows }),
+    const rows = now.steps.filter((step) => step.mean !== null).map((step) => ({ label: say(step.step), value: step.mean, note: say("p99 {}", milliseconds(step.p99)) }));
+    put(steps, bars({ title: say("Time of each step, mean"), names: say("Step"), format: milliseconds, rows }),
       rows.length ? "" : h("p", { class: "lead" }, say("No step was timed in the last seconds.")));
-    lost.replaceChildren(lostOf(now));
-    machines.replaceChildren(machinesOf(now));
+    put(caches, cachesOf(now));
+    put(lost, lostOf(now));
+    put(errors, errorsOf(now));
+    put(routes, ...[routesOf(now)].flat().filter(Boolean));
+    put(machines, machinesOf(now));
     quiet.hidden = answer.requests.some((row) => row.route.startsWith("/v1/rec"));
   }
 
@@ -117,7 +121,10 @@ class Live {
       requests: line({ title: say("Per second"), x, series: seriesOf(REQUESTS), time: "clock", kind: "line", format: (value) => number(value, 1), signal }),
       times: line({ title: say("Time of an answer"), x, series: seriesOf(TIMES), time: "clock", format: milliseconds, signal }),
       steps: h("div", { class: "panel" }),
+      caches: h("div", { class: "panel" }),
       lost: h("div", { class: "panel" }),
+      errors: h("div", { class: "panel" }),
+      routes: h("div", { class: "panel" }),
       machines: h("div", { class: "panel" }),
       quiet: h("div", {}, empty(say("Nobody has asked for recommendations yet."), h("a", { href: href("try") }, say("Ask for some in Try")))),
     };
@@ -125,8 +132,8 @@ class Live {
     this.root.append(parts.tiles, parts.quiet,
       h("section", { class: "panel", "aria-label": say("The graph of stages") }, parts.picture.element),
       h("div", { class: "columns" }, h("div", { class: "panel" }, parts.requests.element), h("div", { class: "panel" }, parts.times.element)),
-      h("div", { class: "columns" }, parts.steps, parts.lost),
-      parts.machines);
+      h("div", { class: "columns" }, parts.steps, h("div", { class: "stack" }, parts.caches, parts.lost, parts.errors)),
+      parts.routes, parts.machines);
     return parts;
   }
 }
@@ -135,6 +142,15 @@ const REQUESTS = [["Requests", (point) => point.requests], ["Events", (point) =>
 const TIMES = [["Median", (point) => point.times.p50], ["p95", (point) => point.times.p95], ["p99", (point) => point.times.p99]];
 
 const seriesOf = (definitions) => definitions.map(([label, read]) => ({ label: say(label), values: seen.points.map(read) }));
+
+/** Put new content where old one was, as far scrolled as that, and with the keyboard if that had it. */
+function put(place, ...content) {
+  const scrolled = place.querySelector(".table")?.scrollLeft;
+  const kept = place.contains(document.activeElement) ? document.activeElement.matches("a") ? "a" : ".table" : null;
+  place.replaceChildren(...content);
+  if (scrolled) place.querySelector(".table")?.scrollTo(scrolled, 0);
+  if (kept) place.querySelector(kept)?.focus({ preventScroll: true });
+}
 
 function tilesOf(answer, now) {
   const { bundle } = answer;
@@ -164,39 +180,4 @@ function span(seconds) {
     if (seconds >= size) return say(unit, number(seconds / size, seconds < 10 * size ? 1 : 0));
   }
   return say("{} s", number(seconds));
-}
-
-function lostOf(now) {
-  const caption = say("What answers went on without");
-  if (!now.lost.length) return h("div", {}, h("h2", {}, caption), h("p", { class: "lead" }, say("Nothing: every answer was whole.")));
-  return table({
-    caption, rows: now.lost,
-    columns: [
-      { title: say("Part"), header: true, cell: (row) => say(row.part) },
-      { title: say("Cause"), cell: (row) => say(row.cause) },
-      { title: say("Last seconds"), number: true, cell: (row) => number(row.recent) },
-      { title: say("Since the start"), number: true, cell: (row) => number(row.count) },
-    ],
-  });
-}
-
-function machinesOf(now) {
-  const rows = now.stages.flatMap((stage) => [
-    ...stage.replicas.map((one) => ({ stage: stage.stage, ...one })),
-    ...Array.from({ length: stage.missing }, () => ({ stage: stage.stage, missing: true })),
-  ]);
-  const nodes = new Set(rows.filter((row) => !row.missing).map((row) => row.node));
-  const dash = (row, text) => (row.missing ? "–" : text());
-  return table({
-    caption: say("Replicas: {}; machines: {}", rows.length, nodes.size), rows,
-    columns: [
-      { title: say("Stage"), header: true, cell: (row) => say(row.stage) },
-      { title: say("Replica"), cell: (row) => (row.missing ? h("span", { class: "chip bad" }, say("does not answer")) : h("code", {}, row.replica)) },
-      { title: say("Machine"), cell: (row) => dash(row, () => row.node) },
-      { title: say("Bundle"), cell: (row) => dash(row, () => row.bundle ?? "–") },
-      { title: say("Calls a second"), number: true, cell: (row) => dash(row, () => number(row.rate, 1)) },
-      { title: say("CPU cores"), number: true, cell: (row) => dash(row, () => number(row.cpu, 2)) },
-      { title: say("Memory"), number: true, cell: (row) => dash(row, () => bytes(row.memory_bytes)) },
-    ],
-  });
 }

@@ -56,6 +56,7 @@ export class History {
     button.disabled = true;
     try {
       await del(`v1/events/${encodeURIComponent(event.event_id)}`);
+      if (this.signal.aborted) return; // nothing of another view takes the keyboard
       const next = row.nextElementSibling ?? row.previousElementSibling;
       row.remove();
       (next?.querySelector("button") ?? document.getElementById("view")).focus();

@@ -1,7 +1,7 @@
 // One person: profile, history, current recommendations, and what may be done about them.
 
 import { empty, field, h, showState, toast } from "../../dom.js";
-import { ago, list, number } from "../../format.js";
+import { ago, fixed, list, number } from "../../format.js";
 import { about, get, post } from "../../http.js";
 import { language, say } from "../../i18n.js";
 import { href } from "../../router.js";
@@ -102,7 +102,7 @@ class Recommended {
         h("div", {},
           itemLink(item.item_id, String(item.attributes.title ?? item.attributes.name ?? item.item_id)),
           item.explanation && h("p", {}, item.explanation),
-          h("small", {}, item.sources.join(", "), item.score !== null && ` · ${number(item.score, 3)}`))))),
+          h("small", {}, item.sources.join(", "), item.score !== null && ` · ${fixed(item.score, 3)}`))))),
       h("p", { class: "note" }, say("Bundle {}. Looking at this page counts as no impression.", answer.bundle)),
     ].filter(Boolean);
   }

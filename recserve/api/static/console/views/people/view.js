@@ -55,7 +55,7 @@ export async function show(root, { path, query, signal }) {
 }
 
 function form(signal) {
-  const id = h("input", { type: "search", required: true, maxlength: 10_000, spellcheck: false, autocomplete: "off", placeholder: say("the exact id, known or not") });
+  const id = h("input", { type: "search", required: true, maxlength: 10_000, spellcheck: false, autocomplete: "off", placeholder: say("the exact id") });
   const made = h("form", { class: "panel search", role: "search" },
     field(say("A person's id"), id), h("button", { type: "submit", class: "primary" }, say("Open")));
   made.addEventListener("submit", (event) => {

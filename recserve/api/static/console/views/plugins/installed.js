@@ -11,6 +11,9 @@ const STAGES = {
   retriever: "Retriever", encoder: "Encoder", ranker: "Ranker", reranker: "Reranker", filter: "Filter", explainer: "Explainer", item_text: "Item text", dataset: "Data set",
 };
 
+/** So few components have the parameters unfolded that were looked for. */
+const FEW = 4;
+
 export function showInstalled(place, query, signal) {
   return showState(place, async () => {
     const { plugins } = await get("v1/plugins", { signal });
@@ -23,31 +26,41 @@ export function showInstalled(place, query, signal) {
       const found = plugins.map((plugin) => ({ ...plugin, components: plugin.components.filter((one) => matches(plugin, one, words.value, used.checked)) }))
         .filter((plugin) => plugin.components.length || (plugin.error && !used.checked));
       told.textContent = say("Components: {}; plugins: {}", number(found.reduce((sum, plugin) => sum + plugin.components.length, 0)), number(found.length));
-      results.replaceChildren(...(found.length ? found.map(shown) : [empty(say("Nothing of that kind is installed."))]));
+      const unfolded = found.reduce((sum, plugin) => sum + plugin.components.length, 0) <= FEW ? words.value : "";
+      results.replaceChildren(...(found.length ? found.map((plugin) => shown(plugin, unfolded)) : [empty(say("Nothing of that kind is installed."))]));
     }
     draw();
     return [
-      h("div", { class: "search" }, field(say("Search"), words), h("label", { class: "check" }, used, say("Only what the configuration uses"))), told, results,
+      h("div", { class: "panel search" }, field(say("Search"), words), h("label", { class: "check" }, used, say("Only what the configuration uses"))), told, results,
     ];
   }, signal);
 }
 
+const wordsIn = (text) => text.toLowerCase().split(/\s+/).filter(Boolean);
+
 function matches(plugin, component, words, used) {
   if (used && !component.used.length) return false;
-  const text = [plugin.name, plugin.distribution, component.name, component.stage, component.summary, ...Object.keys(component.parameters.properties ?? {})].join(" ").toLowerCase();
-  return words.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  const scenarios = component.used.map((use) => use.scenario);
+  const text = [plugin.name, plugin.distribution, component.name, component.stage, component.summary, ...scenarios, ...namesOf(component)].join(" ").toLowerCase();
+  return wordsIn(words).every((word) => text.includes(word));
 }
 
-function shown(plugin) {
+/** Names of a component's parameters. */
+const namesOf = (component) => Object.keys(component.parameters.properties ?? {});
+
+/** Tells whether somebody looks for a parameter, by its name. */
+const seeker = (words) => (name) => wordsIn(words).some((word) => word.length >= 3 && name.toLowerCase().includes(word));
+
+function shown(plugin, words) {
   return h("section", { class: "panel" },
     h("div", { class: "heading" }, h("h2", {}, plugin.name), h("span", { class: "note" }, `${plugin.distribution} ${plugin.version}`)),
     plugin.error && h("p", { class: "notice bad" }, say("It could not be loaded: {}", plugin.error)),
-    plugin.components.map(component));
+    plugin.components.map((one) => component(one, seeker(words))));
 }
 
-function component(one) {
+function component(one, sought) {
   const scenarios = [...new Set(one.used.map((use) => use.scenario ?? say("all scenarios")))];
-  const count = Object.keys(one.parameters.properties ?? {}).length;
+  const count = namesOf(one).length;
   return h("article", { class: "component" },
     h("h3", {}, one.name, " ", h("span", { class: "chip" }, say(STAGES[one.stage] ?? one.stage)), " ",
       one.used.length > 0 && h("span", { class: "chip good" }, say("used by {}", list(scenarios)))),
@@ -55,7 +68,7 @@ function component(one) {
     one.needs_vectors && h("p", { class: "note" }, say("Needs a text encoder.")),
     one.used.length > 0 && h("ul", { class: "uses" }, one.used.map((use) => h("li", {}, h("code", {}, use.where), " ",
       Object.keys(use.params).length > 0 && h("code", { class: "muted" }, JSON.stringify(use.params))))),
-    count > 0 && h("details", {}, h("summary", {}, count === 1 ? say("1 parameter") : say("{} parameters", count)), parameters(one.parameters, say("Parameters of {}", one.name), given(one))),
+    count > 0 && h("details", { open: namesOf(one).some(sought) }, h("summary", {}, count === 1 ? say("1 parameter") : say("{} parameters", count)), parameters(one.parameters, say("Parameters of {}", one.name), given(one), sought)),
     one.argument && h("details", {}, h("summary", {}, say("Argument in requests")), h("pre", { tabindex: 0 }, JSON.stringify(one.argument, null, 1))));
 }
 

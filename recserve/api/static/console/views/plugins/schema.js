@@ -7,11 +7,11 @@ import { say } from "../../i18n.js";
  * A table of parameters: name, type, default, what it is.
  *
  * `schema`: JSON schema of an object; parameters that are objects themselves follow under a dotted name. `given`: name ->
- * values that the configuration sets.
+ * values that the configuration sets. `sought(name)`: whether somebody looks for a parameter.
  */
-export function parameters(schema, caption, given = {}) {
+export function parameters(schema, caption, given = {}, sought = () => false) {
   return table({
-    caption, hideCaption: true, rows: rows(schema, schema, ""),
+    caption, hideCaption: true, rows: rows(schema, schema, ""), marked: (row) => sought(row.name),
     columns: [
       { title: say("Name"), header: true, cell: (row) => h("code", {}, row.name) },
       { title: say("Type"), cell: (row) => row.type },

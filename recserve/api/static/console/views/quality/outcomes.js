@@ -2,7 +2,7 @@
 
 import { bars, line } from "../../charts.js";
 import { empty, field, h, showState, table } from "../../dom.js";
-import { number, percent, short } from "../../format.js";
+import { fixedPercent, number, percent, short } from "../../format.js";
 import { get } from "../../http.js";
 import { say } from "../../i18n.js";
 import { href } from "../../router.js";
@@ -41,7 +41,7 @@ export function trend(place, asked, signal) {
       label, values: rows.map((row) => row[name].value), low: rows.map((row) => row[name].low), high: rows.map((row) => row[name].high),
     });
     const chart = (title, series, more = {}) => line({ title, x, series, time: "day", format: (value) => percent(value, 2), signal, ...more }).element;
-    return h("div", { class: "columns" },
+    return h("div", { class: "pictures" },
       chart(say("Click-through rate"), [rate("ctr", say("Clicks by impressions"))]),
       chart(say("Conversion rate"), [rate("conversion", say("Conversions by impressions"))]),
       chart(say("Coverage: share of the catalogue that was shown"), [{ label: say("Coverage"), values: rows.map((row) => row.coverage) }]),
@@ -71,7 +71,7 @@ export function retrievers(place, asked, signal) {
     const share = (row) => (total.impressions ? row.impressions / total.impressions : null);
     return [
       bars({
-        title: say("Click-through rate of what each found, with 95% intervals"), names: say("Retriever"), format: (value) => percent(value, 2),
+        title: say("Click-through rate of what each found, with 95% intervals"), names: say("Retriever"), format: fixedPercent,
         rows: rows.map((row) => ({ label: row.group ?? say("none"), note: say("{} of impressions", percent(share(row), 0)), ...row.ctr })),
       }),
       table({
@@ -104,23 +104,36 @@ export function exposure(place, { days }, signal) {
   return showState(place, async () => {
     const { rows, total, groups, catalogue } = await report("item", { days, limit: MOST_ITEMS }, signal);
     if (!rows.length) return nobody();
+    const most = rows.slice(0, 10);
+    const titles = new Map(await Promise.all(most.map(async ({ group }) => [group, await titleOf(group, signal)])));
     const curve = lorenz(rows.map((row) => row.impressions), total.impressions, groups, Math.max(catalogue, groups));
     return [
-      h("div", { class: "columns" },
+      h("div", { class: "pictures" },
         line({
           title: say("Share of impressions that the most shown items get"), x: curve.map(([x]) => x), signal, height: 220, format: (value) => percent(value, 0),
+          formatX: (value) => percent(value, 0), nameX: say("Share of the catalogue"),
           series: [{ label: say("Impressions"), values: curve.map(([, y]) => y) }, { label: say("If all were shown equally"), values: curve.map(([x]) => x) }],
         }).element,
         bars({
-          title: say("Items shown most"), names: say("Item"), format: (value) => percent(value, 1),
-          rows: rows.slice(0, 10).map((row) => ({
-            label: h("a", { href: href("catalogue", [row.group]) }, row.group), note: say("{} clicks", number(row.clicks)), value: row.impressions / total.impressions,
+          title: say("Items shown most"), names: say("Item"), format: (value) => fixedPercent(value, 1),
+          rows: most.map((row) => ({
+            label: h("a", { href: href("catalogue", [row.group]) }, titles.get(row.group)), note: say("{} clicks", number(row.clicks)), value: row.impressions / total.impressions,
           })),
         })),
       h("p", { class: "note" }, say("{} of {} items were shown; the tenth that is shown most gets {} of all impressions. Over all scenarios.",
         number(groups), number(catalogue), percent(at(curve, 0.1), 0))),
     ];
   }, signal);
+}
+
+/** What an item is called; its id if it is in the catalogue no more. */
+async function titleOf(id, signal) {
+  try {
+    return (await get(`v1/items/${encodeURIComponent(id)}`, { signal })).title;
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return id;
+  }
 }
 
 /** Points (share of the catalogue, share of impressions), most shown first; of items beyond the listed ones only their sum is known. */

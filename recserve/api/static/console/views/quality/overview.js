@@ -123,8 +123,8 @@ export function history(rows, caption) {
   return table({
     caption, hideCaption: true, rows,
     columns: [
-      { title: say("When"), cell: (one) => when(one.at) },
       { title: say("Bundle"), header: true, cell: (one) => h("a", { href: href("quality", [one.bundle_id]) }, one.bundle_id) },
+      { title: say("When"), cell: (one) => when(one.at) },
       { title: say("How"), cell: (one) => action(one.action) },
       { title: say("Who"), cell: (one) => one.actor ?? "–" },
       { title: say("Why"), cell: (one) => one.reason ?? "–" },
@@ -143,9 +143,12 @@ async function showOutcomes(place, query, signal) {
   signal.addEventListener("abort", () => inner.abort());
   const draw = async (chosen) => {
     inner.abort();
-    inner = new AbortController();
+    const mine = inner = new AbortController();
     // One at a time: the server makes one report at a time, too.
-    for (const [index, [, show]] of parts.entries()) await show(places[index], chosen, inner.signal);
+    for (const [index, [, show]] of parts.entries()) {
+      if (mine.signal.aborted) return;
+      await show(places[index], chosen, mine.signal);
+    }
   };
   const changed = (chosen) => {
     note("quality", [], { days: chosen.days === 28 ? "" : chosen.days, scenario: chosen.scenario });

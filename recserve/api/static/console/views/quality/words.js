@@ -1,7 +1,7 @@
 // What figures and decisions are called, and how they are written.
 
 import { h } from "../../dom.js";
-import { fixed, number, percent } from "../../format.js";
+import { fixed, fixedPercent, number } from "../../format.js";
 import { say } from "../../i18n.js";
 
 const HEADINGS = {
@@ -34,7 +34,7 @@ export const lessIsBetter = (metric) => /^(gini|calibration|lift)/.test(metric);
 
 /** A value of a metric. */
 export function figure(metric, value) {
-  if (SHARES.has(metric.split("@")[0])) return percent(value, 1);
+  if (SHARES.has(metric.split("@")[0])) return fixedPercent(value, 1);
   return Math.abs(value ?? 0) >= 1 ? number(value, 2) : fixed(value, 4);
 }
 
@@ -52,7 +52,7 @@ export function metricCell(metric, found) {
 
 /** A rate of a report, `{ value, low, high }`. */
 export function rateCell(rate, digits = 2) {
-  return withInterval(rate?.value, rate?.low, rate?.high, (value) => percent(value, digits));
+  return withInterval(rate?.value, rate?.low, rate?.high, (value) => fixedPercent(value, digits));
 }
 
 /** A difference with its sign. */

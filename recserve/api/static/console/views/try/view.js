@@ -61,13 +61,16 @@ class Try {
   async start(asked) {
     try {
       const known = await about();
+      if (this.signal.aborted) return;
       this.events = known.events;
       this.form.begin(known, asked);
       this.form.offer(known.scenarios, [], asked.beside);
       // Nobody waits for these but who compares with one.
-      const bundles = this.otherBundles().then((others) => this.form.offer(known.scenarios, others, this.form.asked().beside || asked.beside));
-      if (asked.beside && !this.form.asked().beside) await bundles;
+      const missing = asked.beside && !this.form.asked().beside;
+      const bundles = this.otherBundles().then((others) => this.form.offer(known.scenarios, others, missing ? asked.beside : this.form.asked().beside));
+      if (missing) await bundles;
     } catch (error) {
+      if (this.signal.aborted) return;
       // Nobody chose this view, and the key given on the way is good for others only.
       if (error.status === 403 && !parse(location.hash).name) go("live");
       else this.fail(error, () => this.start(asked));
@@ -103,6 +106,7 @@ class Try {
 
   /** Ask and show; `deed` says what the user just did, if anything. */
   async recommend(deed = null) {
+    if (this.signal.aborted) return; // the address is another view's by now
     const number = ++this.number;
     const late = () => this.signal.aborted || number !== this.number; // a later question is already on its way
     const { items, error: place } = this.parts;
@@ -194,7 +198,7 @@ class Try {
 
     const act = (...deedOf) => this.act(...deedOf);
     const cards = (listed, change) => (listed.length ? listed.map((item) => card(item, change(item), this.events, act))
-      : [h("li", { class: "empty-list" }, say("Nothing to recommend."))]);
+      : [h("li", { class: "empty-list" }, h("p", {}, say("Nothing to recommend.")), h("p", {}, h("a", { href: href("catalogue") }, say("See what is in the catalogue"))))]);
     const beside = other && mapOf(other.items);
     items.replaceChildren(...cards(answer.items, (item) => (before ? changeOf(item, before) : beside && against(item, beside))));
     others.replaceChildren(...(other ? cards(other.items, (item) => against(item, mapOf(answer.items))) : []));

@@ -16,6 +16,7 @@ import typer
 from rich.table import Table
 
 from recserve.cli.common import State, executable, out
+from recserve.cli.demo.language_model import check_language_model, start_language_model
 from recserve.errors import ConfigError, RuntimeEnvironmentError
 
 if TYPE_CHECKING:
@@ -49,12 +50,17 @@ def demo_command(
         str | None, typer.Option("--user", help="A user of the sample data; default: the domain's own.")
     ] = None,
     port: Annotated[int | None, typer.Option("--port", help="Default: 8000 or the next free one.")] = None,
+    llm: Annotated[
+        bool, typer.Option("--llm", help="With a small language model of this machine (recserve-llm[local]).")
+    ] = False,
 ) -> None:
     """Load the sample data of a domain, train, start the server, ask it, tell it something, and ask again.
 
     The server keeps running afterwards; the last lines say how to stop it.
     """
     started = time.perf_counter()
+    if llm:
+        check_language_model()
     home = home or (HOME if domain == DOMAIN else HOME.with_name(f"{HOME.name}-{domain}"))
     state = State(home, creates=True)
     dataset, demo = demonstrated(state.registry, domain)
@@ -67,7 +73,10 @@ def demo_command(
     if (home / "server.json").exists():
         _recserve("stop", "--home", str(home))
     chosen = port or _free_port()
-    _recserve("serve", "--detach", "--port", str(chosen), "--home", str(home))
+    serving = ["serve", "--detach", "--port", str(chosen), "--home", str(home)]
+    if llm:
+        serving += ["--config", str(start_language_model(home).configured(State(home)))]
+    _recserve(*serving)
 
     with httpx.Client(base_url=f"http://127.0.0.1:{chosen}", timeout=30) as client:
         _show_history(client, user)

@@ -8,7 +8,7 @@ import pluggy
 import pytest
 
 from recserve import Catalogue, Component, ConfigError, Demo, FolderParams, NoParams
-from recserve.cli.demo import demonstrated
+from recserve.cli.demo.command import demonstrated
 from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import PluginInfo, Registry
 
