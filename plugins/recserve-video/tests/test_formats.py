@@ -94,7 +94,7 @@ def test_kuairec_has_captions_creators_and_dates(tmp_path: Path) -> None:
         {"title": "王 朝", "category": "喜剧"},
     ]
     seen = [(row["event"], row["value"], row["timestamp"]) for row in tables.events.to_pylist()]
-    assert seen == [("watch", 0.722, 1_593_878_903_438), ("skip", None, 1_593_878_904_000)]
+    assert seen == [("watch", 0.72, 1_593_878_903_438), ("skip", None, 1_593_878_904_000)]
 
 
 def test_microlens_with_times_and_with_an_order_only(tmp_path: Path) -> None:
