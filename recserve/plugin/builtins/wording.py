@@ -125,7 +125,8 @@ class PhraseExplainer:
             done = phrases.done.get(reason.evidence_event or "")
             phrase = phrases.led.get(source, phrases.because)
             if reason.evidence.item_id == reason.item.item_id and "{title}" in phrase:
-                phrase = phrases.again
+                own = phrases.sources.get(source, phrases.picked)
+                phrase = own if done is None else phrases.again
             if done is None and "{done}" in phrase:
                 phrase = phrases.similar if reason.evidence_event is None else phrases.other
             return phrase.format(title=_shorten(reason.evidence.title), done=done)

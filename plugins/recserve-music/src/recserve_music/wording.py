@@ -8,7 +8,6 @@ ENGLISH = Phrases(
     done={
         "play": "played",
         "like": "liked",
-        "skip": "skipped",
         "click": "looked at",
         "view": "looked at",
         "search": "searched for",
@@ -38,7 +37,6 @@ CHINESE = Phrases(
     done={
         "play": "听过",
         "like": "喜欢",
-        "skip": "跳过",
         "click": "点过",
         "view": "看过",
         "search": "搜索过",

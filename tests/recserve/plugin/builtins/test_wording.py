@@ -26,6 +26,7 @@ SEEN = Item("2", {"title": "Tea"})
             "You bought this before",
             "您买过它",
         ),
+        ({"evidence": Item("1", {"title": "Tea"}), "evidence_event": "skip"}, "Picked for you", "为您推荐"),
         ({"evidence": SEEN, "evidence_event": "teleport"}, "Because of Tea", "与“Tea”有关"),
         (
             {"evidence_event": "search", "evidence_text": "green\n tea"},
