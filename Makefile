@@ -7,7 +7,7 @@ DIST   ?= dist
 # Strict: a reference or link that leads nowhere is an error. The variable silences an announcement of another major version.
 SITE   := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-.PHONY: demo test lint types contracts format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops quality docs clients structure walkthrough release clean
+.PHONY: demo test lint types contracts format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops streams quality docs clients structure walkthrough release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml) clients/python/pyproject.toml
@@ -85,6 +85,9 @@ gpu: $(VENV)/.installed
 # Needs root: hosts are network namespaces.
 hops: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.hops
+
+streams: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.streams
 
 quality: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA))

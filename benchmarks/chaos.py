@@ -264,9 +264,9 @@ def main() -> int:
         parser.error("only --postgres has a database to stop")
     if options.postgres and set(options.faults or ()) & set(FILE_FAULTS):
         parser.error("--postgres has no file to lock")
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"server": {"topology": "staged"}}
     if options.ingress is not None:
-        changes = {"server": {"ingress": {"replicas": options.ingress}}}
+        changes["server"]["ingress"] = {"replicas": options.ingress}
     train_once(options.home)
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(postgres()) if options.postgres else None

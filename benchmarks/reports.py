@@ -145,6 +145,9 @@ class World:
         # Looked at less the lower the place: drawn again where it was not.
         place = np.minimum(draw.geometric(0.25, events) - 1, PAGE - 1)
         waited = draw.integers(1_000, 7_200_000, events)
+        # Stored as they happened, as a server stores them.
+        order = np.argsort(moments[followed] + waited, kind="stable")
+        followed, place, waited = followed[order], place[order], waited[order]
         bought = draw.random(events) < 0.05
         happened = [
             (

@@ -42,7 +42,7 @@ def measure(options: argparse.Namespace) -> Found:
     """Figures of each round by load and state."""
     found: Found = {load: {state: [] for state in states} for load, states in LOADS.items()}
     texts = item_texts(2000)
-    with scratch_home(options.home, {}) as home, serving(home) as server:
+    with scratch_home(options.home, {"server": {"topology": "staged"}}) as home, serving(home) as server:
         with closing(sqlite3.connect(home / "recserve.db")) as database:
             items = [row[0] for row in database.execute("SELECT item_id FROM items LIMIT 1000")]
         processes = server_processes(home)

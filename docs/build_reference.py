@@ -17,15 +17,20 @@ from recserve.config import (
     EncoderConfig,
     FrequencyCapConfig,
     GorseConfig,
+    KafkaConfig,
     OutcomesConfig,
     PipelineConfig,
     PromotionConfig,
     RetrieverConfig,
     ServerConfig,
+    SinkConfig,
+    SourceConfig,
     StageConfig,
     StoreConfig,
+    StreamsConfig,
     TrainConfig,
     TuneConfig,
+    WebhookConfig,
 )
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.plugin.registry import Registry
@@ -55,6 +60,11 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("server", ServerConfig),
     ("server.gorse", GorseConfig),
     ("server.ingress, .retrieval, .encoding, .ranking", StageConfig),
+    ("streams", StreamsConfig),
+    ("streams.kafka", KafkaConfig),
+    ("streams.source", SourceConfig),
+    ("streams.sinks.NAME", SinkConfig),
+    ("streams.sinks.NAME.webhook", WebhookConfig),
 ]
 
 

@@ -5,13 +5,14 @@ The names re-exported here are the public contract: plugins need nothing else.
 
 from recserve.config import nearest
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int16Array, Int32Array, Int64Array
-from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Retrieved
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
 from recserve.data.events.event_order import EventOrder
 from recserve.data.events.impressions import Impressions
+from recserve.data.system.compilation import compiled
 from recserve.data.system.cpus import usable_threads
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import (
@@ -24,12 +25,14 @@ from recserve.errors import (
     RecserveError,
 )
 from recserve.plugin.builtins.item_text import FieldsText
+from recserve.plugin.builtins.wording import PhraseExplainer, Phrases
 from recserve.plugin.executor import Executor, InProcess, Shared, TorchWorker
 from recserve.plugin.hookspecs import hookimpl
 from recserve.plugin.protocols import (
     ChoosesModel,
     Component,
     DataSource,
+    Distills,
     Encoder,
     EncoderChoice,
     ExpiringFilter,
@@ -50,6 +53,9 @@ from recserve.plugin.protocols import (
     Trainable,
     search,
 )
+from recserve.plugin.sources.delimited import DelimitedFile
+from recserve.plugin.sources.folder import Demo, FolderParams, FolderSource, SampleSource
+from recserve.plugin.sources.tables import clock, event_table, iso_time, item_table
 from recserve.plugin.toolkit.interactions import best_contributors, in_parts, taste_vectors
 from recserve.plugin.toolkit.inverted_file import InvertedFileIndex
 from recserve.plugin.toolkit.item_comparison import ComparedItems, most_similar
@@ -57,8 +63,9 @@ from recserve.plugin.toolkit.item_weights import ItemWeights
 from recserve.plugin.toolkit.metrics import ndcg, ndcg_of
 from recserve.plugin.toolkit.model_selection import Validation, climb, hold_out, mean_ndcg, narrow
 from recserve.plugin.toolkit.stored_arrays import read_array, read_item_lists
-from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k
+from recserve.plugin.toolkit.topk import mask_columns, mask_scores, top_k, top_k_of_products
 from recserve.plugin.toolkit.vector_index import ExactIndex, VectorIndex, sample_queries
+from recserve.telemetry.outcomes import count_outcome
 
 __version__ = "0.1.0"
 
@@ -75,6 +82,9 @@ __all__ = [
     "DataError",
     "DataSource",
     "Dataset",
+    "DelimitedFile",
+    "Demo",
+    "Distills",
     "Encoder",
     "EncoderChoice",
     "Event",
@@ -89,6 +99,8 @@ __all__ = [
     "FitContext",
     "Float64Array",
     "FloatArray",
+    "FolderParams",
+    "FolderSource",
     "Histories",
     "Impressions",
     "InProcess",
@@ -105,6 +117,8 @@ __all__ = [
     "MatchesWords",
     "NoParams",
     "NotFoundError",
+    "PhraseExplainer",
+    "Phrases",
     "PluginError",
     "Queries",
     "Ragged",
@@ -113,10 +127,12 @@ __all__ = [
     "Reason",
     "RecentTexts",
     "RecserveError",
+    "Reranked",
     "Reranker",
     "Retrieved",
     "Retriever",
     "RetrievesNewItems",
+    "SampleSource",
     "ScoresUsers",
     "Shared",
     "Tables",
@@ -129,9 +145,15 @@ __all__ = [
     "__version__",
     "best_contributors",
     "climb",
+    "clock",
+    "compiled",
+    "count_outcome",
+    "event_table",
     "hold_out",
     "hookimpl",
     "in_parts",
+    "iso_time",
+    "item_table",
     "mask_columns",
     "mask_scores",
     "mean_ndcg",
@@ -146,5 +168,6 @@ __all__ = [
     "search",
     "taste_vectors",
     "top_k",
+    "top_k_of_products",
     "usable_threads",
 ]

@@ -23,6 +23,9 @@ pytestmark = pytest.mark.slow
 NEEDED = {
     "recserve": ["api/static/index.html", "cli/new/templates/init.py.txt", "evaluation/html/style.css"],
     "recserve_shop": ["data/products.tsv"],
+    "recserve_video": ["recserve.yaml", "microlens.yaml"],
+    "recserve_social": ["recserve.yaml"],
+    "recserve_music": ["recserve.yaml"],
     "recserve_movielens": ["data/movielens-small/ratings.csv", "data/movielens-small/LICENSE.txt"],
 }
 # No plugins: what those share, and the client.

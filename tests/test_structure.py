@@ -37,7 +37,7 @@ def test_folders_have_few_entries() -> None:
     """The library itself has a room a part of the architecture, and two modules that all of them share."""
     crowded = {name for name, count in structure.entries().items() if count > structure.MOST_ENTRIES}
     assert crowded <= {"recserve"}
-    assert structure.entries()["recserve"] <= 16
+    assert structure.entries()["recserve"] <= 17
 
 
 def test_plugins_take_array_aliases_from_the_contract() -> None:

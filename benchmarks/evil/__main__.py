@@ -185,7 +185,7 @@ def run(trained: Path, seconds: float, only: Sequence[str]) -> tuple[Case, list[
     """Measure a quiet server, then every component and misbehaviour, or only some of the latter."""
     changes: dict[str, Any] = {
         "scenarios": {"evil": dict(SCENARIO)},
-        "server": {"repeats": 0},
+        "server": {"topology": "staged", "repeats": 0},
     }
     cases = [
         Case(component, what)

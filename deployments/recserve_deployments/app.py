@@ -6,7 +6,7 @@ then passes a plain dict.
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from pydantic import BaseModel, ConfigDict, Field
@@ -83,7 +83,7 @@ def build(args: AppArgs) -> Application:
 
     queues = 1 + 4 * len(config.scenarios)  # see recserve_deployments.batching
     ingress = _sized(Ingress, server, server.ingress, _ingress_calls(server, queues), server.max_batch)
-    if server.topology == "fused":
+    if topology_of(server, _nodes()) == "fused":
         return ingress.bind(spec(ReplicaRole.WHOLE))
     calls = _stage_calls(server, queues)
     batches = server.batches_in_flight
@@ -109,9 +109,7 @@ def _refuse_traps(config: Config, home: Path) -> None:
     parse_url(config.store.url, home)
     if config.bundles is not None:
         from_environment(config.bundles, "bundles")
-    if not ray.is_initialized():
-        return
-    nodes = sum(node["Alive"] for node in ray.nodes())
+    nodes = _nodes()
     if nodes < 2:
         return
     # A home that exists may be shared; the nodes themselves are asked by `recserve cluster check`.
@@ -120,11 +118,35 @@ def _refuse_traps(config: Config, home: Path) -> None:
         raise ConfigError("; ".join(found))
 
 
+def _nodes() -> int:
+    """Nodes of the cluster that this process is connected to; without one, the node that it runs on."""
+    return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 1
+
+
+def topology_of(server: ServerConfig, nodes: int = 1) -> Literal["staged", "fused"]:
+    """Whether stages get replicas of their own.
+
+    ``auto`` joins them where they would stand on one node anyway and nothing is wanted of a stage alone: then
+    no request waits for hops between processes, and no CPU time goes into them.
+
+    Args:
+        server: The configuration.
+        nodes: Nodes of the cluster.
+    """
+    if server.topology != "auto":
+        return server.topology
+    stages = (server.retrieval, server.encoding, server.ranking)
+    wanted = any(
+        stage.gpus > 0 or max(stage.replicas, stage.max_replicas or 1, stage.threads) > 1 for stage in stages
+    )
+    return "staged" if wanted or nodes > 1 else "fused"
+
+
 def reserved_cpus(args: AppArgs) -> int:
     """CPUs that all replicas reserve together when they are scaled up, rounded up."""
     server = args.load().server
     stages = [server.ingress]
-    if server.topology == "staged":
+    if topology_of(server) == "staged":
         stages += [server.retrieval, server.encoding, server.ranking]
     return math.ceil(sum(one.cpus * max(one.replicas, one.max_replicas or 1) for one in stages))
 

@@ -9,12 +9,13 @@ import sys
 import typer
 
 import recserve
-from recserve.cli import cluster, demo, keys, serve
+from recserve.cli import cluster, keys, serve
 from recserve.cli.common import err, executable, out
 from recserve.cli.data import import_command, store
-from recserve.cli.models import evaluate, inspect, promote, retrain, train, tune
+from recserve.cli.demo import command as demo
+from recserve.cli.models import distill, evaluate, inspect, promote, retrain, train, tune
 from recserve.cli.new import plugin
-from recserve.cli.online import experiment, recommend, report
+from recserve.cli.online import experiment, recommend, report, stream
 from recserve.data.system.cpus import sleep_when_idle
 from recserve.errors import RecserveError
 
@@ -48,6 +49,7 @@ def _main(
 for group in (
     import_command,
     train,
+    distill,
     tune,
     evaluate,
     promote,
@@ -61,6 +63,7 @@ for group in (
     keys,
     plugin,
     store,
+    stream,
     demo,
 ):
     group.register(app)

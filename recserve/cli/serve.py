@@ -153,6 +153,12 @@ def status_command(
         out.print(listening)
 
 
+_TOPOLOGIES = {
+    "fused": "fused, all stages in each replica of Ingress",
+    "staged": "staged, each stage in replicas of its own",
+}
+
+
 def _print_summary(found: Any) -> None:
     state, health = found.state, found.health
     lines = [f"{state.phase} at {state.url}" + (f": {state.detail}" if state.detail else "")]
@@ -161,8 +167,11 @@ def _print_summary(found: Any) -> None:
     elif "error" in health:
         lines.append(f"not ready: {health['error']['message']}")
     else:
-        stages = ", ".join(f"{name} {'ok' if fine else 'down'}" for name, fine in health["stages"].items())
-        lines.append(f"bundle {health['bundle']}; store {'ok' if health['store'] else 'down'}; {stages}")
+        parts = {"store": health["store"], **health["stages"]}
+        works = ", ".join(f"{name} {'ok' if fine else 'down'}" for name, fine in parts.items())
+        lines.append(f"bundle {health['bundle']}; {works}")
+    if found.topology is not None:
+        lines.append(f"graph: {_TOPOLOGIES[found.topology]}")
     if found.problem:
         lines.append(found.problem)
     owner = f"own cluster, process {state.pid}" if state.owned else "joined cluster"

@@ -33,6 +33,15 @@ from recserve.config.scenarios import (
     default_scenarios,
 )
 from recserve.config.server import GorseConfig, ServerConfig, StageConfig
+from recserve.config.streams import (
+    KafkaConfig,
+    SinkConfig,
+    SinkKind,
+    SourceConfig,
+    StreamsConfig,
+    TopicKind,
+    WebhookConfig,
+)
 from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
 
 __all__ = [
@@ -47,6 +56,7 @@ __all__ = [
     "ExploreConfig",
     "FrequencyCapConfig",
     "GorseConfig",
+    "KafkaConfig",
     "Mistake",
     "OutcomesConfig",
     "PipelineConfig",
@@ -54,10 +64,16 @@ __all__ = [
     "RetrainConfig",
     "RetrieverConfig",
     "ServerConfig",
+    "SinkConfig",
+    "SinkKind",
+    "SourceConfig",
     "StageConfig",
     "StoreConfig",
+    "StreamsConfig",
+    "TopicKind",
     "TrainConfig",
     "TuneConfig",
+    "WebhookConfig",
     "default_scenarios",
     "describe_all",
     "describe_validation_error",

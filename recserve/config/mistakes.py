@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -20,6 +20,9 @@ class Mistake(NamedTuple):
 
     field: str | None
     message: str
+
+
+_SECRET_KEYS = frozenset({"password", "key_password", "secret"})
 
 
 def describe_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
@@ -49,6 +52,8 @@ def _describe(problem: ErrorDetails, model: type[BaseModel]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"] and problem["type"] == "value_error":
         return message  # of the whole, which needs not be shown
+    if isinstance(problem["input"], Mapping) or _SECRET_KEYS & set(problem["loc"][-1:]):
+        return f"{place}: {message}"  # what is not shown may hold a password
     shown = repr(problem["input"])
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
     return f"{place} = {shown}: {message}"

@@ -19,11 +19,22 @@ from recserve.config.scenarios import (
     default_scenarios,
 )
 from recserve.config.server import ServerConfig
+from recserve.config.streams import StreamsConfig
 from recserve.config.strict import Strict
 from recserve.config.training import PromotionConfig, RetrainConfig, TrainConfig, TuneConfig
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 
-_NOT_TRAINED = ("store", "bundles", "server", "cold_start", "tune", "promotion", "retrain", "outcomes")
+_NOT_TRAINED = (
+    "store",
+    "bundles",
+    "server",
+    "cold_start",
+    "tune",
+    "promotion",
+    "retrain",
+    "outcomes",
+    "streams",
+)
 
 
 class StoreConfig(Strict):
@@ -67,6 +78,7 @@ class Config(Strict):
     retrain: RetrainConfig = RetrainConfig()
     outcomes: OutcomesConfig = OutcomesConfig()
     server: ServerConfig = ServerConfig()
+    streams: StreamsConfig = StreamsConfig()
 
     @model_validator(mode="after")
     def _scenario_names(self) -> Config:

@@ -452,3 +452,19 @@ class Candidates:
             self.source_scores[:, :n],
             self.evidence[:, :n],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """Order of a batch of which a reranker could not treat every query as it should.
+
+    A reranker that asks a service outside returns this instead of bare positions where some queries keep the
+    order they came in: the answers are served, say so in ``degraded``, and are not cached.
+
+    Attributes:
+        positions: int32, shape (B, m); see :meth:`recserve.Reranker.rerank`.
+        lost: Why, in one word that metrics count, such as ``late``, ``failed``, ``down`` or ``overloaded``.
+    """
+
+    positions: Int32Array
+    lost: str

@@ -11,6 +11,7 @@ import numpy as np
 from recserve.data.arrays import FloatArray, Int32Array
 from recserve.data.columns.attributes import AttributeColumn, ColumnBuilder
 from recserve.data.entities import Item
+from recserve.data.system.compilation import KERNELS, compiled
 from recserve.data.system.memory import give_back
 from recserve.data.vocabulary import COMPACT_FROM, Vocabulary
 
@@ -163,6 +164,12 @@ class Catalogue:
             float32, shape (B, K).
         """
         vectors = self.vectors
+        kernels = compiled(KERNELS)
+        if kernels is not None and vectors is not None and vectors.dtype == np.float32:
+            out = np.zeros(rows.shape, dtype=np.float32)
+            new = np.empty((0, self.dimension), dtype=np.float32) if extra is None else extra
+            kernels.products(*map(np.ascontiguousarray, (vectors, new, rows, directions)), out)
+            return out
         if vectors is not None and rows.size >= len(self) and rows.max(initial=-1) < len(self):
             # One product with every item reads less than so many rows, and in their order.
             found = np.take_along_axis(directions @ vectors.T, np.maximum(rows, 0), axis=1)

@@ -1,6 +1,7 @@
 """Splits for evaluation, and the input and answer of each query.
 
-Splits, all ranking the whole catalogue without the items that the user has had already:
+Splits, all ranking the whole catalogue without the items that the user has had already (but for ``temporal``
+with repeats):
 
 - ``temporal`` (the headline): one moment splits all data; the model is frozen there. Each later event
   is predicted from everything its user did before it, also after the cut, since the server folds in.
@@ -67,6 +68,7 @@ class Split:
         temporal: Training and inputs must be older than answers.
         note: A reservation that belongs beside every figure of this split.
         written: What the users wrote, by rows of ``timeline``; a query reads what is older than it.
+        repeats: Items that the user has had already are ranked and asked for as well.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Split:
     temporal: bool = False
     note: str | None = None
     written: WrittenTexts | None = None
+    repeats: bool = False
 
     def __len__(self) -> int:
         return len(self.times)
@@ -162,6 +165,8 @@ class Split:
             timeline.timestamps[index],
         )
         excluded = Ragged(seen_offsets, timeline.items[seen])
+        if self.repeats:
+            excluded = Ragged.of([()] * len(starts))
         queries = Queries.of(histories, self.times[chosen], excluded=excluded, wants_evidence=False)
         if self.written is None:
             return queries
@@ -174,12 +179,13 @@ def temporal(
     *,
     history: int = DEFAULT_HISTORY,
     queries_per_user: int | None = None,
+    repeats: bool = False,
 ) -> Split:
     """Split all events at one moment.
 
     Each event after the cut is a query of its own if its confidence is positive and its user has not
-    had the item before; its input is what the user did strictly earlier. The first event of a user
-    who is new after the cut is a query without input, as it is for a server.
+    had the item before, unless ``repeats``; its input is what the user did strictly earlier. The first event
+    of a user who is new after the cut is a query without input, as it is for a server.
 
     Args:
         data: All events.
@@ -187,6 +193,7 @@ def temporal(
         history: See :attr:`Split.history`.
         queries_per_user: At most this many queries of one user, spread evenly over his test events;
             None takes all.
+        repeats: Also ask for items that the user has had before, and let models return them.
 
     Raises:
         DataError: Nothing is left to train on or to test on.
@@ -200,8 +207,10 @@ def temporal(
         )
     timeline = data.histories
     users = timeline.owners()
-    fresh = _first_occurrences(users, timeline.items, data.n_items)
-    tested = np.flatnonzero(fresh & (timeline.weights > 0) & (timeline.timestamps >= cut))
+    tried = (timeline.weights > 0) & (timeline.timestamps >= cut)
+    if not repeats:
+        tried &= _first_occurrences(users, timeline.items, data.n_items)
+    tested = np.flatnonzero(tried)
     if queries_per_user is not None:
         tested = tested[_spread(users[tested], queries_per_user)]
     if not len(tested):
@@ -230,6 +239,7 @@ def temporal(
         history=history,
         temporal=True,
         written=data.written,
+        repeats=repeats,
     )
 
 

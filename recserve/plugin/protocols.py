@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array
-from recserve.data.batches import Candidates, Queries, Retrieved
+from recserve.data.batches import Candidates, Queries, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Item, Reason
@@ -166,6 +166,38 @@ class KnowsItsWords(Protocol):
         ...
 
 
+@runtime_checkable
+class Distills(Protocol):
+    """An encoder that can teach a smaller one to give its vectors."""
+
+    def distill(
+        self,
+        texts: Sequence[str],
+        vectors: FloatArray,
+        layers: int,
+        epochs: int,
+        directory: Path,
+        context: FitContext,
+    ) -> Mapping[str, Any]:
+        """Train a smaller encoder on this one's vectors and write its checkpoint.
+
+        Args:
+            texts: n texts.
+            vectors: float32, shape (n, d); this encoder's vectors of them.
+            layers: Layers of the smaller one.
+            epochs: How often each text is read.
+            directory: Existing empty folder, which the parameter ``model`` of the encoder then accepts.
+            context: Seed, threads, device, progress.
+
+        Returns:
+            JSON-like facts about the smaller one.
+
+        Raises:
+            ConfigError: There is no smaller one of so many layers.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderChoice:
     """The model that an encoder chose for some texts.
@@ -231,12 +263,12 @@ class ScoresUsers(Protocol):
 class Reranker(Protocol):
     """Reranker: reorders the ranked list for diversity, business rules or calibration."""
 
-    def rerank(self, queries: Queries, ranked: Candidates, n: int) -> Int32Array:
+    def rerank(self, queries: Queries, ranked: Candidates, n: int) -> Int32Array | Reranked:
         """Choose and order positions of ``ranked`` (which is sorted best first).
 
         Returns:
             int32, shape (B, m) with m >= min(n, K): positions into ``ranked``, each at most once a
-            row, -1 pads.
+            row, -1 pads. :class:`recserve.Reranked` where some queries could not be treated as they should.
         """
         ...
 
@@ -372,11 +404,12 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RankingExamples:
-    """Supervised examples for a ranker: what retrieval proposed and what the user then did.
+    """Supervised examples for a ranker or reranker: what was proposed and what the user then did.
 
     Attributes:
         queries: B queries, each as of just before its positive event.
-        candidates: What the configured retrievers proposed, merged, shape (B, K).
+        candidates: What the configured retrievers proposed, merged, shape (B, K); for a reranker in the order
+            and with the scores of the ranker.
         labels: float32, shape (B, K); the confidence of the user's later event with the
             candidate, 0 where there was none.
         users: int32, shape (B,); dense user number of each query, for grouping.
@@ -390,7 +423,7 @@ class RankingExamples:
 
 @runtime_checkable
 class LearnsFromCandidates(Protocol):
-    """A ranker that also learns from the next window's positives among retrieved candidates."""
+    """A ranker or reranker that also learns from the next window's positives among candidates."""
 
     def fit_candidates(self, examples: RankingExamples, context: FitContext) -> Mapping[str, Any]:
         """Learn how to combine signals; called after :meth:`Trainable.fit` on the earlier window.
@@ -462,6 +495,8 @@ class Component:
             it before anything is fitted.
         trains_encoder: Given validated params, whether a fit of the component trains the text encoder too. It
             is then fitted before all others, with :attr:`FitContext.encoder`.
+        external: The reranker asks a service outside, which costs money and is not always there. Training and
+            evaluation do without it; requests can leave it out but neither add it nor change its parameters.
     """
 
     name: str
@@ -477,12 +512,14 @@ class Component:
     needs_impressions: bool = False
     not_in_bundles: Callable[[Any], str | None] | None = None
     trains_encoder: Callable[[Any], bool] | None = None
+    external: bool = False
 
 
 __all__ = [
     "ChoosesModel",
     "Component",
     "DataSource",
+    "Distills",
     "Encoder",
     "EncoderChoice",
     "ExpiringFilter",

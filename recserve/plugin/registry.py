@@ -207,11 +207,14 @@ class Registry:
         return resolved
 
     def request_rerankers(self) -> dict[str, Resolved]:
-        """Rerankers that learn nothing, by name, without parameters: a request brings those."""
+        """Rerankers that learn nothing, by name, without parameters: a request brings those.
+
+        One that asks a service outside is not among them: a request must not choose where data go.
+        """
         return {
             name: Resolved(stage, component, NoParams(), plugin.name, f"rules.{name}")
             for (stage, name), (component, plugin) in self._components.items()
-            if stage is Stage.RERANKER and component.stateless
+            if stage is Stage.RERANKER and component.stateless and not component.external
         }
 
     def _resolve_pipeline(self, config: PipelineConfig, where: str, role: ReplicaRole) -> ResolvedPipeline:

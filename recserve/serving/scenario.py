@@ -119,6 +119,11 @@ def _with(component: Resolved, given: Any) -> Resolved:
     where = f"rules.{component.name}"
     if not isinstance(given, dict):
         raise InvalidRequestError(f"{where} must be an object of parameters, or false", field=where)
+    if kind.external:
+        message = (
+            f"{where}: this reranker asks a service outside, its parameters are fixed; false leaves it out"
+        )
+        raise InvalidRequestError(message, field=where)
     if not kind.stateless:
         raise InvalidRequestError(f"{where}: this reranker is trained, its parameters are fixed", field=where)
     try:

@@ -48,6 +48,7 @@ from recserve.store.records import (
     UserPatch,
     Withdrawn,
 )
+from recserve.store.streams import StreamStore
 
 
 class EventStore(Protocol):
@@ -276,8 +277,13 @@ class UserStore(Protocol):
         """
         ...
 
-    def deletions(self, after: int = 0) -> list[Deletion]:
-        """Deletions whose number is higher, in order, those of merged ids (:attr:`Deletion.part_of`) too."""
+    def deletions(self, after: int = 0, limit: int | None = None) -> list[Deletion]:
+        """Deletions whose number is higher, in order, those of merged ids (:attr:`Deletion.part_of`) too.
+
+        Args:
+            after: Number of a deletion; 0 for all.
+            limit: At most this many; None for all.
+        """
         ...
 
     def deletion(self, receipt_id: str) -> Deletion | None:
@@ -422,6 +428,7 @@ class Store(
     AccessStore,
     BrowsingStore,
     OutcomeStore,
+    StreamStore,
     Protocol,
 ):
     """All of it."""

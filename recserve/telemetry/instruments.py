@@ -89,6 +89,12 @@ CACHE_LOOKUPS = Instrument(
     "Lookups in a cache of this process (result, user, text) and their outcome (hit, miss).",
     ("cache", "outcome"),
 )
+COMPONENT_OUTCOMES = Instrument(
+    "recserve_component_outcomes_total",
+    "counter",
+    "What components count of their own work, such as answers of a language model that were used or refused.",
+    ("component", "outcome"),
+)
 EVENTS_ACCEPTED = Instrument(
     "recserve_events_accepted_total",
     "counter",
@@ -140,6 +146,19 @@ BUNDLE_AGE = Instrument(
 )
 LIVE_ITEMS = Instrument(
     "recserve_delta_items", "gauge", "Items served from the delta index, not from the bundle."
+)
+STREAM_CHANGES = Instrument(
+    "recserve_stream_changes_total",
+    "counter",
+    "What became of the changes of a stream: stored, duplicate, written, deleted or refused of a source; "
+    "sent or refused of a sink.",
+    ("stream", "kind", "outcome"),
+)
+STREAM_BEHIND = Instrument(
+    "recserve_stream_queue_length",
+    "gauge",
+    "Messages of a topic that a source has not read yet, or numbers of the store that a sink is behind.",
+    ("stream", "kind"),
 )
 PROCESS_MEMORY = Instrument("recserve_process_memory_bytes", "gauge", "Resident memory of the process.")
 PROCESS_CPU = Instrument("recserve_process_cpu_seconds_total", "counter", "CPU time of the process.")

@@ -24,6 +24,7 @@ from recserve.testing.checks import (
     check_reranker,
     check_retriever,
 )
+from recserve.testing.data_sources import check_files
 from recserve.testing.examples import (
     dataset_from,
     dataset_of,
@@ -43,6 +44,7 @@ __all__ = [
     "check_encoder",
     "check_executor",
     "check_explainer",
+    "check_files",
     "check_filter",
     "check_item_text",
     "check_ranker",

@@ -15,11 +15,12 @@ import numpy as np
 from recserve.bundles.manifest import ALLOWED_SUFFIXES
 from recserve.config import ComponentConfig
 from recserve.data.arrays import BoolArray
-from recserve.data.batches import Candidates, Histories, Queries, Ragged, Retrieved
+from recserve.data.batches import Candidates, Histories, Queries, Ragged, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.data.entities import Item, Reason
 from recserve.errors import StageError
+from recserve.plugin.builtins.item_text import FieldsText
 from recserve.plugin.protocols import (
     FitContext,
     MatchesWords,
@@ -60,11 +61,21 @@ def build(stage: Stage, name: str, params: Mapping[str, Any], data: Dataset | No
     chosen = registry.choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
     built = chosen.build(data.catalogue)
     if isinstance(built, Trainable):
-        built.fit(data, FitContext(seed=3, event_types=data.event_types, threads=1))
+        built.fit(data, _context(data))
         why = chosen.component.not_in_bundles
         if why is None or why(chosen.params) is None:
             check_persistence(stage, name, params, built, data)
     return built
+
+
+def _context(data: Dataset) -> FitContext:
+    """Context of a fit on some data, whose items' texts are those of the item text ``fields``."""
+    described = FieldsText.of((), data.catalogue)
+
+    def texts() -> list[str]:
+        return [described.text(item) for item in data.catalogue.items()]
+
+    return FitContext(seed=3, event_types=data.event_types, threads=1, item_texts=texts)
 
 
 def check_persistence(
@@ -73,7 +84,7 @@ def check_persistence(
     """A second fit gives the same bytes, and only files of allowed kinds are written."""
     chosen = Registry.discover().choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
     again = chosen.build(data.catalogue)
-    again.fit(data, FitContext(seed=3, event_types=data.event_types, threads=1))
+    again.fit(data, _context(data))
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         built.save(Path(first))
         again.save(Path(second))
@@ -285,7 +296,8 @@ def check_reranker(name: str, *, dataset: Dataset | None = None, **params: Any) 
     data = example_dataset() if dataset is None else dataset
     queries = example_queries(data)
     ranked = example_candidates(data, queries)
-    positions = build(Stage.RERANKER, name, params, data).rerank(queries, ranked, 5)
+    found = build(Stage.RERANKER, name, params, data).rerank(queries, ranked, 5)
+    positions = found.positions if isinstance(found, Reranked) else found
     with _contract():
         check_positions(positions, len(queries), ranked.items.shape[1])
     assert positions.dtype == np.int32, f"dtype {positions.dtype}, not int32"

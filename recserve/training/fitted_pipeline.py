@@ -18,7 +18,7 @@ from recserve.plugin.protocols import Ranker, Retriever
 from recserve.serving.guard.calls import PluginCall
 from recserve.serving.scenario import Scenario
 from recserve.serving.stages.masks import FilterMasks
-from recserve.serving.stages.ranking import RankingStage
+from recserve.serving.stages.ranking import RankingStage, rank_order
 from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
 from recserve.serving.stages.run import StageBatch, completed, run_stages
 from recserve.serving.stages.trace import Trace
@@ -71,6 +71,13 @@ class FittedPipeline:
         result, found = self._retrieval.retrieve_parts(_ONLY, queries)
         _Strict().left_out(result.degraded)
         return result.candidates, found
+
+    def rank(self, queries: Queries) -> tuple[Candidates, Mapping[str, Retrieved]]:
+        """The same in the order and with the scores that rerankers get."""
+        candidates, found = self.retrieve(queries)
+        if not candidates.items.size:
+            return candidates, found
+        return rank_order(self._ranking.score(_ONLY, queries, candidates), candidates), found
 
     def recommend(self, queries: Queries, k: int) -> Int32Array:
         """The first k items of each query, int32 (B, k), -1 pads."""

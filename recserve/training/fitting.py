@@ -13,7 +13,7 @@ from typing import Any
 from recserve.bundles.catalogue_vectors import Progress, encode_again, item_texts
 from recserve.bundles.manifest import OrderEntry
 from recserve.bundles.text_language import settle_encoder
-from recserve.config import Config
+from recserve.config import Config, TrainConfig
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.system.cpus import usable_threads
@@ -27,7 +27,7 @@ from recserve.training.fitted_pipeline import FittedPipeline
 from recserve.training.selection.orders import HeldOutQueries, choose_order
 from recserve.training.selection.proposals import ordered, proposals, ranked_across
 from recserve.training.selection.unsuited import has_texts, unsuited_parts
-from recserve.training.selection.validation import validation_split
+from recserve.training.selection.validation import asks_for_repeats, validation_split
 
 logger = logging.getLogger(__name__)
 
@@ -99,13 +99,19 @@ class Fitted:
             retrievers={chosen.name: self.objects[chosen.key] for chosen in pipeline.retrievers},
             filters={chosen.name: self.objects[chosen.key] for chosen in pipeline.filters},
             ranker=None if pipeline.ranker is None else self.objects.get(pipeline.ranker.key),
-            rerankers=[(chosen.name, self.objects[chosen.key]) for chosen in pipeline.rerankers],
+            rerankers=[
+                (chosen.name, self.objects[chosen.key])
+                for chosen in pipeline.rerankers
+                if not chosen.component.external
+            ],
             order=self.orders.get(name),
         )
 
     def recommender(self, scenario: str) -> FittedPipeline:
-        """The whole pipeline of a scenario, for evaluation."""
+        """The whole pipeline of a scenario but for what asks a service outside, for evaluation."""
         pipeline = self.resolved.scenarios[scenario]
+        if external := [chosen.name for chosen in pipeline.rerankers if chosen.component.external]:
+            logger.warning("evaluated without %s: it asks a service outside", ", ".join(external))
         return FittedPipeline(self.scenario(scenario), self.objects[pipeline.fallback.key], self.catalogue)
 
 
@@ -277,6 +283,7 @@ def fit_windows(
 
     Rankers learn to blend on what retrievers propose for held-out queries, and each scenario's order of
     candidates is chosen on the same queries: the ranker's only if it is better than any order without it.
+    Rerankers that learn from candidates come last, as they get them in that order.
 
     Args:
         resolved: The configuration.
@@ -292,14 +299,20 @@ def fit_windows(
     for key, why in start.left_out.items():
         logger.info("%s is left out: %s", key, why)
     try:
-        split = validation_split(data, config.next_window, seed=config.seed, users=config.ranking_examples)
+        split = _next_window(data, config, repeats=False)
     except DataError as error:
         logger.warning("too little data for a next window, rankers keep their default blend: %s", error)
         return fit_all(resolved, data, context, start)
     fitted = fit_all(resolved, split.training, context, start, done)
     taught: set[str] = set()
-    for name in fitted.resolved.scenarios:
-        _learn_order(fitted, name, split, context, taught)
+    asked = {
+        name: _next_window(data, config, repeats=True) if asks_for_repeats(pipeline.config) else split
+        for name, pipeline in fitted.resolved.scenarios.items()
+    }
+    for name, queries in asked.items():
+        _learn_order(fitted, name, queries, context, taught)
+    for name, queries in asked.items():
+        _teach_rerankers(fitted, name, queries, context, taught)
     for key in _idle_rankers(fitted):
         fitted.left_out[key] = "its order is not better than one without it"
     return fitted
@@ -309,7 +322,7 @@ def _learn_order(fitted: Fitted, name: str, split: Split, context: FitContext, t
     """Teach a scenario's ranker, unless another scenario did, and choose the order of its candidates."""
     config = fitted.resolved.config.train
     pipeline = fitted.recommender(name)
-    proposed = proposals(pipeline, split, config.ranking_examples, context.seed)
+    proposed = proposals(pipeline.retrieve, split, config.ranking_examples, context.seed)
     held_out = HeldOutQueries(proposed.split, proposed.found, pipeline.weights)
     chosen, ranker = fitted.resolved.scenarios[name].ranker, pipeline.ranker
     ranked = None
@@ -325,6 +338,25 @@ def _learn_order(fitted: Fitted, name: str, split: Split, context: FitContext, t
     order = choose_order(held_out, ranked)
     if order is not None:
         fitted.orders[name] = order
+
+
+def _teach_rerankers(fitted: Fitted, name: str, split: Split, context: FitContext, taught: set[str]) -> None:
+    """Teach a scenario's rerankers on its candidates as they are ranked, unless another scenario did."""
+    for chosen in fitted.resolved.scenarios[name].rerankers:
+        reranker = fitted.objects[chosen.key]
+        if chosen.key in taught or not isinstance(reranker, LearnsFromCandidates):
+            continue
+        context.progress(f"Teaching {chosen.name} on candidates", 0, 1)
+        limit = fitted.resolved.config.train.ranking_examples
+        ranked = proposals(fitted.recommender(name).rank, split, limit, context.seed)
+        fitted.facts[chosen.key].update(reranker.fit_candidates(ranked.examples, context))
+        taught.add(chosen.key)
+
+
+def _next_window(data: Dataset, config: TrainConfig, *, repeats: bool) -> Split:
+    return validation_split(
+        data, config.next_window, seed=config.seed, users=config.ranking_examples, repeats=repeats
+    )
 
 
 def _idle_rankers(fitted: Fitted) -> set[str]:

@@ -169,8 +169,11 @@ class Trainer:
         }
 
     def _needs_windows(self) -> bool:
-        """Rankers learn on a later window than retrievers; without any, one fit is all there is."""
-        return self._automatic or any(one.ranker for one in self._resolved.scenarios.values())
+        """Rankers and rerankers learn on a later window than retrievers; without any, one fit is enough."""
+        return self._automatic or any(
+            one.ranker or any(not reranker.component.stateless for reranker in one.rerankers)
+            for one in self._resolved.scenarios.values()
+        )
 
     def _fit_windows(self, data: Dataset, context: FitContext) -> Fitted:
         """Fit on windows of the data what is configured, or what turns out to be best."""

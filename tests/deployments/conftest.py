@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import yaml
 from recserve_deployments.local_server.environment import run_directory, server_environment
 from recserve_deployments.local_server.ports import reserve_ports
 from recserve_deployments.local_server.state_file import ServerState, read_state
@@ -125,10 +126,19 @@ def new_server(
 
 @pytest.fixture(scope="session")
 def server(new_server: Callable[[], Server]) -> Server:
-    """The session's server: default topology, every stage in processes of its own."""
-    served = new_server()
+    """The session's server, every stage in processes of its own."""
+    served = staged(new_server())
     served.start()
     return served
+
+
+def staged(server: Server) -> Server:
+    """The same with every stage in processes of its own, which a single node does not choose by itself."""
+    path = server.home / "recserve.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["server"] = {**config.get("server", {}), "topology": "staged"}
+    path.write_text(yaml.safe_dump(config))
+    return server
 
 
 @pytest.fixture

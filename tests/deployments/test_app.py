@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from ray.serve import Application
-from recserve_deployments.app import AppArgs, build, reserved_cpus
+from recserve_deployments.app import AppArgs, build, reserved_cpus, topology_of
 from recserve_deployments.replica.spec import ReplicaSpec
 
-from recserve.config import Config, StageConfig
+from recserve.config import Config, ServerConfig, StageConfig
 from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, PluginError
 from recserve.plugin.protocols import Stage
@@ -58,6 +58,19 @@ def test_cpus_of_all_replicas_are_counted(topology: str) -> None:
     assert expected <= counted < expected + 1
 
 
+def test_stages_are_joined_where_nothing_is_wanted_of_one_alone() -> None:
+    assert topology_of(ServerConfig()) == "fused"
+    assert topology_of(ServerConfig(), nodes=2) == "staged"
+    assert topology_of(ServerConfig(topology="fused"), nodes=2) == "fused"
+    assert topology_of(ServerConfig(topology="staged")) == "staged"
+    for stage in ("retrieval", "encoding", "ranking"):
+        for wish in ({"gpus": 0.5}, {"replicas": 2}, {"max_replicas": 3}, {"threads": 2}):
+            assert topology_of(ServerConfig.model_validate({stage: wish})) == "staged", (stage, wish)
+        assert topology_of(ServerConfig.model_validate({stage: {"max_replicas": 1}})) == "fused"
+    assert topology_of(ServerConfig.model_validate({"ingress": {"replicas": 2, "threads": 2}})) == "fused"
+    assert set(options({})) == {"Ingress"}
+
+
 def options(server: dict[str, Any]) -> dict[str, Any]:
     """Options of the deployments by name, as Serve is given them."""
     app = build(AppArgs(home="/srv", config={"server": server}))
@@ -77,7 +90,7 @@ def test_what_asks_for_no_gpu_sees_none_and_what_asks_is_not_blinded() -> None:
 
 @pytest.mark.parametrize("surge", [True, False])
 def test_an_upgrade_starts_new_replicas_first_unless_there_is_no_room(surge: bool) -> None:
-    for deployment in options({"surge": surge}).values():
+    for deployment in options({"surge": surge, "topology": "staged"}).values():
         assert (deployment._deployment_config.max_surge_percent > 0) == surge
 
 

@@ -32,7 +32,12 @@ def server(site: EvilSite, new_server: Callable[[], Any]) -> Iterator[Any]:
     path = made.home / "recserve.yaml"
     config = yaml.safe_load(path.read_text())
     config["scenarios"]["evil"] = dict(SCENARIO)
-    config["server"] = {"repeats": 0, "filter_deadline_ms": 500, "ranking": {"deadline_ms": 500}}
+    config["server"] = {
+        "topology": "staged",
+        "repeats": 0,
+        "filter_deadline_ms": 500,
+        "ranking": {"deadline_ms": 500},
+    }
     path.write_text(yaml.safe_dump(config))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in site.environment.items():

@@ -156,6 +156,7 @@ def test_a_home_without_a_bundle_is_one_line(tmp_path: Path, new_server: NewServ
     assert "recserve train" in error_line(other.run("serve", "--detach", check=False))
 
 
+@pytest.mark.long
 def test_what_the_bundle_lacks_is_one_line(new_server: NewServer) -> None:
     other = fused(new_server())
     config = {"server": {"topology": "fused"}, "scenarios": {"home": {"retrievers": [{"use": "item_knn"}]}}}

@@ -47,7 +47,7 @@ def server(site: EvilSite, receiver: OtlpReceiver, new_server: Callable[[], Any]
     path = made.home / "recserve.yaml"
     config = yaml.safe_load(path.read_text())
     config["scenarios"]["evil"] = dict(SCENARIO)
-    config["server"] = {"tracing": True, "log_format": "json"}
+    config["server"] = {"topology": "staged", "tracing": True, "log_format": "json"}
     path.write_text(yaml.safe_dump(config))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in site.environment.items():

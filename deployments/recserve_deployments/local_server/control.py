@@ -362,6 +362,12 @@ class Status:
     guarded: bool | None = None
 
     @property
+    def topology(self) -> str | None:
+        """``fused`` or ``staged``, as deployed; None while that is not known."""
+        names = {deployment.name for deployment in self.deployments}
+        return None if "Ingress" not in names else "staged" if "Retrieval" in names else "fused"
+
+    @property
     def listeners(self) -> list[ports.Listener]:
         """Listening sockets of an owned server."""
         return ports.listeners(self.state.processes()) if self.state.owned else []

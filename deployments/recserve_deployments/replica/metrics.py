@@ -27,6 +27,7 @@ from recserve.telemetry.instruments import (
     BUNDLE_INFO,
     BUNDLE_SERVED,
     CACHE_LOOKUPS,
+    COMPONENT_OUTCOMES,
     ORIGIN_LABELS,
     SCRAPE_MISSING,
     SCRAPE_SECONDS,
@@ -34,6 +35,7 @@ from recserve.telemetry.instruments import (
 )
 from recserve.telemetry.logs import chosen_format, write_json
 from recserve.telemetry.metrics import Labels, Metrics, Origin, Series, Snapshot
+from recserve.telemetry.outcomes import PROCESS_OUTCOMES
 from recserve.telemetry.tracing import record_with
 from recserve_deployments.replica.bundle_watcher import BundleHost
 
@@ -99,11 +101,12 @@ def watch_caches(metrics: Metrics, caches: Mapping[str, Cache]) -> None:
 
 
 def watch_replica(metrics: Metrics, bundles: BundleHost[Any], pool: WorkerPool) -> None:
-    """Show what every replica has: its bundles, and the threads of plugin code."""
+    """Show what every replica has: its bundles, the threads of plugin code, and what components count."""
     metrics.watch(BUNDLE_INFO, lambda: {(id_,): float(not place) for place, id_ in enumerate(bundles.ids)})
     metrics.watch(BUNDLE_SERVED, lambda: {(): time.monotonic() - bundles.serving_since})
     metrics.watch(BUNDLE_AGE, lambda: {(): time.time() - bundles.current.bundle.manifest.data.until / 1000})
     metrics.watch(THREAD_CALLS, lambda: {(state,): count for state, count in pool.calls.items()})
+    metrics.watch(COMPONENT_OUTCOMES, PROCESS_OUTCOMES.read)
 
 
 class Scraper:

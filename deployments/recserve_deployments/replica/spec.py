@@ -14,6 +14,7 @@ from typing import Any
 
 from recserve.bundles.repository import BundleRepository
 from recserve.config import Config, parse_config
+from recserve.data.system.compilation import KERNELS, compile_kernels, compiled
 from recserve.errors import RuntimeEnvironmentError
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ReplicaRole, ResolvedConfig
@@ -52,6 +53,10 @@ class ReplicaSpec:
             RecserveError: A plugin is missing or broken, or the store cannot be opened.
         """
         _log_like_serve()
+        if self.role != ReplicaRole.ENCODING:
+            # Now, not while the first requests wait.
+            compile_kernels()
+            compiled(KERNELS)
         config = parse_config(dict(self.config))
         registry = Registry.discover(only=self.plugins)
         home = Path(self.home)

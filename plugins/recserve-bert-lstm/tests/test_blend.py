@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recserve_bert_lstm.blend import Blend, Signals, standardise
 from recserve_bert_lstm.model import BertLstm
+from recserve_bert_lstm.network import Network
 from recserve_bert_lstm.parameters import BertLstmParams
+from recserve_bert_lstm.predictor import Server
 from recserve_bert_lstm.training.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
 from recserve_bert_lstm.training.validation import hold_out
 from recserve_bert_lstm.windows import TrainingWindows, gap_buckets, shuffle_ties
@@ -27,7 +29,9 @@ from recserve import (
     Ragged,
     RankingExamples,
     Vocabulary,
+    compiled,
 )
+from recserve.data.system.compilation import compile_kernels
 
 
 def histories(lists: list[list[int]], weights: list[float] | None = None) -> Histories:
@@ -241,6 +245,35 @@ def test_order_of_sources_does_not_matter():
     assert first.to_json() == second.to_json()
 
 
+@given(st.integers(0, 10_000), st.sampled_from([0, 1, 7, 60]))
+@settings(max_examples=25, deadline=None)
+def test_a_compiled_blend_scores_like_features_times_weights(seed: int, width: int) -> None:
+    random = np.random.default_rng(seed)
+    shape = (3, width)
+
+    def numbers() -> np.ndarray:
+        # Few values, so that they tie and some features do not vary at all.
+        return random.choice([-1.0, 0.0, 0.5, 2.0], shape).astype(np.float32)
+
+    by_source = random.choice([np.nan, -np.inf, 0.25, 1.0, 3.0], (*shape, 2)).astype(np.float32)
+    items = random.integers(-1, 50, shape).astype(np.int32)
+    fused = np.where(items >= 0, random.random(shape), -np.inf).astype(np.float32)
+    candidates = Candidates(items, fused, ("b", "x"), by_source, np.full(shape, -1, dtype=np.int32))
+    known, length = random.random(3) < 0.7, random.uniform(-0.5, 0.5, 3).astype(np.float32)
+    signals = Signals(numbers(), numbers(), numbers(), known, length)
+    blend = Blend(("a", "b"), random.standard_normal(13))
+    plain = blend.score(signals, candidates)
+    compile_kernels()
+    try:
+        assert compiled("recserve_bert_lstm.kernels") is not None
+        fast = blend.score(signals, candidates)
+    finally:
+        compile_kernels(False)
+    valid = items >= 0
+    np.testing.assert_allclose(fast[valid], plain[valid], atol=1e-5)
+    assert (fast.dtype, fast.shape) == (plain.dtype, plain.shape)
+
+
 def test_one_busy_user_does_not_decide_for_all():
     signals, offered, labels, _ = planted(0)
     # Nine in ten examples are of one user, who goes by the other retriever.
@@ -359,3 +392,27 @@ def test_bundle_with_a_foreign_blend_is_refused(tmp_path):
     path.write_text(path.read_text().replace('"blend": null', '"blend": {"sources": 3}'))
     with pytest.raises(BundleError, match="train again"):
         component()[0].load(tmp_path)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1, 7, 80]))
+@settings(max_examples=15, deadline=None)
+def test_compiled_states_are_those_of_the_network(seed: int, longest: int) -> None:
+    random = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    vectors = random.standard_normal((12, 5)).astype(np.float32)
+    network = Network.blank(5, 2, 8)
+    network.initialise(vectors, generator)
+    matrix = random.standard_normal((12, 8)).astype(np.float32)
+    catalogue = Catalogue(Vocabulary([str(row) for row in range(12)]), ["{}"] * 12, vectors)
+    server = Server(network, matrix, catalogue, 70, 0)
+    lists = [random.integers(0, 12, count).tolist() for count in (longest, 0, longest // 2)]
+    weights = random.choice([-1.0, 0.5, 9.0], sum(map(len, lists))).tolist()
+    queries = Queries.of(histories(lists, weights), np.zeros(3, dtype=np.int64))
+    plain, known = server.states(queries)
+    compile_kernels()
+    try:
+        fast, same = server.states(queries)
+    finally:
+        compile_kernels(False)
+    np.testing.assert_array_equal(same, known)
+    np.testing.assert_allclose(fast.numpy()[known], plain.numpy()[known], atol=2e-5)

@@ -96,6 +96,12 @@ def evaluate_command(
             "--queries-per-user", min=1, help="Temporal split: at most this many of a user, spread evenly."
         ),
     ] = None,
+    repeats: Annotated[
+        bool,
+        typer.Option(
+            "--repeats", help="Temporal split: also ask for items that the user has had, and rank them."
+        ),
+    ] = False,
     users: Annotated[
         int | None,
         typer.Option(
@@ -132,7 +138,8 @@ def evaluate_command(
 ) -> None:
     """Measure how good recommendations are: full ranking, with 95% bootstrap intervals over users.
 
-    Every model ranks the whole catalogue; what a user already has is left out. Models are fitted here,
+    Every model ranks the whole catalogue; what a user already has is left out,
+    unless --repeats. Models are fitted here,
     on the training part of the split only.
 
     **temporal**: one moment splits all data. Each later event is predicted from what its user did
@@ -144,7 +151,7 @@ def evaluate_command(
     from recserve import evaluation
 
     cut_offs = parse_ks(ks)
-    source = Source(split, train, test, items, queries_per_user)
+    source = Source(split, train, test, items, queries_per_user, repeats)
     source.check()
     if json_path is not None and not json_path.parent.is_dir():
         raise ConfigError(f"--json {json_path}: there is no folder {json_path.parent}")

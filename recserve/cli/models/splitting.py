@@ -54,6 +54,7 @@ class Source:
     test: Path | None
     items: Path | None
     queries_per_user: int | None
+    repeats: bool = False
 
     def check(self) -> None:
         """Refuse options that contradict each other.
@@ -70,6 +71,8 @@ class Source:
             self.test is not None or self.name is SplitName.LEAVE_ONE_OUT
         ):
             raise ConfigError("--queries-per-user is for the temporal split: others ask once a user")
+        if self.repeats and (self.test is not None or self.name is SplitName.LEAVE_ONE_OUT):
+            raise ConfigError("--repeats is for the temporal split: others ask for new items only")
 
     def split(self, state: State, build: Build) -> tuple[Split, list[LeakCheck]]:
         """Read the data, split them and look for leaks.
@@ -121,7 +124,9 @@ class Source:
         if self.name is SplitName.LEAVE_ONE_OUT:
             return lambda data: evaluation.leave_one_out(data, history=history)
         window, cap = state.config.train.test_window, self.queries_per_user
-        return lambda data: evaluation.temporal(data, window, history=history, queries_per_user=cap)
+        return lambda data: evaluation.temporal(
+            data, window, history=history, queries_per_user=cap, repeats=self.repeats
+        )
 
     def _events(self, path: Path, state: State) -> pa.Table:
         from recserve.store.ingest import read_events

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 from rich.markup import escape
 from rich.table import Table
 
 from recserve.cli.common import (
+    CONFIG_NAME,
     DEFAULT_HOME,
     ConfigOption,
     HomeOption,
@@ -30,10 +33,13 @@ from recserve.cli.models.workers import (
     Workers,
     WorkersOption,
 )
-from recserve.cli.models.written_config import writable_config, write_config
+from recserve.errors import ConfigError
 
 if TYPE_CHECKING:
+    from recserve.training.automatic import AutomaticPipeline
     from recserve.training.selection.summary import SummaryRow
+
+_BEFORE = ".before-auto"
 
 
 def register(app: typer.Typer) -> None:
@@ -196,3 +202,30 @@ def _metrics_table(metrics: Mapping[str, Any], split: str) -> Table:
     for (mean, interval), equal in names.items():
         table.add_row(" = ".join(equal), mean, interval)
     return table
+
+
+def writable_config(state: State, *, overwrite: bool) -> Path:
+    """Where a chosen pipeline is to be written.
+
+    Raises:
+        ConfigError: There is a file already, and nobody asked to replace its scenarios.
+    """
+    path = state.config_file
+    if path is None:
+        return state.home / CONFIG_NAME
+    if not overwrite:
+        raise ConfigError(
+            f"--auto would replace the scenarios of {path}; add --overwrite (the file is kept as "
+            f"{path.name}{_BEFORE}), or leave --auto out to train what it says"
+        )
+    return path
+
+
+def write_config(path: Path, chosen: AutomaticPipeline) -> None:
+    """Write a chosen pipeline, with whatever else the file held; an earlier file is kept beside it."""
+    written: dict[str, Any] = {}
+    if path.exists():
+        written = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        path.replace(path.with_name(path.name + _BEFORE))
+    path.write_text(chosen.as_yaml(written), encoding="utf-8")
+    out.print(f"wrote {path}; a running server reads it when it is started again", soft_wrap=True)

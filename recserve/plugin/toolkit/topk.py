@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from recserve.data.arrays import BoolArray, FloatArray, Int32Array, Int64Array
 from recserve.data.batches import Queries, Ragged
+from recserve.data.system.compilation import KERNELS, compiled
 
 # From this many columns on the best are looked for in groups: that reads the scores twice and copies nothing.
 _WIDE = 4096
@@ -98,11 +100,76 @@ def top_k(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
     return _top_k_of_all(scores, k)
 
 
+def top_k_of_products(
+    left: csr_array, right: csr_array, queries: Queries, k: int
+) -> tuple[Int32Array, FloatArray]:
+    """The k best positive entries of each row of a sparse product, masks and exclusions applied.
+
+    Args:
+        left: CSR, float32, shape (B, m); one row a query.
+        right: CSR, float32, shape (m, n_items).
+        queries: The batch; its ``allowed`` masks and ``barred`` rows are applied.
+        k: At least 1; cut to n_items.
+
+    Returns:
+        As :func:`top_k` does.
+    """
+    kernels = compiled(KERNELS)
+    k = min(k, right.shape[1])
+    left = _narrow(left)
+    if kernels is None or not k or not _fits(left) or not _fits(right):
+        scores: FloatArray = (left @ right).toarray()
+        scores[scores <= 0] = -np.inf
+        return top_k(mask_scores(scores, queries), k)
+    items, best = _pads(len(queries), k)
+    masks, mask_of = _distinct(queries.allowed, len(queries), right.shape[1])
+    barred = queries.barred
+    kernels.top_k_of_products(
+        *(left.indptr, left.indices, left.data),
+        *(right.indptr, right.indices, right.data),
+        *(masks, mask_of, barred.offsets, barred.values, k, items, best),
+    )
+    return items, best
+
+
+def _pads(batch: int, k: int) -> tuple[Int32Array, FloatArray]:
+    """Items and scores of a batch for which nothing is found."""
+    return np.full((batch, k), -1, dtype=np.int32), np.full((batch, k), -np.inf, dtype=np.float32)
+
+
+def _narrow(matrix: csr_array) -> csr_array:
+    """A matrix of few entries with indices of 32 bits."""
+    if matrix.indices.dtype == np.int32 or matrix.nnz > np.iinfo(np.int32).max:
+        return matrix
+    parts = (matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
+    return csr_array(parts, shape=matrix.shape)
+
+
+def _fits(matrix: csr_array) -> bool:
+    """Whether a compiled kernel reads a matrix: it may have too many entries for 32 bits."""
+    return bool(matrix.data.dtype == np.float32 and matrix.indices.dtype == matrix.indptr.dtype == np.int32)
+
+
+def _distinct(
+    allowed: Sequence[BoolArray | None], batch: int, n_items: int
+) -> tuple[NDArray[np.bool_], Int32Array]:
+    """The different masks of a batch, bool (M, n_items), and the number of each query's, -1 for none."""
+    numbers: dict[int, int] = {}
+    masks: list[BoolArray] = []
+    mask_of = np.full(batch, -1, dtype=np.int32)
+    for query, mask in enumerate(allowed):
+        if mask is not None:
+            if id(mask) not in numbers:
+                numbers[id(mask)] = len(masks)
+                masks.append(mask)
+            mask_of[query] = numbers[id(mask)]
+    return np.stack(masks) if masks else np.empty((0, n_items), dtype=np.bool_), mask_of
+
+
 def _top_k_of_groups(scores: FloatArray, k: int) -> tuple[Int32Array, FloatArray]:
     """The same for many columns: two passes that only read, and a sort of the few that may be best."""
-    batch, n = scores.shape
-    items = np.full((batch, k), -1, dtype=np.int32)
-    best = np.full((batch, k), -np.inf, dtype=np.float32)
+    n = scores.shape[1]
+    items, best = _pads(len(scores), k)
     whole = n - n % _GROUP
     for row, line in enumerate(scores):
         # k of the groups hold a score that is not below the k-th highest maximum of a group.

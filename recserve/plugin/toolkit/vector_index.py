@@ -119,7 +119,9 @@ class ExactIndex:
         scores = queries @ self._vectors[block].T
         if self._inverse_norms is not None:
             scores *= self._inverse_norms[block]
-        scores[:, self._void[block]] = -np.inf
+        void = self._void[block]
+        if void.any():  # with none, NumPy would still walk over all the scores
+            scores[:, void] = -np.inf
         scores[~queries.any(axis=1)] = -np.inf
         views = {id(mask): None if mask is None else mask[block] for mask in allowed}
         masks = [views[id(mask)] for mask in allowed]

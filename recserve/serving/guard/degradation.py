@@ -13,7 +13,7 @@ lost                what is served
                     without what its user wrote just now
 ``unknown_words``   the same without its text, as the encoder does not know most of its tokens
 ``ranking``         the candidates in the order of retrieval
-``reranker:NAME``   the order as the reranker found it
+``reranker:NAME``   the order as the reranker found it, for the whole batch or some of it
 ``explaining``      items without explanations
 ``store``           an answer to somebody without a history
 ==================  ===========================================================================

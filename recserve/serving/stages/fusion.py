@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from recserve.data.arrays import BoolArray, FloatArray
 from recserve.data.batches import Candidates, Retrieved
+from recserve.data.system.compilation import KERNELS, compiled
 
 RRF_CONSTANT = 60.0
 
@@ -29,6 +30,9 @@ def merge(
     Returns:
         :class:`Candidates` of shape (B, K) with K <= budget, best first, ties to the lower row.
     """
+    kernels = compiled(KERNELS)
+    if kernels is not None:
+        return _merged(kernels.fuse, retrieved, weights, budget)
     sources = tuple(retrieved)
     batch = len(next(iter(retrieved.values())).items)
     query_parts, item_parts, gain_parts, score_parts, evidence_parts, source_parts = ([] for _ in range(6))
@@ -76,6 +80,33 @@ def merge(
     source_scores[owner, column] = by_source[order]
     out_evidence[owner, column] = evidence[order]
     return Candidates(items, scores, sources, source_scores, out_evidence)
+
+
+def _merged(
+    fuse: Callable[..., int],
+    retrieved: Mapping[str, Retrieved],
+    weights: Mapping[str, float | FloatArray],
+    budget: int,
+) -> Candidates:
+    """:func:`merge` by a compiled kernel."""
+    found, sources = list(retrieved.values()), tuple(retrieved)
+    batch = len(found[0].items)
+    begins = np.concatenate([[0], np.cumsum([one.items.shape[1] for one in found])])
+    by_source = np.empty((batch, len(found)), dtype=np.float64)
+    for number, name in enumerate(sources):
+        by_source[:, number] = weights.get(name, 1.0)
+    width = min(budget, int(begins[-1]))
+    items = np.full((batch, width), -1, dtype=np.int32)
+    scores = np.full((batch, width), -np.inf, dtype=np.float32)
+    source_scores = np.full((batch, width, len(found)), np.nan, dtype=np.float32)
+    evidence = np.full((batch, width), -1, dtype=np.int32)
+    longest = fuse(
+        np.concatenate([one.items for one in found], axis=1, dtype=np.int32),
+        np.concatenate([one.scores for one in found], axis=1, dtype=np.float32),
+        np.concatenate([one.evidence for one in found], axis=1, dtype=np.int32),
+        *(begins, by_source, RRF_CONSTANT, items, scores, source_scores, evidence),
+    )
+    return Candidates(items, scores, sources, source_scores, evidence).first(longest)
 
 
 def top_up(candidates: Candidates, extra: Retrieved, source: str, wanted: int) -> Candidates:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from recserve.data.arrays import FloatArray
-from recserve.data.batches import Candidates, Queries
+from recserve.data.batches import Candidates, Queries, Reranked
 from recserve.errors import InvalidRequestError
 from recserve.plugin.protocols import Reranker, ScoresUsers
 from recserve.serving.guard.results import check_affinity, check_positions, check_scores
@@ -76,11 +76,16 @@ class RankingStage:
         return check_affinity(ranker.affinity(queries, item), len(queries))
 
 
-def rerank(reranker: Reranker, queries: Queries, ranked: Candidates, n: int) -> Candidates:
+def rerank(reranker: Reranker, queries: Queries, ranked: Candidates, n: int) -> tuple[Candidates, str | None]:
     """Apply a reranker.
+
+    Returns:
+        The candidates in its order, and why some queries kept theirs (:attr:`recserve.Reranked.lost`); None
+        if none did.
 
     Raises:
         StageError: The positions are not what a reranker must return.
     """
-    positions = reranker.rerank(queries, ranked, n)
-    return ranked.take(check_positions(positions, len(queries), ranked.items.shape[1]))
+    found = reranker.rerank(queries, ranked, n)
+    positions, lost = (found.positions, found.lost) if isinstance(found, Reranked) else (found, None)
+    return ranked.take(check_positions(positions, len(queries), ranked.items.shape[1])), lost

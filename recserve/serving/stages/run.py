@@ -204,9 +204,11 @@ async def _rerank(batch: StageBatch, ranked: Candidates, calls: PluginCalls, tra
         for name, reranker in batch.rerankers:
             lane = f"{name}@{batch.name}"
             with trace.without(f"reranker:{name}"):
-                page = await calls.run(
+                page, lost = await calls.run(
                     PluginCall.RERANKER, lane, rerank, reranker, batch.queries, page, batch.n
                 )
+                if lost is not None:
+                    trace.left_out({f"reranker:{name}": lost})
     return page if page is ranked else page.first(batch.n)
 
 

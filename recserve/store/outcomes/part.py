@@ -31,8 +31,8 @@ from recserve.store.outcomes.protocol import EVENT_COLUMNS, EXPOSURE_COLUMNS, Da
 from recserve.store.outcomes.reading import read_columns
 from recserve.store.sql import schema
 from recserve.store.sql.parts.base import Part
-from recserve.store.sql.parts.events import settled_event
 from recserve.store.sql.queries.forgetting import TAKEN_BACK
+from recserve.store.sql.queries.numbering import settled_number
 from recserve.store.sql.queries.statements import chunks, insert_all, insert_new, upsert
 from recserve.store.sql.schema import daily_outcomes, events, exposures, items, merges, meta, users
 
@@ -115,7 +115,7 @@ class OutcomePart(Part):
     def late_days(self, before: int) -> tuple[int, list[int]]:
         """See :meth:`OutcomeStore.late_days`."""
         counted = int(self._value(_counted()) or 0)
-        settled = settled_event(self._database, counted)
+        settled = settled_number(self._database, events, counted)
         late = (
             select(events.c.timestamp // DAY_MS)
             .distinct()

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from recserve.data.arrays import Int64Array
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Raised with every change of the tables, each of which has a migration."""
 
 metadata = MetaData(
@@ -120,7 +120,8 @@ merges = Table(
 exposures = Table(
     "exposures",
     metadata,
-    Column("recommendation_id", String(200), primary_key=True),
+    Column("seq", _sequence, primary_key=True, autoincrement=True),
+    Column("recommendation_id", String(200), nullable=False, unique=True),
     Column("user_hash", BigInteger, index=True),
     Column("user_id", Text),
     Column("bundle", Text, nullable=False),
@@ -135,6 +136,8 @@ exposures = Table(
     Column("shadow", Boolean, nullable=False),
     # JSON: what the answer had to do without; NULL for nothing.
     Column("degraded", Text),
+    # As for events: streams follow the table by ``seq``.
+    sqlite_autoincrement=True,
 )
 
 # Counts of a day, a Parquet table each; nothing in them names a person.

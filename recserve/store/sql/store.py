@@ -36,6 +36,7 @@ from recserve.store.sql.queries.expiry import (
 )
 from recserve.store.sql.queries.snapshot import read_tables
 from recserve.store.sql.schema import events, items
+from recserve.store.streams.part import StreamPart
 
 
 class SqlStore(
@@ -49,6 +50,7 @@ class SqlStore(
     AccessPart,
     BrowsingPart,
     OutcomePart,
+    StreamPart,
 ):
     """:class:`recserve.store.Store` over one database.
 
@@ -63,11 +65,18 @@ class SqlStore(
     def __init__(self, database: Database, folder: Path) -> None:
         prepare(database)
         self._folder = folder
+        self._last_pulse: tuple[int, Pulse] | None = None
         super().__init__(database, Writer(database))
 
     def pulse(self) -> Pulse:
-        """See :meth:`Store.pulse`."""
-        return self._database.read(read_pulse)
+        """See :meth:`Store.pulse`; read only if something was committed, as idle servers ask all the time."""
+        version, last = self._database.version(), self._last_pulse
+        if version is not None and last is not None and last[0] == version:
+            return last[1]
+        pulse = self._database.read(read_pulse)
+        # The version is from before the read, so whatever is committed from now on changes it.
+        self._last_pulse = None if version is None else (version, pulse)
+        return pulse
 
     def counts(self) -> Counts:
         """See :meth:`Store.counts`."""

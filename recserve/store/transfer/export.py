@@ -11,9 +11,8 @@ from sqlalchemy import Connection, Table, func, select
 
 from recserve.store.protocol import Store
 from recserve.store.sql.database import Database
-from recserve.store.sql.parts.events import settled_event
 from recserve.store.sql.queries.history import EVENT_CHANGES, read_batches
-from recserve.store.sql.queries.numbering import last_number
+from recserve.store.sql.queries.numbering import last_number, settled_number
 from recserve.store.sql.schema import events, meta, metadata
 from recserve.store.transfer.archive import (
     BATCH_ROWS,
@@ -40,7 +39,7 @@ def export_everything(database: Database, target: Path, progress: Progress = no_
         StoreError: The database failed.
     """
     # Looked at first: events that come later are then in the export, in the next one, or in both.
-    next_event = settled_event(database)
+    next_event = settled_number(database, events)
 
     def write(connection: Connection, folder: Path) -> ExportManifest:
         entries = {

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from recserve.data.arrays import Int32Array, Int64Array
-from recserve.data.batches import Candidates, Retrieved
+from recserve.data.batches import Candidates, Queries, Retrieved
 from recserve.evaluation.splits import Split
 from recserve.plugin.protocols import FitContext, LearnsFromCandidates, Ranker, RankingExamples
 from recserve.serving.stages.ranking import rank_order
-from recserve.training.fitted_pipeline import FittedPipeline
 
 _BATCH = 256
 _FOLDS = 4
@@ -94,11 +93,16 @@ def rows_of(candidates: Candidates, rows: Int64Array) -> Candidates:
     )
 
 
-def proposals(pipeline: FittedPipeline, split: Split, limit: int, seed: int) -> Proposals:
-    """What retrieval proposes for held-out queries, labelled with what the user did from then on.
+Propose = Callable[[Queries], tuple[Candidates, Mapping[str, Retrieved]]]
+"""Candidates of a batch, and what each retriever found."""
+
+
+def proposals(propose: Propose, split: Split, limit: int, seed: int) -> Proposals:
+    """What is proposed for held-out queries, labelled with what the user did from then on.
 
     Args:
-        pipeline: Retrievers fitted on the split's training part.
+        propose: Such as ``retrieve`` of :class:`recserve.training.fitted_pipeline.FittedPipeline`, fitted on
+            the split's training part.
         split: Its queries precede positive events; see :func:`validation_split`.
         limit: At most this many queries, sampled without replacement.
         seed: Of the sample.
@@ -118,7 +122,7 @@ def proposals(pipeline: FittedPipeline, split: Split, limit: int, seed: int) -> 
 
     sample = split.take(chosen)
     queries = next(batch for _, batch, _ in sample.batches(len(sample)))
-    parts = [pipeline.retrieve(batch) for _, batch, _ in sample.batches(_BATCH)]
+    parts = [propose(batch) for _, batch, _ in sample.batches(_BATCH)]
     candidates = _stack([merged for merged, _ in parts])
     found = {name: _stack_found([found[name] for _, found in parts]) for name in parts[0][1]}
     wanted = sample.groups[:, None] * stride + candidates.items

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recserve.config import Config
+from recserve.config import Config, PipelineConfig
 from recserve.data.dataset import Dataset
 from recserve.data.events.event_order import EventOrder
 from recserve.evaluation.splits import DEFAULT_HISTORY, Split, by_user, temporal
@@ -25,7 +25,13 @@ def home_split(data: Dataset, config: Config) -> Split:
         seed=config.train.seed,
         history=config.server.history,
         queries_per_user=QUERIES_PER_USER,
+        repeats=asks_for_repeats(config.scenarios[config.default_scenario]),
     )
+
+
+def asks_for_repeats(scenario: PipelineConfig) -> bool:
+    """Whether what a user has had already is as good an answer of a scenario as anything else."""
+    return scenario.seen == "allow"
 
 
 def validation_split(
@@ -36,6 +42,7 @@ def validation_split(
     history: int = DEFAULT_HISTORY,
     queries_per_user: int | None = None,
     users: int = TESTED_USERS,
+    repeats: bool = False,
 ) -> Split:
     """The split that suits the data: the newest window, or some items of each user where times say nothing.
 
@@ -46,11 +53,12 @@ def validation_split(
         history: See :attr:`recserve.evaluation.splits.Split.history`.
         queries_per_user: Of a split by time; see :func:`recserve.evaluation.splits.temporal`.
         users: Of a split by user, at most.
+        repeats: Of a split by time; see :func:`recserve.evaluation.splits.temporal`.
 
     Raises:
         DataError: There is too little data.
     """
     if data.event_order is EventOrder.TIME:
-        return temporal(data, share, history=history, queries_per_user=queries_per_user)
+        return temporal(data, share, history=history, queries_per_user=queries_per_user, repeats=repeats)
     newest = data.event_order is EventOrder.USER
     return by_user(data, share, newest=newest, users=users, seed=seed, history=history)

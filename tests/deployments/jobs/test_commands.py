@@ -57,6 +57,7 @@ def flat(metrics: dict[str, dict]) -> list[float]:
     ]
 
 
+@pytest.mark.long
 def test_a_bundle_of_workers_is_that_of_one_process(home: Path) -> None:
     run("train", "--home", home, "--no-auto")
     (here,) = bundles(home)

@@ -140,3 +140,38 @@ def test_settings_may_come_from_the_environment_and_are_not_kept(
     assert "s3cret" not in config.model_dump_json()
     monkeypatch.setenv("BUCKET", str(tmp_path / "elsewhere"))
     assert BundleRepository(tmp_path, "${BUCKET}").local == tmp_path / "elsewhere"
+
+
+def test_streams_are_checked() -> None:
+    assert (
+        parse_config({"streams": {"source": {"topics": {"t": "events"}}}}).training_hash()
+        == Config().training_hash()
+    )
+    for streams, message in (
+        ({"source": {"topics": {"t": "event"}}}, "should be 'events', 'items', 'users' or 'deletions'"),
+        ({"source": {"topics": {"a b": "events"}}}, "no name of a topic"),
+        (
+            {"source": {"topics": {"t": "events"}, "dead_letters": "t"}},
+            "cannot be read and take dead letters",
+        ),
+        ({"sinks": {"w": {}}}, "either topics or a webhook"),
+        ({"sinks": {"W!": {"topics": {"events": "t"}}}}, "no name of a sink"),
+        ({"sinks": {"w": {"topics": {"events": "t"}, "send": ["events"]}}}, "said by its topics"),
+        ({"sinks": {"w": {"webhook": {"url": "example.com", "secret": "x"}}}}, "write a URL such as"),
+        ({"kafka": {"servers": "http://kafka:9092"}}, "is not HOST:PORT"),
+        ({"kafka": {"protocol": "SASL_SSL"}}, "needs username and password"),
+        ({"kafka": {"username": "u", "password": "hidden"}}, "need protocol SASL_SSL"),
+        ({"kafka": {"ca_file": "ca.pem"}}, "need protocol SSL"),
+        ({"kafka": {"protocol": "SSL", "key_file": "k.pem"}}, "needs certificate_file"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            parse_config({"streams": streams})
+
+
+def test_mistakes_do_not_show_what_may_be_a_password() -> None:
+    for kafka in ({"username": "u", "password": "hidden"}, {"password": ["hidden"]}):
+        with pytest.raises(ConfigError) as refusal:
+            parse_config({"streams": {"kafka": kafka}})
+        assert "hidden" not in refusal.value.message
+    servers = parse_config({"streams": {"kafka": {"servers": "a:1, b:2"}}}).streams.kafka.servers
+    assert servers == ("a:1", "b:2")

@@ -265,3 +265,17 @@ def test_a_sample_of_users_keeps_their_queries_and_every_item():
     assert not np.array_equal(other.rows, sample.rows)
     assert split.sample(split.n_users, seed=3) is split
     assert "leaky" in leave_one_out(data).sample(5, seed=0).note
+
+
+def test_repeats_are_asked_for_and_may_be_returned() -> None:
+    rows = [("a", f"i{row % 3}", "view", row) for row in range(9)] + [("b", "i0", "view", 0)]
+    data = dataset([*rows, ("a", "i1", "hide", 9), ("a", "i1", "view", 10)])
+    with pytest.raises(DataError, match="not had before"):
+        temporal(data, 0.4)
+    split = temporal(data, 0.4, repeats=True)
+    ((_, queries, relevant),) = split.batches(10)
+    # All views after the cut, each after everything before it; what is hidden is no answer.
+    assert [relevant[query].tolist() for query in range(len(split))] == [[0], [1], [2], [1]]
+    assert queries.histories.lengths.tolist() == sorted(queries.histories.lengths)
+    assert not len(queries.excluded.values)
+    assert {check.name for check in check_leaks(split)} == {"time", "answers", "features"}

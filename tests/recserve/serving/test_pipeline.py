@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recserve import (
@@ -19,6 +20,7 @@ from recserve import (
     Item,
     NotFoundError,
     Queries,
+    Reranked,
     Retrieved,
     User,
 )
@@ -26,6 +28,7 @@ from recserve.data.arrays import Int32Array
 from recserve.errors import StoreError
 from recserve.serving.requests.request import Recommendation, Request, SessionEvent
 from recserve.serving.scenario import ScenarioContext
+from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.user_cache import UNKNOWN_USER
 from recserve.store import Changes, ItemPatch, Position, Store, open_store, parse_url
 from recserve.store.sql.database import Database
@@ -239,6 +242,25 @@ def test_lost_reranking_and_explaining_keep_the_ranked_list(store: Store) -> Non
     assert set(answer.degraded) == {"reranker:rule0", "explaining"}
     assert ids(answer) == ["i11", "i10"]
     assert answer.items[0].explanation is None
+
+
+def test_a_page_that_a_reranker_could_not_order_is_degraded_and_not_cached(store: Store) -> None:
+    class Partly:
+        lost: str | None = "late"
+
+        def rerank(self, queries: Queries, ranked: Candidates, n: int) -> Int32Array | Reranked:
+            order = np.tile(np.arange(ranked.items.shape[1], dtype=np.int32)[::-1], (len(queries), 1))
+            return Reranked(order[:, ::-1], self.lost) if self.lost else order
+
+    reranker = Partly()
+    lab = Lab(store, rerankers=[reranker], cache=ResultCache(10))
+    answer = lab.one(n=2)
+    assert (answer.degraded, answer.causes) == (("reranker:rule0",), ("late",))
+    assert ids(answer) == ["i11", "i10"]
+    reranker.lost = None
+    again = lab.one(n=2)
+    assert again.degraded == ()
+    assert ids(again) == ["i0", "i1"]
 
 
 def test_without_explanations(lab: Lab) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recserve import Candidates, Catalogue, InvalidRequestError, Item, Queries
+from recserve import Candidates, Catalogue, Component, InvalidRequestError, Item, NoParams, Queries
 from recserve.config import ComponentConfig
 from recserve.data.batches import Histories
 from recserve.plugin.protocols import Stage
@@ -37,7 +37,7 @@ def page(rules: RequestRules, given: dict[str, Any], n: int = 4) -> list[int]:
     ranked = Candidates(items, scores, ("mf",), scores[:, :, None], np.full_like(items, -1))
     queries = Queries.of(Histories.empty(1), np.array([0], dtype=np.int64))
     for _, reranker in rules.rerankers(given):
-        ranked = rerank(reranker, queries, ranked, n)
+        ranked, _ = rerank(reranker, queries, ranked, n)
     return [int(row) for row in ranked.items[0, :n] if row >= 0]
 
 
@@ -74,3 +74,28 @@ def test_a_rule_that_reads_impressions_needs_them_counted(rules: RequestRules) -
     assert caught.value.field == "rules.discount"
     assert rules.read_impressions({"discount": {}, "caps": False})
     assert not rules.read_impressions({"caps": False, "unknown": {}})
+
+
+def test_a_request_neither_adds_nor_changes_what_asks_a_service_outside() -> None:
+    def factory(params: Any, catalogue: Catalogue) -> str:
+        return "asks outside"
+
+    component = Component("outside", factory, stateless=True, external=True)
+    resolved = Resolved(Stage.RERANKER, component, NoParams(), "plugin", "rerankers[0]")
+    catalogue = Catalogue.of(ITEMS)
+    rules = RequestRules([resolved], {}, lambda one, items: one.build(items), catalogue)
+    assert rules.rerankers({}) == (("outside", "asks outside"),)
+    assert rules.rerankers({"outside": False}) == ()
+    with pytest.raises(InvalidRequestError, match="asks a service outside, its parameters are fixed"):
+        rules.rerankers({"outside": {}})
+    # Nor is one that a scenario does not have among those that requests may name.
+    with pytest.raises(InvalidRequestError, match="unknown reranker 'outside'"):
+        RequestRules([], _known(component), lambda one, items: one.build(items), catalogue).rerankers(
+            {"outside": True}
+        )
+
+
+def _known(component: Component) -> dict[str, Resolved]:
+    registry = Registry.discover(only=["rules"])
+    registry._components[Stage.RERANKER, component.name] = (component, registry.plugins[0])
+    return registry.request_rerankers()

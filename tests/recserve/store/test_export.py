@@ -32,7 +32,7 @@ from recserve.store import (
 from recserve.store.sql.database import Database
 from recserve.store.sql.queries.counters import COUNTERS
 from recserve.store.sql.queries.numbering import go_on_from, last_number
-from recserve.store.sql.schema import activations, audit, counters, events, meta, metadata
+from recserve.store.sql.schema import activations, audit, counters, events, exposures, meta, metadata
 from recserve.store.transfer.export import export_events, export_everything
 from recserve.store.transfer.restore import restore
 
@@ -62,6 +62,7 @@ class Side:
             }
             # What followers of a store go by is its own.
             found["counters"] = [row for row in found["counters"] if row["name"] in COUNTERS]
+            found["meta"] = [row for row in found["meta"] if row["name"] == "schema_version"]
             found["numbers"] = [{"events": last_number(connection, events)}]
             return found
 
@@ -75,7 +76,7 @@ class Side:
                 if table is not meta:
                     connection.execute(table.delete())
             connection.execute(counters.insert(), [{"name": name, "value": 0} for name in COUNTERS])
-            for table in (events, activations, audit):
+            for table in (events, exposures, activations, audit):
                 if self.database.is_postgres:
                     connection.execute(text(f"ALTER SEQUENCE {table.name}_seq_seq RESTART"))
                 else:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from recserve import Catalogue, Event, Item
 from recserve.data.entities import User
 from recserve.serving.state.history_reader import StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.store import ExposedItem, Exposure, ItemPatch, Position, Store, UserPatch
+from recserve.store.sql.database import Database
 
 USERS = ("u", "v", "w")
 LIMIT = 5
@@ -44,6 +47,30 @@ def test_every_commit_of_any_process_changes_the_version(open_again: Callable[[]
             assert store.version() != before
     store.close()
     assert store.version() is None
+
+
+def test_the_pulse_is_read_only_after_a_commit(
+    open_again: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = on_sqlite(open_again()), open_again()
+    reads: list[int] = []
+    read = Database.read
+
+    def counted(database: Database, work: Callable[[Connection], Any]) -> Any:
+        reads.append(1)
+        return read(database, work)
+
+    monkeypatch.setattr(Database, "read", counted)
+    first = store.pulse()
+    assert [store.pulse() for _ in range(3)] == [first] * 3
+    assert len(reads) == 1
+    for writer in (store, other):
+        before = store.pulse().catalogue
+        writer.upsert_items([Item(f"of {before}")])
+        assert store.pulse().catalogue == before + 1
+    reads.clear()
+    store.pulse()
+    assert not reads
 
 
 def test_postgres_has_neither_version_nor_changes(store: Store, store_url: str) -> None:

@@ -13,7 +13,7 @@ there to learn it from and the many long ones would decide it for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from recserve import Candidates, Float64Array, FloatArray, ndcg
-from recserve_bert_lstm.batches import take_candidates
+from recserve import Candidates, Float64Array, FloatArray, Int64Array, compiled, ndcg
 
 RANK_OFFSET = 10.0
 LENGTH_PULL = 50.0
 """How much more strongly than others a weight that depends on the length of the history is pulled to 0."""
+# More candidates of a query than this are not ranked by comparing each with all others.
+_COUNTED = 2048
 _OWN = ("sequence", "sequence_long", "popularity", "popularity_long", "similarity")
 _EACH = ("score", "score_long", "present", "rank")
 
@@ -69,6 +70,17 @@ class Signals:
             np.concatenate([part.known for part in parts]),
             np.concatenate([part.length for part in parts]),
         )
+
+
+def take_candidates(candidates: Candidates, rows: Int64Array) -> Candidates:
+    """The candidates of these queries (int64, shape (M,))."""
+    return Candidates(
+        candidates.items[rows],
+        candidates.scores[rows],
+        candidates.sources,
+        candidates.source_scores[rows],
+        candidates.evidence[rows],
+    )
 
 
 def standardise(values: FloatArray, valid: NDArray[np.bool_]) -> FloatArray:
@@ -185,10 +197,28 @@ class Blend:
 
     def score(self, signals: Signals, candidates: Candidates) -> FloatArray:
         """Blended scores, float32, shape (B, K); users without events keep retrieval's order."""
+        kernels = compiled("recserve_bert_lstm.kernels")
+        if kernels is not None and candidates.items.shape[1] <= _COUNTED:
+            return self._blended(kernels.blend, signals, candidates)
         valid = candidates.items >= 0
         blended = self.features(signals, candidates) @ self.weights.astype(np.float32)
         retrieval = standardise(candidates.scores, valid & np.isfinite(candidates.scores))
         return np.where(signals.known[:, None], blended, retrieval).astype(np.float32)
+
+    def _blended(self, blend: Callable[..., None], signals: Signals, candidates: Candidates) -> FloatArray:
+        """:meth:`score` by a compiled kernel."""
+        found = np.empty(candidates.items.shape, dtype=np.float32)
+        given = candidates.sources
+        blend(
+            candidates.items.astype(np.int32, copy=False),
+            *(signals.sequence, signals.popularity, signals.similarity, signals.known, signals.length),
+            np.ascontiguousarray(candidates.source_scores),
+            np.ascontiguousarray(candidates.scores),
+            np.array([given.index(name) if name in given else -1 for name in self.sources], dtype=np.int64),
+            self.weights.astype(np.float32),
+            found,
+        )
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """JSON-like form, readable by a person: feature name -> weight."""

@@ -23,13 +23,13 @@ from recserve import (
     RankingExamples,
     RecserveError,
     Retrieved,
+    compiled,
     mask_scores,
     sample_queries,
     top_k,
 )
 from recserve_bert_lstm import storage
-from recserve_bert_lstm.batches import take_candidates
-from recserve_bert_lstm.blend import Blend, Signals, compare, standardise
+from recserve_bert_lstm.blend import Blend, Signals, compare, standardise, take_candidates
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.predictor import Server
 from recserve_bert_lstm.training.loop import train
@@ -130,6 +130,7 @@ class BertLstm:
         stored = storage.read(directory, len(self._catalogue), dimension)
         if torch.cuda.is_available():
             stored.network.cuda()
+        compiled("recserve_bert_lstm.kernels")  # now, not while somebody waits
         self._use(stored)
 
     def score(self, queries: Queries, candidates: Candidates) -> FloatArray:

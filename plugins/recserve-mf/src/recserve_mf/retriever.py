@@ -80,7 +80,8 @@ class MfRetriever:
         self._fold_in = FoldIn(model)
 
     def _retrieve(self, queries: Queries, k: int) -> Retrieved:
-        users, groups = self._fold_in.solve(self._fold_in.liked(queries.histories))
+        liked = self._fold_in.liked(queries.histories)
+        users, groups = self._fold_in.solve(liked, influence=queries.wants_evidence)
         targets, anchored = self._targets(users, queries)
         items, best = self._search(targets, anchored, queries, min(k, len(self._catalogue)))
         return Retrieved.of(

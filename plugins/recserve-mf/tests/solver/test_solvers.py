@@ -200,6 +200,9 @@ def test_fold_in_is_the_user_solve_of_training(dimension: int) -> None:
     vectors, groups = fold_in.solve(fold_in.liked(ragged(one, one.confidence_unit)))
     exact = dense_rows(one.by_user, model.items[one.items], OBJECTIVE)
     np.testing.assert_allclose(vectors, exact, atol=1e-5 * np.abs(exact).max())
+    alone, none = fold_in.solve(fold_in.liked(ragged(one, one.confidence_unit)), influence=False)
+    np.testing.assert_allclose(alone, vectors, atol=1e-6 * np.abs(exact).max())
+    assert none == []
     lengths = {int(group.real.sum(axis=1).max()) for group in groups}
     if dimension == 9:
         # Histories on both sides of d: the primal and the dual system were both used.

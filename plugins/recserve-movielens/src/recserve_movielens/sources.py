@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recserve import Tables
+from recserve import Demo, Tables
 from recserve_movielens.download import fetch
 from recserve_movielens.formats import read_folder
 from recserve_movielens.parameters import MovieLensParams
@@ -43,6 +43,8 @@ SUGGESTED: Mapping[str, Any] = {
 
 class MovieLensSmall:
     """The sample that comes with this package; its terms of use are in the file beside it."""
+
+    demo = Demo("73", "rating", 5, shown=("year", "genres"))
 
     def read(self) -> Tables:
         """100,004 ratings and 9,066 films."""

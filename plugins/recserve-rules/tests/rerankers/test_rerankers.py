@@ -146,7 +146,7 @@ def test_every_order_is_a_permutation_and_the_same_again(
         assert sorted(listed(positions, index)) == list(range(len(own)))
         assert (positions[index, len(own) :] == -1).all()
     np.testing.assert_array_equal(built.rerank(asked, ranked, n), positions)
-    page = rerank(built, asked, ranked, n).first(n)
+    page = rerank(built, asked, ranked, n)[0].first(n)
     assert ((page.items >= 0).sum(axis=1) == np.minimum((ranked.items >= 0).sum(axis=1), n)).all()
 
 
@@ -190,8 +190,8 @@ def test_an_earlier_rerankers_order_stands() -> None:
     ranked = candidates([[0, 1, 2, 3, 4, 5]])
     boost = build("boost", {"rules": [{"when": "year == 1965", "add": 50}]})
     mmr = build("mmr", {"trade_off": 0.99})
-    boosted = rerank(boost, queries([[]]), ranked, 3)
-    assert rerank(mmr, queries([[]]), boosted, 3).first(3).items[0].tolist() == [5, 0, 1]
+    boosted, _ = rerank(boost, queries([[]]), ranked, 3)
+    assert rerank(mmr, queries([[]]), boosted, 3)[0].first(3).items[0].tolist() == [5, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_calibration_brings_the_mix_closer_to_the_history() -> None:
     divergences = []
     for strength in (0.0, 0.3, 0.6, 1.0):
         built = build("calibrated", {"attribute": "topic", "strength": strength})
-        page = rerank(built, asked, ranked, 8).first(8).items
+        page = rerank(built, asked, ranked, 8)[0].first(8).items
         total = 0.0
         for index in range(1, len(asked)):
             history = asked.histories.select(np.array([index])).known(N_ITEMS).positive()

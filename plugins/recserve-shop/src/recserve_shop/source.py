@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recserve import Tables
+from recserve import Demo, Tables
 from recserve_shop.behaviour import make_behaviour
 from recserve_shop.products import read_products
 
@@ -40,6 +40,8 @@ SUGGESTED: Mapping[str, Any] = {
 
 class ChineseShop:
     """The shop that comes with this package."""
+
+    demo = Demo("u001", "like", shown=("brand", "price"))
 
     def read(self) -> Tables:
         """All products, and what the made-up customers did."""

@@ -12,12 +12,12 @@ from recserve.data.entities import Event
 from recserve.errors import ConflictError
 from recserve.store.records import AddedEvents, Withdrawn
 from recserve.store.sql import schema
-from recserve.store.sql.database import Database
 from recserve.store.sql.parts.base import Part
 from recserve.store.sql.queries.adding import insert_events, new_event_rows
-from recserve.store.sql.queries.counters import count_change, exclude_people, share_people
+from recserve.store.sql.queries.counters import count_change, share_people
 from recserve.store.sql.queries.forgetting import own, read_withdrawn, take_back_events
 from recserve.store.sql.queries.history import HISTORY, read_events
+from recserve.store.sql.queries.numbering import settled_number
 from recserve.store.sql.queries.rows import Row, check_id, vector_bytes, vector_of
 from recserve.store.sql.queries.statements import chunks
 from recserve.store.sql.schema import events
@@ -124,7 +124,7 @@ class EventPart(Part):
 
     def events_after(self, seq: int, limit: int) -> tuple[pa.Table, int]:
         """See :meth:`EventStore.events_after`."""
-        until = settled_event(self._database, seq)
+        until = settled_number(self._database, events, seq)
         found = self._database.read(lambda connection: read_events(connection, seq, until, limit))
         return found, found["seq"][-1].as_py() if len(found) else seq
 
@@ -148,22 +148,6 @@ def _insert_all(connection: Connection, rows: Sequence[Row]) -> int:
     if added.refused:
         raise _first(added.refused)
     return added.stored
-
-
-def settled_event(database: Database, after: int = 0) -> int:
-    """The highest number of an event, once every lower one is visible or was never used.
-
-    Nobody is waited for while there is none above ``after``.
-
-    PostgreSQL hands numbers out before transactions commit, so one of a slower transaction may be
-    missing below it. Every transaction that holds such a number holds the shared lock as well: having
-    had the lock alone for a moment means that they have all ended.
-    """
-    newest = select(func.coalesce(func.max(events.c.seq), 0))
-    highest = int(database.read(lambda connection: connection.execute(newest).scalar_one()))
-    if highest > after:
-        database.read(exclude_people)
-    return highest
 
 
 def _first(refused: Sequence[ConflictError]) -> ConflictError:

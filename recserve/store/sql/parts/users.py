@@ -142,9 +142,10 @@ class UserPart(Part):
         self._database.scrub(("events", "exposures", "user_impressions", "users"), patterns)
         return deletion.receipt
 
-    def deletions(self, after: int = 0) -> list[Deletion]:
+    def deletions(self, after: int = 0, limit: int | None = None) -> list[Deletion]:
         """See :meth:`UserStore.deletions`."""
-        query = select(deletions).where(deletions.c.number > after).order_by(deletions.c.number)
+        later = select(deletions).where(deletions.c.number > after)
+        query = later.order_by(deletions.c.number).limit(limit)
         rows = self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [deletion_of(row) for row in rows]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Table, func, select, text
 
+from recserve.store.sql.database import Database
+from recserve.store.sql.queries.counters import exclude_people
+
 
 def last_number(connection: Connection, table: Table) -> int:
     """The highest number ever given to a row, deleted ones included; 0 before the first."""
@@ -34,6 +37,27 @@ def go_on_from(connection: Connection, table: Table, number: int) -> None:
         connection.execute(
             text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :number)"), parameters
         )
+
+
+def settled_number(database: Database, table: Table, after: int = 0) -> int:
+    """The highest number of a row, once every lower one is visible or was never used.
+
+    Nobody is waited for while there is none above ``after``.
+
+    PostgreSQL hands numbers out before transactions commit, so one of a slower transaction may be
+    missing below it. Every transaction that holds such a number holds the shared lock as well: having
+    had the lock alone for a moment means that they have all ended.
+
+    Args:
+        database: The database.
+        table: A table whose rows are only added under :func:`share_people`.
+        after: Rows up to this number are known.
+    """
+    newest = select(func.coalesce(func.max(table.c[_column(table)]), 0))
+    highest = int(database.read(lambda connection: connection.execute(newest).scalar_one()))
+    if highest > after:
+        database.read(exclude_people)
+    return highest
 
 
 def _column(table: Table) -> str:

@@ -21,6 +21,11 @@ SEEN = Item("2", {"title": "Tea"})
         ({"sources": ("explore", "mf")}, "New here", "新品推荐"),
         ({"evidence": SEEN}, "Similar to Tea", "与“Tea”相似"),
         ({"evidence": SEEN, "evidence_event": "purchase"}, "Because you bought Tea", "因为您买过“Tea”"),
+        (
+            {"evidence": Item("1", {"title": "Tea"}), "evidence_event": "purchase"},
+            "You bought this before",
+            "您买过它",
+        ),
         ({"evidence": SEEN, "evidence_event": "teleport"}, "Because of Tea", "与“Tea”有关"),
         (
             {"evidence_event": "search", "evidence_text": "green\n tea"},
@@ -52,7 +57,8 @@ def test_a_tag_with_a_region_and_an_unknown_language() -> None:
 
 def test_both_languages_speak_of_the_same_events() -> None:
     english, chinese = asdict(ENGLISH), asdict(CHINESE)
-    assert english.pop("because").keys() == chinese.pop("because").keys()
+    for mapping in ("done", "led", "sources"):
+        assert english.pop(mapping).keys() == chinese.pop(mapping).keys()
     for name, phrase in english.items():
         assert ("{" in phrase) == ("{" in chinese[name])
 

@@ -230,7 +230,8 @@ class Positions:
 def test_rerankers_choose_positions_in_turn() -> None:
     ranked = candidates()
     for reranker in (Positions([[2, 0, 1], [0, -1, -1]]), Positions([[1, 0], [0, -1]])):
-        ranked = rerank(reranker, queries(2), ranked, 2)
+        ranked, lost = rerank(reranker, queries(2), ranked, 2)
+        assert lost is None
     assert ranked.items.tolist() == [[5, 7], [8, -1]]
     assert ranked.first(1).items.tolist() == [[5], [8]]
 

@@ -171,6 +171,7 @@ def test_an_interrupted_and_a_killed_study_go_on_where_they_were(command: Comman
 
 @pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.long
 def test_a_study_in_object_storage_leaves_nothing_on_the_driver(
     command: Command, s3: ObjectStore, tmp_path: Path
 ) -> None:
@@ -209,6 +210,7 @@ def test_a_polite_kill_is_an_interruption(command: Command) -> None:
 
 @pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.long
 def test_time_that_is_up_leaves_a_study_to_go_on_with(command: Command) -> None:
     output = command.run("tune", "mf", "--trials", "2", "--minutes", "0.01", "--no-confirm", status=2)
     assert "time was up before the configured values were scored; go on with --resume" in output
@@ -227,6 +229,7 @@ def test_what_a_machine_does_not_have_is_said(command: Command) -> None:
 
 @pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.long
 def test_a_terminal_gets_a_table(command: Command) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -84,7 +84,7 @@ def _make(source: Source) -> Kept:
     Raises:
         ConfigError: The model cannot be loaded or made 8-bit.
     """
-    from recserve_bert.engines.quantise import export, quantise
+    from recserve_bert.engines.quantise import export, quantise, unpadded
     from recserve_bert.engines.torch_engine import TorchEngine
 
     logger.info("making an 8-bit form of %s, once", source.name)
@@ -94,7 +94,8 @@ def _make(source: Source) -> Kept:
     if backend is None:
         raise _refused(source, "has no fast tokenizer (tokenizer.json)")
     try:
-        model = quantise(export(source), full.tokenise(_with_prefix(CALIBRATION, source)))
+        calibration = full.tokenise(_with_prefix(CALIBRATION, source))
+        model = quantise(export(source), [unpadded(tokens) for tokens in calibration])
     except Exception as error:  # exporters raise whatever they come across
         raise _refused(source, f"cannot be made 8-bit: {type(error).__name__}: {error}") from None
     return Kept(model, backend.to_str(), full.padding, unit_rows(np.concatenate(vectors)))

@@ -15,15 +15,18 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recserve import FloatArray
+from recserve import FloatArray, Int64Array
 from recserve_bert.engines.torch_engine import load, pool
 from recserve_bert.sources import Source
+
+if TYPE_CHECKING:
+    import torch
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "pooled"
@@ -49,8 +52,21 @@ def export(source: Source) -> bytes:
             hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
             return pool(hidden, attention_mask, source.pooling)
 
+    return export_module(Pooled(), INPUTS, OUTPUT)
+
+
+def export_module(module: torch.nn.Module, inputs: Sequence[str], output: str) -> bytes:
+    """A module as an ONNX graph in full precision.
+
+    Args:
+        module: Takes int64 tensors of shape (texts, tokens), gives one of shape (texts, ...).
+        inputs: Names of what it takes, in order.
+        output: Name of what it gives.
+    """
+    import torch
+
     example = torch.ones(2, 7, dtype=torch.long)
-    axes = {name: {0: "texts", 1: "tokens"} for name in INPUTS}
+    axes = {name: {0: "texts", 1: "tokens"} for name in inputs}
     with (
         tempfile.TemporaryDirectory(prefix="recserve-export-") as folder,
         torch.inference_mode(),
@@ -60,24 +76,34 @@ def export(source: Source) -> bytes:
         warnings.simplefilter("ignore")
         # The exporter by tracing needs no further package, and its graphs are the ones that were measured.
         torch.onnx.export(
-            Pooled(),
-            (example, example),
+            module,
+            (example,) * len(inputs),
             str(file),
-            input_names=list(INPUTS),
-            output_names=[OUTPUT],
-            dynamic_axes={**axes, OUTPUT: {0: "texts"}},
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes={**axes, output: {0: "texts"}},
             opset_version=_OPSET,
             dynamo=False,
         )
         return file.read_bytes()
 
 
-def quantise(graph: bytes, calibration: Sequence[Sequence[int]]) -> bytes:
+Feed = Mapping[str, Int64Array]
+"""Inputs of a graph by name, each int64 of shape (texts, tokens)."""
+
+
+def unpadded(tokens: Sequence[int]) -> Feed:
+    """Inputs of one text given by token ids."""
+    ids = np.array([tokens], dtype=np.int64)
+    return dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True))
+
+
+def quantise(graph: bytes, calibration: Sequence[Feed]) -> bytes:
     """Replace every product with a weight matrix by one on 8-bit integers.
 
     Args:
-        graph: What :func:`export` returned.
-        calibration: Token ids of texts that show how large activations get.
+        graph: What :func:`export` or :func:`export_module` returned.
+        calibration: Inputs that show how large activations get.
     """
     import onnx
 
@@ -95,7 +121,7 @@ def _is_product(node: Any, weights: dict[str, Any]) -> bool:
     return node.op_type == "MatMul" and node.input[1] in weights and len(weights[node.input[1]].dims) == 2
 
 
-def _largest(model: Any, names: list[str], calibration: Sequence[Sequence[int]]) -> dict[str, FloatArray]:
+def _largest(model: Any, names: list[str], calibration: Sequence[Feed]) -> dict[str, FloatArray]:
     """The largest magnitude of each channel of some tensors, over the texts."""
     import onnx
     import onnxruntime
@@ -108,9 +134,8 @@ def _largest(model: Any, names: list[str], calibration: Sequence[Sequence[int]])
         watched.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"]
     )
     found: dict[str, FloatArray] = {}
-    for tokens in calibration:
-        ids = np.array([tokens], dtype=np.int64)
-        outputs = session.run(names, dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True)))
+    for feed in calibration:
+        outputs = session.run(names, dict(feed))
         for name, values in zip(names, outputs, strict=True):
             peak = np.abs(values.reshape(-1, values.shape[-1])).max(axis=0)
             found[name] = np.maximum(found.get(name, 0.0), peak)

@@ -91,27 +91,37 @@ class TorchEngine:
             return pool(hidden.float(), attention, self._source.pooling)
 
 
-def load(source: Source, **options: Any) -> tuple[Any, Any]:
+Output = Literal["none", "own", "new"]
+"""Output of a model above its layers: none, one of its own, or one to be trained."""
+
+
+def load(source: Source, *, output: Output = "none", **options: Any) -> tuple[Any, Any]:
     """Tokenizer and float32 model of a directory, trained weights included; nothing of it is executed.
 
     Args:
         source: The model.
+        output: ``none`` loads the encoder alone; ``own`` a sequence classifier with one output, all of whose
+            weights are in the directory; ``new`` one whose output may be missing there, and is then drawn
+            from torch's generator.
         options: Passed on to the model's ``from_pretrained``.
 
     Raises:
         ConfigError: They cannot be loaded.
     """
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-    from recserve_bert.tuning.weights import UNUSED, apply_weights
+    from recserve_bert.tuning.weights import apply_weights, in_output
 
+    kind = AutoModel if output == "none" else AutoModelForSequenceClassification
+    if output != "none":
+        options = {"num_labels": 1, **options}
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     directory = str(source.directory)
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(directory, **safe)
-            model, found = AutoModel.from_pretrained(
+            model, found = kind.from_pretrained(
                 directory,
                 use_safetensors=True,
                 dtype=torch.float32,
@@ -119,8 +129,9 @@ def load(source: Source, **options: Any) -> tuple[Any, Any]:
                 **safe,
                 **options,
             )
-        # transformers would make up what is missing; BERT's own pooling is not used.
-        missing = sorted(name for name in found["missing_keys"] if not name.startswith(UNUSED))
+        # transformers would make up what is missing; sentence vectors do not pass BERT's own pooling.
+        optional = output != "own"
+        missing = sorted(name for name in found["missing_keys"] if not (optional and in_output(name, model)))
         if missing:
             raise ValueError(f"its weights lack {len(missing)} tensors, such as {missing[0]}")
         if source.learnt is not None:
@@ -148,7 +159,7 @@ def pool(hidden: torch.Tensor, attention: torch.Tensor, pooling: str) -> torch.T
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-class _quiet:  # noqa: N801 - reads as a statement: with _quiet():
+class quiet:  # noqa: N801 - reads as a statement: with quiet():
     """Keep transformers from drawing progress bars and load reports while a model loads."""
 
     def __enter__(self) -> None:

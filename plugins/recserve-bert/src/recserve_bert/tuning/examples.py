@@ -101,6 +101,31 @@ class Examples:
         found: BoolArray = self._liked[place] == pairs
         return found
 
+    def places(self, chosen: Int64Array) -> Int64Array:
+        """How many items that the user has not met are nearer to the recent ones than what he liked next.
+
+        Near as in :meth:`proposals`; his own liking counts towards it.
+
+        Args:
+            chosen: Examples.
+        """
+        scores, wanted = self._scores(chosen)
+        found: Int64Array = (scores > wanted[:, None]).sum(axis=1)
+        return found
+
+    def _scores(self, chosen: Int64Array) -> tuple[FloatArray, FloatArray]:
+        """How near all items are to the recent ones, -1 for those that the user likes, and the next one."""
+        recent = self.recent(chosen)
+        owners, places = np.nonzero(recent.rows >= 0)
+        taste = csr_array(
+            (recent.shares[owners, places], (owners, recent.rows[owners, places])),
+            shape=(len(chosen), self._n_items),
+        )
+        scores = ((taste @ self._matrix.T) @ self._matrix).toarray()
+        wanted = scores[np.arange(len(chosen)), self.targets[chosen]]
+        scores[self.likes(chosen, np.arange(self._n_items, dtype=np.int32))] = -1
+        return scores, wanted
+
     def proposals(
         self, chosen: Int64Array, count: int, random: np.random.Generator, among: int = HARD_AMONG
     ) -> Int32Array:
@@ -114,14 +139,7 @@ class Examples:
             random: Draws them.
             among: How many of the best proposals they are drawn from.
         """
-        recent = self.recent(chosen)
-        owners, places = np.nonzero(recent.rows >= 0)
-        taste = csr_array(
-            (recent.shares[owners, places], (owners, recent.rows[owners, places])),
-            shape=(len(chosen), self._n_items),
-        )
-        scores = ((taste @ self._matrix.T) @ self._matrix).toarray()
-        scores[self.likes(chosen, np.arange(self._n_items, dtype=np.int32))] = -1
+        scores, _ = self._scores(chosen)
         among = min(among, self._n_items)
         best = np.argpartition(-scores, among - 1, axis=1)[:, :among]
         drawn = random.integers(0, among, (len(chosen), count))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Dataset, Encoder, FitContext, FloatArray, KnowsItsWords
+from recserve import ConfigError, Dataset, Distills, Encoder, FitContext, FloatArray, KnowsItsWords
 from recserve_bert.texts import unit_rows
 from recserve_bert.tuning.parameters import TuningParams
 from recserve_bert.tuning.storage import LearntState
@@ -92,6 +92,24 @@ class HeadEncoder:
     def learn(self, weights: Mapping[str, FloatArray], facts: Mapping[str, Any]) -> None:
         """See :meth:`recserve_torch.OffersTower.learn`."""
         self._learnt = LearntState(self._base.fingerprint, "head", weights, facts)
+
+    def distill(
+        self,
+        texts: Sequence[str],
+        vectors: FloatArray,
+        layers: int,
+        epochs: int,
+        directory: Path,
+        context: FitContext,
+    ) -> Mapping[str, Any]:
+        """A smaller model with the head within it; see :meth:`recserve.Distills.distill`.
+
+        Raises:
+            ConfigError: The frozen encoder cannot teach a smaller one.
+        """
+        if not isinstance(self._base, Distills):
+            raise ConfigError("the frozen encoder below the head cannot teach a smaller one", field="encoder")
+        return self._base.distill(texts, vectors, layers, epochs, directory, context)
 
     def save(self, directory: Path) -> None:
         """Write the head."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from recserve import Dataset, FitContext, FloatArray
 from recserve_bert.encoder import BertEncoder
-from recserve_bert.engine_choice import engine_of_trained
+from recserve_bert.engines.choice import engine_of_trained
 from recserve_bert.parameters import BertParams
 from recserve_bert.tuning.storage import LearntState
 

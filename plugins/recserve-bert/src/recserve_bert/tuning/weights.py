@@ -80,6 +80,14 @@ def make_trainable(model: Any, part: TrainedPart, *, checkpointing: bool = False
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
+def in_output(name: str, model: Any) -> bool:
+    """Whether a parameter is above the layers: of BERT's own pooling, or of a classifier's output."""
+    base = f"{model.base_model_prefix}."
+    if model.base_model is model:
+        return name.removeprefix(base).startswith(UNUSED)
+    return not name.startswith(base) or name.removeprefix(base).startswith(UNUSED)
+
+
 def layers_of(model: Any) -> tuple[str, torch.nn.ModuleList]:
     """Name of a model's list of layers, and the list, first layer first.
 

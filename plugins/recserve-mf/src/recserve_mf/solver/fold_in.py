@@ -103,8 +103,13 @@ class FoldIn:
             np.asarray(sums**self._power / self._unit, dtype=np.float64),
         )
 
-    def solve(self, liked: Liked) -> tuple[FloatArray, list[Group]]:
+    def solve(self, liked: Liked, *, influence: bool = True) -> tuple[FloatArray, list[Group]]:
         """Solve every user of a batch.
+
+        Args:
+            liked: What they like.
+            influence: Whether to find out which event does what: one right-hand side an event or a dimension
+                instead of a single one. Without, there are no groups.
 
         Returns:
             User vectors (float32, shape (B, d); zero rows for users without a liked item) and the
@@ -113,9 +118,15 @@ class FoldIn:
         vectors = np.zeros((len(liked.lengths), self._items.shape[1]), dtype=np.float32)
         groups = []
         for users, length in self._batches(liked.lengths):
-            group = self._solve_group(liked, users, length)
-            vectors[users] = group.influence.sum(axis=1)
-            groups.append(group)
+            rows, real, history, confidence, diagonal = self._systems(liked, users, length)
+            if not influence:
+                alone = _dual_alone if length <= history.shape[2] else _primal_alone
+                vectors[users] = alone(history, confidence, diagonal)
+                continue
+            solve = _dual if length <= history.shape[2] else _primal
+            found = solve(history, confidence, diagonal).astype(np.float32)
+            vectors[users] = found.sum(axis=1)
+            groups.append(Group(users, rows, real, found))
         return vectors, groups
 
     def evidence(self, groups: list[Group], items: Int32Array) -> Int32Array:
@@ -155,7 +166,10 @@ class FoldIn:
             for start in range(0, len(users), step):
                 yield users[start : start + step], length
 
-    def _solve_group(self, liked: Liked, users: Int64Array, length: int) -> Group:
+    def _systems(
+        self, liked: Liked, users: Int64Array, length: int
+    ) -> tuple[Int32Array, NDArray[np.bool_], Float64Array, Float64Array, Float64Array]:
+        """Liked items (b, L), which are real, their factors (b, L, d), confidences (b, L), and D (b, d)."""
         position = np.arange(length)
         real = position < liked.lengths[users][:, None]
         index = np.where(real, liked.offsets[users][:, None] + position, 0)
@@ -163,12 +177,16 @@ class FoldIn:
         confidence = np.where(real, liked.confidences[index], 0.0)
         history = self._items[rows].astype(np.float64) * real[:, :, None]
         shrinkage = self._objective.scaled_regularization(confidence.sum(axis=1), self._n_trained)
-        diagonal = self._diagonal + shrinkage.astype(np.float64)[:, None]
-        if length <= self._items.shape[1]:
-            influence = _dual(history, confidence, diagonal)
-        else:
-            influence = _primal(history, confidence, diagonal)
-        return Group(users, rows, real, influence.astype(np.float32))
+        return rows, real, history, confidence, self._diagonal + shrinkage.astype(np.float64)[:, None]
+
+
+def _primal_alone(history: Float64Array, confidence: Float64Array, diagonal: Float64Array) -> Float64Array:
+    """The sum over events of :func:`_primal`, which is the user: shape (b, d)."""
+    weighted = history * confidence[:, :, None]
+    system = np.matmul(weighted.transpose(0, 2, 1), history)
+    axis = np.arange(system.shape[1])
+    system[:, axis, axis] += diagonal
+    return np.asarray(np.linalg.solve(system, weighted.sum(axis=1)[:, :, None])[:, :, 0], dtype=np.float64)
 
 
 def _primal(history: Float64Array, confidence: Float64Array, diagonal: Float64Array) -> Float64Array:
@@ -181,11 +199,27 @@ def _primal(history: Float64Array, confidence: Float64Array, diagonal: Float64Ar
     return np.asarray(solved.transpose(0, 2, 1), dtype=np.float64)
 
 
+def _dual_alone(history: Float64Array, confidence: Float64Array, diagonal: Float64Array) -> Float64Array:
+    """The sum over events of :func:`_dual`, which is the user: shape (b, d). The system is symmetric."""
+    scaled, system = _dual_system(history, confidence, diagonal)
+    ones = np.ones((*system.shape[:2], 1))
+    shares = np.linalg.solve(system, ones)
+    return np.asarray(np.matmul(shares.transpose(0, 2, 1), scaled)[:, 0], dtype=np.float64)
+
+
 def _dual(history: Float64Array, confidence: Float64Array, diagonal: Float64Array) -> Float64Array:
     """The same as :func:`_primal` by ``(W^-1 + H D^-1 H')^-1 H D^-1``: systems of size L."""
+    scaled, system = _dual_system(history, confidence, diagonal)
+    return np.asarray(np.linalg.solve(system, scaled), dtype=np.float64)
+
+
+def _dual_system(
+    history: Float64Array, confidence: Float64Array, diagonal: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """``H D^-1``, shape (b, L, d), and ``W^-1 + H D^-1 H'``, shape (b, L, L)."""
     scaled = history / diagonal[:, None, :]
     system = np.matmul(scaled, history.transpose(0, 2, 1))
     event = np.arange(system.shape[1])
     # Padding has no vector: any finite diagonal keeps its rows apart and its influence zero.
     system[:, event, event] += np.where(confidence > 0, 1.0 / np.maximum(confidence, 1e-30), 1.0)
-    return np.asarray(np.linalg.solve(system, scaled), dtype=np.float64)
+    return scaled, system

@@ -47,7 +47,7 @@ def make_v1(url: str, folder: Path) -> Database:
         shown = exposure_row(SHOWN)
         for later in ("since", "experiment", "arm", "shadow", "degraded"):
             del shown[later]
-        connection.execute(insert(exposures).values(shown))
+        connection.execute(insert(exposures).values(shown).inline())
         connection.execute(insert(bundles).values(bundle_id="one", created=3, summary="{}"))
         connection.execute(insert(activations).values(bundle_id="one", activated=4))
 

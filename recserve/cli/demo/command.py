@@ -7,17 +7,25 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
 import typer
 from rich.table import Table
 
-from recserve.cli.common import HomeOption, State, executable, out
-from recserve.errors import RuntimeEnvironmentError
+from recserve.cli.common import State, executable, out
+from recserve.cli.demo.language_model import check_language_model, start_language_model
+from recserve.errors import ConfigError, RuntimeEnvironmentError
 
-DATASET = "movielens-small"
+if TYPE_CHECKING:
+    from recserve.plugin.registry import Registry
+    from recserve.plugin.sources.folder import Demo
+
+DOMAIN = "movielens"
+FILMS = ("film", "movie")
+HOME = Path(".recserve/demo")
 SHOWN = 8
 
 
@@ -27,36 +35,62 @@ def register(app: typer.Typer) -> None:
 
 
 def demo_command(
-    home: HomeOption = Path(".recserve/demo"),
-    user: Annotated[str, typer.Option("--user", help="A user of the sample data.")] = "73",
+    domain: Annotated[
+        str, typer.Option("--domain", help="A plugin that brings sample data; a wrong name lists them.")
+    ] = DOMAIN,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            envvar="RECSERVE_HOME",
+            help="Folder of all state.",
+            show_default=f"{HOME}, {HOME}-DOMAIN for other domains",
+        ),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", help="A user of the sample data; default: the domain's own.")
+    ] = None,
     port: Annotated[int | None, typer.Option("--port", help="Default: 8000 or the next free one.")] = None,
+    llm: Annotated[
+        bool, typer.Option("--llm", help="With a small language model of this machine (recserve-llm[local]).")
+    ] = False,
 ) -> None:
-    """Load the sample data, train, start the server, ask it, tell it something, and ask again.
+    """Load the sample data of a domain, train, start the server, ask it, tell it something, and ask again.
 
     The server keeps running afterwards; the last lines say how to stop it.
     """
     started = time.perf_counter()
+    if llm:
+        check_language_model()
+    home = home or (HOME if domain == DOMAIN else HOME.with_name(f"{HOME.name}-{domain}"))
     state = State(home, creates=True)
+    dataset, demo = demonstrated(state.registry, domain)
+    user = user or demo.user_id
     trained = (home / "bundles").is_dir() and state.store.current_bundle() is not None
     state.store.close()
     if not trained:
-        _recserve("import", "--dataset", DATASET, "--home", str(home))
+        _recserve("import", "--dataset", dataset, "--home", str(home))
         _recserve("train", "--home", str(home))
     if (home / "server.json").exists():
         _recserve("stop", "--home", str(home))
     chosen = port or _free_port()
-    _recserve("serve", "--detach", "--port", str(chosen), "--home", str(home))
+    serving = ["serve", "--detach", "--port", str(chosen), "--home", str(home)]
+    if llm:
+        nouns = FILMS if domain == DOMAIN else ("item",)
+        serving += ["--config", str(start_language_model(home).configured(State(home), nouns))]
+    _recserve(*serving)
 
     with httpx.Client(base_url=f"http://127.0.0.1:{chosen}", timeout=30) as client:
         _show_history(client, user)
         before = _recommend(client, user)
-        _show(before, f"Recommended to user {user}")
-        told = before["items"][0]
-        event = {"user_id": user, "item_id": told["item_id"], "event": "rating", "value": 5}
+        _show(before, demo.shown, f"Recommended to user {user}")
+        event = {"user_id": user, "item_id": before["items"][0]["item_id"], "event": demo.event}
+        if demo.value is not None:
+            event["value"] = demo.value
         answer = _post(client, "/v1/events", event)
         out.print(f"  -> {answer}\n")
         after = _recommend(client, user)
-        _show(after, "Recommended after that event", before)
+        _show(after, demo.shown, "Recommended after that event", before)
     out.print(
         f"[bold]Page[/]  http://127.0.0.1:{chosen}/\n"
         f"[bold]API[/]   http://127.0.0.1:{chosen}/docs\n"
@@ -64,6 +98,44 @@ def demo_command(
         f"done in {time.perf_counter() - started:.0f} s",
         soft_wrap=True,
     )
+
+
+def demonstrated(registry: Registry, domain: str) -> tuple[str, Demo]:
+    """Data set by which a domain is shown, and how.
+
+    Args:
+        registry: The installed plugins.
+        domain: Name of a plugin.
+
+    Returns:
+        Name of the plugin's first data set that can be built without parameters and has a
+        :class:`recserve.Demo`; and that.
+
+    Raises:
+        ConfigError: No installed plugin of this name has one.
+    """
+    from pydantic import ValidationError
+
+    from recserve.config import nearest
+    from recserve.data.catalogue import Catalogue
+    from recserve.plugin.protocols import Stage
+    from recserve.plugin.sources.folder import Demo
+
+    found: dict[str, tuple[str, Demo]] = {}
+    for plugin in registry.plugins:
+        for component in plugin.components.get(Stage.DATASET, ()):
+            try:
+                params = component.params()
+            except ValidationError:
+                continue  # It needs parameters.
+            demo = getattr(component.factory(params, Catalogue()), "demo", None)
+            if isinstance(demo, Demo):
+                found.setdefault(plugin.name, (component.name, demo))
+    if domain not in found:
+        raise ConfigError(
+            f"--domain {domain!r}: no installed plugin of this name has sample data{nearest(domain, found)}"
+        )
+    return found[domain]
 
 
 def _recserve(*arguments: str) -> None:
@@ -112,12 +184,15 @@ def _show_history(client: httpx.Client, user: str) -> None:
     titles = []
     for event in liked:
         item = client.get(f"/v1/items/{event['item_id']}").json()
-        titles.append(f"{item['title']} ({event['value']:g})")
+        said = event["event"] if event["value"] is None else f"{event['value']:g}"
+        titles.append(f"{item['title']} ({said})")
     out.print(f"\nUser {user} has {len(events)} events, among them: {'; '.join(titles)}\n")
 
 
-def _show(answer: dict[str, Any], title: str, before: dict[str, Any] | None = None) -> None:
-    table = Table("#", "title", "genres", "score", "sources", "why", title=title)
+def _show(
+    answer: dict[str, Any], shown: Sequence[str], title: str, before: dict[str, Any] | None = None
+) -> None:
+    table = Table("#", "title", *shown, "score", "sources", "why", title=title)
     earlier = {} if before is None else {item["item_id"]: item["rank"] for item in before["items"]}
     for item in answer["items"]:
         moved = ""
@@ -127,8 +202,8 @@ def _show(answer: dict[str, Any], title: str, before: dict[str, Any] | None = No
         attributes = item["attributes"]
         table.add_row(
             f"{item['rank']}{moved}",
-            f"{attributes.get('title', item['item_id'])} ({attributes.get('year', '?')})",
-            ", ".join(attributes.get("genres", [])),
+            str(attributes.get("title") or attributes.get("name") or item["item_id"]),
+            *(_cell(attributes.get(name)) for name in shown),
             f"{item['score']:.2f}",
             ", ".join(item["sources"]),
             item["explanation"],
@@ -137,3 +212,9 @@ def _show(answer: dict[str, Any], title: str, before: dict[str, Any] | None = No
     stages = ", ".join(f"{stage} {spent:.1f}" for stage, spent in answer["timings"].items())
     lost = f"; degraded: {', '.join(answer['degraded'])}" if answer["degraded"] else ""
     out.print(f"bundle {answer['bundle']}; ms: {stages}{lost}\n", soft_wrap=True)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

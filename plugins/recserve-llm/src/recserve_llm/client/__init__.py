@@ -1,0 +1,1 @@
+"""Client of an OpenAI-compatible language model: bounded in time, size, number and money."""

@@ -1,0 +1,1 @@
+"""A small language model of this machine, in a process of its own: ``python -m recserve_llm.local``."""

@@ -1,0 +1,1 @@
+"""The command ``recserve demo``, with or without a language model."""

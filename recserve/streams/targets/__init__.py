@@ -1,0 +1,1 @@
+"""What sinks send to: topics of a Kafka cluster, or a URL."""
