@@ -165,15 +165,18 @@ def load_views(url: str, times: int) -> list[Loading]:
 def _load(browser: Any, url: str, view: str) -> Loading:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    answers: list[Any] = []
-    page.on("response", lambda answer: answers.append(answer))
     page.goto(f"{url}/#/{view}")
     page.wait_for_load_state("networkidle", timeout=LOADED_SECONDS * 1000)
-    paint, settled = page.evaluate(
-        """() => [performance.getEntriesByName("first-contentful-paint")[0].startTime,
-                  Math.max(...performance.getEntriesByType("resource").map((one) => one.responseEnd))]"""
+    paint, settled, *sizes = page.evaluate(
+        """() => {
+          const loaded = performance.getEntriesByType("resource");
+          const answers = [...performance.getEntriesByType("navigation"), ...loaded];
+          return [performance.getEntriesByName("first-contentful-paint")[0].startTime,
+                  Math.max(...loaded.map((one) => one.responseEnd)),
+                  ...answers.map((one) => one.decodedBodySize)];
+        }"""
     )
-    loading = Loading(view, paint, settled, sum(len(one.body()) for one in answers), len(answers))
+    loading = Loading(view, paint, settled, int(sum(sizes)), len(sizes))
     context.close()
     return loading
 

@@ -113,6 +113,20 @@ def show(found: Sequence[Done]) -> None:
         console.print(f"  WRONG: {done.problem}" if done.problem else f"  {done.answer}", markup=False)
 
 
+def markdown(found: Sequence[Done]) -> str:
+    """The table of the documentation."""
+    lines = [
+        "| who | task | clicks | keys | scrolls | page, s | person, s |",
+        "| --- | --- | --: | --: | --: | --: | --: |",
+    ]
+    for done in found:
+        effort = done.effort
+        figures = (effort.clicks, effort.keys, effort.scrolls, f"{effort.waited:.1f}", f"{effort.person:.1f}")
+        cells = (done.task.who, done.task.question, *figures)
+        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Do the tasks and print."""
     parser = argparse.ArgumentParser(
@@ -122,12 +136,15 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", metavar="WORD", help="Tasks whose question has one of the words."
     )
+    parser.add_argument("--markdown", action="store_true", help="Print the table of the documentation, too.")
     options = parser.parse_args()
     words = [word.lower() for word in options.only or [""]]
     tasks = [task for task in TASKS if any(word in task.question.lower() for word in words)]
     with served() as world:
         found = do_all(world, tasks)
     show(found)
+    if options.markdown:
+        print(markdown(found))
     rows = [
         {
             "who": done.task.who,

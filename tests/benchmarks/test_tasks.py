@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tasks.__main__ import TASKS, do_all
+from benchmarks.tasks.__main__ import TASKS, Done, do_all, markdown
 from benchmarks.tasks.hand import Effort, Hand, WrongAnswerError
 from benchmarks.tasks.parts import Task, agree, told
 from benchmarks.tasks.world import World
@@ -81,6 +81,12 @@ def test_there_are_ten_tasks_of_each() -> None:
 def test_a_persons_seconds_are_the_models() -> None:
     effort = Effort(clicks=2, keys=10, scrolls=1, homes=1, thoughts=3)
     assert effort.person == pytest.approx(12 * 0.28 + 3 * 1.10 + 0.40 + 3 * 1.35)
+
+
+def test_the_documentation_has_a_row_a_task() -> None:
+    done = Done(TASKS[0], Effort(clicks=1, thoughts=1, waited=0.51), "an answer")
+    row = f"| product manager | {TASKS[0].question} | 1 | 0 | 0 | 0.5 | 2.7 |"
+    assert markdown([done]).splitlines()[2:] == [row]
 
 
 def test_what_is_missing_is_named() -> None:
