@@ -92,5 +92,9 @@ class CrossEncoderParams(TrainingParams):
         100_000, ge=0, description="Scores of histories and items that a process keeps; 0 keeps none."
     )
     batch_tokens: int = Field(
-        1024, ge=64, le=1_048_576, description="Tokens of one forward pass, padding included."
+        512,
+        ge=64,
+        le=1_048_576,
+        description="Tokens of one forward pass, padding included. With more, activations leave a core's "
+        "cache; a GPU wants 16,384.",
     )
