@@ -267,7 +267,7 @@ def lateness(reranker: CrossEncoderReranker, queries: Queries, ranked: Candidate
 
     asked, ended = min(len(queries), 10), threading.Semaphore(0)
 
-    def call(*arguments: Any) -> Candidates:
+    def call(*arguments: Any) -> object:
         try:
             return rerank(*arguments)
         finally:
