@@ -404,6 +404,7 @@ def test_an_archive_with_two_releases_is_refused(site: Site, tmp_path: Path) -> 
 # -- words --------------------------------------------------------------------------------------
 
 TOY_STORY = Item("1", {"title": "Toy Story", "year": 1995, "genres": ["Adventure", "Animation", "Children"]})
+JUMANJI = Item("2", {"title": "Jumanji", "year": 1995})
 
 
 @pytest.mark.parametrize(
@@ -424,10 +425,11 @@ def test_item_text(registry: Registry, attributes: dict[str, Any], expected: str
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [
-        (Reason(TOY_STORY, ("mf",), TOY_STORY, "rating"), "Because you rated Toy Story"),
-        (Reason(TOY_STORY, ("mf", "content"), TOY_STORY, "view"), "Because you watched Toy Story"),
-        (Reason(TOY_STORY, ("content",), TOY_STORY, "like"), "Similar to Toy Story, which you liked"),
-        (Reason(TOY_STORY, ("content",), TOY_STORY), "Similar to Toy Story"),
+        (Reason(JUMANJI, ("mf",), TOY_STORY, "rating"), "Because you rated Toy Story"),
+        (Reason(JUMANJI, ("mf", "content"), TOY_STORY, "view"), "Because you watched Toy Story"),
+        (Reason(JUMANJI, ("content",), TOY_STORY, "like"), "Similar to Toy Story, which you liked"),
+        (Reason(JUMANJI, ("content",), TOY_STORY), "Similar to Toy Story"),
+        (Reason(TOY_STORY, ("mf",), TOY_STORY, "view"), "You watched this before"),
         (Reason(TOY_STORY, ("mf",), Item("7"), "rating"), "Because you rated 7"),
         (Reason(TOY_STORY, ("popular",)), "Popular with viewers"),
         (Reason(TOY_STORY, ("mf",)), "Loved by viewers with your taste"),
