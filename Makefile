@@ -7,7 +7,7 @@ DIST   ?= dist
 # Strict: a reference or link that leads nowhere is an error. The variable silences an announcement of another major version.
 SITE   := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-.PHONY: demo test lint types contracts format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops streams quality docs clients structure walkthrough release clean
+.PHONY: demo test lint lint-types lint-site format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops streams quality docs clients structure walkthrough release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml) clients/python/pyproject.toml
@@ -27,16 +27,22 @@ demo: $(VENV)/.installed
 # `make test COVERAGE=` leaves it out.
 COVERAGE ?= --cov --cov-report=term:skip-covered
 
-# Two processes share them by files; what starts clusters or takes long has the machine for itself.
+# Two processes share them by files; what starts clusters has the machine for itself.
 test: lint
-	$(BIN)/python -m pytest -m "not cluster and not slow and not long" --numprocesses 2 --dist loadfile $(COVERAGE)
-	$(BIN)/python -m pytest -m "(cluster or slow) and not long"
+	$(BIN)/python -m pytest -m "not cluster and not long" --numprocesses 2 --dist loadfile $(COVERAGE)
+	$(BIN)/python -m pytest -m "cluster and not long"
 
+# Types and the site take a minute each: they are checked side by side.
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-types lint-site
+
+lint-types: $(VENV)/.installed
+	$(BIN)/mypy
+
+lint-site: $(VENV)/.installed
 	$(SITE) --quiet --site-dir build/site
 
 format: $(VENV)/.installed

@@ -30,6 +30,7 @@ def test_open_pages_ask_again_and_again(tmp_path: Path, monkeypatch: pytest.Monk
         pass  # a server that is gone fails no benchmark
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_views_are_loaded_with_nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("playwright.sync_api", reason="the Python package playwright is missing")

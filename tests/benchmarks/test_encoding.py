@@ -70,6 +70,7 @@ def test_the_table_compares_medians_with_the_peer(capsys) -> None:
         assert cell in shown
 
 
+@pytest.mark.long
 def test_a_run_that_fails_says_why(tmp_path) -> None:
     comparison = Comparison([Work("all", ["a"], None)], "bundled:minilm", Path(sys.executable), tmp_path)
     (tmp_path / "texts-0.json").unlink()

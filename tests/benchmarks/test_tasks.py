@@ -52,6 +52,7 @@ def world(trained_home: Path, tmp_path: Path) -> Iterator[World]:
         made.close()
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_answers_on_the_page_are_those_of_the_api(world: World) -> None:
     pytest.importorskip("playwright.sync_api", reason="the Python package playwright is missing")

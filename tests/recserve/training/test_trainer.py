@@ -187,7 +187,16 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize(("events", "items"), TINY.values(), ids=list(TINY))
+RARE = {"items without text", "users with one event", "odd ids"}
+
+
+@pytest.mark.parametrize(
+    ("events", "items"),
+    [
+        pytest.param(*files, id=name, marks=[pytest.mark.long] if name in RARE else [])
+        for name, files in TINY.items()
+    ],
+)
 def test_tiny_and_odd_data_train_and_serve(domain: Domain, tmp_path: Path, events: str, items: str) -> None:
     (tmp_path / "e.csv").write_text("user_id,item_id,event,value,timestamp\n" + events)
     (tmp_path / "i.jsonl").write_text(items + "\n")

@@ -70,6 +70,7 @@ distributed.destroy_process_group()
 """
 
 
+@pytest.mark.long
 def test_processes_together_make_the_steps_of_one(tmp_path: Path) -> None:
     """Without dropout, which is drawn by each process for itself."""
     plain, world = task(dropout=0.0, epochs=2), 2

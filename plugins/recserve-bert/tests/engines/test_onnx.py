@@ -252,7 +252,7 @@ def test_what_is_kept_needs_no_torch(tiny, cache):
 
 @with_onnx
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "probes.npy", "report.json"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("damage", ["cut", pytest.param("gone", marks=pytest.mark.long)])
 def test_a_damaged_folder_is_made_again(tiny, tmp_path, caplog, name, damage):
     expected = build(tiny, tmp_path).encode(TEXTS)
     folder = Folder(build(tiny, tmp_path).source, tmp_path)

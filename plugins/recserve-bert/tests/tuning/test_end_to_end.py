@@ -222,6 +222,7 @@ distributed.destroy_process_group()
 """
 
 
+@pytest.mark.long
 def test_processes_together_make_the_steps_of_one(tiny: Path, data: Dataset, tmp_path: Path) -> None:
     """With a head, which has no dropout: that is drawn by each process for itself."""
     encoder = bert_encoder(BertParams(model=str(tiny), tune="head", learning_rate=0.01), Catalogue())
