@@ -67,10 +67,10 @@ class ServerConfig(Strict):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     topology: Literal["auto", "staged", "fused"] = Field(
-        "auto",
+        "staged",
         description="`staged`: each stage in replicas of its own; `fused`: all of them in each ingress "
-        "replica, which saves the hops. `auto` is `fused` on one node, unless a stage is given a GPU, "
-        "several replicas or several threads.",
+        "replica, which saves the hops and uses one core a replica. `auto` is `fused` on one node, unless a "
+        "stage is given a GPU, several replicas or several threads.",
     )
     max_batch: int = Field(64, ge=1, le=1024, description="Requests a micro-batch holds at most.")
     batches_in_flight: int = Field(2, ge=1, le=64)

@@ -59,16 +59,20 @@ def test_cpus_of_all_replicas_are_counted(topology: str) -> None:
 
 
 def test_stages_are_joined_where_nothing_is_wanted_of_one_alone() -> None:
-    assert topology_of(ServerConfig()) == "fused"
-    assert topology_of(ServerConfig(), nodes=2) == "staged"
+    auto: dict[str, Any] = {"topology": "auto"}
+    assert topology_of(ServerConfig()) == "staged"
+    assert topology_of(ServerConfig(topology="auto")) == "fused"
+    assert topology_of(ServerConfig(topology="auto"), nodes=2) == "staged"
     assert topology_of(ServerConfig(topology="fused"), nodes=2) == "fused"
-    assert topology_of(ServerConfig(topology="staged")) == "staged"
     for stage in ("retrieval", "encoding", "ranking"):
         for wish in ({"gpus": 0.5}, {"replicas": 2}, {"max_replicas": 3}, {"threads": 2}):
-            assert topology_of(ServerConfig.model_validate({stage: wish})) == "staged", (stage, wish)
-        assert topology_of(ServerConfig.model_validate({stage: {"max_replicas": 1}})) == "fused"
-    assert topology_of(ServerConfig.model_validate({"ingress": {"replicas": 2, "threads": 2}})) == "fused"
-    assert set(options({})) == {"Ingress"}
+            assert topology_of(ServerConfig.model_validate({**auto, stage: wish})) == "staged", (stage, wish)
+        assert topology_of(ServerConfig.model_validate({**auto, stage: {"max_replicas": 1}})) == "fused"
+    assert (
+        topology_of(ServerConfig.model_validate({**auto, "ingress": {"replicas": 2, "threads": 2}}))
+        == "fused"
+    )
+    assert set(options(auto)) == {"Ingress"}
 
 
 def options(server: dict[str, Any]) -> dict[str, Any]:
