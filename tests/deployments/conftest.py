@@ -133,7 +133,7 @@ def server(new_server: Callable[[], Server]) -> Server:
 
 
 def staged(server: Server) -> Server:
-    """The same with every stage in processes of its own, which a single node does not choose by itself."""
+    """The same with every stage in processes of its own, whatever the default."""
     path = server.home / "recserve.yaml"
     config = yaml.safe_load(path.read_text())
     config["server"] = {**config.get("server", {}), "topology": "staged"}
