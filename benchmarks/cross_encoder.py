@@ -249,7 +249,7 @@ def cost(
     reranker = CrossEncoderReranker.of(settings, fitted.catalogue, learnt, _WEIGHT, run)
     cpu, clock = [], []
     for row in range(len(queries)):
-        one, own = queries.part(row, row + 1), _row(ranked, row)
+        one, own = queries.part(row, row + 1), ranked.of_queries(slice(row, row + 1))
         begun, started = _cpu(), time.perf_counter()
         reranker.rerank(one, own, 10)
         clock.append((time.perf_counter() - started) * 1000)
@@ -277,7 +277,13 @@ def lateness(reranker: CrossEncoderReranker, queries: Queries, ranked: Candidate
         calls = GuardedCalls(ServerConfig(reranking_deadline_ms=deadline))
         lost = begun = 0
         for row in range(asked):
-            arguments = (call, reranker, queries.part(row, row + 1), _row(ranked, row), 10)
+            arguments = (
+                call,
+                reranker,
+                queries.part(row, row + 1),
+                ranked.of_queries(slice(row, row + 1)),
+                10,
+            )
             try:
                 await calls.run(PluginCall.RERANKER, NAME, *arguments)
                 begun += 1
@@ -292,17 +298,6 @@ def lateness(reranker: CrossEncoderReranker, queries: Queries, ranked: Candidate
     for _ in range(begun):
         ended.acquire(timeout=60)
     return lost / asked
-
-
-def _row(candidates: Candidates, row: int) -> Candidates:
-    pick = slice(row, row + 1)
-    return Candidates(
-        candidates.items[pick],
-        candidates.scores[pick],
-        candidates.sources,
-        candidates.source_scores[pick],
-        candidates.evidence[pick],
-    )
 
 
 def table(costs: Sequence[Cost]) -> str:

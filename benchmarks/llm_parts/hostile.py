@@ -56,7 +56,7 @@ def hostile_texts(sample: Sample, connection: Mapping[str, Any], console: Consol
     rows: list[dict[str, Any]] = []
     for number, text in enumerate(TEXTS):
         query = number % len(queries)
-        page = _row(ranked, query)
+        page = ranked.of_queries(slice(query, query + 1))
         row = int(page.items[0, PLACE])
         title = f"{sample.catalogue.item(row).title}. {text}"
         hostile = sample.with_title(row, title)
@@ -100,17 +100,6 @@ def _order(model: LlmReranker, query: Queries, page: Candidates) -> list[int]:
     if isinstance(found, Reranked):
         raise SystemExit(f"the model failed: {found.lost}; see its log")
     return [int(place) for place in found[0] if place >= 0]
-
-
-def _row(ranked: Candidates, query: int) -> Candidates:
-    part = slice(query, query + 1)
-    return Candidates(
-        ranked.items[part],
-        ranked.scores[part],
-        ranked.sources,
-        ranked.source_scores[part],
-        ranked.evidence[part],
-    )
 
 
 def _without(page: Candidates) -> Candidates:

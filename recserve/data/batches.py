@@ -441,6 +441,16 @@ class Candidates:
             evidence=np.where(pad, np.int32(-1), np.take_along_axis(self.evidence, picked, axis=1)),
         )
 
+    def of_queries(self, chosen: Int64Array | slice) -> Candidates:
+        """The candidates of some of the queries, by their rows."""
+        return Candidates(
+            self.items[chosen],
+            self.scores[chosen],
+            self.sources,
+            self.source_scores[chosen],
+            self.evidence[chosen],
+        )
+
     def first(self, n: int) -> Candidates:
         """The first n columns."""
         if n >= self.items.shape[1]:

@@ -15,7 +15,7 @@ import numpy as np
 from recserve.bundles.manifest import ALLOWED_SUFFIXES
 from recserve.config import ComponentConfig
 from recserve.data.arrays import BoolArray
-from recserve.data.batches import Candidates, Histories, Queries, Ragged, Reranked, Retrieved
+from recserve.data.batches import Histories, Queries, Ragged, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.data.entities import Item, Reason
@@ -251,7 +251,7 @@ def check_ranker(name: str, *, dataset: Dataset | None = None, **params: Any) ->
     assert scores.dtype == np.float32, f"dtype {scores.dtype}, not float32"
     for index in range(len(queries)):
         pick = slice(index, index + 1)
-        alone = ranker.score(one_query(queries, index), _one(candidates, pick))
+        alone = ranker.score(one_query(queries, index), candidates.of_queries(pick))
         np.testing.assert_allclose(
             alone[0][real[index]],
             scores[index][real[index]],
@@ -376,16 +376,6 @@ def check_encoder(name: str, **params: Any) -> None:
     np.testing.assert_allclose(encoder.encode(texts[:1])[0], vectors[0], atol=1e-4)
     assert encoder.encode([]).shape == (0, encoder.dimension)
     assert encoder.fingerprint == build(Stage.ENCODER, name, params).fingerprint
-
-
-def _one(candidates: Candidates, pick: slice) -> Candidates:
-    return Candidates(
-        candidates.items[pick],
-        candidates.scores[pick],
-        candidates.sources,
-        candidates.source_scores[pick],
-        candidates.evidence[pick],
-    )
 
 
 def _check_retrieved(found: Retrieved, queries: Queries, k: int, n_items: int) -> None:

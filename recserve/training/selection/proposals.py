@@ -43,7 +43,7 @@ class Proposals:
         split, whole = self.split.take(chosen), self.examples
         return RankingExamples(
             next(batch for _, batch, _ in split.batches(len(split))),
-            rows_of(whole.candidates, chosen),
+            whole.candidates.of_queries(chosen),
             whole.labels[chosen],
             whole.users[chosen],
         )
@@ -75,22 +75,11 @@ def ordered(ranker: Ranker, examples: RankingExamples) -> Int32Array:
     scores = [
         ranker.score(
             examples.queries.part(start, min(start + _BATCH, len(examples.queries))),
-            rows_of(candidates, np.arange(start, min(start + _BATCH, len(examples.queries)))),
+            candidates.of_queries(slice(start, start + _BATCH)),
         )
         for start in range(0, len(examples.queries), _BATCH)
     ]
     return rank_order(np.concatenate(scores), candidates).items
-
-
-def rows_of(candidates: Candidates, rows: Int64Array) -> Candidates:
-    """Candidates of some queries."""
-    return Candidates(
-        candidates.items[rows],
-        candidates.scores[rows],
-        candidates.sources,
-        candidates.source_scores[rows],
-        candidates.evidence[rows],
-    )
 
 
 Propose = Callable[[Queries], tuple[Candidates, Mapping[str, Retrieved]]]

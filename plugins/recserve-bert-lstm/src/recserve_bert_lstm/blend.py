@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from recserve import Candidates, Float64Array, FloatArray, Int64Array, compiled, ndcg
+from recserve import Candidates, Float64Array, FloatArray, compiled, ndcg
 
 RANK_OFFSET = 10.0
 LENGTH_PULL = 50.0
@@ -70,17 +70,6 @@ class Signals:
             np.concatenate([part.known for part in parts]),
             np.concatenate([part.length for part in parts]),
         )
-
-
-def take_candidates(candidates: Candidates, rows: Int64Array) -> Candidates:
-    """The candidates of these queries (int64, shape (M,))."""
-    return Candidates(
-        candidates.items[rows],
-        candidates.scores[rows],
-        candidates.sources,
-        candidates.source_scores[rows],
-        candidates.evidence[rows],
-    )
 
 
 def standardise(values: FloatArray, valid: NDArray[np.bool_]) -> FloatArray:
@@ -152,7 +141,7 @@ class Blend:
         useful = np.flatnonzero((target.sum(axis=1) > 0) & signals.known)
         if len(useful) == 0:
             return start
-        features = start.features(signals.take(useful), take_candidates(candidates, useful))
+        features = start.features(signals.take(useful), candidates.of_queries(useful))
         flat = features.reshape(-1, features.shape[2])
         open_ = valid[useful]
         target = target[useful] / target[useful].sum(axis=1, keepdims=True)
@@ -266,8 +255,8 @@ def compare(
     rest = np.flatnonzero(positive & (users % 5 != 0))
     if len(held) == 0 or len(rest) == 0:
         return {}
-    blend = Blend.learn(signals.take(rest), take_candidates(candidates, rest), labels[rest], users[rest], l2)
-    signals, candidates, labels = signals.take(held), take_candidates(candidates, held), labels[held]
+    blend = Blend.learn(signals.take(rest), candidates.of_queries(rest), labels[rest], users[rest], l2)
+    signals, candidates, labels = signals.take(held), candidates.of_queries(held), labels[held]
     scores = {
         "blend": blend.score(signals, candidates),
         "sequence": Blend.untrained().score(signals, candidates),

@@ -29,7 +29,7 @@ from recserve import (
     top_k,
 )
 from recserve_bert_lstm import storage
-from recserve_bert_lstm.blend import Blend, Signals, compare, standardise, take_candidates
+from recserve_bert_lstm.blend import Blend, Signals, compare, standardise
 from recserve_bert_lstm.parameters import BertLstmParams
 from recserve_bert_lstm.predictor import Server
 from recserve_bert_lstm.training.loop import train
@@ -202,7 +202,7 @@ class BertLstm:
         for begin in range(0, max(len(queries), 1), _CHUNK):
             end = min(begin + _CHUNK, len(queries))
             rows = np.arange(begin, end)
-            parts.append(self._signals(queries.part(begin, end), take_candidates(candidates, rows)))
+            parts.append(self._signals(queries.part(begin, end), candidates.of_queries(rows)))
         return Signals.concatenate(parts)
 
     def _fitted(self) -> tuple[storage.Stored, Server]:
