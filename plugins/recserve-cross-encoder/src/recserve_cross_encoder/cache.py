@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from hashlib import blake2b
 
 import numpy as np
+from cachetools import LRUCache
 
 from recserve import FloatArray, Int32Array
 
@@ -19,8 +19,7 @@ class ScoreCache:
     """
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._scores: OrderedDict[bytes, float] = OrderedDict()
+        self._scores: LRUCache[bytes, float] = LRUCache(size)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -37,19 +36,12 @@ class ScoreCache:
         found = np.full(len(keys), np.nan, dtype=np.float32)
         with self._lock:
             for place, key in enumerate(keys):
-                score = self._scores.get(key)
-                if score is not None:
-                    found[place] = score
-                    self._scores.move_to_end(key)
+                found[place] = self._scores.get(key, np.nan)
         return found
 
     def put(self, keys: list[bytes], scores: FloatArray) -> None:
         """Keep scores, and drop the least recently used beyond the size."""
-        if not self._size:
+        if not self._scores.maxsize:
             return
         with self._lock:
-            for key, score in zip(keys, scores.tolist(), strict=True):
-                self._scores[key] = score
-                self._scores.move_to_end(key)
-            while len(self._scores) > self._size:
-                self._scores.popitem(last=False)
+            self._scores.update(zip(keys, scores.tolist(), strict=True))
