@@ -25,7 +25,12 @@ from recserve.errors import (
     RecserveError,
 )
 from recserve.plugin.builtins.item_text import FieldsText
-from recserve.plugin.builtins.wording import PhraseExplainer, Phrases
+from recserve.plugin.builtins.wording import (
+    CHINESE_PHRASES,
+    ENGLISH_PHRASES,
+    PhraseExplainer,
+    Phrases,
+)
 from recserve.plugin.executor import Executor, InProcess, Shared, TorchWorker
 from recserve.plugin.hookspecs import hookimpl
 from recserve.plugin.protocols import (
@@ -70,6 +75,8 @@ from recserve.telemetry.outcomes import count_outcome
 __version__ = "0.1.0"
 
 __all__ = [
+    "CHINESE_PHRASES",
+    "ENGLISH_PHRASES",
     "AttributeColumn",
     "BoolArray",
     "BundleError",

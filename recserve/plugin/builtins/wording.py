@@ -46,7 +46,7 @@ class Phrases:
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
-ENGLISH = Phrases(
+ENGLISH_PHRASES = Phrases(
     done={
         "view": "viewed",
         "click": "clicked",
@@ -70,7 +70,7 @@ ENGLISH = Phrases(
     sources={"popular": "Popular"},
 )
 
-CHINESE = Phrases(
+CHINESE_PHRASES = Phrases(
     done={
         "view": "看过",
         "click": "点过",
@@ -139,7 +139,7 @@ class TemplateExplainer(PhraseExplainer):
     """Explainer with sentences that fit any domain, in English and Chinese."""
 
     def __init__(self) -> None:
-        super().__init__({"en": ENGLISH, "zh": CHINESE})
+        super().__init__({"en": ENGLISH_PHRASES, "zh": CHINESE_PHRASES})
 
 
 def _shorten(text: str, limit: int = 80) -> str:

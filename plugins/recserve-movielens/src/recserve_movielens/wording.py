@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from recserve import Item, PhraseExplainer, Phrases
+from dataclasses import replace
 
-ENGLISH = Phrases(
+from recserve import CHINESE_PHRASES, ENGLISH_PHRASES, Item, PhraseExplainer
+
+ENGLISH = replace(
+    ENGLISH_PHRASES,
     done={
         "rating": "rated",
         "like": "liked",
@@ -21,21 +24,13 @@ ENGLISH = Phrases(
         "mf": "Loved by viewers with your taste",
         "content": "Fits the stories you like",
     },
-    matches="Matches “{text}”",
-    found="Found for “{text}”",
     new="New in the catalogue",
-    similar="Similar to {title}",
     led={"content": "Similar to {title}, which you {done}"},
     other="Similar to {title}",
-    because="Because you {done} {title}",
-    again="You {done} this before",
-    searched="Because you searched for “{text}”",
-    wrote="Because you wrote “{text}”",
-    interests="Fits your interests: {text}",
-    picked="Picked for you",
 )
 
-CHINESE = Phrases(
+CHINESE = replace(
+    CHINESE_PHRASES,
     done={
         "rating": "评价过",
         "like": "喜欢",
@@ -52,18 +47,12 @@ CHINESE = Phrases(
         "mf": "口味相近的观众喜欢",
         "content": "符合您喜欢的故事",
     },
-    matches="符合“{text}”",
-    found="根据“{text}”找到",
     new="新片上架",
     similar="与《{title}》相似",
     led={"content": "与您{done}的《{title}》相似"},
     other="与《{title}》相似",
     because="因为您{done}《{title}》",
     again="您{done}这部影片",
-    searched="因为您搜索过“{text}”",
-    wrote="因为您写过“{text}”",
-    interests="符合您的兴趣：{text}",
-    picked="为您推荐",
 )
 
 

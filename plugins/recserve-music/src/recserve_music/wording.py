@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from recserve import PhraseExplainer, Phrases
+from dataclasses import replace
 
-ENGLISH = Phrases(
+from recserve import CHINESE_PHRASES, ENGLISH_PHRASES, PhraseExplainer
+
+ENGLISH = replace(
+    ENGLISH_PHRASES,
     done={
         "play": "played",
         "like": "liked",
@@ -12,17 +15,9 @@ ENGLISH = Phrases(
         "view": "looked at",
         "search": "searched for",
     },
-    because="Because you {done} {title}",
-    again="You {done} this before",
     similar="Sounds like {title}",
     other="Goes with {title}",
-    matches="Matches “{text}”",
-    found="Found for “{text}”",
     new="New release",
-    searched="Because you searched for “{text}”",
-    wrote="Because you wrote “{text}”",
-    interests="Fits your interests: {text}",
-    picked="Picked for you",
     led={"content": "Sounds like {title}, which you {done}", "repeat": "You keep coming back to this"},
     sources={
         "repeat": "You keep coming back to this",
@@ -33,7 +28,8 @@ ENGLISH = Phrases(
     },
 )
 
-CHINESE = Phrases(
+CHINESE = replace(
+    CHINESE_PHRASES,
     done={
         "play": "听过",
         "like": "喜欢",
@@ -45,13 +41,7 @@ CHINESE = Phrases(
     again="您{done}这首",
     similar="与《{title}》风格相近",
     other="与《{title}》相配",
-    matches="符合“{text}”",
-    found="根据“{text}”找到",
     new="新歌上架",
-    searched="因为您搜索过“{text}”",
-    wrote="因为您写过“{text}”",
-    interests="符合您的兴趣：{text}",
-    picked="为您推荐",
     led={"content": "与您{done}的《{title}》风格相近", "repeat": "您常听，该再听一遍了"},
     sources={
         "repeat": "您常听，该再听一遍了",

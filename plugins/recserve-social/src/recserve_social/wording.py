@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from recserve import PhraseExplainer, Phrases
+from dataclasses import replace
 
-ENGLISH = Phrases(
+from recserve import CHINESE_PHRASES, ENGLISH_PHRASES, PhraseExplainer
+
+ENGLISH = replace(
+    ENGLISH_PHRASES,
     done={
         "follow": "follow",
         "like": "liked",
@@ -14,17 +17,7 @@ ENGLISH = Phrases(
         "view": "read",
         "search": "searched for",
     },
-    because="Because you {done} {title}",
-    again="You {done} this before",
-    similar="Similar to {title}",
     other="Goes with {title}",
-    matches="Matches “{text}”",
-    found="Found for “{text}”",
-    new="New here",
-    searched="Because you searched for “{text}”",
-    wrote="Because you wrote “{text}”",
-    interests="Fits your interests: {text}",
-    picked="Picked for you",
     led={
         "following": "Because you follow {title}",
         "friends_of_friends": "Followers of {title} follow this author, too",
@@ -38,7 +31,8 @@ ENGLISH = Phrases(
     },
 )
 
-CHINESE = Phrases(
+CHINESE = replace(
+    CHINESE_PHRASES,
     done={
         "follow": "关注了",
         "like": "赞过",
@@ -48,17 +42,8 @@ CHINESE = Phrases(
         "view": "看过",
         "search": "搜索过",
     },
-    because="因为您{done}“{title}”",
     again="您{done}这条内容",
-    similar="与“{title}”相似",
-    other="与“{title}”有关",
-    matches="符合“{text}”",
-    found="根据“{text}”找到",
     new="新内容",
-    searched="因为您搜索过“{text}”",
-    wrote="因为您写过“{text}”",
-    interests="符合您的兴趣：{text}",
-    picked="为您推荐",
     led={
         "following": "您关注了“{title}”",
         "friends_of_friends": "关注“{title}”的人也关注这位作者",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from recserve import PhraseExplainer, Phrases
+from dataclasses import replace
 
-ENGLISH = Phrases(
+from recserve import CHINESE_PHRASES, ENGLISH_PHRASES, PhraseExplainer
+
+ENGLISH = replace(
+    ENGLISH_PHRASES,
     done={
         "watch": "watched",
         "view": "watched",
@@ -13,17 +16,8 @@ ENGLISH = Phrases(
         "click": "opened",
         "search": "searched for",
     },
-    because="Because you {done} {title}",
-    again="You {done} this before",
-    similar="Similar to {title}",
     other="Goes with {title}",
-    matches="Matches “{text}”",
-    found="Found for “{text}”",
     new="Just uploaded",
-    searched="Because you searched for “{text}”",
-    wrote="Because you wrote “{text}”",
-    interests="Fits your interests: {text}",
-    picked="Picked for you",
     led={"content": "Similar to {title}, which you {done}"},
     sources={
         "popular": "Watched by many",
@@ -33,7 +27,8 @@ ENGLISH = Phrases(
     },
 )
 
-CHINESE = Phrases(
+CHINESE = replace(
+    CHINESE_PHRASES,
     done={
         "watch": "看过",
         "view": "看过",
@@ -42,17 +37,8 @@ CHINESE = Phrases(
         "click": "点开过",
         "search": "搜索过",
     },
-    because="因为您{done}“{title}”",
     again="您{done}这个视频",
-    similar="与“{title}”相似",
-    other="与“{title}”有关",
-    matches="符合“{text}”",
-    found="根据“{text}”找到",
     new="刚刚发布",
-    searched="因为您搜索过“{text}”",
-    wrote="因为您写过“{text}”",
-    interests="符合您的兴趣：{text}",
-    picked="为您推荐",
     led={"content": "与您{done}的“{title}”相似"},
     sources={
         "popular": "很多人在看",

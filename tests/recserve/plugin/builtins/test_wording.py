@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from recserve import Item, Reason
-from recserve.plugin.builtins.wording import CHINESE, ENGLISH, TemplateExplainer
+from recserve.plugin.builtins.wording import CHINESE_PHRASES, ENGLISH_PHRASES, TemplateExplainer
 from recserve.testing import check_explainer
 
 SEEN = Item("2", {"title": "Tea"})
@@ -57,7 +57,7 @@ def test_a_tag_with_a_region_and_an_unknown_language() -> None:
 
 
 def test_both_languages_speak_of_the_same_events() -> None:
-    english, chinese = asdict(ENGLISH), asdict(CHINESE)
+    english, chinese = asdict(ENGLISH_PHRASES), asdict(CHINESE_PHRASES)
     for mapping in ("done", "led", "sources"):
         assert english.pop(mapping).keys() == chinese.pop(mapping).keys()
     for name, phrase in english.items():
