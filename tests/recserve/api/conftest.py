@@ -45,6 +45,7 @@ from recserve.serving.state.history_reader import StoreReader
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.serving.state.result_cache import ResultCache
 from recserve.store import Store, open_store
+from tests.support.console import window
 
 MOVIES = [
     ("1", "Toy Story", 1995, ["Animation", "Children", "Comedy"]),
@@ -446,6 +447,22 @@ def standing() -> Iterator[tuple[FastAPI, str]]:
     app = create_app(settings=replace(SETTINGS, scenarios=("home",)))
     with listening(app) as url:
         yield app, url
+
+
+@pytest.fixture
+def behind_standing(standing: tuple[FastAPI, str], tmp_path: Path) -> Iterator[Served]:
+    """A fresh store behind the module's application."""
+    made = build(tmp_path, app=standing[0])
+    with made.store:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def context(browser: Any) -> Iterator[Any]:
+    """A browser context of the module, so that its pages find scripts and styles in the cache."""
+    made = window(browser)
+    yield made
+    made.close()
 
 
 @contextmanager

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
-from tests.recserve.api.conftest import Served, build
-from tests.support.console import console_page, window
+from tests.recserve.api.conftest import Served
+from tests.support.console import console_page
 
 pytestmark = pytest.mark.browser
 
@@ -21,25 +20,15 @@ HOSTILE = "<img src=x onerror=alert(1)>/../☃"
 
 
 @pytest.fixture
-def served(standing: tuple[FastAPI, str], tmp_path: Path) -> Iterator[Served]:
-    """A fresh store behind the module's application."""
-    made = build(tmp_path, app=standing[0])
-    with made.store:
-        yield made
+def served(behind_standing: Served) -> Served:
+    """Each test's own store behind one application."""
+    return behind_standing
 
 
 @pytest.fixture
 def address(standing: tuple[FastAPI, str], served: Served) -> str:
     """Its URL."""
     return standing[1]
-
-
-@pytest.fixture(scope="module")
-def context(browser: Any) -> Iterator[Any]:
-    """A browser context of the module, so that its pages find scripts and styles in the cache."""
-    made = window(browser)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from recserve.api import create_app
 from recserve.auth.keyring import Keyring
 from recserve.auth.keys import create_key
 from recserve.data.entities import Event, Item, User, now_ms
-from tests.recserve.api.conftest import Served, build, listening
-from tests.support.console import console_page, settled, violations, window
+from tests.recserve.api.conftest import Served, listening
+from tests.support.console import console_page, settled, violations
 
 pytestmark = pytest.mark.browser
 
@@ -25,25 +25,15 @@ HOSTILE = "<img src=x onerror=alert(1)>/../☃"
 
 
 @pytest.fixture
-def served(standing: tuple[FastAPI, str], tmp_path: Path) -> Iterator[Served]:
-    """A fresh store behind the module's application."""
-    made = build(tmp_path, app=standing[0])
-    with made.store:
-        yield made
+def served(behind_standing: Served) -> Served:
+    """Each test's own store behind one application."""
+    return behind_standing
 
 
 @pytest.fixture
 def address(standing: tuple[FastAPI, str], served: Served) -> str:
     """Its URL."""
     return standing[1]
-
-
-@pytest.fixture(scope="module")
-def context(browser: Any) -> Iterator[Any]:
-    """A browser context of the module, so that its pages find scripts and styles in the cache."""
-    made = window(browser)
-    yield made
-    made.close()
 
 
 @pytest.fixture
