@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from recserve.data.entities import Event, Item, now_ms
 from recserve.errors import ConflictError, InvalidRequestError, RecserveError
+from recserve.serving.state.trials import items_clicked
 from recserve.store import AuditEntry, Store
 from recserve.streams.messages import Content, Decoder, Message
 
@@ -148,12 +149,7 @@ class MessageWriter:
 
     def _count_clicks(self, events: Sequence[Event]) -> None:
         """Count outcomes of new items under exploration, as the server does with what comes over HTTP."""
-        types = self._decoder.settings.event_types
-        clicks = Counter(
-            event.item_id
-            for event in events
-            if event.recommendation_id is not None and event.item_id and types[event.event].weight > 0
-        )
+        clicks = Counter(items_clicked(events, self._decoder.settings.event_types))
         if clicks:
             # Only new items have been counted as shown.
             under_trial = self._store.trials(list(clicks))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,12 +70,7 @@ class TrialRecorder:
 
     def clicked(self, events: Sequence[Event]) -> None:
         """Count events that answers led to on new items."""
-        types = self._event_types
-        counts = self._new(
-            event.item_id
-            for event in events
-            if event.recommendation_id is not None and event.event in types and types[event.event].weight > 0
-        )
+        counts = self._new(items_clicked(events, self._event_types))
         if counts:
             self._store.add_trials({}, counts)
 
@@ -86,3 +81,11 @@ class TrialRecorder:
             return Counter()
         row = view.catalogue.ids.row
         return Counter(item_id for item_id in item_ids if row(item_id) >= view.known)
+
+
+def items_clicked(events: Iterable[Event], event_types: Mapping[str, EventType]) -> Iterator[str]:
+    """The item of each event that speaks for it and that an answer led to."""
+    for event in events:
+        liked = event.event in event_types and event_types[event.event].weight > 0
+        if liked and event.item_id and event.recommendation_id is not None:
+            yield event.item_id
