@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+
+from recserve.data.system.compilation import compile_kernels
 
 # Tables are as wide wherever tests run: consoles read this once, and test processes have widths of their own.
 os.environ["COLUMNS"] = "200"
@@ -12,3 +16,10 @@ os.environ["COLUMNS"] = "200"
 # Timing is never asserted: a machine that is busy, or coverage, makes an example slow, not wrong.
 settings.register_profile("recserve", deadline=None)
 settings.load_profile("recserve")
+
+
+@pytest.fixture(autouse=True)
+def _plain_kernels() -> Iterator[None]:
+    """What a test opens may have its process compute with compiled kernels; the next begins with NumPy."""
+    yield
+    compile_kernels(False)

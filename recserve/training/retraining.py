@@ -99,7 +99,11 @@ class Retraining:
             record_training(self.home, self.resolved.config, self.store, tables, result, deletions)
             candidate = result.bundle
             findings: tuple[Finding, ...] = ()
-            if before is not None and before != candidate.id:
+            unusable = None if before is None else self.repository.damage(before)
+            if unusable is not None:
+                # Neither can it be served: whatever was trained is better than that.
+                reason = f"{reason}; the current bundle cannot be compared with: {unusable}"
+            elif before is not None and before != candidate.id:
                 verdict = compare(
                     self.home,
                     self.resolved.config,

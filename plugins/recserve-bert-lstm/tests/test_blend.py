@@ -245,11 +245,11 @@ def test_order_of_sources_does_not_matter():
     assert first.to_json() == second.to_json()
 
 
-@given(st.integers(0, 10_000), st.sampled_from([0, 1, 7, 60]))
+@given(st.integers(0, 10_000), st.sampled_from([0, 1, 7, 60]), st.integers(0, 5))
 @settings(max_examples=25, deadline=None)
-def test_a_compiled_blend_scores_like_features_times_weights(seed: int, width: int) -> None:
+def test_a_compiled_blend_scores_like_features_times_weights(seed: int, kept: int, cut: int) -> None:
     random = np.random.default_rng(seed)
-    shape = (3, width)
+    shape = (3, kept + cut)
 
     def numbers() -> np.ndarray:
         # Few values, so that they tie and some features do not vary at all.
@@ -258,9 +258,10 @@ def test_a_compiled_blend_scores_like_features_times_weights(seed: int, width: i
     by_source = random.choice([np.nan, -np.inf, 0.25, 1.0, 3.0], (*shape, 2)).astype(np.float32)
     items = random.integers(-1, 50, shape).astype(np.int32)
     fused = np.where(items >= 0, random.random(shape), -np.inf).astype(np.float32)
-    candidates = Candidates(items, fused, ("b", "x"), by_source, np.full(shape, -1, dtype=np.int32))
+    whole = Candidates(items, fused, ("b", "x"), by_source, np.full(shape, -1, dtype=np.int32))
+    candidates = whole.first(kept)  # views, unless nothing is cut
     known, length = random.random(3) < 0.7, random.uniform(-0.5, 0.5, 3).astype(np.float32)
-    signals = Signals(numbers(), numbers(), numbers(), known, length)
+    signals = Signals(*(numbers()[:, :kept] for _ in range(3)), known, length)
     blend = Blend(("a", "b"), random.standard_normal(13))
     plain = blend.score(signals, candidates)
     compile_kernels()
@@ -269,7 +270,7 @@ def test_a_compiled_blend_scores_like_features_times_weights(seed: int, width: i
         fast = blend.score(signals, candidates)
     finally:
         compile_kernels(False)
-    valid = items >= 0
+    valid = candidates.items >= 0
     np.testing.assert_allclose(fast[valid], plain[valid], atol=1e-5)
     assert (fast.dtype, fast.shape) == (plain.dtype, plain.shape)
 

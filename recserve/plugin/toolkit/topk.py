@@ -124,11 +124,12 @@ def top_k_of_products(
     items, best = _pads(len(queries), k)
     masks, mask_of = _distinct(queries.allowed, len(queries), right.shape[1])
     barred = queries.barred
-    kernels.top_k_of_products(
+    read = (
         *(left.indptr, left.indices, left.data),
         *(right.indptr, right.indices, right.data),
-        *(masks, mask_of, barred.offsets, barred.values, k, items, best),
+        *(masks, mask_of, barred.offsets, barred.values),
     )
+    kernels.top_k_of_products(*map(np.ascontiguousarray, read), k, items, best)
     return items, best
 
 

@@ -117,6 +117,19 @@ def test_a_damaged_last_bundle_is_a_reason_to_train(home: Path) -> None:
     assert retrain(home).startswith("nothing to do")
 
 
+def test_a_damaged_current_bundle_is_replaced_by_another_one(home: Path) -> None:
+    first = current(home)
+    assert first is not None
+    factors = next((home / "bundles" / first).rglob("item_factors.safetensors"))
+    factors.write_bytes(factors.read_bytes()[:-1] + b"?")
+    add_events(home, 5)
+    output = retrain(home)
+    assert "item_factors.safetensors" in output
+    assert "promoted bundle" in output
+    assert current(home) not in {None, first}
+    assert retrain(home).startswith("nothing to do")
+
+
 def test_a_fresh_machine_fetches_no_bundle_to_find_nothing_to_do(home: Path, tmp_path: Path) -> None:
     first = current(home)
     assert first is not None

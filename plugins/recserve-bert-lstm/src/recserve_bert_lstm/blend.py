@@ -198,15 +198,16 @@ class Blend:
         """:meth:`score` by a compiled kernel."""
         found = np.empty(candidates.items.shape, dtype=np.float32)
         given = candidates.sources
-        blend(
+        read = (
             candidates.items.astype(np.int32, copy=False),
             *(signals.sequence, signals.popularity, signals.similarity, signals.known, signals.length),
-            np.ascontiguousarray(candidates.source_scores),
-            np.ascontiguousarray(candidates.scores),
+            candidates.source_scores,
+            candidates.scores,
             np.array([given.index(name) if name in given else -1 for name in self.sources], dtype=np.int64),
             self.weights.astype(np.float32),
-            found,
         )
+        # Candidates that were cut to the longest row are views.
+        blend(*map(np.ascontiguousarray, read), found)
         return found
 
     def to_json(self) -> dict[str, Any]:

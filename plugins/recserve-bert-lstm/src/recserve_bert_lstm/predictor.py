@@ -65,7 +65,7 @@ class Server:
         if kernels is not None and weights is not None and self._reads_plainly(sequences):
             found = np.zeros((len(queries), self._network.width), dtype=np.float32)
             parts = (sequences.items, sequences.events, sequences.weights, sequences.gaps, sequences.lengths)
-            kernels.last_states(self._items, *parts, RECENT, *weights, found)
+            kernels.last_states(self._items, *map(np.ascontiguousarray, parts), RECENT, *weights, found)
             return torch.from_numpy(found), sequences.lengths > 0
         vectors = self._gather(sequences.items, queries)
         return self._network.last_states(vectors, sequences), sequences.lengths > 0
