@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recserve.config import DEFAULT_SCENARIO, Config, GorseConfig, nearest
+from recserve.config import DEFAULT_SCENARIO, Config, GorseConfig, HookConfig, nearest
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.errors import InvalidRequestError
 
@@ -27,6 +27,7 @@ class ApiSettings:
             adds it itself.
         gorse: The routes that speak Gorse's API.
         filters: Names of the filters of each scenario.
+        hooks: Hooks by name; their secrets are read from the environment by whoever serves them.
     """
 
     event_types: Mapping[str, EventType] = field(default_factory=lambda: dict(DEFAULT_EVENT_TYPES))
@@ -38,6 +39,7 @@ class ApiSettings:
     returns_request_id: bool = True
     gorse: GorseConfig = field(default_factory=GorseConfig)
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hooks: Mapping[str, HookConfig] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config) -> ApiSettings:
@@ -50,6 +52,7 @@ class ApiSettings:
             max_bulk_bytes=config.server.max_bulk_bytes,
             cors_origins=config.server.cors_origins,
             gorse=config.server.gorse,
+            hooks=config.streams.hooks,
             filters={
                 name: tuple(used.use for used in scenario.filters)
                 for name, scenario in config.scenarios.items()

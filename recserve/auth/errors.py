@@ -14,6 +14,13 @@ class UnauthorizedError(RecserveError):
     status = 401
 
 
+class SignatureError(RecserveError):
+    """401: a webhook's body that was not signed with the secret of its hook, or too long ago."""
+
+    code = "invalid_signature"
+    status = 401
+
+
 class ForbiddenError(RecserveError):
     """403: a valid key without the scope that the call needs."""
 

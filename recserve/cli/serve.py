@@ -54,12 +54,16 @@ def serve_command(
     Starts a Ray cluster of its own, or deploys on the one at --address. Done again there, it upgrades to the
     configuration and the code of the moment, and requests are answered all the while.
     """
+    from recserve.auth.signing import verifier
+
     state = State(home, config)
     chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     server = state.config.server.model_copy(update=chosen)
     wanted = state.config.model_copy(update={"server": server})
-    # Whatever can be wrong with plugins or bundles is found before anything starts.
+    # Whatever can be wrong with plugins, secrets or bundles is found before anything starts.
     state.registry.resolve(wanted)
+    for name, hook in wanted.streams.hooks.items():
+        verifier(name, hook)
     bundle = state.current_bundle()
     state.store.close()
     runtime = server_control()

@@ -34,7 +34,11 @@ from recserve.config.scenarios import (
 )
 from recserve.config.server import GorseConfig, ServerConfig, StageConfig
 from recserve.config.streams import (
+    FieldConfig,
+    HookConfig,
+    HookFieldsConfig,
     KafkaConfig,
+    SignatureConfig,
     SinkConfig,
     SinkKind,
     SourceConfig,
@@ -54,8 +58,11 @@ __all__ = [
     "Config",
     "EncoderConfig",
     "ExploreConfig",
+    "FieldConfig",
     "FrequencyCapConfig",
     "GorseConfig",
+    "HookConfig",
+    "HookFieldsConfig",
     "KafkaConfig",
     "Mistake",
     "OutcomesConfig",
@@ -64,6 +71,7 @@ __all__ = [
     "RetrainConfig",
     "RetrieverConfig",
     "ServerConfig",
+    "SignatureConfig",
     "SinkConfig",
     "SinkKind",
     "SourceConfig",

@@ -115,6 +115,13 @@ class Config(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _hook_types(self) -> Config:
+        for place, name in self.streams.event_types_named():
+            if name not in self.event_types:
+                raise ValueError(f"{place}: unknown event type {name!r}{nearest(name, self.event_types)}")
+        return self
+
     @property
     def event_types(self) -> dict[str, EventType]:
         """All event types in a fixed order: the defaults, then the configured ones."""

@@ -151,7 +151,7 @@ STREAM_CHANGES = Instrument(
     "recserve_stream_changes_total",
     "counter",
     "What became of the changes of a stream: stored, duplicate, written, deleted or refused of a source; "
-    "sent or refused of a sink.",
+    "sent or refused of a sink; stored, duplicate, refused or skipped of a hook, which is `hook:NAME`.",
     ("stream", "kind", "outcome"),
 )
 STREAM_BEHIND = Instrument(

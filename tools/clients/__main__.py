@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tools.clients.writing import TYPES, left_out, write, write_types
+from tools.clients.operations import document, left_out
+from tools.clients.writing import TYPES, write, write_types
 from tools.structure import ROOT
 
 
@@ -10,8 +11,8 @@ def main() -> None:
     """Write the files and say which have changed."""
     for path in write():
         print(f"wrote {path.relative_to(ROOT)}")
-    for name in left_out():
-        print(f"{name} is a stream: no client has a method of it")
+    for name in left_out(document()):
+        print(f"{name} is left out: no client has a method of it")
     if write_types():
         print(f"wrote {TYPES.relative_to(ROOT)}")
     else:

@@ -14,6 +14,7 @@ _REPEATABLE_TAGS = frozenset({"recommendations", "events", "items", "users"})
 """Calls whose repetition does no harm, as the API promises; of other tags only those that read are."""
 
 _READING = frozenset({"get", "head"})
+_HOOKS = "/v1/hooks/"
 _ANSWERS = frozenset({"application/json", "text/plain", "text/html"})
 
 
@@ -92,18 +93,26 @@ def schemas_of(built: Schema) -> dict[str, Schema]:
 
 
 def operations(built: Schema) -> list[Operation]:
-    """The operations that answer JSON or text, by tag and in the order of the document.
+    """The operations that clients have methods of, by tag and in the order of the document.
 
-    A stream has no place in a client whose calls return; :func:`streams` names them.
+    :func:`left_out` names the others.
     """
     order = [tag["name"] for tag in built["tags"]]
-    found = [_operation(built, path, method, raw) for path, method, raw in _raw(built) if not _is_stream(raw)]
+    found = [
+        _operation(built, path, method, raw)
+        for path, method, raw in _raw(built)
+        if not _is_left_out(path, raw)
+    ]
     return sorted(found, key=lambda one: order.index(one.tag))
 
 
-def streams(built: Schema) -> list[str]:
-    """Ids of the operations that answer neither JSON nor text."""
-    return [raw["operationId"] for _, _, raw in _raw(built) if _is_stream(raw)]
+def left_out(built: Schema) -> list[str]:
+    """Ids of the operations that no client has a method of.
+
+    Those that answer neither JSON nor text: a stream has no place in a client whose calls return. And hooks,
+    which programs call that know nothing of this API.
+    """
+    return [raw["operationId"] for path, _, raw in _raw(built) if _is_left_out(path, raw)]
 
 
 def _raw(built: Schema) -> Iterator[tuple[str, str, Schema]]:
@@ -112,8 +121,8 @@ def _raw(built: Schema) -> Iterator[tuple[str, str, Schema]]:
             yield path, method, raw
 
 
-def _is_stream(raw: Schema) -> bool:
-    return not _ANSWERS & set(raw["responses"]["200"]["content"])
+def _is_left_out(path: str, raw: Schema) -> bool:
+    return path.startswith(_HOOKS) or not _ANSWERS & set(raw["responses"]["200"]["content"])
 
 
 def _operation(built: Schema, path: str, method: str, raw: Schema) -> Operation:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tools.clients.operations import document, operations, schemas_of, streams
+from tools.clients.operations import document, operations, schemas_of
 from tools.clients.python_calls import KINDS, call_modules, sent_schemas
 from tools.clients.python_types import answer_modules, params_module
 from tools.clients.typescript import operations_module
@@ -78,11 +78,6 @@ def install_tools(npm: str) -> None:
     there, wanted = TYPESCRIPT / "node_modules" / ".package-lock.json", TYPESCRIPT / "package-lock.json"
     if not there.exists() or there.stat().st_mtime < wanted.stat().st_mtime:
         subprocess.run([npm, "ci", "--silent", "--no-audit", "--no-fund"], cwd=TYPESCRIPT, check=True)
-
-
-def left_out() -> list[str]:
-    """Operations that no client has a method of."""
-    return streams(document())
 
 
 def _formatted(modules: Mapping[str, str]) -> dict[Path, str]:

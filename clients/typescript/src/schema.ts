@@ -128,6 +128,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/hooks/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take what another program posts
+         * @description A body of any form, which the hook's settings (`streams.hooks`) map to events: all are stored, but those that contradict the store, or none. Instead of a key it is signed with the hook's secret: by Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature`), or by the HMAC-SHA256 of the body in a header. A body that is posted again is stored once.
+         */
+        post: operations["hook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/items": {
         parameters: {
             query?: never;
@@ -1432,7 +1452,7 @@ export interface components {
          * @example invalid_request
          * @enum {string}
          */
-        ErrorCode: "body_too_large" | "bundle_error" | "conflict" | "environment" | "event_id_conflict" | "event_removed" | "experiment_conflict" | "forbidden" | "http_error" | "internal" | "invalid_config" | "invalid_data" | "invalid_request" | "malformed_json" | "method_not_allowed" | "no_earlier_bundle" | "not_found" | "not_measured" | "not_ready" | "outcome_unknown" | "overloaded" | "plugin_error" | "rate_limited" | "stage_failed" | "store_unavailable" | "timeout" | "unauthorized" | "unsupported_media_type" | "user_deleted" | "worse_bundle";
+        ErrorCode: "body_too_large" | "bundle_error" | "conflict" | "environment" | "event_id_conflict" | "event_removed" | "experiment_conflict" | "forbidden" | "http_error" | "internal" | "invalid_config" | "invalid_data" | "invalid_request" | "invalid_signature" | "malformed_json" | "method_not_allowed" | "no_earlier_bundle" | "not_found" | "not_measured" | "not_ready" | "outcome_unknown" | "overloaded" | "plugin_error" | "rate_limited" | "stage_failed" | "store_unavailable" | "timeout" | "unauthorized" | "unsupported_media_type" | "user_deleted" | "worse_bundle";
         /** @description What is wrong. */
         ErrorDetail: {
             /** @description Stable, for programs. */
@@ -1885,6 +1905,40 @@ export interface components {
             /** @example 3f9c1a */
             event_id: string;
         };
+        /** @description What became of the entries of a body; the events are durable and count in the next recommendation. */
+        HookAnswer: {
+            /**
+             * @description Events of the body, those that were stored already included.
+             * @example 2
+             */
+            accepted: number;
+            /**
+             * @description Events stored; fewer where the sender repeats itself.
+             * @example 2
+             */
+            stored: number;
+            /**
+             * @description Events whose id was known already.
+             * @example 0
+             */
+            duplicates: number;
+            /**
+             * @description Events that contradict the store and were left out: an id that stands for another event or for one that was taken back, a user who was deleted afterwards.
+             * @example 0
+             */
+            refused: number;
+            /**
+             * @description Entries that the hook's settings do not want: of other names, or incomplete.
+             * @example 1
+             */
+            skipped: number;
+        };
+        /** @description What another program posts, in its own form. */
+        HookBody: {
+            [key: string]: unknown;
+        } | {
+            [key: string]: unknown;
+        }[];
         /** @description Which of two interleaved arms people prefer. */
         InterleavedAnswer: {
             /**
@@ -3206,10 +3260,10 @@ export interface components {
                 "application/json": components["schemas"]["ErrorAnswer"];
             };
         };
-        /** @description The server has API keys and the call came without a good one. */
+        /** @description The server has API keys and the call came without a good one, or the body of a hook without a good signature. */
         Unauthorized: {
             headers: {
-                /** @description `Bearer` */
+                /** @description `Bearer`, or `Signature` of a hook */
                 "WWW-Authenticate"?: string;
                 [name: string]: unknown;
             };
@@ -3766,6 +3820,50 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             422: components["responses"]["InvalidRequest"];
             429: components["responses"]["RateLimited"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    hook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name in `streams.hooks`. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HookBody"];
+            };
+        };
+        responses: {
+            /** @description Stored. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accepted": 2,
+                     *       "stored": 2,
+                     *       "duplicates": 0,
+                     *       "refused": 0,
+                     *       "skipped": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["HookAnswer"];
+                };
+            };
+            400: components["responses"]["MalformedBody"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["InvalidRequest"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };

@@ -43,9 +43,12 @@ async def read(request: Request, limit: int, parse: Callable[[Any], T]) -> T:
         RecserveError: The body is not what it should be.
     """
     raw = await read_body(request, limit)
-    if len(raw) > _PARSED_ON_LOOP:
-        return await asyncio.to_thread(lambda: parse(parse_json(raw)))
-    return parse(parse_json(raw))
+    return await in_thread_if_long(raw, lambda: parse(parse_json(raw)))
+
+
+async def in_thread_if_long(body: bytes, work: Callable[[], T]) -> T:
+    """What is to be made of a body, made in a thread where that takes a while."""
+    return await asyncio.to_thread(work) if len(body) > _PARSED_ON_LOOP else work()
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recserve.api.middleware.deadlines import Deadlines
 from recserve.api.schemas.responses import dumps
+from recserve.auth.errors import SignatureError
 from recserve.config import LANGUAGE, location, nearest
 from recserve.errors import (
     InvalidRequestError,
@@ -73,7 +74,8 @@ class BodyTooLargeError(RecserveError):
 
 def answer_error(request: Request, error: RecserveError) -> Response:
     """Tell the client, and the log if it is not the client's mistake."""
-    return envelope(error.status, error.code, told(request, error), error.field)
+    headers = {"WWW-Authenticate": "Signature"} if isinstance(error, SignatureError) else None
+    return envelope(error.status, error.code, told(request, error), error.field, headers)
 
 
 def told(request: Request, error: RecserveError) -> str:

@@ -35,7 +35,8 @@ from recserve.telemetry.requests import (
 from recserve.telemetry.tracing import recorder
 
 _PUBLIC = frozenset({"/", "/docs", "/openapi.json", "/report-frame"})
-_PUBLIC_UNDER = ("/v1/health/", "/static/", "/docs/static/")
+# Hooks have signatures instead.
+_PUBLIC_UNDER = ("/v1/health/", "/v1/hooks/", "/static/", "/docs/static/")
 # Questions that are put as a POST because they are long.
 _ANSWERING_POSTS = frozenset({"/v1/recommend", "/v1/similar", "/v1/rank"})
 _ABOUT = "/v1/about"
@@ -58,7 +59,7 @@ _NOT_KEPT = (b"cache-control", b"no-store")
 
 
 def is_public(path: str) -> bool:
-    """Whether a path needs no key: health, the page, the documentation, and their files."""
+    """Whether a path needs no key: health, hooks, the page, the documentation, and their files."""
     return path in _PUBLIC or path.startswith(_PUBLIC_UNDER)
 
 

@@ -30,6 +30,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     models.AudienceBody,
     writes.EventBody,
     writes.EventBatchBody,
+    writes.HookBody,
     writes.ItemsBody,
     writes.ItemPatchesBody,
     writes.ItemIdsBody,

@@ -83,9 +83,16 @@ FAILURES: Mapping[str, Failure] = {
     ),
     "Unauthorized": Failure(
         401,
-        "The server has API keys and the call came without a good one.",
-        (Mistake("unauthorized", "this call needs an API key: send `Authorization: Bearer KEY`"),),
-        {"WWW-Authenticate": ("`Bearer`", "string")},
+        "The server has API keys and the call came without a good one, or the body of a hook without a good "
+        "signature.",
+        (
+            Mistake("unauthorized", "this call needs an API key: send `Authorization: Bearer KEY`"),
+            Mistake(
+                "invalid_signature",
+                "the signature is not what the secret of this hook makes of this body",
+            ),
+        ),
+        {"WWW-Authenticate": ("`Bearer`, or `Signature` of a hook", "string")},
     ),
     "Forbidden": Failure(
         403, "The key may not do this.", (Mistake("forbidden", "this key lacks the scope 'write'"),)

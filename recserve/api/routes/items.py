@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from recserve.api.backends.desks.vector_map import MOST_POINTS
 from recserve.api.middleware.body import read, validate
-from recserve.api.routes.parts import AUDIENCE, ends_in
+from recserve.api.middleware.parts import AUDIENCE, ends_in
 from recserve.api.routes.recommendations import ItemId, Limit, ListCursor, backend_of
 from recserve.api.schemas import browsing
 from recserve.api.schemas import responses as answers

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recserve.api.middleware.body import read, validate
+from recserve.api.middleware.parts import HISTORY, MERGE, ends_in
 from recserve.api.pagination import Cursors
-from recserve.api.routes.parts import HISTORY, MERGE, ends_in
 from recserve.api.routes.recommendations import Limit, ListCursor, UserId, backend_of
 from recserve.api.schemas import browsing
 from recserve.api.schemas import responses as answers

@@ -142,6 +142,25 @@ class EventsAnswer(Answer):
     duplicates: int = Field(description="Events whose `event_id` was known already.", examples=[0])
 
 
+class HookAnswer(Answer):
+    """What became of the entries of a body; the events are durable and count in the next recommendation."""
+
+    accepted: int = Field(
+        description="Events of the body, those that were stored already included.", examples=[2]
+    )
+    stored: int = Field(description="Events stored; fewer where the sender repeats itself.", examples=[2])
+    duplicates: int = Field(description="Events whose id was known already.", examples=[0])
+    refused: int = Field(
+        description="Events that contradict the store and were left out: an id that stands for another event "
+        "or for one that was taken back, a user who was deleted afterwards.",
+        examples=[0],
+    )
+    skipped: int = Field(
+        description="Entries that the hook's settings do not want: of other names, or incomplete.",
+        examples=[1],
+    )
+
+
 class ItemAnswer(Answer):
     """One item of the catalogue."""
 

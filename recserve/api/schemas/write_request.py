@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, RootModel
 
 from recserve.api.schemas.recommend_request import (
     MAX_LIST,
@@ -94,6 +94,10 @@ class EventBatchBody(Body):
     def to_events(self, settings: ApiSettings, now: int) -> list[Event]:
         """The domain events; see :meth:`EventBody.to_event`."""
         return [event.to_event(settings, now, f"events[{index}].") for index, event in enumerate(self.events)]
+
+
+class HookBody(RootModel[dict[str, Any] | list[dict[str, Any]]]):
+    """What another program posts, in its own form."""
 
 
 _EXPIRES = "From this moment on never returned; ISO 8601, epoch seconds or milliseconds, past or future."

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from recserve.auth.signing import signature, signing_key
 from recserve.config import WebhookConfig, from_environment
 from recserve.streams.outgoing import Change
 from recserve.streams.sink import Refused, TargetError
-from recserve.streams.targets.signing import signature, signing_key
 
 _REFUSED = frozenset({400, 413, 415, 422})
 """Answers that are about the content. All others are about the receiver, who may be mended."""

@@ -140,6 +140,17 @@ def test_a_home_that_is_a_file_is_a_mistake(tmp_path: Path) -> None:
     assert "file is a file; check --home" in done.stderr
 
 
+def test_a_secret_of_a_hook_that_is_missing_is_found_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SHOP_SECRET", raising=False)
+    fields = "{user_id: who, item_id: what, event: {constant: view}}"
+    hook = f'{{secret: "${{SHOP_SECRET}}", fields: {fields}}}'
+    (tmp_path / "recserve.yaml").write_text(f"streams: {{hooks: {{shop: {hook}}}}}\n")
+    with pytest.raises(ConfigError, match=r"streams\.hooks\.shop\.secret: .* SHOP_SECRET is not set"):
+        CliRunner().invoke(app, ["serve", "--home", str(tmp_path)], catch_exceptions=False)
+
+
 def test_plugins_lists_components_with_their_distribution() -> None:
     done = recserve("plugins", "--schemas")
     assert done.returncode == 0

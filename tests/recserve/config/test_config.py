@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recserve.bundles.repository import BundleRepository
-from recserve.config import Config, load_config, parse_config
+from recserve.config import Config, load_config, parse_config, plain_config
 from recserve.errors import ConfigError
 from recserve.plugin.registry import Registry
 from recserve.store import parse_url
@@ -142,6 +142,24 @@ def test_settings_may_come_from_the_environment_and_are_not_kept(
     assert BundleRepository(tmp_path, "${BUCKET}").local == tmp_path / "elsewhere"
 
 
+FIELDS = {"user_id": "$.who", "item_id": ["what", "0.@"], "event": {"constant": "view"}}
+HOOK = {"secret": "${HOOK_SECRET}", "fields": FIELDS}
+
+
+def test_streams_travel_to_other_processes_as_they_are() -> None:
+    """With all defaults written out, which nobody may take for what somebody wrote."""
+    webhook = {"webhook": {"url": "https://example.com/hook", "secret": "${SINK_SECRET}"}}
+    streams = {
+        "hooks": {"standard": HOOK, "github": {**HOOK, "scheme": "github", "names": {"seen": "view"}}},
+        "sinks": {"topics": {"topics": {"events": "t"}}, "webhook": webhook},
+    }
+    config = parse_config({"streams": streams})
+    assert Config.model_validate_json(config.model_dump_json()) == config
+    assert plain_config(config)["streams"] == streams
+    sinks = config.streams.sinks
+    assert (sinks["topics"].kinds, sinks["webhook"].kinds) == ({"events"}, {"exposures", "deletions"})
+
+
 def test_streams_are_checked() -> None:
     assert (
         parse_config({"streams": {"source": {"topics": {"t": "events"}}}}).training_hash()
@@ -158,6 +176,16 @@ def test_streams_are_checked() -> None:
         ({"sinks": {"W!": {"topics": {"events": "t"}}}}, "no name of a sink"),
         ({"sinks": {"w": {"topics": {"events": "t"}, "send": ["events"]}}}, "said by its topics"),
         ({"sinks": {"w": {"webhook": {"url": "example.com", "secret": "x"}}}}, "write a URL such as"),
+        ({"hooks": {"W!": HOOK}}, "no name of a sink or hook"),
+        ({"hooks": {"w": {**HOOK, "scheme": "hmac"}}}, "scheme hmac needs it"),
+        ({"hooks": {"w": {**HOOK, "signature": {"header": "X"}}}}, "signature goes with scheme hmac"),
+        ({"hooks": {"w": {**HOOK, "scheme": "github", "tolerance_seconds": 5}}}, "does not sign a time"),
+        ({"hooks": {"w": {**HOOK, "each": "a..b"}}}, r"'a\.\.b' is no path"),
+        ({"hooks": {"w": {**HOOK, "names": {"x": "buy"}}}}, r"hooks\.w\.names: unknown event type 'buy'"),
+        ({"hooks": {"w": {**HOOK, "fields": {**FIELDS, "event": {"constant": "veiw"}}}}}, "mean 'view'"),
+        ({"hooks": {"w": {**HOOK, "fields": {**FIELDS, "item_id": {}}}}}, "write a path, a list of paths"),
+        ({"hooks": {"w": {**HOOK, "fields": {"user_id": "u", "event": "e"}}}}, "an item_id, a text, or both"),
+        ({"hooks": {"w": {**HOOK, "fields": {**FIELDS, "user": "u"}}}}, "did you mean 'user_id'"),
         ({"kafka": {"servers": "http://kafka:9092"}}, "is not HOST:PORT"),
         ({"kafka": {"protocol": "SASL_SSL"}}, "needs username and password"),
         ({"kafka": {"username": "u", "password": "hidden"}}, "need protocol SASL_SSL"),

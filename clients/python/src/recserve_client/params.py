@@ -23,6 +23,7 @@ ErrorCode = Literal[
     "invalid_config",
     "invalid_data",
     "invalid_request",
+    "invalid_signature",
     "malformed_json",
     "method_not_allowed",
     "no_earlier_bundle",

@@ -6,19 +6,24 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.convertors import CONVERTOR_TYPES, StringConvertor, register_url_convertor
 
+from recserve.api.middleware.parts import AUDIENCE, HISTORY, MERGE, refuse_other_methods
 from recserve.api.routes.console.bundles import BundleRoutes
 from recserve.api.routes.console.configuration import ConfigurationRoutes
 from recserve.api.routes.console.live import LiveRoutes
 from recserve.api.routes.experiments import ExperimentRoutes
+from recserve.api.routes.hooks.handlers import HookRoutes
 from recserve.api.routes.items import ItemRoutes
-from recserve.api.routes.parts import AUDIENCE, HISTORY, MERGE, refuse_other_methods
 from recserve.api.routes.recommendations import Routes
 from recserve.api.routes.reports import ReportRoutes
 from recserve.api.routes.tables.adder import Adder
 from recserve.api.routes.tables.console import add_bundles, add_configuration, add_live
 from recserve.api.routes.tables.experiments import add_experiments
 from recserve.api.routes.tables.items import add_items
-from recserve.api.routes.tables.recommendations import add_events, add_recommendations
+from recserve.api.routes.tables.recommendations import (
+    add_events,
+    add_hooks,
+    add_recommendations,
+)
 from recserve.api.routes.tables.reports import add_reports
 from recserve.api.routes.tables.server import add_server
 from recserve.api.routes.tables.users import add_users
@@ -54,6 +59,7 @@ def add_routes(app: FastAPI, settings: ApiSettings) -> list[APIRoute]:
     plain: list[APIRoute] = []
     add_recommendations(Adder(app, plain, "recommendations"), routes)
     add_events(Adder(app, plain, "events"), routes)
+    add_hooks(Adder(app, plain, "events"), HookRoutes(settings))
     add_items(Adder(app, plain, "items", _ITEM_PARTS), ItemRoutes(settings))
     add_users(Adder(app, plain, "users", _USER_PARTS), UserRoutes(settings))
     add_reports(Adder(app, plain, "reports"), ReportRoutes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recserve.api import openapi
+from recserve.api.routes.hooks.handlers import HookRoutes
 from recserve.api.routes.recommendations import Routes
 from recserve.api.routes.tables.adder import Adder
 from recserve.api.schemas import recommend_request as models
@@ -108,4 +109,27 @@ def add_events(add: Adder, routes: Routes) -> None:
         "Take an event back",
         "It does not count in the very next recommendation. Its `event_id` cannot be used again.",
         openapi.responses(answers.EventsDeletedAnswer, "Taken back.", 422),
+    )
+
+
+def add_hooks(add: Adder, routes: HookRoutes) -> None:
+    """Add what other programs post to."""
+    add(
+        "POST",
+        "/v1/hooks/{name}",
+        routes.hook,
+        "Take what another program posts",
+        "A body of any form, which the hook's settings (`streams.hooks`) map to events: all are stored, but "
+        "those that contradict the store, or none. Instead of a key it is signed with the hook's secret: by "
+        "Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature`), or by the HMAC-SHA256 "
+        "of the body in a header. A body that is posted again is stored once.",
+        openapi.responses(answers.HookAnswer, "Stored.", 401, 404, body=True, public=True),
+        writes.HookBody,
+        An_order_of_a_shop={
+            "id": 450789469,
+            "created_at": "2025-01-31T12:00:00Z",
+            "customer": {"id": 207119551},
+            "line_items": [{"id": 669751112, "product_id": 260, "quantity": 1}],
+        },
+        A_list=[{"user": "42", "film": "260", "what": "seen"}],
     )

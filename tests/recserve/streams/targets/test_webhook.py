@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from recserve.auth.signing import StandardVerifier, signing_key
 from recserve.config import WebhookConfig
 from recserve.errors import ConfigError
 from recserve.streams.outgoing import Change
 from recserve.streams.sink import Refused, TargetError
-from recserve.streams.targets.signing import signing_key, verified
 from recserve.streams.targets.webhook import WebhookTarget
 
 SECRET = "a secret of the receiver's own"
@@ -79,8 +79,8 @@ def test_a_batch_is_signed_and_named_the_same_when_it_comes_again(receiver: Rece
     for _ in range(2):
         assert post(receiver.url, change(1), change(2)) == []
     (headers, body), (again, _) = receiver.requests
-    signed = (headers["webhook-id"], headers["webhook-timestamp"], body, headers["webhook-signature"])
-    assert verified(signing_key(SECRET), *signed, time.time())
+    delivery = StandardVerifier(signing_key(SECRET)).check(headers, body, time.time())
+    assert delivery == b"hook-exposure-1-2-2"
     assert headers["webhook-id"] == again["webhook-id"] == "hook-exposure-1-2-2"
     sent = [{"type": "exposure", "id": f"r{n}", "number": n, "data": {"n": n}} for n in (1, 2)]
     assert json.loads(body) == {"sink": "hook", "changes": sent}
