@@ -302,9 +302,11 @@ def _retrieve_written(
     view: CatalogueView,
 ) -> Retrieved:
     """What is found by words or attributes of items that came or changed after the bundle was trained."""
-    lexical = isinstance(retriever, MatchesWords)
-    retrieve = retriever.match_words if lexical else retriever.retrieve_written
-    return check_retrieved(retrieve(queries, rows, view.catalogue, k), len(queries), k, len(view.catalogue))
+    if isinstance(retriever, MatchesWords):
+        found = retriever.match_words(queries, rows, view.catalogue, k)
+    else:
+        found = retriever.retrieve_written(queries, rows, view.catalogue, k)
+    return check_retrieved(found, len(queries), k, len(view.catalogue))
 
 
 def without(found: Retrieved, rows: Int32Array) -> Retrieved:
