@@ -104,6 +104,31 @@ class MatchesWords(Protocol):
 
 
 @runtime_checkable
+class RetrievesWrittenItems(Protocol):
+    """A retriever that judges items by their ids and attributes, without a text vector.
+
+    Items that came or changed after the bundle was trained are found through it as soon as they are written.
+    """
+
+    def retrieve_written(self, queries: Queries, rows: Int32Array, catalogue: Catalogue, k: int) -> Retrieved:
+        """Find up to ``k`` of some items for each query.
+
+        Must honour masks and score as :meth:`MatchesWords.match_words` does, whose arguments these are.
+        Histories may hold rows of ``catalogue`` that the bundle's does not have.
+
+        Args:
+            queries: B queries.
+            rows: int32, shape (M,); rows of the items, distinct.
+            catalogue: The items as they are now. The same object as long as none of them changes.
+            k: At least 1.
+
+        Returns:
+            :class:`Retrieved` of shape (B, k') with k' <= min(k, M).
+        """
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """Text encoder: turns texts into vectors.
 

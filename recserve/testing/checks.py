@@ -25,6 +25,7 @@ from recserve.plugin.protocols import (
     FitContext,
     MatchesWords,
     RetrievesNewItems,
+    RetrievesWrittenItems,
     ScoresUsers,
     Stage,
     Trainable,
@@ -194,6 +195,28 @@ def check_retriever(name: str, *, dataset: Dataset | None = None, **params: Any)
         _check_new_items(retriever, data, queries)
     if isinstance(retriever, MatchesWords):
         _check_words(retriever, data, queries)
+    if isinstance(retriever, RetrievesWrittenItems):
+        _check_written(retriever, data, queries)
+
+
+def _check_written(retriever: Any, data: Dataset, queries: Queries) -> None:
+    """Items as they were found again among themselves, with the same scores; among some, no others."""
+    rows = np.arange(data.n_items, dtype=np.int32)
+    found = retriever.retrieve_written(queries, rows, data.catalogue, data.n_items)
+    _check_retrieved(found, queries, data.n_items, data.n_items)
+    expected = retriever.retrieve(queries, data.n_items)
+    for index in range(len(queries)):
+        _assert_same_list(
+            _row(found, index),
+            _row(expected, index),
+            "unchanged items have other scores when written again",
+        )
+    some = rows[::-3].copy()
+    part = retriever.retrieve_written(queries, some, data.catalogue, data.n_items)
+    _check_retrieved(part, queries, data.n_items, data.n_items)
+    for index in range(len(queries)):
+        among = {row: score for row, score in _row(expected, index).items() if row in set(some.tolist())}
+        _assert_same_list(_row(part, index), among, "among some items others are found, or not all")
 
 
 def _check_words(retriever: Any, data: Dataset, queries: Queries) -> None:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import httpx
 import psutil
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.scrape import Scrape
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -27,49 +28,20 @@ class Server(Protocol):
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]: ...
 
 
-class Scrape:
-    """The samples of one scrape.
-
-    Args:
-        server: The server.
-    """
-
-    def __init__(self, server: Server) -> None:
-        began = time.monotonic()
-        answer = httpx.get(f"{server.url}/v1/metrics", timeout=20, trust_env=False)
-        self.seconds = time.monotonic() - began
-        assert answer.status_code == 200
-        self.samples = [
-            sample for family in text_string_to_metric_families(answer.text) for sample in family.samples
-        ]
-
-    def total(self, name: str, **labels: str) -> float:
-        """Sum of the samples that have these labels."""
-        return sum(
-            sample.value
-            for sample in self.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
-
-    def replicas(self, stage: str) -> set[str]:
-        """Replicas of a stage that answered."""
-        return {sample.labels["replica"] for sample in self.samples if sample.labels["stage"] == stage} - {""}
-
-
 def wait_for_scrape(server: Server, wanted: Any, seconds: float = 60) -> Scrape:
     end = time.monotonic() + seconds
-    while not wanted(found := Scrape(server)):
+    while not wanted(found := Scrape(server.url)):
         assert time.monotonic() < end, "this did not happen in time"
         time.sleep(0.2)
     return found
 
 
 def test_every_scrape_shows_all_stages(server: Server) -> None:
-    before = Scrape(server)
+    before = Scrape(server.url)
     for number in range(3):
         server.post("/v1/recommend", {"user_id": f"metrics-{number}", "query": f"trains {number}"})
     server.post("/v1/events", {"user_id": "metrics-0", "item_id": "item-1", "event": "view"})
-    after = Scrape(server)
+    after = Scrape(server.url)
 
     def more(name: str, **labels: str) -> float:
         return after.total(name, **labels) - before.total(name, **labels)
@@ -97,7 +69,7 @@ def test_a_replica_that_hangs_is_missed_and_costs_the_others_nothing(server: Ser
     (hanging,) = server.replicas("Encoding")
     hanging.send_signal(signal.SIGSTOP)
     try:
-        scrape = Scrape(server)
+        scrape = Scrape(server.url)
     finally:
         hanging.send_signal(signal.SIGCONT)
     assert scrape.total("recserve_scrape_missing_replicas", stage="encoding") == 1
@@ -106,7 +78,7 @@ def test_a_replica_that_hangs_is_missed_and_costs_the_others_nothing(server: Ser
 
 
 def test_a_replica_that_died_leaves_no_stale_series(server: Server) -> None:
-    (old,) = Scrape(server).replicas("retrieval")
+    (old,) = Scrape(server.url).replicas("retrieval")
     (process,) = server.replicas("Retrieval")
     process.kill()
     scrape = wait_for_scrape(server, lambda found: found.replicas("retrieval") - {old})
@@ -131,6 +103,6 @@ def test_the_console_is_told_of_every_stage(server: Server) -> None:
     )
     assert (other.status_code, bundle in other.json()["error"]["message"]) == (404, True)
     assert {"history", "retrieval", "ranking"} <= {step["step"] for step in live["latency"]["steps"]}
-    scrape = Scrape(server)
+    scrape = Scrape(server.url)
     for stage in live["stages"]:
         assert {one["replica"] for one in stage["replicas"]} == scrape.replicas(stage["stage"])

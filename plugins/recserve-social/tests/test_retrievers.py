@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -52,10 +53,10 @@ DATA = network()
 ROW = {item: row for row, item in enumerate(DATA.catalogue.ids)}
 
 
-def queries(*events: tuple[str, str]) -> Queries:
+def queries(*events: tuple[str, str], row: Mapping[str, int] = ROW) -> Queries:
     """One query five days in, after events: type and item. What was done is not to come again."""
     names = list(TYPES)
-    rows = np.array([ROW[item] for _, item in events], np.int32)
+    rows = np.array([row[item] for _, item in events], np.int32)
     histories = Histories(
         np.array([0, len(events)]),
         rows,
@@ -143,6 +144,40 @@ def test_a_catalogue_without_posts() -> None:
     asked = Queries.of(Histories.empty(1), np.array([0]))
     for retriever in (FollowingRetriever(FollowingParams(), bare), FriendsRetriever(FriendsParams(), bare)):
         assert retriever.retrieve(asked, 5).items.max(initial=-1) == -1
+
+
+LATER = Catalogue.of(
+    [
+        *ITEMS,
+        Item("@g", {"kind": "author", "title": "g"}),
+        Item("a9", {"kind": "post", "author_id": "a", "posted_at": 5 * DAY}),
+        Item("g9", {"kind": "post", "author_id": "g", "posted_at": 5 * DAY}),
+        Item("e9", {"kind": "post", "author_id": "e", "posted_at": 5 * DAY}),
+    ]
+)
+
+
+LATER_ROW = {item: row for row, item in enumerate(LATER.ids)}
+
+
+def test_posts_and_authors_of_a_moment_ago_are_found() -> None:
+    retriever, near = FollowingRetriever(FollowingParams(), DATA.catalogue), friends(hops=1)
+
+    def written(
+        by: FollowingRetriever | FriendsRetriever, *events: tuple[str, str], since: int = len(ITEMS)
+    ) -> tuple[list[str], list[str]]:
+        rows = np.arange(since, len(LATER), dtype=np.int32)
+        found = by.retrieve_written(queries(*events, row=LATER_ROW), rows, LATER, 2)
+        items, evidence = (
+            [LATER.ids.ids[row] for row in rows if row >= 0] for rows in (found.items[0], found.evidence[0])
+        )
+        return items, evidence
+
+    assert written(retriever, ("follow", "@a")) == (["a9"], ["@a"])
+    assert written(retriever, ("follow", "@g"), ("follow", "@a")) == (["a9", "g9"], ["@a", "@g"])
+    assert written(near, ("follow", "@d")) == (["e9"], ["@d"])
+    # A like of a post that the bundle does not know leads to authors near its author.
+    assert written(near, ("like", "e9"), since=0) == (["@f", "@d"], ["@e", "@e"])
 
 
 def test_contract() -> None:

@@ -17,7 +17,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.entities import now_ms
 from recserve.errors import NotFoundError, RecserveError
 from recserve.experiments.definition import Parameters
-from recserve.plugin.protocols import MatchesWords, Retriever, RetrievesNewItems
+from recserve.plugin.protocols import MatchesWords, Retriever, RetrievesNewItems, RetrievesWrittenItems
 from recserve.serving.guard.failures import as_stage_error, cause_of, log_failure
 from recserve.serving.guard.results import check_retrieved
 from recserve.serving.guard.workers import WorkerCall, WorkerPool
@@ -263,17 +263,18 @@ def silenced(found: Retrieved, queries: BoolArray) -> Retrieved:
 
 
 def _retrieve(retriever: Retriever, queries: Queries, k: int, view: CatalogueView | None) -> Retrieved:
-    """What a retriever finds in the bundle, and among what has a vector of its own since."""
+    """What a retriever finds in the bundle, and among what was written or has a vector of its own since."""
     if view is None:
         return check_retrieved(retriever.retrieve(queries, k), len(queries), k)
     allowed = tuple(None if mask is None else mask[: view.known] for mask in queries.allowed)
     found = retriever.retrieve(queries.with_allowed(allowed), k)
     found = check_retrieved(found, len(queries), k, view.known)
-    if isinstance(retriever, MatchesWords):
+    if isinstance(retriever, (MatchesWords, RetrievesWrittenItems)):
         rows = view.written_rows()
         if not len(rows):
             return found
-        return best_of(without(found, view.rewritten), _match_new(retriever, queries, rows, k, view), k)
+        written = _retrieve_written(retriever, queries, rows, k, view)
+        return best_of(without(found, view.rewritten), written, k)
     rows, vectors = view.encoded_rows()
     if not len(rows) or not isinstance(retriever, RetrievesNewItems):
         return found
@@ -293,11 +294,18 @@ def _retrieve_new(
     return check_retrieved(found, len(queries), k, view.known + len(view.vectors))
 
 
-def _match_new(
-    retriever: MatchesWords, queries: Queries, rows: Int32Array, k: int, view: CatalogueView
+def _retrieve_written(
+    retriever: MatchesWords | RetrievesWrittenItems,
+    queries: Queries,
+    rows: Int32Array,
+    k: int,
+    view: CatalogueView,
 ) -> Retrieved:
-    """What a lexical retriever finds among items that came or changed after the bundle was trained."""
-    found = retriever.match_words(queries, rows, view.catalogue, k)
+    """What is found by words or attributes of items that came or changed after the bundle was trained."""
+    if isinstance(retriever, MatchesWords):
+        found = retriever.match_words(queries, rows, view.catalogue, k)
+    else:
+        found = retriever.retrieve_written(queries, rows, view.catalogue, k)
     return check_retrieved(found, len(queries), k, len(view.catalogue))
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from benchmarks import cluster, cluster_cost
 from tests.support.bed import TestBed
+from tests.support.scrape import Scrape
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -34,6 +35,24 @@ def test_every_next_answer_sees_the_event_through_every_proxy(bed: TestBed, key:
     found = bed.call(2, "POST", "/v1/recommend", {"query": "rockets in space", "n": 5}, key)
     assert not found["degraded"]
     assert {item["attributes"]["topic"] for item in found["items"][:3]} == {"space"}
+
+
+def test_a_scrape_through_any_proxy_shows_every_replica_of_every_host(bed: TestBed, key: str) -> None:
+    before = Scrape(bed.url(1), key)
+    for number in (1, 2, 3):
+        bed.call(number, "POST", "/v1/recommend", {"user_id": f"counted-{number}", "n": 5}, key)
+        scrape = Scrape(bed.url(number), key)
+        for stage, replicas in cluster.WANTED.items():
+            assert len(scrape.replicas(stage.lower())) == replicas
+            assert scrape.total("recserve_scrape_missing_replicas", stage=stage.lower()) == 0
+        # The head has no replicas.
+        assert len({sample.labels["node"] for sample in scrape.samples} - {""}) == 2
+
+    def more(name: str, **labels: str) -> float:
+        return scrape.total(name, **labels) - before.total(name, **labels)
+
+    assert more("recserve_requests_total", route="/v1/recommend", status="200") == 3
+    assert more("recserve_call_seconds_count", stage="retrieval", call="retrieve") == 3
 
 
 def test_a_host_without_power_loses_no_event(bed: TestBed, key: str) -> None:

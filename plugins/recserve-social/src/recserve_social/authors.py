@@ -46,6 +46,10 @@ class Authors:
     def __len__(self) -> int:
         return len(self.row)
 
+    def rows(self) -> Int32Array:
+        """All rows, int32, shape (n_items,)."""
+        return np.arange(len(self), dtype=np.int32)
+
     def followed(self, histories: Histories) -> csr_array:
         """Authors whom each user follows: CSR, float32, shape (B, n_items), 1 for each.
 
@@ -71,24 +75,51 @@ class Authors:
         place = (weights, (kept // stride, kept % stride))
         return csr_array(place, shape=(len(histories), len(self)))
 
-    def items(self, scores: FloatArray, times: Int64Array, half_life_days: float) -> FloatArray:
+    def judge(
+        self, rows: Int32Array, scores: FloatArray, times: Int64Array, half_life_days: float
+    ) -> FloatArray:
         """Logarithms of the scores of authors, and of posts by the score of their author and their age.
 
         Args:
-            scores: float32, shape (B, n_items); of authors, 0 for those that are out of the question.
+            rows: int32, shape (M,); authors and posts.
+            scores: float32, shape (B, N), N at most n_items; of the first N items, 0 for those that are no
+                authors or out of the question. Later ones have none.
             times: int64, shape (B,); when it is asked, milliseconds.
             half_life_days: Age at which a post counts half.
 
         Returns:
-            float32, shape (B, n_items); -inf where the score is 0. A logarithm falls with age without end, so
-            that old posts keep their order.
+            float32, shape (B, M); -inf where the score is 0. A logarithm falls with age without end, so that
+            old posts keep their order.
         """
+        is_post = self.row[rows] >= 0
+        judged = np.where(is_post, self.row[rows], rows)
+        found = np.zeros((len(scores), len(rows)), dtype=np.float32)
+        scored = judged < scores.shape[1]
+        found[:, scored] = scores[:, judged[scored]]
         with np.errstate(divide="ignore"):
-            logs = np.log(scores)
-        posts = np.flatnonzero(self.row >= 0)
-        age = np.maximum(times[:, None] - self.posted[posts], 0.0) / DAY_MS
-        logs[:, posts] = logs[:, self.row[posts]] - np.log(2.0) * age / half_life_days
+            logs = np.log(found)
+        age = np.maximum(times[:, None] - self.posted[rows[is_post]], 0.0) / DAY_MS
+        logs[:, is_post] -= np.log(2.0) * age / half_life_days
         return np.asarray(logs, dtype=np.float32)
+
+
+class CurrentAuthors:
+    """The authors of the catalogue as it is now, put together once for each state of it.
+
+    Args:
+        params: Which attributes say what.
+    """
+
+    def __init__(self, params: FollowingParams) -> None:
+        self._params = params
+        self._last: tuple[Catalogue, Authors] | None = None
+
+    def of(self, catalogue: Catalogue) -> Authors:
+        """The authors of a catalogue."""
+        last = self._last
+        if last is None or last[0] is not catalogue:
+            last = self._last = (catalogue, Authors(self._params, catalogue))
+        return last[1]
 
 
 def _milliseconds(value: object) -> float:

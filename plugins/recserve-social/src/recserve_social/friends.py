@@ -31,10 +31,10 @@ from recserve import (
     Retrieved,
     best_contributors,
     in_parts,
-    mask_scores,
+    mask_columns,
     top_k,
 )
-from recserve_social.authors import Authors
+from recserve_social.authors import Authors, CurrentAuthors
 from recserve_social.parameters import FriendsParams
 
 FOLLOWS_OF_A_USER = 1000
@@ -58,6 +58,7 @@ class FriendsRetriever:
     def __init__(self, params: FriendsParams, catalogue: Catalogue) -> None:
         self._params = params
         self._authors = Authors(params, catalogue)
+        self._current = CurrentAuthors(params)
         self._near = _weights(csr_array((len(catalogue), len(catalogue)), dtype=np.float32), 1)
 
     def fit(self, data: Dataset, context: FitContext) -> Mapping[str, Any]:
@@ -93,20 +94,33 @@ class FriendsRetriever:
 
     def retrieve(self, queries: Queries, k: int) -> Retrieved:
         """Up to ``k`` authors and posts for each query, with the followed or liked author as evidence."""
-        size = max(1, SCORES_AT_A_TIME // max(len(self._authors), 1))
-        return in_parts(queries, size, lambda part: self._retrieve(part, k))
+        return self._retrieve(queries, self._authors, self._authors.rows(), k)
 
-    def _retrieve(self, queries: Queries, k: int) -> Retrieved:
-        authors = self._authors
-        followed = authors.followed(queries.histories)
-        seeds = self._seeds(followed, authors.liked(queries.histories))
+    def retrieve_written(self, queries: Queries, rows: Int32Array, catalogue: Catalogue, k: int) -> Retrieved:
+        """The same among some rows of a catalogue that is newer than the bundle's.
+
+        Posts count by their authors' nearness, and what was done with them as well; an author who is newer
+        than the bundle is near to nobody.
+        """
+        return self._retrieve(queries, self._current.of(catalogue), rows, k)
+
+    def _retrieve(self, queries: Queries, authors: Authors, rows: Int32Array, k: int) -> Retrieved:
+        size = max(1, SCORES_AT_A_TIME // max(len(authors), 1))
+        return in_parts(queries, size, lambda part: self._posts(part, authors, rows, k))
+
+    def _posts(self, queries: Queries, authors: Authors, rows: Int32Array, k: int) -> Retrieved:
+        known = len(self._authors)
+        followed = authors.followed(queries.histories)[:, :known]
+        seeds = self._seeds(followed, authors.liked(queries.histories)[:, :known])
         found = self._near.totals(seeds)
         # Their posts are what ``following`` is for.
         found[np.repeat(np.arange(len(queries)), np.diff(followed.indptr)), followed.indices] = 0.0
-        scores = authors.items(found, queries.times, self._params.half_life_days)
+        scores = authors.judge(rows, found, queries.times, self._params.half_life_days)
         scores[~queries.plain] = -np.inf
-        items, best = top_k(mask_scores(scores, queries), k)
-        return Retrieved.of(items, best, self._evidence(seeds, items) if queries.wants_evidence else None)
+        columns, best = top_k(mask_columns(scores, rows, queries), k)
+        items = np.where(columns >= 0, rows[columns], np.int32(-1)).astype(np.int32)
+        evidence = self._evidence(seeds, authors, items) if queries.wants_evidence else None
+        return Retrieved.of(items, best, evidence)
 
     def _seeds(self, followed: csr_array, liked: csr_array) -> csr_array:
         """Where the steps begin: shares of followed and liked authors, CSR, rows that add up to at most 1."""
@@ -117,8 +131,7 @@ class FriendsRetriever:
         of_liked = np.where(has_both, share, float(share > 0))
         return csr_array(_by_row(followed, of_followed) + _by_row(liked, of_liked))
 
-    def _evidence(self, seeds: csr_array, items: Int32Array) -> Int32Array:
-        authors = self._authors
+    def _evidence(self, seeds: csr_array, authors: Authors, items: Int32Array) -> Int32Array:
         evidence = np.full(items.shape, -1, dtype=np.int32)
         for query in range(len(items)):
             found = items[query][items[query] >= 0]

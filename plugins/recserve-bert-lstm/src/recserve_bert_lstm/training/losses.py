@@ -11,6 +11,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,6 +85,29 @@ class NegativeSampler:
         return Pool(items, np.log(expected / counts).astype(np.float32))
 
 
+class _LogSumExp(torch.autograd.Function):
+    """Logarithm of the sum of exponentials of each row, which are kept for the gradient.
+
+    ``torch.logsumexp`` computes them a second time.
+    """
+
+    @staticmethod
+    def forward(context: Any, values: torch.Tensor) -> torch.Tensor:
+        """Of (P, M) values, shape (P,)."""
+        most = values.amax(dim=1, keepdim=True)
+        powers = (values - most).exp_()
+        total = powers.sum(dim=1)
+        context.save_for_backward(powers, total)
+        return most[:, 0] + total.log()
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        """The gradient by the values: shares of the sum."""
+        powers, total = context.saved_tensors
+        shares: torch.Tensor = powers * (gradients[0] / total)[:, None]
+        return shares
+
+
 def softmax_loss(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
     """Mean negative log-likelihood of the targets.
 
@@ -92,7 +116,7 @@ def softmax_loss(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor
         negative: float, shape (P, M); logits of the pool less their ``log_expected`` (see :class:`Pool`),
             MASKED where the item is the target.
     """
-    others = torch.logsumexp(negative, dim=1)
+    others: torch.Tensor = _LogSumExp.apply(negative)  # type: ignore[no-untyped-call]  # torch's is untyped
     return (torch.logaddexp(positive, others) - positive).mean()
 
 
