@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -47,6 +48,7 @@ def filled(served: Any) -> Any:
     now = now_ms()
     store.add_events([Event("ada", "6", "like", now - n * 1000, None, f"e{n}") for n in range(25)])
     store.add_events([Event(HOSTILE, "1", "view", now - 60_000, None, "x")])
+    store.add_events([Event(HOSTILE, "2", "rating", now - 61_000, 4.5, "y")])
     return served
 
 
@@ -145,7 +147,7 @@ def test_a_person_is_read_merged_and_forgotten(context: Any, filled: Any, addres
         assert page.locator(".events li").count() == 10
         page.get_by_role("button", name="Older").click()
         page.locator(".events li:nth-child(20)").wait_for()
-        page.get_by_role("button", name="Take back: Heat, like").first.focus()
+        page.get_by_role("button", name="Take back: Heat, Liked").first.focus()
         page.keyboard.press("Enter")
         told(page, "Taken back")
         assert page.locator(".events li").count() == 19
@@ -156,9 +158,9 @@ def test_a_person_is_read_merged_and_forgotten(context: Any, filled: Any, addres
         assert violations(page, contrast=False) == []
         page.get_by_label("The other id").fill(HOSTILE)
         page.keyboard.press("Enter")
-        told(page, "1 events moved")
+        told(page, "2 events moved")
         settled(page)
-        assert len(filled.store.histories(["ada"], 100)["ada"]) == 25
+        assert len(filled.store.histories(["ada"], 100)["ada"]) == 26
 
         page.get_by_role("button", name="Delete…").click()
         page.get_by_label("Type the id to confirm").fill("adam")
@@ -171,7 +173,7 @@ def test_a_person_is_read_merged_and_forgotten(context: Any, filled: Any, addres
         with page.expect_download() as saved:
             page.get_by_role("button", name="Download the receipt").click()
         receipt = json.loads(Path(saved.value.path()).read_text())
-        assert receipt["deleted"]["events"] == 25
+        assert receipt["deleted"]["events"] == 26
         assert filled.store.deletion(receipt["receipt_id"]) is not None
         assert filled.store.histories(["ada"], 5) == {"ada": []}
 
@@ -253,3 +255,9 @@ def test_chinese_on_a_phone(browser: Any, filled: Any, address: str) -> None:
             for english in ("Search", "Loading", "Hide", "Similar", "Profile", "History", "items", "Open"):
                 assert english not in shown, f"{english!r} on {place}"
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, place
+        page.goto(f"{address}/#/people/{quote(HOSTILE, safe='')}")
+        settled(page)
+        assert [text.partition(" · ")[0] for text in page.locator(".events .note").all_inner_texts()] == [
+            "看过",
+            "评分 4.5（最高 5）",
+        ]

@@ -6,18 +6,20 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import recserve.api
 from recserve.data.entities import DEFAULT_EVENT_TYPES
+from tools.structure import ROOT
 
 CONSOLE = Path(recserve.api.__file__).parent / "static" / "console"
 TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 SAID = re.compile(r'\bsay\("((?:[^"\\]|\\.)*)"')
 ENTRY = re.compile(r'^  "((?:[^"\\]|\\.)*)": "((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 
-# Names that answers have: steps, stages, causes of degraded answers, and event types.
+# Names that answers have: steps, stages, and causes of degraded answers.
 SERVER = {"history", "encoding", "retrieval", "ranking", "reranking", "explaining", "ingress"}
-SERVER |= {"failed", "late", "down", "overloaded", "store", "bundle", *DEFAULT_EVENT_TYPES}
+SERVER |= {"failed", "late", "down", "overloaded", "store", "bundle"}
 
 VIEWS = sorted(file.stem for file in (CONSOLE / "locales" / "zh").glob("*.js") if file.stem != "shell")
 
@@ -68,3 +70,15 @@ def test_what_surrounds_the_views_is_translated() -> None:
     assert texts - set(known) == set()
     everywhere = script + "\n".join(sources(view) for view in VIEWS) + html
     assert [text for text in set(known) - texts if f'"{text}"' not in everywhere] == []
+
+
+def test_every_event_type_that_comes_with_a_plugin_has_words() -> None:
+    source = (CONSOLE / "views" / "try" / "words.js").read_text(encoding="utf-8")
+    named = set(re.findall(r'(\w+): "', source.partition("const PAST = {")[2].partition("};")[0]))
+    configured = {
+        kind
+        for file in (ROOT / "plugins").glob("*/src/*/*.yaml")
+        for kind in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("events", {})
+    }
+    assert {"follow", "watch"} < configured
+    assert {*DEFAULT_EVENT_TYPES, *configured} - named == set()

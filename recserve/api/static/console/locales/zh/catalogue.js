@@ -62,4 +62,5 @@ export default {
   "Saved.": "已保存。",
   "This must be an object: { … }": "必须是一个对象：{ … }",
   "This is not JSON: {}": "不是有效的 JSON：{}",
+  "score {}": "得分 {}",
 };

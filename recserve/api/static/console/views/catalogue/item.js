@@ -114,6 +114,6 @@ async function wanted(item, signal) {
   return [
     h("p", { class: "note" }, say("The first {} of {} users who were compared.", number(answer.users.length), number(answer.considered))),
     h("ol", { class: "ranked" }, answer.users.map((user) => h("li", {},
-      h("a", { href: href("people", [user.user_id]) }, user.user_id), h("small", {}, fixed(user.score, 3))))),
+      h("a", { href: href("people", [user.user_id]) }, user.user_id), h("small", {}, say("score {}", fixed(user.score, 3)))))),
   ];
 }

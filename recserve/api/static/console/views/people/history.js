@@ -1,10 +1,11 @@
 // A person's events, newest first, page by page; each can be taken back.
 
 import { empty, failing, h, loading, toast } from "../../dom.js";
-import { ago, number, when } from "../../format.js";
-import { del, get } from "../../http.js";
+import { ago, when } from "../../format.js";
+import { about, del, get } from "../../http.js";
 import { say } from "../../i18n.js";
 import { itemLink } from "../catalogue/parts.js";
+import { sentence } from "../try/words.js";
 
 const PAGE = 10;
 
@@ -23,7 +24,8 @@ export class History {
     try {
       const path = `v1/users/${encodeURIComponent(this.id)}/history`;
       const answer = await get(path, { query: { limit: PAGE, cursor: this.cursor }, signal: this.signal });
-      this.list.append(...answer.events.map((event) => this.row(event)));
+      const { events: kinds } = await about();
+      this.list.append(...answer.events.map((event) => this.row(event, kinds)));
       this.cursor = answer.cursor;
       this.end();
     } catch (error) {
@@ -38,9 +40,9 @@ export class History {
     else this.foot.replaceChildren(empty(say("No events.")));
   }
 
-  row(event) {
-    const what = [say(event.event), event.value !== null && number(event.value, 2)].filter(Boolean).join(" ");
-    const name = event.title ?? event.text ?? event.event;
+  row(event, kinds) {
+    const what = sentence(event.event, event.value, kinds);
+    const name = event.title ?? event.text ?? what;
     const back = h("button", { type: "button", class: "ghost", "aria-label": say("Take back: {}, {}", name, what), onclick: () => this.takeBack(event, made) }, say("Take back"));
     const made = h("li", {},
       h("div", {},

@@ -102,7 +102,7 @@ class Recommended {
         h("div", {},
           itemLink(item.item_id, String(item.attributes.title ?? item.attributes.name ?? item.item_id)),
           item.explanation && h("p", {}, item.explanation),
-          h("small", {}, item.sources.join(", "), item.score !== null && ` · ${fixed(item.score, 3)}`))))),
+          h("small", {}, item.sources.join(", "), item.score !== null && ` · ${say("score {}", fixed(item.score, 3))}`))))),
       h("p", { class: "note" }, say("Bundle {}. Looking at this page counts as no impression.", answer.bundle)),
     ].filter(Boolean);
   }

@@ -147,7 +147,7 @@ class Try {
   }
 
   async act(item, event, value) {
-    const deed = [sentence(event, value), titleOf(item)];
+    const deed = [sentence(event, value, this.events), titleOf(item)];
     const timestamp = Date.now();
     this.lock(true);
     try {
@@ -261,7 +261,7 @@ class Try {
     }
     history.replaceChildren(...events.map((event) => h("li", {},
       h("span", {}, event.item_id === null ? `“${event.text}”` : kept.titles.get(event.item_id) ?? event.item_id),
-      h("span", { class: "what" }, sentence(event.event, event.value).toLowerCase()))));
+      h("span", { class: "what" }, sentence(event.event, event.value, this.events).toLowerCase()))));
   }
 
   /** A user's newest events; null where the key may not read them, which recommending does not need. */

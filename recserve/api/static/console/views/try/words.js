@@ -1,20 +1,29 @@
 // How items and events are put into words.
 
+import { number } from "../../format.js";
 import { say } from "../../i18n.js";
 
 const PAST = { view: "viewed", like: "liked", dislike: "disliked", click: "clicked", play: "played", rating: "rated",
-  purchase: "bought", add_to_cart: "put in cart", skip: "skipped", hide: "hid", search: "searched" };
+  purchase: "bought", add_to_cart: "put in cart", skip: "skipped", hide: "hid", search: "searched",
+  watch: "watched", follow: "followed", unfollow: "unfollowed", reply: "replied to", repost: "reposted" };
 const CHIPS = 6;
 const LONG = 40;
 
 /** What an item is called. */
 export const titleOf = (item) => String(item.attributes.title || item.attributes.name || item.item_id);
 
-/** What somebody did, such as "Rated 4". */
-export function sentence(event, value) {
-  const verb = say(PAST[event] ?? event);
-  const said = value === null || value === undefined ? verb : `${verb} ${value}`;
+/** What somebody did, such as "Rated 4 of 5"; `kinds` are the event types of the server, which know the scale. */
+export function sentence(event, value, kinds = {}) {
+  const said = valued(event, value, kinds[event]?.value_range);
   return said.charAt(0).toUpperCase() + said.slice(1);
+}
+
+function valued(event, value, range) {
+  const verb = say(PAST[event] ?? event.replace(/[_-]+/g, " "));
+  if (value === null || value === undefined) return verb;
+  if (range) return say("{} {} of {}", verb, number(value, 2), number(range[1], 2));
+  if (event !== "play") return say("{}, value {}", verb, number(value, 2));
+  return value === 1 ? verb : say("{} {} times", verb, number(value, 2));
 }
 
 /** Attributes to show: short values as chips, and the first long text. */
