@@ -173,7 +173,7 @@ def _column(
     ahead = (
         None if first is None else paired_difference(first.per_user[METRICS[0]], report.per_user[METRICS[0]])
     )
-    quality = Quality(ndcg, recall, ahead, len(lists.lists), lists.refused)
+    quality = Quality(ndcg, recall, ahead, len(lists.lists), lists.refused, lists.short)
     with side.serve(folder) as running:
         loads = _loads(title, wire, running, histories, options)
         memory = running.memory_mb()

@@ -119,7 +119,7 @@ class LensKit:
     DEFAULTS: ClassVar[Settings] = {"scorer": "als"}
 
     def __init__(self, histories: Histories, settings: Settings, threads: int, seed: int) -> None:
-        import pandas as pd
+        import pandas as pd  # type: ignore[import-untyped]
         from lenskit.als import ImplicitMFScorer  # type: ignore[import-not-found]  # not in ours
         from lenskit.data import from_interactions_df  # type: ignore[import-not-found]
         from lenskit.knn import ItemKNNScorer  # type: ignore[import-not-found]
@@ -152,7 +152,7 @@ class LensKit:
 
     def recommend(self, user: str, history: History, n: int, *, changed: bool) -> list[tuple[str, float]]:
         """See :class:`Library`."""
-        from lenskit import recommend
+        from lenskit import recommend  # type: ignore[import-not-found]
         from lenskit.data import ItemList, RecQuery
 
         # Items that were not trained on are an error there.

@@ -30,8 +30,22 @@ class Client:
         self.wire = wire
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_SECONDS, trust_env=False)
 
-    def ask(self, user: str, history: Sequence[str], n: int, untold: int = 0) -> list[str] | None:
+    def ask(
+        self,
+        user: str,
+        history: Sequence[str],
+        n: int,
+        untold: int = 0,
+        had: Sequence[str] | None = None,
+    ) -> list[str] | None:
         """Items for a user; None where the server says that it cannot (404 or 422).
+
+        Args:
+            user: For whom.
+            history: See :meth:`benchmarks.compared.wires.Wire.body`.
+            n: How many.
+            untold: Likewise.
+            had: What the client removes; None for the history.
 
         Raises:
             RuntimeError: Any other answer than 200.
@@ -41,7 +55,7 @@ class Client:
             return None
         if answer.status_code != HTTPStatus.OK:
             raise RuntimeError(f"{self.wire.name}: {answer.status_code}: {answer.text[:300]}")
-        return self.wire.items(answer.json(), history, n)
+        return self.wire.items(answer.json(), history if had is None else had, n)
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Have events stored; of a wire that takes none nothing is sent.
@@ -131,7 +145,8 @@ def effects(client: Client, histories: Mapping[str, Sequence[str]]) -> Effects:
         found.tried += 1
         started = time.perf_counter()
         client.tell([_like(user, before[0])])
-        after = client.ask(user, [*history, before[0]], N)
+        # What the user just liked is left to the server: is it gone?
+        after = client.ask(user, [*history, before[0]], N, had=history)
         found.milliseconds.append((time.perf_counter() - started) * 1000)
         found.changed += bool(after) and before[0] not in (after or ()) and after != before
     return found

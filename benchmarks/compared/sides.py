@@ -115,7 +115,7 @@ class Recserve:
     """
 
     name = "recserve"
-    wires = (WIRES["events"],)
+    wires: tuple[Wire, ...] = (WIRES["events"],)
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -154,7 +154,7 @@ class Application:
         draws: Settings that are tried.
     """
 
-    wires = (WIRES["events"],)
+    wires: tuple[Wire, ...] = (WIRES["events"],)
 
     def __init__(self, name: str, library: str, python: Path, threads: int, draws: int) -> None:
         self.name = name
@@ -199,7 +199,7 @@ class Recotem:
     """
 
     name = "recotem"
-    wires = (WIRES["recotem-by-user"], WIRES["recotem-by-history"])
+    wires: tuple[Wire, ...] = (WIRES["recotem-by-user"], WIRES["recotem-by-history"])
 
     def __init__(self, python: Path, threads: int, trials: int) -> None:
         self._python = python

@@ -29,6 +29,7 @@ class Quality:
         ahead: nDCG@10 of the first column minus this one's, over the same users; None for the first.
         questions: How many were asked.
         refused: How many of them the system could not answer.
+        short: How many lists were shorter than twenty items without what the user had.
     """
 
     ndcg: Interval
@@ -36,6 +37,7 @@ class Quality:
     ahead: Interval | None
     questions: int
     refused: int
+    short: int
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Column:
             "ahead": None if ahead is None else _bounds(ahead),
             "questions": quality.questions,
             "refused": quality.refused,
+            "short": quality.short,
             "events": {
                 "possible": effects.possible,
                 "tried": effects.tried,
@@ -154,6 +157,7 @@ def rows(columns: Sequence[Column]) -> list[tuple[str, ...]]:
             "questions it could not answer",
             *(f"{column.quality.refused:,} of {column.quality.questions:,}" for column in columns),
         ),
+        ("lists shorter than 20 items", *(f"{column.quality.short:,}" for column in columns)),
         ("memory of the server, MB", *(f"{column.memory_mb:,.0f}" for column in columns)),
         (
             "training, s (CPU s)",

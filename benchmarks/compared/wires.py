@@ -44,9 +44,10 @@ class Wire:
         """
         return {"user_id": user, "n": n, "explain": False}
 
-    def items(self, answer: Any, history: Sequence[str], n: int) -> list[str]:
-        """The items of an answer, best first."""
-        return [item["item_id"] for item in answer["items"]]
+    def items(self, answer: Any, had: Sequence[str], n: int) -> list[str]:
+        """The items of an answer, best first, after the client has removed what the user had."""
+        seen = set(had)
+        return [item["item_id"] for item in answer["items"] if item["item_id"] not in seen][:n]
 
 
 class RecotemByUser(Wire):
@@ -60,10 +61,6 @@ class RecotemByUser(Wire):
     def body(self, user: str, history: Sequence[str], n: int, untold: int = 0) -> dict[str, Any]:
         """See :class:`Wire`; what the user had since training may come back, so more are asked for."""
         return {"user_id": user, "limit": min(n + untold, MOST_ITEMS)}
-
-    def items(self, answer: Any, history: Sequence[str], n: int) -> list[str]:
-        """See :class:`Wire`."""
-        return _without(answer, history, n)
 
 
 class RecotemByHistory(Wire):
@@ -79,16 +76,6 @@ class RecotemByHistory(Wire):
         """See :class:`Wire`; items beyond the hundred newest may come back, so as many more are asked for."""
         older = max(len(history) - MOST_SEEDS, 0)
         return {"seed_items": list(history[-MOST_SEEDS:]), "limit": min(n + older, MOST_ITEMS)}
-
-    def items(self, answer: Any, history: Sequence[str], n: int) -> list[str]:
-        """See :class:`Wire`."""
-        return _without(answer, history, n)
-
-
-def _without(answer: Any, history: Sequence[str], n: int) -> list[str]:
-    """What the client is left with after it has removed what the user has had."""
-    had = set(history)
-    return [item["item_id"] for item in answer["items"] if item["item_id"] not in had][:n]
 
 
 WIRES = {wire.name: wire for wire in (Wire(), RecotemByUser(), RecotemByHistory())}

@@ -238,7 +238,7 @@ def test_the_table_says_what_a_system_cannot_do() -> None:
     able = Column(
         "able",
         "1",
-        Quality(interval, interval, None, 1000, 0),
+        Quality(interval, interval, None, 1000, 0, 3),
         Effects(50, 49, [5.0, 6.0, 7.0], stranger=True, newcomer=True),
         {(REPEATED, 1): [run], (FRESH, 1): [run]},
         900.0,
@@ -248,7 +248,7 @@ def test_the_table_says_what_a_system_cannot_do() -> None:
     unable = Column(
         "unable",
         "2",
-        Quality(interval, interval, Interval(0.01, 0.005, 0.02), 1000, 600),
+        Quality(interval, interval, Interval(0.01, 0.005, 0.02), 1000, 600, 0),
         Effects(possible=False),
         {(REPEATED, 1): [run]},
         200.0,
@@ -266,6 +266,7 @@ def test_the_table_says_what_a_system_cannot_do() -> None:
     ]
     assert found["somebody unknown is answered"] == ["yes", "no"]
     assert found["able minus it (95%)"] == ["", "+0.0100 [+0.0050, +0.0200], significant"]
+    assert found["lists shorter than 20 items"] == ["3", "0"]
     assert found["questions it could not answer"] == ["0 of 1,000", "600 of 1,000"]
     assert {line.count("|") for line in markdown([able, unable]).splitlines()} == {4}
     json.dumps([able.as_json(), unable.as_json()], allow_nan=False)
