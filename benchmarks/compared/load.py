@@ -28,10 +28,12 @@ class WiredPlan(Plan):
     Attributes:
         wire: Name of the wire.
         histories: Items of each user, where the client keeps them.
+        keeps_answers: Whether the server does, so that everybody has to be answered once before.
     """
 
     wire: str = "events"
     histories: dict[str, list[str]] = field(default_factory=dict)
+    keeps_answers: bool = True
 
 
 class WiredLoad(Load):
@@ -44,7 +46,13 @@ class WiredLoad(Load):
     def __init__(self, plan: WiredPlan) -> None:
         self._wire = WIRES[plan.wire]
         self._histories = {user: list(items) for user, items in plan.histories.items()}
+        self._keeps_answers = plan.keeps_answers
         super().__init__(plan)
+
+    async def ask_everybody(self) -> None:
+        """See :class:`benchmarks.serving_load.Load`; without answers that are kept it changes nothing."""
+        if self._keeps_answers:
+            await super().ask_everybody()
 
     def _body(self, user: str) -> dict[str, Any]:
         return self._wire.body(user, self._histories.get(user, ()), N)

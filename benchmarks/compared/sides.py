@@ -93,10 +93,12 @@ class Side(Protocol):
     Attributes:
         name: In the table.
         wires: The ways in which it is asked; each has a column of the table.
+        keeps_answers: Whether an answer may be given again while nothing happens.
     """
 
     name: str
     wires: tuple[Wire, ...]
+    keeps_answers: bool
 
     def train(self, folder: Path) -> Trained:
         """Learn ``events`` and ``items`` of a folder."""
@@ -116,6 +118,7 @@ class Recserve:
 
     name = "recserve"
     wires: tuple[Wire, ...] = (WIRES["events"],)
+    keeps_answers = True
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -155,6 +158,7 @@ class Application:
     """
 
     wires: tuple[Wire, ...] = (WIRES["events"],)
+    keeps_answers = False
 
     def __init__(self, name: str, library: str, python: Path, threads: int, draws: int) -> None:
         self.name = name
@@ -196,17 +200,21 @@ class Recotem:
         python: The interpreter that has it.
         threads: Threads of the training.
         trials: Settings that its search tries.
+        environment: With the key that signs artifacts; None makes one.
     """
 
     name = "recotem"
     wires: tuple[Wire, ...] = (WIRES["recotem-by-user"], WIRES["recotem-by-history"])
+    keeps_answers = False
 
-    def __init__(self, python: Path, threads: int, trials: int) -> None:
+    def __init__(
+        self, python: Path, threads: int, trials: int, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._python = python
         self._threads = threads
         self._trials = trials
         # Signs the artifacts of this run; its server reads no others.
-        self._environment = {"RECOTEM_SIGNING_KEYS": f"run:{secrets.token_hex(32)}"}
+        self._environment = environment or {"RECOTEM_SIGNING_KEYS": f"run:{secrets.token_hex(32)}"}
 
     def recipe(self, folder: Path) -> dict[str, object]:
         """Its recipe: the algorithms, metric and split of the full example of its reference."""
@@ -264,20 +272,23 @@ class Recotem:
 
         Only how long the server takes to notice is measured, so the training makes a single trial.
         """
-        before = self._trained_at(running)
-        trials, self._trials = self._trials, 1
-        try:
-            self.train(folder)
-        finally:
-            self._trials = trials
+        own, kept = folder / "recotem", folder / "recotem-kept"
+        before = self._served(running)
+        shutil.copytree(own, kept)
+        Recotem(self._python, self._threads, 1, self._environment).train(folder)
         started = time.perf_counter()
-        while self._trained_at(running) == before:
+        while self._served(running) == before:
             if time.perf_counter() - started > START_SECONDS:
                 raise SystemExit("recotem does not notice that it was trained again")
             time.sleep(0.1)
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        # What is measured next is the model of the whole search.
+        shutil.rmtree(own)
+        kept.rename(own)
+        return seconds
 
-    def _trained_at(self, running: Running) -> object:
+    def _served(self, running: Running) -> object:
+        """What the server says of its model."""
         url = f"http://127.0.0.1:{running.port}/v1/recipes/{RECIPE}"
         return httpx.get(url, trust_env=False, timeout=10).raise_for_status().json()
 
