@@ -81,7 +81,7 @@ def test_everybody_is_told_what_happened_before_a_question_and_nothing_of_its_an
         assert protocol.ids[wanted[0]] not in asked.history
     assert "new" not in past
     assert [len(asked.history) for asked in questions if asked.user == "new"] == [0, 1, 2]
-    assert questions[1].told[0] | {"timestamp": 0} == {
+    assert {**questions[1].told[0], "timestamp": 0} == {
         "user_id": "new",
         "item_id": "i10",
         "event": "rating",
