@@ -141,10 +141,10 @@ class Outcome:
         )
 
 
-def run(plan: Plan) -> Outcome:
-    """Carry a plan out in another process."""
+def run(plan: Plan, module: str = "benchmarks.serving_load") -> Outcome:
+    """Carry a plan out in another process, which runs ``module``."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.serving_load"],
+        [sys.executable, "-m", module],
         input=json.dumps(asdict(plan)),
         capture_output=True,
         text=True,

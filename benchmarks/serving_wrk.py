@@ -16,7 +16,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,19 @@ def available() -> bool:
     return shutil.which("wrk") is not None
 
 
-def run(plan: Plan) -> Summary:
+def run(plan: Plan, make: Callable[[Any], Load] = Load) -> Summary:
     """Carry out a plan that is a closed loop; wrk counts whole seconds, so at least one.
+
+    Args:
+        plan: The plan.
+        make: Makes its load, which writes the requests.
 
     Raises:
         SystemExit: wrk failed, or does not count as it is known to.
     """
     if plan.fresh or plan.rate or plan.novel:
         raise SystemExit("wrk drives closed loops without events and with requests of before only")
-    load = Load(plan)
+    load = make(plan)
     in_a_loop(load.ask_everybody())
     with tempfile.NamedTemporaryFile(prefix="recserve-wrk-") as requests:
         requests.write(b"".join(raw + b"\0" for raw in load.requests.values()))

@@ -1,0 +1,1 @@
+"""recserve beside other recommenders on one catalogue: see ``python -m benchmarks.compared --help``."""
