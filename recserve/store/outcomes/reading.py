@@ -70,12 +70,15 @@ def read_columns(connection: Connection, query: Select[Any], schema: pa.Schema) 
 
 def _lines(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table | None:
     """The rows of a query to SQLite by a text for each column; None if a value does not go into a line."""
-    values = [
-        value
+    lines = [
+        cast(line, LargeBinary)
         for column, kind in zip(query.selected_columns, schema.types, strict=True)
-        for value in (_in_halves(column) if pa.types.is_floating(kind) else [_as_text(column, kind)])
+        for line in (
+            _in_halves(column)
+            if pa.types.is_floating(kind)
+            else [func.group_concat(_as_text(column, kind), _LINE_END)]
+        )
     ]
-    lines = [cast(func.group_concat(value, _LINE_END), LargeBinary) for value in values]
     asked = query.with_only_columns(func.count(), *lines, maintain_column_froms=True)
     try:
         with closing(_sqlite_cursor(connection, asked)) as cursor:
@@ -86,11 +89,9 @@ def _lines(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.
         return None
     if not count:
         return schema.empty_table()
-    if any(content.count(_LINE) != count - 1 for content in contents):
-        return None
-    texts = (_split(content, count) for content in contents)
+    left = iter(contents)
     try:
-        return pa.table([_of_texts(texts, kind) for kind in schema.types], schema=schema)
+        return pa.table([_of_lines(left, kind, count) for kind in schema.types], schema=schema)
     except pa.ArrowInvalid:
         return None
 
@@ -106,20 +107,50 @@ def _as_text(column: ColumnElement[Any], kind: pa.DataType) -> ColumnElement[Any
 
 
 def _in_halves(column: ColumnElement[Any]) -> list[ColumnElement[Any]]:
-    """A number as two whole ones, what is before the point and 2^62 times what is after it.
+    """Which numbers are null, and the lines of the others as two whole ones.
 
-    SQLite cannot write every number so that it is the same when read. One that is not the sum of the two,
-    being very large or very small, is written as what is no number.
+    They are what is before the point and 2^62 times what is after it: SQLite cannot write every number so
+    that it is the same when read. One that is not the sum of the two, being very large or very small, is
+    written as what is no number.
     """
     above = cast(column, Integer)
     below = cast((column - above) * literal_column(_PARTS), Integer)
     same = above + below / literal_column(_PARTS) == column
-    return [case((column.is_(None), _NONE), (same, half), else_="?") for half in (above, below)]
+    halves = [case((same, half), (column.is_not(None), "?")) for half in (above, below)]
+    missing = func.group_concat(cast(column.is_(None), Integer), literal_column("''"))
+    return [missing, *(func.group_concat(half, _LINE_END) for half in halves)]
 
 
-def _split(content: bytes, count: int) -> pa.StringArray:
-    """The lines of a text; null for :data:`_NULL`."""
+def _of_lines(contents: Iterator[bytes | None], kind: pa.DataType, count: int) -> pa.Array:
+    """A column of what its values were put together to.
+
+    Raises:
+        ArrowInvalid: Some of them are not of the column's type, or do not go into a line.
+    """
+    if pa.types.is_floating(kind):
+        missing = np.frombuffer(next(contents) or b"", np.uint8) == ord("1")
+        there = count - int(np.count_nonzero(missing))
+        above, below = (_split(next(contents), there).cast(pa.int64()).to_numpy() for _ in range(2))
+        numbers = np.zeros(count)
+        numbers[~missing] = above + below / float(_PARTS)
+        return pa.array(numbers, kind, mask=missing)
+    values = _split(next(contents), count)
+    if pa.types.is_boolean(kind):
+        return pc.equal(values, "1")
+    return values.dictionary_encode() if pa.types.is_dictionary(kind) else values.cast(kind)
+
+
+def _split(content: bytes | None, count: int) -> pa.StringArray:
+    """The lines of a text; null for :data:`_NULL`.
+
+    Raises:
+        ArrowInvalid: There are more or fewer.
+    """
+    if content is None:
+        return pa.array([], pa.string())
     ends = np.flatnonzero(np.frombuffer(content, np.uint8) == _LINE[0])
+    if len(ends) != count - 1:
+        raise pa.ArrowInvalid("a value is not a line")
     # As strings of the same bytes, lines take turns with the ends of lines.
     turns = np.empty(2 * count, np.int32)
     turns[0], turns[2::2] = 0, ends + 1
@@ -129,26 +160,6 @@ def _split(content: bytes, count: int) -> pa.StringArray:
     if _NULL.encode() not in content:
         return lines
     return pc.if_else(pc.equal(lines, _NULL), pa.scalar(None, pa.string()), lines)
-
-
-def _of_texts(texts: Iterator[pa.StringArray], kind: pa.DataType) -> pa.Array:
-    """A column of the texts of its values.
-
-    Raises:
-        ArrowInvalid: One of them is not of the column's type.
-    """
-    values = next(texts)
-    if pa.types.is_floating(kind):
-        return _whole_number(values.cast(pa.int64()), next(texts).cast(pa.int64()))
-    if pa.types.is_boolean(kind):
-        return pc.equal(values, "1")
-    return values.dictionary_encode() if pa.types.is_dictionary(kind) else values.cast(kind)
-
-
-def _whole_number(above: pa.Array, below: pa.Array) -> pa.Array:
-    """Numbers of their halves."""
-    after = pc.divide(pc.cast(below, pa.float64(), safe=False), float(_PARTS))
-    return pc.add(pc.cast(above, pa.float64(), safe=False), after)
 
 
 def _sqlite_cursor(connection: Connection, query: ClauseElement) -> sqlite3.Cursor:
