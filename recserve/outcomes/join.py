@@ -194,7 +194,8 @@ def joined(
     waiting = source.events(last, last + rules.window_ms + 1)
     parts = (
         (begin, exposures, source.events(begin - CLOCK_SKEW_MS, end, first - CLOCK_SKEW_MS))
-        for begin, end, exposures in source.chunks(first, last)
+        # Answers of the next part are read beside the events of this one.
+        for begin, end, exposures in ahead(source.chunks(first, last))
     )
     for begin, exposures, read in ahead(parts):
         events = pa.concat_tables([read, waiting])

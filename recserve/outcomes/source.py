@@ -117,7 +117,9 @@ class OutcomeSource:
             begin = first
             if earliest < first:
                 begin = min(first, self._store.outcome_cut(earliest, last, {"events": self._block_rows}))
-            self._block = begin, last, self._store.outcome_events(begin, last, self._types)
+            # What is in the store and in the lake is told by its number.
+            found = self._store.outcome_events(begin, last, self._types, numbered=self._lake is not None)
+            self._block = begin, last, found
         return _within(self._block[2], first, last)
 
     def _events_of(self, lake: LakeFolder, day: int, first: int, last: int) -> pa.Table:

@@ -1,8 +1,9 @@
 """Process that answers questions about a store and stays for the next one.
 
 Whoever asks goes on serving meanwhile, with the interpreter's lock to itself, and only the first question
-waits for the process to start. It ends by itself when it has had nothing to do for a while, has grown too
-large, or the asking process is gone.
+waits for the process to start. It goes behind whoever serves from its start, and behind all others when it
+answers. It ends by itself when it has had nothing to do for a while, has grown too large, or the asking
+process is gone.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import psutil
 
 from recserve.config import Config, parse_config
+from recserve.data.system.cpus import step_back
 from recserve.errors import RecserveError, StoreError
 from recserve.store import Store, open_store
 from recserve.store.lake import LakeFolder
@@ -36,7 +38,9 @@ IDLE_SECONDS = 300.0
 MOST_BYTES = 1 << 30
 """Memory beyond which a process makes way for a new one after its answer."""
 
-_LESS_URGENT = 10
+_STARTING = 10
+"""Niceness of a process that starts, for which somebody waits: on a core that is taken it has a tenth."""
+
 _DONE, _FAILED = b"+", b"-"
 _READ_BYTES = 1 << 16
 
@@ -141,6 +145,10 @@ class QuestionProcess:
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )
+        with contextlib.suppress(OSError):  # it has ended already
+            os.setpriority(
+                os.PRIO_PROCESS, self._process.pid, max(_STARTING, os.getpriority(os.PRIO_PROCESS, 0))
+            )
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(self._about).encode() + b"\n")
@@ -165,7 +173,7 @@ def answer_questions(answers: Mapping[str, Answer]) -> None:
     Args:
         answers: What makes the answer of each kind of question.
     """
-    os.nice(_LESS_URGENT)
+    step_back()
     lines = _Lines(sys.stdin.fileno())
     about = json.loads(lines.next(None))
     config, home = parse_config(about["config"]), Path(about["home"])

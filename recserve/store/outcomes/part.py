@@ -81,12 +81,18 @@ class OutcomePart(Part):
         found = self._of_span(query, exposures, first, last, _EXPOSURES)
         return pa.table([*found.columns[:-1], *_apart(found["facts"])], schema=EXPOSURE_COLUMNS)
 
-    def outcome_events(self, first: int, last: int, types: Collection[str]) -> pa.Table:
+    def outcome_events(
+        self, first: int, last: int, types: Collection[str], *, numbered: bool = True
+    ) -> pa.Table:
         """See :meth:`OutcomeStore.outcome_events`."""
-        query = select(*events.c[tuple(EVENT_COLUMNS.names)]).where(
+        columns = EVENT_COLUMNS if numbered else EVENT_COLUMNS.remove(EVENT_COLUMNS.get_field_index("seq"))
+        query = select(*events.c[tuple(columns.names)]).where(
             events.c.event.in_(sorted(types)), events.c.item_id != ""
         )
-        return self._of_span(query, events, first, last, EVENT_COLUMNS)
+        found = self._of_span(query, events, first, last, columns)
+        if numbered:
+            return found
+        return pa.table([pa.nulls(len(found), pa.int64()), *found.columns], schema=EVENT_COLUMNS)
 
     def merged_hashes(self) -> Int64Array:
         """See :meth:`OutcomeStore.merged_hashes`."""

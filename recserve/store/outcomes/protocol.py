@@ -89,8 +89,16 @@ class OutcomeStore(Protocol):
         """
         ...
 
-    def outcome_events(self, first: int, last: int, types: Collection[str]) -> pa.Table:
+    def outcome_events(
+        self, first: int, last: int, types: Collection[str], *, numbered: bool = True
+    ) -> pa.Table:
         """Events of some types that happened in a span and were done with an item, in no order.
+
+        Args:
+            first: The span's beginning.
+            last: Its end.
+            types: Event types.
+            numbered: Whether ``seq`` is needed, which takes its share of the time; else it is null.
 
         Returns:
             :data:`EVENT_COLUMNS`.

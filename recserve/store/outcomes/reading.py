@@ -1,46 +1,51 @@
 """Reading of many rows as Arrow columns, without an object for each value.
 
-Both engines put rows together as delimited text, which Arrow parses. That takes less than handing over each
-value or each row, and holds Python's lock only at its end: what was read before can be worked on meanwhile.
+Both engines put the values of a column together, as text with a line for each or as bytes. That takes less
+than handing over each value or each row, and holds Python's lock only at its end: what was read before can be
+worked on meanwhile.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
+    Double,
     Integer,
     LargeBinary,
     Select,
-    Text,
     case,
     cast,
     func,
     literal_column,
-    select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 
-_FETCH_ROWS = 20_000
-_READ = pyarrow.csv.ParseOptions(newlines_in_values=True)
+from recserve.data.arrays import BoolArray
 
-# What the store's texts never hold, and what they hardly ever do: where one does, rows are read one by one.
-_NULL = "\x00"
-_DELIMITER = "\x1f"
-_NONE: ColumnElement[Any] = literal_column("x'00'")
-_PARTS = "4611686018427387904.0"
+_FETCH_ROWS = 20_000
+
+# Literals of text: for one of bytes, such as x'0a', SQLite makes a text anew for each row.
 _LINE = b"\n"
-_RETURN = b"\r"
-_READ_PLAIN = pyarrow.csv.ParseOptions(delimiter=_DELIMITER, quote_char=False, ignore_empty_lines=False)
+_LINE_END: ColumnElement[Any] = literal_column("'\n'")
+_NULL = "\x1f"
+_NONE: ColumnElement[Any] = literal_column(f"'{_NULL}'")
+_PARTS = "4611686018427387904.0"
+
+_NOTHING: ColumnElement[Any] = literal_column("''::bytea")
+_FALSE: ColumnElement[Any] = literal_column(r"'\x00'::bytea")
+_TRUE: ColumnElement[Any] = literal_column(r"'\x01'::bytea")
 
 
 def read_columns(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
@@ -52,108 +57,218 @@ def read_columns(connection: Connection, query: Select[Any], schema: pa.Schema) 
         schema: Columns of the query, in its order.
     """
     if connection.dialect.name == "postgresql":
-        return _quoted(connection, query, schema)
-    found = _aggregated(connection, query, schema)
-    return _by_rows(connection, query, schema) if found is None else found
+        return _of_postgres(connection, query, schema)
+    found = _lines(connection, query, schema)
+    if found is None:
+        with closing(_sqlite_cursor(connection, query)) as cursor:
+            found = _by_rows(cursor, schema)
+    return found
 
 
-def _aggregated(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table | None:
-    """The rows of a query to SQLite by one text; None if there is a value that does not go into it."""
-    texts = [
-        text
+# -- SQLite --------------------------------------------------------------------------------------
+
+
+def _lines(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table | None:
+    """The rows of a query to SQLite by a text for each column; None if a value does not go into a line."""
+    lines = [
+        cast(line, LargeBinary)
         for column, kind in zip(query.selected_columns, schema.types, strict=True)
-        for text in (_in_halves(column) if pa.types.is_floating(kind) else [_as_text(column)])
+        for line in (
+            _in_halves(column)
+            if pa.types.is_floating(kind)
+            else [func.group_concat(_as_text(column, kind), _LINE_END)]
+        )
     ]
-    row: ColumnElement[str] = texts[0]
-    for text in texts[1:]:
-        row = row.concat(literal_column("x'1f'")).concat(text)
-    lines = cast(func.group_concat(row, literal_column("x'0a'")), LargeBinary)
-    asked = query.with_only_columns(func.count(), lines, maintain_column_froms=True)
+    asked = query.with_only_columns(func.count(), *lines, maintain_column_froms=True)
     try:
-        count, content = _cursor(connection, asked).fetchone()
+        with closing(_sqlite_cursor(connection, asked)) as cursor:
+            count, *contents = cursor.fetchone()
     except (sqlite3.DataError, sqlite3.OperationalError) as error:
         if "too big" not in str(error):
             raise
         return None
     if not count:
         return schema.empty_table()
-    if content.count(_LINE) != count - 1 or _RETURN in content:
-        return None
-    written = _written(schema)
-    converting = pyarrow.csv.ConvertOptions(
-        column_types=written,
-        null_values=[_NULL],
-        strings_can_be_null=True,
-        true_values=["1"],
-        false_values=["0"],
-    )
+    left = iter(contents)
     try:
-        found = pyarrow.csv.read_csv(
-            pa.BufferReader(content), _whole(content, written), _READ_PLAIN, converting
-        )
+        return pa.table([_of_lines(left, kind, count) for kind in schema.types], schema=schema)
     except pa.ArrowInvalid:
         return None
-    columns = iter(found.columns)
-    return pa.table(
-        [
-            _whole_number(next(columns), next(columns)) if pa.types.is_floating(kind) else next(columns)
-            for kind in schema.types
-        ],
-        schema=schema,
-    )
 
 
-def _as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def _as_text(column: ColumnElement[Any], kind: pa.DataType) -> ColumnElement[Any]:
     """A column's value as it stands in a line."""
-    if isinstance(column, Column) and not column.nullable:
+    if not _is_nullable(column):
         return column
-    return case((column.is_(None), _NONE), else_=column)
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return case((column.is_(None), _NONE), else_=column)
+    # A text that looks like none makes a line too many, so that rows are read one by one.
+    return case((column.is_(None), _NONE), (column == _NONE, _LINE_END), else_=column)
 
 
 def _in_halves(column: ColumnElement[Any]) -> list[ColumnElement[Any]]:
-    """A number as two whole ones, what is before the point and 2^62 times what is after it.
+    """Which numbers are null, and the lines of the others as two whole ones.
 
-    SQLite cannot write every number so that it is the same when read. One that is not the sum of the two,
-    being very large or very small, is written as what is no number.
+    They are what is before the point and 2^62 times what is after it: SQLite cannot write every number so
+    that it is the same when read. One that is not the sum of the two, being very large or very small, is
+    written as what is no number.
     """
     above = cast(column, Integer)
     below = cast((column - above) * literal_column(_PARTS), Integer)
     same = above + below / literal_column(_PARTS) == column
-    return [case((column.is_(None), _NONE), (same, half), else_="?") for half in (above, below)]
+    halves = [case((same, half), (column.is_not(None), "?")) for half in (above, below)]
+    missing = func.group_concat(cast(column.is_(None), Integer), literal_column("''"))
+    return [missing, *(func.group_concat(half, _LINE_END) for half in halves)]
 
 
-def _written(schema: pa.Schema) -> pa.Schema:
-    """The columns of a line."""
-    columns: dict[str, pa.DataType] = {}
-    for field in schema:
-        if pa.types.is_floating(field.type):
-            columns |= {f"{field.name} above": pa.int64(), f"{field.name} below": pa.int64()}
-        else:
-            columns[field.name] = field.type
-    return pa.schema(columns)
+def _of_lines(contents: Iterator[bytes | None], kind: pa.DataType, count: int) -> pa.Array:
+    """A column of what its values were put together to.
+
+    Raises:
+        ArrowInvalid: Some of them are not of the column's type, or do not go into a line.
+    """
+    if pa.types.is_floating(kind):
+        missing = np.frombuffer(next(contents) or b"", np.uint8) == ord("1")
+        there = count - int(np.count_nonzero(missing))
+        above, below = (_split(next(contents), there).cast(pa.int64()).to_numpy() for _ in range(2))
+        numbers = np.zeros(count)
+        numbers[~missing] = above + below / float(_PARTS)
+        return pa.array(numbers, kind, mask=missing)
+    values = _split(next(contents), count)
+    if pa.types.is_boolean(kind):
+        return pc.equal(values, "1")
+    return values.dictionary_encode() if pa.types.is_dictionary(kind) else values.cast(kind)
 
 
-def _whole_number(above: pa.ChunkedArray, below: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Numbers of their halves."""
-    after = pc.divide(pc.cast(below, pa.float64(), safe=False), float(_PARTS))
-    return pc.add(pc.cast(above, pa.float64(), safe=False), after)
+def _split(content: bytes | None, count: int) -> pa.StringArray:
+    """The lines of a text; null for :data:`_NULL`.
+
+    Raises:
+        ArrowInvalid: There are more or fewer.
+    """
+    if content is None:
+        return pa.array([], pa.string())
+    ends = np.flatnonzero(np.frombuffer(content, np.uint8) == _LINE[0])
+    if len(ends) != count - 1:
+        raise pa.ArrowInvalid("a value is not a line")
+    # As strings of the same bytes, lines take turns with the ends of lines.
+    turns = np.empty(2 * count, np.int32)
+    turns[0], turns[2::2] = 0, ends + 1
+    turns[1:-1:2], turns[-1] = ends, len(content)
+    every = pa.StringArray.from_buffers(2 * count - 1, pa.py_buffer(turns), pa.py_buffer(content))
+    lines = every.take(pa.array(np.arange(0, 2 * count, 2, dtype=np.int32)))
+    if _NULL.encode() not in content:
+        return lines
+    return pc.if_else(pc.equal(lines, _NULL), pa.scalar(None, pa.string()), lines)
 
 
-def _by_rows(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
-    """The rows of a query to SQLite, value by value."""
-    cursor = _cursor(connection, query)
-    parts = []
-    while rows := cursor.fetchmany(_FETCH_ROWS):
-        parts.append(_batch(rows, schema))
-    return pa.Table.from_batches(parts, schema)
-
-
-def _cursor(connection: Connection, query: ClauseElement) -> sqlite3.Cursor:
+def _sqlite_cursor(connection: Connection, query: ClauseElement) -> sqlite3.Cursor:
     """Ask SQLite's driver itself."""
     compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
     driver: Any = connection.connection.driver_connection
     cursor: sqlite3.Cursor = driver.execute(str(compiled))
     return cursor
+
+
+# -- PostgreSQL ----------------------------------------------------------------------------------
+
+
+def _of_postgres(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
+    """The rows of a query to PostgreSQL by the bytes of each column, as its binary protocol has them."""
+    driver: Any = connection.connection.driver_connection
+    found = _bytes(driver, query, schema) if driver.info.encoding == "utf-8" else None
+    if found is None:
+        with driver.transaction(), driver.cursor("outcomes") as cursor:
+            cursor.execute(_postgres_text(query))
+            return _by_rows(cursor, schema)
+    count, *contents = found
+    if not count:
+        return schema.empty_table()
+    left = iter(contents)
+    arrays = [
+        _of_bytes(left, kind, _is_nullable(column))
+        for column, kind in zip(query.selected_columns, schema.types, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def _bytes(driver: Any, query: Select[Any], schema: pa.Schema) -> tuple[Any, ...] | None:
+    """The number of rows, and the bytes of each column; None if they are too many for a value."""
+    from psycopg import errors
+
+    columns = zip(query.selected_columns, schema.types, strict=True)
+    parts = [func.string_agg(part, _NOTHING) for column, kind in columns for part in _as_bytes(column, kind)]
+    asked = query.with_only_columns(func.count(), *parts, maintain_column_froms=True)
+    try:
+        # Within a transaction a savepoint, so that rows can still be asked for after a failure.
+        with driver.transaction(), driver.cursor(binary=True) as cursor:
+            # What workers put together is copied again by whoever gathers it, for three times the work.
+            cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+            found: tuple[Any, ...] = cursor.execute(_postgres_text(asked)).fetchone()
+            return found
+    except errors.ProgramLimitExceeded:  # no value is larger than a gigabyte
+        return None
+
+
+def _as_bytes(column: ColumnElement[Any], kind: pa.DataType) -> list[ColumnElement[Any]]:
+    """What is put together of a column's values: see :func:`_of_bytes`."""
+    if pa.types.is_boolean(kind):
+        return [case((column, _TRUE), else_=_FALSE), *_missing(column)]
+    if pa.types.is_integer(kind):
+        return [func.int8send(func.coalesce(cast(column, BigInteger), 0)), *_missing(column)]
+    if pa.types.is_floating(kind):
+        return [func.float8send(func.coalesce(cast(column, Double), 0)), *_missing(column)]
+    text = func.textsend(column)
+    return [text, func.int4send(func.coalesce(func.octet_length(text), -1))]
+
+
+def _missing(column: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    """Which values are null, of a column that may have such."""
+    return [case((column.is_(None), _TRUE), else_=_FALSE)] if _is_nullable(column) else []
+
+
+def _of_bytes(parts: Iterator[bytes | None], kind: pa.DataType, nullable: bool) -> pa.Array:
+    """A column of the bytes of its values.
+
+    Args:
+        parts: The values, and what tells nulls: of texts the length of each, -1 for null, of others one byte,
+            where there may be nulls at all. None for nothing.
+        kind: Type of the column.
+        nullable: Whether there may be nulls.
+    """
+    content = next(parts) or b""
+    if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
+        lengths = np.frombuffer(next(parts) or b"", ">i4")
+        offsets = np.zeros(len(lengths) + 1, np.int32)
+        np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
+        there = pa.py_buffer(np.packbits(lengths >= 0, bitorder="little"))
+        texts = pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(content), there)
+        return texts.dictionary_encode() if pa.types.is_dictionary(kind) else texts
+    missing: BoolArray | None = np.frombuffer(next(parts) or b"", np.bool_) if nullable else None
+    if pa.types.is_boolean(kind):
+        return pa.array(np.frombuffer(content, np.bool_), kind, mask=missing)
+    written = ">f8" if pa.types.is_floating(kind) else ">i8"
+    return pa.array(np.frombuffer(content, written).astype(written[1:]), kind, mask=missing)
+
+
+def _postgres_text(query: ClauseElement) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    return str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+# -- both ----------------------------------------------------------------------------------------
+
+
+def _is_nullable(column: ColumnElement[Any]) -> bool:
+    return not isinstance(column, Column) or bool(column.nullable)
+
+
+def _by_rows(cursor: Any, schema: pa.Schema) -> pa.Table:
+    """The rows of a driver's cursor, value by value."""
+    parts = []
+    while rows := cursor.fetchmany(_FETCH_ROWS):
+        parts.append(_batch(rows, schema))
+    return pa.Table.from_batches(parts, schema)
 
 
 def _batch(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
@@ -163,51 +278,7 @@ def _batch(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    # The driver gives numbers for what is true.
-    return pa.array(values, pa.int64()).cast(kind) if pa.types.is_boolean(kind) else pa.array(values, kind)
-
-
-def _whole(content: bytes, schema: pa.Schema) -> pyarrow.csv.ReadOptions:
-    # One block, so that no row is too long for it.
-    return pyarrow.csv.ReadOptions(column_names=schema.names, block_size=len(content) + 1, use_threads=False)
-
-
-def _quoted(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.Table:
-    """The rows of a query to PostgreSQL by a text for some thousands, in the format of CSV."""
-    texts = [
-        func.coalesce(
-            _quotation(column)
-            if pa.types.is_string(kind) or pa.types.is_dictionary(kind)
-            else cast(column, Text),
-            "",
-        )
-        for column, kind in zip(query.selected_columns, schema.types, strict=True)
-    ]
-    row: ColumnElement[str] = texts[0]
-    for text in texts[1:]:
-        row = row.concat(",").concat(text)
-    # No value of PostgreSQL is larger than a gigabyte.
-    part = (func.row_number().over() / _FETCH_ROWS).label("part")
-    rows = query.with_only_columns(row.label("line"), part, maintain_column_froms=True).subquery()
-    lines = select(func.convert_to(func.string_agg(rows.c.line, "\n"), "UTF8")).group_by(rows.c.part)
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    sql = str(lines.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-    driver: Any = connection.connection.driver_connection
-    with driver.cursor(binary=True) as cursor:
-        content = b"\n".join(part for (part,) in cursor.execute(sql).fetchall())
-    if not content:
-        return schema.empty_table()
-    converting = pyarrow.csv.ConvertOptions(
-        column_types=schema,
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-        true_values=["true"],
-        false_values=["false"],
-    )
-    return pyarrow.csv.read_csv(pa.BufferReader(content), _whole(content, schema), _READ, converting)
-
-
-def _quotation(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    mark = literal_column("'\"'", Text)
-    return mark.concat(func.replace(column, '"', '""')).concat(mark)
+    # SQLite's driver gives numbers for what is true.
+    if pa.types.is_boolean(kind):
+        values = [None if value is None else bool(value) for value in values]
+    return pa.array(values, kind)

@@ -7,6 +7,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +24,9 @@ KEPT_SECONDS = 5.0
 
 _KEPT_FOR_WORK = 10.0
 """It is given for so many times as long as it took: whoever polls takes a tenth of a core at most."""
+
+_MOST_KEPT_SECONDS = 60.0
+"""But no longer than this: on a machine that is busy answering, a report takes long without much work."""
 
 _KEPT_BYTES = 8 << 20
 _BEGIN_SECONDS = 5.0
@@ -46,7 +50,8 @@ class _Answer:
 class ReportDesk:
     """Makes reports for callers of the API, one at a time; few may wait. For one event loop.
 
-    Whoever asks what somebody else has just asked gets the same answer.
+    Whoever asks what somebody else has just asked gets the same answer. An answer that nobody could wait for
+    any more is for whoever asks next.
 
     Args:
         config: The configuration.
@@ -123,11 +128,32 @@ class ReportDesk:
         """The answer that is kept or being made, else a new one."""
         known = self._answers.get(question)
         if known is None or time.monotonic() >= known.until:
-            known = _Answer(asyncio.ensure_future(self._threads.run(make)))
-            known.made.add_done_callback(partial(self._keep, question, known, time.monotonic()))
+            known = self._begun(question, make)
             self._answers[question] = known
             self._answers.move_to_end(question)
         return await asyncio.shield(known.made)
+
+    def _begun(self, question: Hashable, make: Callable[[], bytes]) -> _Answer:
+        """An answer that is being made."""
+        loop, began = asyncio.get_running_loop(), time.monotonic()
+
+        def noted() -> bytes:
+            content = make()
+            with suppress(RuntimeError):  # nobody is served any more
+                loop.call_soon_threadsafe(self._arrived, question, answer, began, content)
+            return content
+
+        answer = _Answer(asyncio.ensure_future(self._threads.run(noted)))
+        answer.made.add_done_callback(partial(self._keep, question, answer, began))
+        return answer
+
+    def _arrived(self, question: Hashable, answer: _Answer, began: float, content: bytes) -> None:
+        """Keep an answer that came after it had been given up."""
+        if self._answers.get(question) is not answer:
+            late: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            late.set_result(content)
+            self._answers[question] = _Answer(late)
+            self._keep(question, self._answers[question], began, late)
 
     def _keep(self, question: Hashable, answer: _Answer, began: float, made: asyncio.Future[bytes]) -> None:
         """Keep an answer that was made for a while, as far as there is room."""
@@ -135,7 +161,8 @@ class ReportDesk:
         if made.cancelled() or made.exception() is not None or not self._kept_seconds:
             answer.until = now
         else:
-            answer.until = now + max(self._kept_seconds, _KEPT_FOR_WORK * (now - began))
+            worth = min(_KEPT_FOR_WORK * (now - began), _MOST_KEPT_SECONDS)
+            answer.until = now + max(self._kept_seconds, worth)
             answer.size = len(made.result())
         for old in [old for old, known in self._answers.items() if known.until <= now]:
             del self._answers[old]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from recserve.config import Config
+from recserve.data.system.cpus import NICENESS
 from recserve.errors import StoreError
 from recserve.outcomes.reports.process import QuestionProcess
 from recserve.store import open_store
@@ -77,6 +78,8 @@ def process(module: str, tmp_path: Path) -> Iterator[QuestionProcess]:
 def test_one_process_answers_until_it_is_gone(process: QuestionProcess) -> None:
     first, number, items = json.loads(process.ask("pid", {"n": 1}))
     assert (number, items, process.pid) == (1, 0, first)
+    # It never takes from answers what they could use.
+    assert os.getpriority(os.PRIO_PROCESS, first) == NICENESS
     with pytest.raises(StoreError, match=r"^of no use$"):
         process.ask("wrong", {})
     assert json.loads(process.ask("pid", {"n": 2})) == [first, 2, 0]

@@ -15,16 +15,20 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     MetaData,
     Table,
     Text,
     create_engine,
     delete,
+    func,
     insert,
     select,
+    text,
 )
 from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.engine.interfaces import IsolationLevel
 
 from recserve.store.outcomes import reading
 from recserve.store.outcomes.reading import read_columns
@@ -87,10 +91,10 @@ def test_usual_values_need_no_reading_one_by_one(rows: list[tuple[Any, ...]]) ->
         assert [tuple(row.values()) for row in _read(rows).to_pylist()] == rows
 
 
-@pytest.mark.parametrize("text", ["a\nb", "a\r", "\x1f", "\x1fa\x1f"])
-def test_values_with_the_bytes_that_divide_rows_are_read_one_by_one(text: str) -> None:
-    row = (1, text, text, 0.1, True)
-    assert tuple(_read([row, row]).to_pylist()[1].values()) == row
+@pytest.mark.parametrize("text", ["a\nb", "\n", "\x1f", "\x1fa\x1f", "\r", ""])
+def test_values_with_the_bytes_that_stand_for_something_else_are_read_as_they_are(text: str) -> None:
+    row, none = (1, text, text, 0.1, True), (2, text, None, None, None)
+    assert [tuple(found.values()) for found in _read([row, none, row]).to_pylist()] == [row, none, row]
 
 
 def test_a_text_that_sqlite_cannot_hold_is_read_one_by_one() -> None:
@@ -114,12 +118,54 @@ def postgres(empty_postgres: Callable[[str], str]) -> Iterator[Engine]:
     engine.dispose()
 
 
+def _written(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    connection.execute(delete(_TABLE))
+    if rows:
+        connection.execute(insert(_TABLE), [dict(zip(_SCHEMA.names, row, strict=True)) for row in rows])
+
+
 @given(rows=_rows(_text, _amount))
 def test_any_values_of_postgresql_are_read_as_they_are(postgres: Engine, rows: list[tuple[Any, ...]]) -> None:
-    with postgres.connect() as connection, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_FETCH_ROWS", 2)
-        connection.execute(delete(_TABLE))
-        if rows:
-            connection.execute(insert(_TABLE), [dict(zip(_SCHEMA.names, row, strict=True)) for row in rows])
+    with postgres.connect() as connection:
+        _written(connection, rows)
         found = read_columns(connection, select(_TABLE), _SCHEMA)
+    assert found.schema == _SCHEMA
+    assert Counter(tuple(row.values()) for row in found.to_pylist()) == Counter(rows)
+
+
+_TOO_LARGE = """
+CREATE OR REPLACE FUNCTION pg_temp.text_of(name text) RETURNS text AS $$
+BEGIN
+    IF current_query() LIKE '%string_agg%' THEN
+        RAISE program_limit_exceeded;
+    END IF;
+    RETURN name;
+END $$ LANGUAGE plpgsql
+"""
+
+
+@pytest.mark.parametrize("isolation", ["AUTOCOMMIT", "REPEATABLE READ"])
+def test_what_postgresql_cannot_put_into_one_value_is_read_one_by_one(
+    postgres: Engine, isolation: IsolationLevel
+) -> None:
+    rows = [(1, "a\nb", None, 0.1, True), (2, "é", "c", None, None), (3, "", "", -2.5, False)]
+    with postgres.connect().execution_options(isolation_level=isolation) as connection:
+        _written(connection, rows)
+        connection.execute(text(_TOO_LARGE))
+        limited = select(
+            _TABLE.c.number, func.pg_temp.text_of(_TABLE.c.name), *_TABLE.c["other", "amount", "flag"]
+        )
+        found = read_columns(connection, limited, _SCHEMA)
+        assert connection.execute(select(func.count()).select_from(_TABLE)).scalar() == 3  # it goes on
+    assert found.schema == _SCHEMA
+    assert Counter(tuple(row.values()) for row in found.to_pylist()) == Counter(rows)
+
+
+def test_a_client_with_another_encoding_reads_the_same(postgres: Engine) -> None:
+    rows = [(1, "é", "ü", 0.1, True), (2, "a", None, None, None)]
+    with postgres.connect() as connection:
+        _written(connection, rows)
+        connection.execute(text("SET client_encoding TO latin1"))
+        found = read_columns(connection, select(_TABLE), _SCHEMA)
+        connection.execute(text("RESET client_encoding"))
     assert Counter(tuple(row.values()) for row in found.to_pylist()) == Counter(rows)

@@ -88,3 +88,45 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [await ask(asked, by) for by in ("day", "arm", "arm", "day")] == [b"1", b"2", b"2", b"3"]
 
     asyncio.run(check())
+
+
+def test_an_answer_that_comes_too_late_is_for_whoever_asks_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        monkeypatch.setattr("recserve.api.backends.desks.reports._BEGIN_SECONDS", 0.05)
+        monkeypatch.setattr("recserve.api.backends.desks.reports._END_SECONDS", 0.05)
+        maker = Maker()
+        asked = desk(maker)
+        with pytest.raises(StoreError, match="has not answered"):
+            await ask(asked)
+        maker.go_on.set()
+        for _ in range(1000):  # until the thread has said what it made
+            await asyncio.sleep(0.01)
+            if asked._answers:
+                break
+        assert await ask(asked) == b"1"
+        assert len(maker.made) == 1
+
+    asyncio.run(check())
+
+
+def test_an_answer_is_kept_for_as_long_as_it_was_worth_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def check() -> None:
+        now = 1_000.0
+        monkeypatch.setattr("recserve.api.backends.desks.reports.time.monotonic", lambda: now)
+        maker = Maker()
+        asked = desk(maker, 5.0)
+        for took, kept in ((0.1, 5.0), (3.0, 30.0), (20.0, 60.0)):
+            maker.go_on.clear()
+            made = len(maker.made)
+            waiting = asyncio.ensure_future(ask(asked))
+            await asyncio.sleep(0)
+            now += took
+            maker.go_on.set()
+            assert await waiting == b"%d" % (made + 1)
+            now += kept - 0.01
+            assert await ask(asked) == b"%d" % (made + 1)
+            now += 0.02
+
+    asyncio.run(check())
