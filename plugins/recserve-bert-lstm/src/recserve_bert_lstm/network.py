@@ -144,9 +144,10 @@ class Taste(nn.Module):
             faded = (decays ** (steps + 1)[:, None])[..., None]
             sums = sums + faded * before.sums[:, None]
             counts = counts + faded * before.counts[:, None]
-        means = _mean(sums, counts)
-        taste = (dropout(means) * self.scale[:, None, None]).sum(dim=0)
-        return taste.transpose(0, 1), sums[:, -1], counts[:, -1]
+        taste = torch.zeros_like(vectors)
+        for scale, mean in zip(self.scale, _mean(sums, counts), strict=True):
+            taste = taste + dropout(mean.transpose(0, 1)) * scale
+        return taste, sums[:, -1], counts[:, -1]
 
     def last(self, vectors: torch.Tensor, liked: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The part of the user state after the last event, in one pass without the states before.
