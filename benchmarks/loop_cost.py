@@ -54,6 +54,8 @@ class Loop:
     def __init__(self, url: str, scenario: str) -> None:
         self._client = httpx.Client(base_url=url, trust_env=False, timeout=30)
         self._scenario = scenario
+        # A home that was measured before has experiments of these names.
+        self._began = int(time.time())
         self._number = 0
         self.reports = 0
 
@@ -64,7 +66,7 @@ class Loop:
             yield
             return
         self._number += 1
-        experiment = f"cost-{self._number}"
+        experiment = f"cost-{self._began}-{self._number}"
         other = {} if name == "a/a" else {"parameters": {"budget": 390}}
         arms: list[dict[str, Any]] = [{"name": "control"}, {"name": "other", **other}]
         if name in ("shadow", "all"):

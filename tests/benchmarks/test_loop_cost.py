@@ -89,15 +89,16 @@ def test_each_state_is_an_experiment_that_ends(server: Server) -> None:
             with loop.state(state):
                 server.asked.append((state, None))
     paths = [path for path, _ in server.asked]
+    created = [body for path, body in server.asked if path == "/v1/experiments"]
+    names = [body["name"] for body in created]
+    assert len(set(names)) == 3
     assert paths[0] == "off", "nothing was asked for it"
     assert paths[1:5] == [
         "/v1/experiments",
-        "/v1/experiments/cost-1/start",
+        f"/v1/experiments/{names[0]}/start",
         "a/a",
-        "/v1/experiments/cost-1/stop",
+        f"/v1/experiments/{names[0]}/stop",
     ]
-    created = [body for path, body in server.asked if path == "/v1/experiments"]
-    assert [body["name"] for body in created] == ["cost-1", "cost-2", "cost-3"]
     first, second, third = ([{**arm, "name": ""} for arm in body["arms"]] for body in created)
     assert first[0] == first[1]
     assert second[0] != second[1]

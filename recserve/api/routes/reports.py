@@ -8,6 +8,7 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from recserve.api.middleware.compression import long_response
 from recserve.api.routes.recommendations import backend_of
 from recserve.data.entities import MAX_ID
 from recserve.outcomes.reports import SHOWN_ROWS
@@ -55,4 +56,4 @@ class ReportRoutes:
         found = await desk.report(
             by, since, until, scenario=scenario, experiment=experiment, rows=limit, item=item
         )
-        return Response(found, media_type="application/json")
+        return await long_response(request, found)
