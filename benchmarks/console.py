@@ -52,7 +52,7 @@ class Loading:
         view: Its name.
         paint: Milliseconds from the navigation to the first contentful paint.
         settled: Milliseconds to the end of the last response before the page was at rest.
-        size: Bytes of all bodies, as they are after decoding.
+        size: Bytes of all bodies, as they are sent: long reports are compressed.
         requests: How many responses there were.
     """
 
@@ -173,7 +173,7 @@ def _load(browser: Any, url: str, view: str) -> Loading:
           const answers = [...performance.getEntriesByType("navigation"), ...loaded];
           return [performance.getEntriesByName("first-contentful-paint")[0].startTime,
                   Math.max(...loaded.map((one) => one.responseEnd)),
-                  ...answers.map((one) => one.decodedBodySize)];
+                  ...answers.map((one) => one.encodedBodySize)];
         }"""
     )
     loading = Loading(view, paint, settled, int(sum(sizes)), len(sizes))

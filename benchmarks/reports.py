@@ -282,6 +282,8 @@ def engine(name: str, folder: Path, asked: argparse.Namespace) -> dict[str, Any]
     # The last day is today.
     fill(database, world, now_ms() // DAY_MS - asked.days, asked.days, asked.exposures, asked.events)
     made = round(time.perf_counter() - started, 1)
+    if database.is_postgres:  # as its autovacuum has done by then
+        database.scrub(("events", "exposures"), ())
     size = round(size_of(database, home), 1)
     database.close()
     reports = {}

@@ -204,6 +204,8 @@ def _bytes(driver: Any, query: Select[Any], schema: pa.Schema) -> tuple[Any, ...
         with driver.transaction(), driver.cursor(binary=True) as cursor:
             # What workers put together is copied again by whoever gathers it, for three times the work.
             cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+            # Expressions are many and cheap: compiling them takes longer than it saves.
+            cursor.execute("SET LOCAL jit = off")
             found: tuple[Any, ...] = cursor.execute(_postgres_text(asked)).fetchone()
             return found
     except errors.ProgramLimitExceeded:  # no value is larger than a gigabyte
