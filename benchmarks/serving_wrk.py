@@ -12,7 +12,6 @@ But they are of all answers, refusals included.
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import children_cpu
 from benchmarks.serving_load import LOAD, WAIT_SECONDS, Load, Plan, Summary, cpu_seconds, in_a_loop
 
 SCRIPT = Path(__file__).with_suffix(".lua")
@@ -50,10 +50,10 @@ def run(plan: Plan, make: Callable[[Any], Load] = Load) -> Summary:
         command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{max(round(plan.seconds), 1)}s"]
         command += [f"--timeout={WAIT_SECONDS:.0f}s", f"--script={SCRIPT}"]
         command += [f"http://127.0.0.1:{plan.port}{plan.path}", "--", str(plan.seed), requests.name]
-        before, own = cpu_seconds(plan.processes), _children_seconds()
+        before, own = cpu_seconds(plan.processes), children_cpu()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         cpu = {name: spent - before[name] for name, spent in cpu_seconds(plan.processes).items()}
-        cpu[LOAD] = _children_seconds() - own
+        cpu[LOAD] = children_cpu() - own
     try:
         # Lua's error ends without a status.
         found = json.loads(done.stdout.splitlines()[-1])
@@ -116,8 +116,3 @@ def _quantile(spent: Sequence[tuple[int, int]], q: float) -> float:
         if wanted <= 0 and count:
             return value
     return float("nan")
-
-
-def _children_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import secrets
 import shutil
 import signal
@@ -30,7 +29,7 @@ import yaml
 from recserve_deployments.local_server.state_file import read_state
 from recserve_movielens.sources import SUGGESTED
 
-from benchmarks.common import CONFIG_NAME, free_port, recserve, scratch_home, serving
+from benchmarks.common import CONFIG_NAME, children_cpu, free_port, recserve, scratch_home, serving
 from benchmarks.compared.wires import RECIPE, WIRES, Wire
 
 START_SECONDS = 120.0
@@ -324,18 +323,13 @@ def _timed(
     command: Sequence[str], folder: Path, threads: int, more: Mapping[str, str] | None = None
 ) -> tuple[float, float]:
     """Run a command; seconds by the clock and of CPU time."""
-    before, started = _children_cpu(), time.perf_counter()
+    before, started = children_cpu(), time.perf_counter()
     done = subprocess.run(
         command, cwd=folder, env=_environment(threads, more), capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise SystemExit(f"`{' '.join(command)}` failed:\n{(done.stdout + done.stderr)[-3000:]}")
-    return time.perf_counter() - started, _children_cpu() - before
-
-
-def _children_cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return time.perf_counter() - started, children_cpu() - before
 
 
 def _environment(threads: int, more: Mapping[str, str] | None = None) -> dict[str, str]:

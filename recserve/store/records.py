@@ -228,6 +228,11 @@ class AddedEvents(NamedTuple):
     stored: int
     refused: tuple[ConflictError, ...] = ()
 
+    @property
+    def refused_places(self) -> tuple[int, ...]:
+        """The place of each refused event among those that were to be stored."""
+        return tuple(int(str(error.field).partition("[")[2].partition("]")[0]) for error in self.refused)
+
 
 class Moment(NamedTuple):
     """Place of an event in its user's history; later ones are greater.

@@ -138,9 +138,7 @@ class MessageWriter:
             written.counts["events", "stored"] += added.stored
             written.counts["events", "duplicate"] += len(events) - added.stored - len(added.refused)
             written.counts["events", "refused"] += len(added.refused)
-            for error in added.refused:
-                found = _POSITION.match(error.field or "")
-                index = int(found[1]) if found else 0
+            for error, index in zip(added.refused, added.refused_places, strict=True):
                 refuse(messages[index], _in_its_message(error, placed[index][0]))
             if added.stored == len(events):
                 self._count_clicks(events)

@@ -1,8 +1,9 @@
 """A social feed as a domain plugin: who follows whom, whose posts that brings, data source and wording.
 
 This module is all that is imported until a component is used. One concern a module: ``authors`` (posts and
-their authors as arrays), ``following`` and ``friends`` (the retrievers), ``formats`` (files), ``sample`` (a
-made-up network), ``wording``; the configuration is ``recserve.yaml`` beside them.
+their authors as arrays), ``following`` and ``friends`` (the retrievers), ``by_authors`` (what they share),
+``formats`` (files), ``sample`` (a made-up network), ``wording``; the configuration is ``recserve.yaml``
+beside them.
 """
 
 from __future__ import annotations

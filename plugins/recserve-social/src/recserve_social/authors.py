@@ -46,10 +46,6 @@ class Authors:
     def __len__(self) -> int:
         return len(self.row)
 
-    def rows(self) -> Int32Array:
-        """All rows, int32, shape (n_items,)."""
-        return np.arange(len(self), dtype=np.int32)
-
     def followed(self, histories: Histories) -> csr_array:
         """Authors whom each user follows: CSR, float32, shape (B, n_items), 1 for each.
 
@@ -101,25 +97,6 @@ class Authors:
         age = np.maximum(times[:, None] - self.posted[rows[is_post]], 0.0) / DAY_MS
         logs[:, is_post] -= np.log(2.0) * age / half_life_days
         return np.asarray(logs, dtype=np.float32)
-
-
-class CurrentAuthors:
-    """The authors of the catalogue as it is now, put together once for each state of it.
-
-    Args:
-        params: Which attributes say what.
-    """
-
-    def __init__(self, params: FollowingParams) -> None:
-        self._params = params
-        self._last: tuple[Catalogue, Authors] | None = None
-
-    def of(self, catalogue: Catalogue) -> Authors:
-        """The authors of a catalogue."""
-        last = self._last
-        if last is None or last[0] is not catalogue:
-            last = self._last = (catalogue, Authors(self._params, catalogue))
-        return last[1]
 
 
 def _milliseconds(value: object) -> float:

@@ -30,21 +30,16 @@ from recserve import (
     Queries,
     Retrieved,
     best_contributors,
-    in_parts,
-    mask_columns,
-    top_k,
 )
-from recserve_social.authors import Authors, CurrentAuthors
+from recserve_social.authors import Authors
+from recserve_social.by_authors import ByAuthors, best_rows
 from recserve_social.parameters import FriendsParams
 
 FOLLOWS_OF_A_USER = 1000
 """Newest follows that count: pairs of authors grow with the square of what one person follows."""
 
-# Scores (float32) held at a time: 32 MB.
-SCORES_AT_A_TIME = 8_000_000
 
-
-class FriendsRetriever:
+class FriendsRetriever(ByAuthors):
     """Authors whom the user does not follow, by their nearness to those that he follows, and their posts.
 
     Authors whose posts the user liked count as well. A query with a text, or for items similar to one, gets
@@ -56,9 +51,8 @@ class FriendsRetriever:
     """
 
     def __init__(self, params: FriendsParams, catalogue: Catalogue) -> None:
+        super().__init__(params, catalogue)
         self._params = params
-        self._authors = Authors(params, catalogue)
-        self._current = CurrentAuthors(params)
         self._near = _weights(csr_array((len(catalogue), len(catalogue)), dtype=np.float32), 1)
 
     def fit(self, data: Dataset, context: FitContext) -> Mapping[str, Any]:
@@ -92,23 +86,12 @@ class FriendsRetriever:
         """
         self._near = ItemWeights.load(directory, len(self._authors))
 
-    def retrieve(self, queries: Queries, k: int) -> Retrieved:
-        """Up to ``k`` authors and posts for each query, with the followed or liked author as evidence."""
-        return self._retrieve(queries, self._authors, self._authors.rows(), k)
-
-    def retrieve_written(self, queries: Queries, rows: Int32Array, catalogue: Catalogue, k: int) -> Retrieved:
-        """The same among some rows of a catalogue that is newer than the bundle's.
+    def judged(self, queries: Queries, authors: Authors, rows: Int32Array, k: int) -> Retrieved:
+        """Up to ``k`` authors and posts for each query, with the followed or liked author as evidence.
 
         Posts count by their authors' nearness, and what was done with them as well; an author who is newer
         than the bundle is near to nobody.
         """
-        return self._retrieve(queries, self._current.of(catalogue), rows, k)
-
-    def _retrieve(self, queries: Queries, authors: Authors, rows: Int32Array, k: int) -> Retrieved:
-        size = max(1, SCORES_AT_A_TIME // max(len(authors), 1))
-        return in_parts(queries, size, lambda part: self._posts(part, authors, rows, k))
-
-    def _posts(self, queries: Queries, authors: Authors, rows: Int32Array, k: int) -> Retrieved:
         known = len(self._authors)
         followed = authors.followed(queries.histories)[:, :known]
         seeds = self._seeds(followed, authors.liked(queries.histories)[:, :known])
@@ -117,8 +100,7 @@ class FriendsRetriever:
         found[np.repeat(np.arange(len(queries)), np.diff(followed.indptr)), followed.indices] = 0.0
         scores = authors.judge(rows, found, queries.times, self._params.half_life_days)
         scores[~queries.plain] = -np.inf
-        columns, best = top_k(mask_columns(scores, rows, queries), k)
-        items = np.where(columns >= 0, rows[columns], np.int32(-1)).astype(np.int32)
+        items, best = best_rows(scores, rows, queries, k)
         evidence = self._evidence(seeds, authors, items) if queries.wants_evidence else None
         return Retrieved.of(items, best, evidence)
 

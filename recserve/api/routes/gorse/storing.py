@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
@@ -23,7 +22,6 @@ T = TypeVar("T")
 
 _MARK = "gorse"
 _AT_A_TIME = 16
-_POSITION = re.compile(r"events\[(\d+)\]")
 
 
 class FeedbackKey(NamedTuple):
@@ -122,10 +120,9 @@ class FeedbackWriter:
             return 0, []
         added = await self._backend.import_events(events)
         spent = []
-        for refused in added.refused:
-            position = _POSITION.match(refused.field or "")
-            if isinstance(refused, EventRemovedError) and position:
-                spent.append(events[int(position[1])])
+        for refused, place in zip(added.refused, added.refused_places, strict=True):
+            if isinstance(refused, EventRemovedError):
+                spent.append(events[place])
             elif isinstance(refused, UserDeletedError):
                 raise UserDeletedError("a user was deleted after this; only what happens later is stored")
             # Else there is other content under the id: that stays.

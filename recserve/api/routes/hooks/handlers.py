@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from typing import Annotated
 
@@ -29,7 +28,6 @@ logger = logging.getLogger(__name__)
 _SAID_SECONDS = 60.0
 """Of a hook's refused requests one in this time is logged; metrics count all."""
 
-_POSITION = re.compile(r"events\[(\d+)\]")
 _FORM = "application/x-www-form-urlencoded"
 
 HookName = Annotated[
@@ -79,7 +77,7 @@ class _Hook:
         body = await read_body(request, self._config.max_bytes)
         events, skipped = await in_thread_if_long(body, lambda: self._mapped(request, body))
         added = await backend.import_events(events) if events else AddedEvents(0)
-        refused = {int(found[1]) for error in added.refused if (found := _POSITION.match(error.field or ""))}
+        refused = set(added.refused_places)
         kept = [event for place, event in enumerate(events) if place not in refused]
         if kept:
             count_events(request, kept, added.stored)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
@@ -25,12 +25,6 @@ pytest.importorskip("numba")
 T = TypeVar("T")
 
 EXAMPLES = settings(max_examples=25, deadline=None)
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    yield
-    compile_kernels(False)
 
 
 def both(call: Callable[[], T]) -> tuple[T, T]:
