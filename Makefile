@@ -7,7 +7,7 @@ DIST   ?= dist
 # Strict: a reference or link that leads nowhere is an error. The variable silences an announcement of another major version.
 SITE   := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-.PHONY: demo test lint lint-types lint-site format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops streams quality docs clients structure walkthrough release clean
+.PHONY: demo test fuzz lint lint-types lint-site format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops streams quality docs clients structure walkthrough release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml) clients/python/pyproject.toml
@@ -31,6 +31,10 @@ COVERAGE ?= --cov --cov-report=term:skip-covered
 test: lint
 	$(BIN)/python -m pytest -m "not cluster and not long" --numprocesses 2 --dist loadfile $(COVERAGE)
 	$(BIN)/python -m pytest -m "cluster and not long"
+
+# Property tests with many examples that are new in each run; those with a limit of their own keep it.
+fuzz: $(VENV)/.installed
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m "not cluster and not long" --numprocesses 2 $(shell git grep -l "from hypothesis" -- "test_*.py")
 
 # Types and the site take a minute each: they are checked side by side.
 lint: $(VENV)/.installed

@@ -91,7 +91,11 @@ def _lines(connection: Connection, query: Select[Any], schema: pa.Schema) -> pa.
         return schema.empty_table()
     left = iter(contents)
     try:
-        return pa.table([_of_lines(left, kind, count) for kind in schema.types], schema=schema)
+        arrays = [
+            _of_lines(left, kind, count, _is_nullable(column))
+            for column, kind in zip(query.selected_columns, schema.types, strict=True)
+        ]
+        return pa.table(arrays, schema=schema)
     except pa.ArrowInvalid:
         return None
 
@@ -121,8 +125,14 @@ def _in_halves(column: ColumnElement[Any]) -> list[ColumnElement[Any]]:
     return [missing, *(func.group_concat(half, _LINE_END) for half in halves)]
 
 
-def _of_lines(contents: Iterator[bytes | None], kind: pa.DataType, count: int) -> pa.Array:
+def _of_lines(contents: Iterator[bytes | None], kind: pa.DataType, count: int, nullable: bool) -> pa.Array:
     """A column of what its values were put together to.
+
+    Args:
+        contents: Lines of the values; of floating ones first which are null, and two columns of lines.
+        kind: Type of the column.
+        count: Number of values.
+        nullable: Whether there may be nulls: in other columns :data:`_NULL` is a text as any other.
 
     Raises:
         ArrowInvalid: Some of them are not of the column's type, or do not go into a line.
@@ -135,13 +145,15 @@ def _of_lines(contents: Iterator[bytes | None], kind: pa.DataType, count: int) -
         numbers[~missing] = above + below / float(_PARTS)
         return pa.array(numbers, kind, mask=missing)
     values = _split(next(contents), count)
+    if nullable:
+        values = _with_nulls(values)
     if pa.types.is_boolean(kind):
         return pc.equal(values, "1")
     return values.dictionary_encode() if pa.types.is_dictionary(kind) else values.cast(kind)
 
 
 def _split(content: bytes | None, count: int) -> pa.StringArray:
-    """The lines of a text; null for :data:`_NULL`.
+    """The lines of a text.
 
     Raises:
         ArrowInvalid: There are more or fewer.
@@ -156,10 +168,13 @@ def _split(content: bytes | None, count: int) -> pa.StringArray:
     turns[0], turns[2::2] = 0, ends + 1
     turns[1:-1:2], turns[-1] = ends, len(content)
     every = pa.StringArray.from_buffers(2 * count - 1, pa.py_buffer(turns), pa.py_buffer(content))
-    lines = every.take(pa.array(np.arange(0, 2 * count, 2, dtype=np.int32)))
-    if _NULL.encode() not in content:
-        return lines
-    return pc.if_else(pc.equal(lines, _NULL), pa.scalar(None, pa.string()), lines)
+    return every.take(pa.array(np.arange(0, 2 * count, 2, dtype=np.int32)))
+
+
+def _with_nulls(lines: pa.StringArray) -> pa.StringArray:
+    """The lines, with nulls where they are :data:`_NULL`."""
+    null = pc.equal(lines, _NULL)
+    return pc.if_else(null, pa.scalar(None, pa.string()), lines) if pc.any(null).as_py() else lines
 
 
 def _sqlite_cursor(connection: Connection, query: ClauseElement) -> sqlite3.Cursor:

@@ -94,7 +94,8 @@ def test_usual_values_need_no_reading_one_by_one(rows: list[tuple[Any, ...]]) ->
 @pytest.mark.parametrize("text", ["a\nb", "\n", "\x1f", "\x1fa\x1f", "\r", ""])
 def test_values_with_the_bytes_that_stand_for_something_else_are_read_as_they_are(text: str) -> None:
     row, none = (1, text, text, 0.1, True), (2, text, None, None, None)
-    assert [tuple(found.values()) for found in _read([row, none, row]).to_pylist()] == [row, none, row]
+    for rows in ([row, none, row], [none, none], [row], [none]):
+        assert [tuple(found.values()) for found in _read(rows).to_pylist()] == rows
 
 
 def test_a_text_that_sqlite_cannot_hold_is_read_one_by_one() -> None:
