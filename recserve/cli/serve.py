@@ -6,9 +6,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from recserve.cli.common import (
@@ -18,10 +20,20 @@ from recserve.cli.common import (
     State,
     err,
     out,
+    progress_display,
     require_home,
     server_control,
+    warn,
 )
-from recserve.errors import RuntimeEnvironmentError
+from recserve.data.entities import now_ms
+from recserve.errors import ConfigError, RuntimeEnvironmentError
+
+if TYPE_CHECKING:
+    from recserve.bundles.bundle import Bundle
+    from recserve.training.retraining.status import RetrainingStatus
+
+_BEGIN_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
 
 AddressOption = Annotated[
     str | None,
@@ -46,6 +58,14 @@ def serve_command(
     ] = None,
     address: AddressOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when ready and go on serving.")] = False,
+    retrain: Annotated[
+        bool,
+        typer.Option(
+            "--retrain",
+            help="Once ready, run `recserve retrain` in the background at low priority, as retrain.at_start "
+            "does; what passes the gate is swapped in.",
+        ),
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
     config: ConfigOption = None,
 ) -> None:
@@ -60,6 +80,12 @@ def serve_command(
     chosen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     server = state.config.server.model_copy(update=chosen)
     wanted = state.config.model_copy(update={"server": server})
+    if retrain:
+        if address is not None:
+            raise ConfigError(
+                "--retrain is for a server of this machine; on a cluster run `recserve retrain`"
+            )
+        wanted = wanted.model_copy(update={"retrain": wanted.retrain.model_copy(update={"at_start": True})})
     # Whatever can be wrong with plugins, secrets or bundles is found before anything starts.
     state.registry.resolve(wanted)
     for name, hook in wanted.streams.hooks.items():
@@ -79,9 +105,13 @@ def serve_command(
         with _progress() as report:
             server_state = runtime.wait(home, server_state, report)
         _announce(server_state, bundle.id, started)
+        if bundle.manifest.postponed:
+            out.print(_quick(bundle, trained=wanted.retrain.at_start), soft_wrap=True)
         if detach:
             return
         out.print("Ctrl-C stops it")
+        if wanted.retrain.at_start:
+            report_retraining(follow_retraining(home, server_state.started_at, server_state.supervisor))
         runtime.follow(server_state)
         raise RuntimeEnvironmentError(f"the server ended; see {server_state.log}")
     except KeyboardInterrupt:
@@ -99,6 +129,64 @@ def _announce(state: Any, bundle: str, started: float) -> None:
     )
     if state.host not in state.url:
         out.print(f"other machines reach it at port {state.port} of this machine, with an API key")
+
+
+def _quick(bundle: Bundle, *, trained: bool) -> str:
+    """What a bundle of a quick training is worth and lacks, and what becomes of it."""
+    later = (
+        "a better one is being trained in the background; `recserve status` tells how far it is"
+        if trained
+        else "`recserve retrain` trains a better one, which is then swapped in"
+    )
+    measured = bundle.manifest.metrics.get("ndcg@10")
+    worth = "" if measured is None else f" (nDCG@10 {measured['mean']:.4f})"
+    return f"it was trained quickly, without {', '.join(bundle.manifest.postponed)}{worth}; {later}"
+
+
+def follow_retraining(home: Path, since: int, alive: Callable[[], object | None]) -> RetrainingStatus | None:
+    """Show how far the retraining of a server is until it has ended.
+
+    Args:
+        home: The home folder.
+        since: Runs that started before are none of ours, milliseconds since the epoch.
+        alive: Gives None once the server is gone, with which its retraining ends.
+
+    Returns:
+        How it ended, None if the server is gone before.
+    """
+    from recserve.training.retraining.status import read_status
+
+    begun_by = time.monotonic() + _BEGIN_SECONDS
+    with progress_display() as progress:
+        while alive() is not None:
+            status = read_status(home)
+            if status is None or status.started < since:
+                if time.monotonic() > begun_by:
+                    raise RuntimeEnvironmentError(
+                        f"no retraining has begun; see {home / 'logs' / 'server.log'}"
+                    )
+            elif status.state == "running":
+                progress(f"In the background: {status.step}", status.done, status.total)
+            else:
+                progress.finish()
+                return status
+            time.sleep(_LOOK_SECONDS)
+    return None
+
+
+def report_retraining(status: RetrainingStatus | None) -> None:
+    """Say in a line how a retraining run ended."""
+    if status is None:
+        return
+    if status.state == "promoted":
+        out.print(
+            f"bundle [bold]{status.bundle_id}[/] is being swapped in: {escape(status.detail)}", soft_wrap=True
+        )
+    elif status.state in ("refused", "failed", "stopped"):
+        what = "was refused by the gate" if status.state == "refused" else status.state
+        warn(f"retraining {what}, the server goes on with the bundle it has: {status.detail}")
+    else:
+        out.print(f"{status.state}: {escape(status.detail)}", soft_wrap=True)
 
 
 @contextmanager
@@ -135,7 +223,7 @@ def status_command(
     if not found.alive:
         out.print(f"the server at {state.url} died; see {state.log}", soft_wrap=True)
         raise typer.Exit(1)
-    _print_summary(found)
+    _print_summary(found, home)
     table = Table("deployment", "status", "running", "other replicas", "message")
     for deployment in found.deployments:
         other = ", ".join(f"{count} {name.lower()}" for name, count in deployment.other.items())
@@ -163,7 +251,15 @@ _TOPOLOGIES = {
 }
 
 
-def _print_summary(found: Any) -> None:
+def _retraining_line(status: RetrainingStatus) -> str:
+    if status.state != "running":
+        return f"last retraining: {status.state}: {status.detail}"
+    far = f", {status.done:,} of {status.total:,}" if status.total > 1 else ""
+    minutes = (now_ms() - status.started) / 60_000
+    return f"retraining for {minutes:.0f} min: {status.step}{far}"
+
+
+def _print_summary(found: Any, home: Path) -> None:
     state, health = found.state, found.health
     lines = [f"{state.phase} at {state.url}" + (f": {state.detail}" if state.detail else "")]
     if health is None:
@@ -178,7 +274,12 @@ def _print_summary(found: Any) -> None:
         lines.append(f"graph: {_TOPOLOGIES[found.topology]}")
     if found.problem:
         lines.append(found.problem)
+    from recserve.training.retraining.status import read_status
+
+    retraining = read_status(home)
+    if retraining is not None:
+        lines.append(_retraining_line(retraining))
     owner = f"own cluster, process {state.pid}" if state.owned else "joined cluster"
     lines.append(f"Ray at {state.address} ({owner}); logs: {state.ray_logs or state.log or os.devnull}")
     for line in lines:
-        out.print(line, soft_wrap=True)
+        out.print(line, soft_wrap=True, markup=False)

@@ -76,3 +76,8 @@ class RetrainConfig(Strict):
         description="A server of this machine retrains in the background this often; null leaves it to cron "
         "or a job of the cluster.",
     )
+    at_start: bool = Field(
+        False,
+        description="A server of this machine also retrains in the background once it is ready, if there is "
+        "a reason to.",
+    )

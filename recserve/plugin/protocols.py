@@ -508,6 +508,8 @@ class Component:
             have no texts that it reads as well, training leaves it out.
         automatic: `recserve train --auto` may choose the component. What costs far more than others as data
             grow is for people to choose.
+        slow: A fit of the component takes minutes where others take seconds. `recserve train --quick` leaves
+            it to the next training.
         argument: For filters: the type of the request's argument (anything pydantic validates).
         summary: One line for ``recserve plugins``.
         stateless: The component learns nothing: its parameters may differ between scenarios, and a server
@@ -531,6 +533,7 @@ class Component:
     needs_texts: bool = False
     sequential: bool = False
     automatic: bool = True
+    slow: bool = False
     argument: Any = None
     summary: str = ""
     stateless: bool = False

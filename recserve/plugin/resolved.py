@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import compress
 from typing import Any, NoReturn
 
 from pydantic import BaseModel
 
-from recserve.config import (
-    Config,
-    PipelineConfig,
-)
+from recserve.config import ComponentConfig, Config, PipelineConfig
 from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, PluginError
 from recserve.plugin.protocols import Component, NoParams, Stage
@@ -128,18 +126,36 @@ class ResolvedPipeline:
     fallback: Resolved
 
     def without(self, keys: Collection[str]) -> ResolvedPipeline:
-        """The scenario without some retrievers and rankers; the first retriever stays if none else would."""
-        kept = [place for place, one in enumerate(self.retrievers) if one.key not in keys]
-        kept = kept or [0]
-        ranker = None if self.ranker is None or self.ranker.key in keys else self.ranker
-        changes: dict[str, Any] = {"retrievers": tuple(self.config.retrievers[place] for place in kept)}
-        if ranker is None:
-            changes["ranker"] = None
+        """The scenario without some of its trained parts; the first retriever stays if none else would.
+
+        A replica of a role that does not serve a stage has none of its components, and does without them in
+        the configuration alone.
+        """
+
+        def stays(stage: Stage, one: ComponentConfig, resolved: Sequence[Resolved]) -> bool:
+            found = {part.key for part in resolved if part.name == one.use}
+            return not (found or {f"{stage.value}.{one.use}"}) & set(keys)
+
+        config = self.config
+        retrievers = tuple(
+            one for one in config.retrievers if stays(Stage.RETRIEVER, one, self.retrievers)
+        ) or (config.retrievers[0],)
+        ranker, own = config.ranker, () if self.ranker is None else (self.ranker,)
+        if ranker is not None and not stays(Stage.RANKER, ranker, own):
+            ranker = None
+        reranking = [stays(Stage.RERANKER, one, self.rerankers) for one in config.rerankers]
+        changes = {
+            "retrievers": retrievers,
+            "ranker": ranker,
+            "rerankers": tuple(compress(config.rerankers, reranking)),
+        }
+        names = {one.use for one in retrievers}
         return replace(
             self,
-            config=self.config.model_copy(update=changes),
-            retrievers=tuple(self.retrievers[place] for place in kept),
-            ranker=ranker,
+            config=config.model_copy(update=changes),
+            retrievers=tuple(one for one in self.retrievers if one.name in names),
+            ranker=None if ranker is None else self.ranker,
+            rerankers=tuple(one for one in self.rerankers if one.key not in keys),
         )
 
     @property
@@ -178,7 +194,7 @@ class ResolvedConfig:
     rerankers: Mapping[str, Resolved] = field(default_factory=dict)
 
     def without(self, keys: Collection[str]) -> ResolvedConfig:
-        """The configuration with scenarios that do without some retrievers and rankers."""
+        """The configuration with scenarios that do without some retrievers, rankers and rerankers."""
         if not keys:
             return self
         narrowed = {name: pipeline.without(keys) for name, pipeline in self.scenarios.items()}

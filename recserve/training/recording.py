@@ -41,6 +41,8 @@ def record_training(
         "events": tables.events.num_rows,
         "last_event": tables.last_event,
         "deletions": deletions,
+        # What a quick run left out is a reason to train again.
+        "postponed": list(bundle.manifest.postponed),
     }
     store.record_bundle(bundle.id, now_ms(), summary)
     keep_measurement(home, config, result)

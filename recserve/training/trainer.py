@@ -43,6 +43,7 @@ from recserve.training.fitting import (
     silent,
 )
 from recserve.training.selection.summary import SummaryRow, summary
+from recserve.training.selection.unsuited import slow_parts
 from recserve.training.selection.validation import home_split
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ class Trainer:
         progress: Called with (description, done, total).
         automatic: Choose the scenario's parts from all installed; see :mod:`recserve.training.automatic`.
         executor: Computes what fits, encoding and evaluation split into parts; None for this process.
+        quick: Leave parts whose fit takes minutes to the next training; see
+            :func:`recserve.training.selection.unsuited.slow_parts`.
     """
 
     def __init__(
@@ -96,9 +99,12 @@ class Trainer:
         *,
         automatic: bool = False,
         executor: Executor | None = None,
+        quick: bool = False,
     ) -> None:
         self._home = home
-        self._resolved = resolved
+        self._configured = resolved.scenarios
+        self._postponed = slow_parts(resolved) if quick else {}
+        self._resolved = resolved.without(self._postponed)
         self._asked = resolved.config.encoder
         self._registry = registry
         self._repository = repository
@@ -164,8 +170,13 @@ class Trainer:
         if self._chosen is not None:
             return {self._resolved.config.default_scenario: self._chosen.rows}
         return {
-            name: summary(pipeline, windows.orders.get(name), windows.seconds, windows.left_out)
-            for name, pipeline in self._resolved.scenarios.items()
+            name: summary(
+                pipeline,
+                windows.orders.get(name),
+                windows.seconds,
+                {**windows.left_out, **self._postponed},
+            )
+            for name, pipeline in self._configured.items()
         }
 
     def _needs_windows(self) -> bool:
@@ -251,7 +262,8 @@ class Trainer:
                 components=entries,
                 metrics=dict(metrics),
                 orders=fitted.orders,
-                left_out=fitted.left_out,
+                left_out={**fitted.left_out, **self._postponed},
+                postponed=sorted(self._postponed),
             )
         self._repository.publish(bundle)
         return bundle

@@ -1008,6 +1008,13 @@ export interface components {
             };
             /** @description When it became current, newest first. */
             promotions: components["schemas"]["PromotionAnswer"][];
+            /**
+             * @description Components that a quick training left to the next one.
+             * @example [
+             *       "ranker.bert_lstm"
+             *     ]
+             */
+            postponed: string[];
         };
         /** @description A bundle with what made it; the fields below are null where its files are gone. */
         BundleDetailsAnswer: {
@@ -1044,6 +1051,13 @@ export interface components {
             };
             /** @description When it became current, newest first. */
             promotions: components["schemas"]["PromotionAnswer"][];
+            /**
+             * @description Components that a quick training left to the next one.
+             * @example [
+             *       "ranker.bert_lstm"
+             *     ]
+             */
+            postponed: string[];
             /** @example 0.1.0 */
             recserve_version: string | null;
             /** @example 0 */
@@ -1134,6 +1148,8 @@ export interface components {
             known: number;
             bundles: components["schemas"]["BundleAnswer"][];
             promotions: components["schemas"]["PromotionAnswer"][];
+            /** @description Null where nothing was retrained here. */
+            retraining: components["schemas"]["RetrainingAnswer"] | null;
         };
         /** @description Lookups in one cache. */
         CacheCount: {
@@ -2869,6 +2885,54 @@ export interface components {
             threads: {
                 [key: string]: number;
             };
+        };
+        /** @description The last run of `recserve retrain` on this machine. */
+        RetrainingAnswer: {
+            /**
+             * @example running
+             * @enum {string}
+             */
+            state: "running" | "promoted" | "refused" | "nothing to do" | "failed" | "stopped";
+            /**
+             * @description Milliseconds since the epoch, UTC.
+             * @example 1738324800000
+             */
+            started: number;
+            /**
+             * @description When it last said something.
+             * @example 1738324860000
+             */
+            updated: number;
+            /**
+             * @description What it is, or was, busy with.
+             * @example Fitting bert_lstm: epochs
+             */
+            step: string;
+            /**
+             * @description How much of the step is done.
+             * @example 4
+             */
+            done: number;
+            /**
+             * @description How much there is to do of it.
+             * @example 40
+             */
+            total: number;
+            /**
+             * @description How it ended.
+             * @example
+             */
+            detail: string;
+            /**
+             * @description The bundle that it trained.
+             * @example null
+             */
+            bundle_id: string | null;
+            /**
+             * @description The bundle that was current until then.
+             * @example null
+             */
+            before: string | null;
         };
         /** @description What an arm changes of a retriever. */
         RetrieverChange: {
@@ -5158,6 +5222,9 @@ export interface operations {
                      *               "reason": "won its trial",
                      *               "evidence": {}
                      *             }
+                     *           ],
+                     *           "postponed": [
+                     *             "ranker.bert_lstm"
                      *           ]
                      *         }
                      *       ],
@@ -5170,7 +5237,18 @@ export interface operations {
                      *           "reason": "won its trial",
                      *           "evidence": {}
                      *         }
-                     *       ]
+                     *       ],
+                     *       "retraining": {
+                     *         "state": "running",
+                     *         "started": 1738324800000,
+                     *         "updated": 1738324860000,
+                     *         "step": "Fitting bert_lstm: epochs",
+                     *         "done": 4,
+                     *         "total": 40,
+                     *         "detail": "",
+                     *         "bundle_id": null,
+                     *         "before": null
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["BundlesAnswer"];
@@ -5346,6 +5424,9 @@ export interface operations {
                      *           "reason": "won its trial",
                      *           "evidence": {}
                      *         }
+                     *       ],
+                     *       "postponed": [
+                     *         "ranker.bert_lstm"
                      *       ],
                      *       "recserve_version": "0.1.0",
                      *       "seed": 0,

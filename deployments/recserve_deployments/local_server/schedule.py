@@ -1,4 +1,4 @@
-"""Retraining beside a running server, at fixed intervals."""
+"""Retraining beside a running server: at its start, and at fixed intervals."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from recserve.config import Config
+from recserve.training.retraining.status import RetrainingStatus, RunState, end_silent_run, write_status
 
 logger = logging.getLogger(__name__)
 
@@ -33,30 +34,43 @@ class RetrainingSchedule:
         self._config = config
         self._clock = clock
         self._started = clock()
+        self._wanted = config.retrain.at_start
         self._process: subprocess.Popen[bytes] | None = None
 
     def tick(self) -> None:
         """Start a run if one is due; one that is still going on is left alone."""
-        every = self._config.retrain.every_hours
-        if self._process is not None and self._process.poll() is not None:
-            logger.info("retraining ended with exit status %d", self._process.returncode)
+        process = self._process
+        if process is not None and process.poll() is not None:
+            logger.info("retraining ended with exit status %d", process.returncode)
+            self._tell(process, "failed", f"it ended with exit status {process.returncode}")
             self._process = None
-        if every is None or self._process is not None or self._clock() - self._started < every * 3600:
+        if self._process is not None or not self._due():
             return
+        self._wanted = False
         self._started = self._clock()
         self._process = self._start()
         logger.info("retraining has started")
 
+    def _due(self) -> bool:
+        every = self._config.retrain.every_hours
+        return self._wanted or (every is not None and self._clock() - self._started >= every * 3600)
+
     def stop(self) -> None:
         """End a run that is going on; what it had trained is given up."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             return
-        self._process.terminate()
+        process.terminate()
         try:
-            self._process.wait(_STOP_SECONDS)
+            process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            process.wait()
+        self._tell(process, "stopped", "the server was stopped")
+
+    def _tell(self, process: subprocess.Popen[bytes], state: RunState, why: str) -> None:
+        """Say how a run ended that did not live to say it."""
+        end_silent_run(self._home, process.pid, state, why)
 
     def _start(self) -> subprocess.Popen[bytes]:
         logs = self._home / "logs"
@@ -80,4 +94,5 @@ class RetrainingSchedule:
             )
         # Requests come first.
         psutil.Process(process.pid).nice(_NICENESS)
+        write_status(self._home, RetrainingStatus.begun(process.pid))
         return process

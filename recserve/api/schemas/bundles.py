@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 
 from recserve.api.backends.desks.bundles import BundleList, BundleState
 from recserve.api.schemas.recommend_request import Body
-from recserve.api.schemas.responses import Answer
+from recserve.api.schemas.responses import Answer, filled
 from recserve.auth.masking import mask_settings
 from recserve.bundles.manifest import Manifest
 from recserve.store import Promotion
 from recserve.training.promotion.gate import Finding
+from recserve.training.retraining.status import RunState
 
 BUNDLE_ID = "20260131-4f1a09c2d7ab"
 OTHER_ID = "20260201-9c2d7ab4f1a0"
@@ -80,6 +81,23 @@ class BundleAnswer(Answer):
         description="What training measured on a window of events that it had not learnt from."
     )
     promotions: list[PromotionAnswer] = Field(description="When it became current, newest first.")
+    postponed: list[str] = Field(
+        description="Components that a quick training left to the next one.", examples=[["ranker.bert_lstm"]]
+    )
+
+
+class RetrainingAnswer(Answer):
+    """The last run of `recserve retrain` on this machine."""
+
+    state: RunState = Field(examples=["running"])
+    started: int = Field(description="Milliseconds since the epoch, UTC.", examples=[1738324800000])
+    updated: int = Field(description="When it last said something.", examples=[1738324860000])
+    step: str = Field(description="What it is, or was, busy with.", examples=["Fitting bert_lstm: epochs"])
+    done: int = Field(description="How much of the step is done.", examples=[4])
+    total: int = Field(description="How much there is to do of it.", examples=[40])
+    detail: str = Field(description="How it ended.", examples=[""])
+    bundle_id: str | None = Field(description="The bundle that it trained.", examples=[None])
+    before: str | None = Field(description="The bundle that was current until then.", examples=[None])
 
 
 class BundlesAnswer(Answer):
@@ -93,6 +111,7 @@ class BundlesAnswer(Answer):
     known: int = Field(description="How many bundles there are.", examples=[12])
     bundles: list[BundleAnswer]
     promotions: list[PromotionAnswer]
+    retraining: RetrainingAnswer | None = Field(description="Null where nothing was retrained here.")
 
 
 class ComponentFactsAnswer(Answer):
@@ -201,6 +220,7 @@ def bundles_answer(found: BundleList, serving: str | None) -> dict[str, Any]:
         "known": found.known,
         "bundles": [_bundle(state, found.current) for state in found.bundles],
         "promotions": [_promotion(promotion) for promotion in found.promotions],
+        "retraining": None if found.retraining is None else filled(RetrainingAnswer, found.retraining),
     }
 
 
@@ -275,6 +295,7 @@ def _bundle(state: BundleState, current: str | None) -> dict[str, Any]:
         "events": record.summary.get("events"),
         "metrics": record.summary.get("metrics", {}),
         "promotions": [_promotion(promotion) for promotion in state.promotions],
+        "postponed": record.summary.get("postponed", []),
     }
 
 

@@ -1,4 +1,7 @@
-"""``recserve demo``: recommendations from nothing, and an event that changes them, by the public commands."""
+"""``recserve demo``: recommendations from nothing, and an event that changes them, by the public commands.
+
+What takes minutes to fit is trained beside the server, which begins with a bundle without it.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ import httpx
 import typer
 from rich.table import Table
 
-from recserve.cli.common import State, executable, out
+from recserve.cli.common import State, executable, out, server_control
 from recserve.cli.demo.language_model import check_language_model, start_language_model
+from recserve.cli.serve import follow_retraining, report_retraining
+from recserve.data.entities import now_ms
 from recserve.errors import ConfigError, RuntimeEnvironmentError
 
 if TYPE_CHECKING:
@@ -27,6 +32,8 @@ DOMAIN = "movielens"
 FILMS = ("film", "movie")
 HOME = Path(".recserve/demo")
 SHOWN = 8
+_STOP_SECONDS = 60.0
+_SWAP_SECONDS = 60.0
 
 
 def register(app: typer.Typer) -> None:
@@ -54,32 +61,58 @@ def demo_command(
     llm: Annotated[
         bool, typer.Option("--llm", help="With a small language model of this machine (recserve-llm[local]).")
     ] = False,
+    waits: Annotated[
+        bool,
+        typer.Option(
+            "--wait/--no-wait",
+            help="Wait until the better model is served that is trained in the background.",
+        ),
+    ] = True,
 ) -> None:
     """Load the sample data of a domain, train, start the server, ask it, tell it something, and ask again.
 
-    The server keeps running afterwards; the last lines say how to stop it.
+    The server begins with what is trained within a minute; the rest is trained in the background, and swapped
+    in if it is no worse. The server keeps running afterwards, and its last lines say how to stop it; Ctrl-C
+    before that stops all.
     """
     started = time.perf_counter()
     if llm:
         check_language_model()
     home = home or (HOME if domain == DOMAIN else HOME.with_name(f"{HOME.name}-{domain}"))
     state = State(home, creates=True)
+    try:
+        _show_domain(state, domain, user, port, llm=llm, waits=waits, started=started)
+    except KeyboardInterrupt:
+        out.print()
+        if (home / "server.json").exists():
+            _recserve("stop", "--home", str(home))
+        out.print("stopped; the same command goes on from here")
+        raise typer.Exit(130) from None
+
+
+def _show_domain(
+    state: State, domain: str, user: str | None, port: int | None, *, llm: bool, waits: bool, started: float
+) -> None:
+    home = state.home
     dataset, demo = demonstrated(state.registry, domain)
     user = user or demo.user_id
     trained = (home / "bundles").is_dir() and state.store.current_bundle() is not None
     state.store.close()
     if not trained:
         _recserve("import", "--dataset", dataset, "--home", str(home))
-        _recserve("train", "--home", str(home))
+        _recserve("train", "--quick", "--home", str(home))
     if (home / "server.json").exists():
         _recserve("stop", "--home", str(home))
     chosen = port or _free_port()
     serving = ["serve", "--detach", "--port", str(chosen), "--home", str(home)]
+    if postponed := _postponed(home):
+        serving.append("--retrain")
     if llm:
         nouns = FILMS if domain == DOMAIN else ("item",)
         serving += ["--config", str(start_language_model(home).configured(State(home), nouns))]
+    since = now_ms()
     _recserve(*serving)
-
+    out.print(f"page after {time.perf_counter() - started:.0f} s: http://127.0.0.1:{chosen}/", soft_wrap=True)
     with httpx.Client(base_url=f"http://127.0.0.1:{chosen}", timeout=30) as client:
         _show_history(client, user)
         before = _recommend(client, user)
@@ -91,13 +124,48 @@ def demo_command(
         out.print(f"  -> {answer}\n")
         after = _recommend(client, user)
         _show(after, demo.shown, "Recommended after that event", before)
+        out.print(
+            f"[bold]Page[/]  http://127.0.0.1:{chosen}/\n"
+            f"[bold]API[/]   http://127.0.0.1:{chosen}/docs\n"
+            f"[bold]Stop[/]  {executable()} stop --home {shlex.quote(str(home))}\n"
+            f"done in {time.perf_counter() - started:.0f} s",
+            soft_wrap=True,
+        )
+        if postponed and waits:
+            _await_better(client, home, since, ", ".join(postponed))
+            out.print(f"after {time.perf_counter() - started:.0f} s; the server goes on")
+
+
+def _postponed(home: Path) -> Sequence[str]:
+    """What the last training of a home left to the next one."""
+    with State(home).store as store:
+        records = store.bundles()
+    found: Sequence[str] = records[0].summary.get("postponed", ()) if records else ()
+    return found
+
+
+def _await_better(client: httpx.Client, home: Path, since: int, postponed: str) -> None:
+    """Show how far the training in the background is, until what it made is served or it has failed."""
     out.print(
-        f"[bold]Page[/]  http://127.0.0.1:{chosen}/\n"
-        f"[bold]API[/]   http://127.0.0.1:{chosen}/docs\n"
-        f"[bold]Stop[/]  {executable()} stop --home {shlex.quote(str(home))}\n"
-        f"done in {time.perf_counter() - started:.0f} s",
+        f"\nThe page is there, with a bundle that lacks {postponed}. A better one is being trained in the "
+        "background; Ctrl-C stops both.",
         soft_wrap=True,
     )
+    server = server_control().read_state(home.resolve())
+    done = None if server is None else follow_retraining(home, since, server.supervisor)
+    if done is None:
+        raise RuntimeEnvironmentError(f"the server ended; see {home / 'logs' / 'server.log'}")
+    report_retraining(done)
+    if done.state != "promoted":
+        return
+    swapped_by = time.monotonic() + _SWAP_SECONDS
+    while client.get("/v1/health/ready").json().get("bundle") != done.bundle_id:
+        if time.monotonic() > swapped_by:
+            raise RuntimeEnvironmentError(
+                f"bundle {done.bundle_id} is not served after {_SWAP_SECONDS:.0f} s; see {home / 'logs'}"
+            )
+        time.sleep(0.2)
+    out.print(f"bundle [bold]{done.bundle_id}[/] is served now")
 
 
 def demonstrated(registry: Registry, domain: str) -> tuple[str, Demo]:
@@ -141,8 +209,17 @@ def demonstrated(registry: Registry, domain: str) -> tuple[str, Demo]:
 def _recserve(*arguments: str) -> None:
     """Run one command of our own, shown as a user would type it."""
     out.print(f"\n[bold]$ {executable()} {shlex.join(arguments)}[/]", soft_wrap=True)
-    done = subprocess.run([sys.executable, "-m", "recserve", *arguments], check=False)
-    if done.returncode:
+    with subprocess.Popen([sys.executable, "-m", "recserve", *arguments]) as process:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            # The terminal tells the command as well, which takes down what it has begun.
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    if status:
         raise RuntimeEnvironmentError(f"`recserve {shlex.join(arguments)}` failed; see above")
 
 

@@ -47,7 +47,7 @@ def retrain_command(
     the last `retrain.keep` bundles, and ends with an error where the gate refuses.
     """
     from recserve.training.promotion.gate import figures_of, pass_gate
-    from recserve.training.retraining import Retraining
+    from recserve.training.retraining.run import Retraining
 
     state = State(home, config)
     asked = Workers(address, workers, cpus, gpus, checkpoints)

@@ -63,6 +63,13 @@ def train_command(
             show_default="--auto for the first bundle without a configuration file",
         ),
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Leave what takes minutes to fit to the next `recserve retrain`, for a first bundle soon.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="With --auto: replace the scenarios of a configuration file.")
     ] = False,
@@ -106,7 +113,9 @@ def train_command(
     written = None
     if automatic is None:
         # A server that runs with the defaults must find them in the next bundle.
-        automatic = state.config_file is None and not state.store.bundle_history()
+        automatic = state.config_file is None and not state.store.bundle_history() and not quick
+    if automatic and quick:
+        raise ConfigError("--auto tries what takes minutes, which --quick leaves out; give one of them")
     if automatic:
         written = writable_config(state, overwrite=overwrite)
     if seed is not None:
@@ -129,6 +138,7 @@ def train_command(
             progress,
             automatic=automatic,
             executor=executor,
+            quick=quick,
         )
         deletions = state.store.pulse().deletions
         tables = TrainingSource(events, items, since, until).tables(state, progress)
@@ -155,6 +165,12 @@ def train_command(
         out.print(summary_table(name, rows))
     if result.report is not None:
         out.print(_metrics_table(result.metrics, result.report.split))
+    if postponed := bundle.manifest.postponed:
+        out.print(
+            f"trained without {', '.join(postponed)}; `recserve retrain` trains all of it, and "
+            "`recserve serve --retrain` does so in the background",
+            soft_wrap=True,
+        )
     state.store.close()
 
 

@@ -3,7 +3,8 @@
 A bundle's components are fitted on all data, so they cannot be measured on any of it. What is compared is
 what they would have been: each bundle's configuration, fitted on everything before a test window and measured
 on that window. Training does so anyway; where both bundles were trained on the same data, its figures are
-compared and nothing is fitted again.
+compared and nothing is fitted again. Where only the new one was trained on today's data, the current one
+alone is fitted again, and measured as training measured the other.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from recserve.bundles.bundle import Bundle
-from recserve.bundles.catalogue_vectors import Progress, encode_catalogue
+from recserve.bundles.catalogue_vectors import Progress, encode_catalogue, read_written
 from recserve.bundles.manifest import Manifest
 from recserve.config import Config, parse_config
 from recserve.config.strict import Strict
@@ -27,13 +28,14 @@ from recserve.data.dataset import Dataset, Tables
 from recserve.errors import ConfigError
 from recserve.evaluation import Interval, Split, evaluate, paired_difference
 from recserve.plugin.executor import Executor
-from recserve.plugin.protocols import Stage
+from recserve.plugin.protocols import FitContext, Stage
 from recserve.plugin.registry import Registry
-from recserve.training.fitting import catalogue_of, fit_context, fit_pipeline, silent
+from recserve.plugin.resolved import ResolvedConfig
+from recserve.training.fitting import catalogue_of, fit_context, fit_pipeline, fit_windows, silent
 from recserve.training.promotion.files import measurement_file
 from recserve.training.promotion.gate import Finding
 from recserve.training.selection.validation import QUERIES_PER_USER, home_split
-from recserve.training.trainer import TrainingResult
+from recserve.training.trainer import EVALUATED_AT, TrainingResult
 
 METRIC = "ndcg@10"
 _CUT_OFF = 10
@@ -108,16 +110,21 @@ def keep_measurement(home: Path, config: Config, result: TrainingResult) -> None
     """Keep what a training run measured, for later promotions; nothing is kept if it measured nothing."""
     if result.report is None:
         return
-    measured = Measurement(
-        data=result.bundle.manifest.data.fingerprint,
-        test_window=config.train.test_window,
-        history=config.server.history,
-        queries_per_user=QUERIES_PER_USER,
-        values=[round(float(value), 6) for value in result.report.per_user[METRIC]],
-    )
+    values = [round(float(value), 6) for value in result.report.per_user[METRIC]]
+    measured = _measurement(config, result.bundle.manifest.data.fingerprint, values)
     path = measurement_file(home, result.bundle.id)
     path.parent.mkdir(exist_ok=True)
     path.write_text(measured.model_dump_json() + "\n", encoding="utf-8")
+
+
+def _measurement(config: Config, data: str, values: list[float]) -> Measurement:
+    return Measurement(
+        data=data,
+        test_window=config.train.test_window,
+        history=config.server.history,
+        queries_per_user=QUERIES_PER_USER,
+        values=values,
+    )
 
 
 def read_measurement(home: Path, bundle_id: str) -> Measurement | None:
@@ -161,6 +168,9 @@ def compare(
         values = _measure(home, config, registry, candidate, snapshot(), progress, executor)[1]
         return _verdict(values, values, _EQUAL)
     tables = snapshot()
+    beside = _compare_beside(home, config, registry, current, candidate, tables, progress, executor)
+    if beside is not None:
+        return beside
     first, before = _measure(home, config, registry, current, tables, progress, executor)
     second, after = _measure(home, config, registry, candidate, tables, progress, executor)
     if not _same_queries(first, second):
@@ -215,6 +225,44 @@ def _recipe(manifest: Manifest) -> str:
     return json.dumps(recipe, sort_keys=True)
 
 
+def _compare_beside(
+    home: Path,
+    config: Config,
+    registry: Registry,
+    current: Bundle,
+    candidate: Bundle,
+    tables: Tables,
+    progress: Progress,
+    executor: Executor | None,
+) -> Verdict | None:
+    """Compare with what training measured of the candidate; None where that was on other data than this."""
+    known = read_measurement(home, candidate.id)
+    if known is None or candidate.manifest.seed != config.train.seed:
+        return None
+    own = _configuration(current, config)
+    resolved, data = _data(home, own, registry, current, tables, progress, executor)
+    split = home_split(data, config)
+    expected = _measurement(config, data.fingerprint(), [0.0] * len(known.values))
+    if not known.comparable(expected):
+        return None
+    context = _context(own, config, progress, executor)
+    model = fit_windows(resolved, split.training, context).recommender(own.default_scenario)
+    report = evaluate(
+        model,
+        split,
+        EVALUATED_AT,
+        name=current.id,
+        seed=own.train.seed,
+        progress=progress,
+        executor=executor,
+    )
+    before = report.per_user[METRIC]
+    if len(before) != len(known.values):
+        return None
+    how = "the current one fitted again on the data that the other was measured on"
+    return _verdict(before, np.array(known.values), how)
+
+
 def _measure(
     home: Path,
     config: Config,
@@ -225,19 +273,42 @@ def _measure(
     executor: Executor | None,
 ) -> tuple[Split, NDArray[np.float64]]:
     """Fit a bundle's configuration before the home's test window; nDCG@10 of each user on it."""
-    own = parse_config(bundle.manifest.config, f"configuration of bundle {bundle.id}")
-    own = own.model_copy(update={"server": config.server})
-    resolved = registry.resolve(own)
-    catalogue, _ = encode_catalogue(resolved, catalogue_of(tables), home, progress, executor)
-    data = Dataset.from_tables(catalogue, tables.events, own.event_types)
+    own = _configuration(bundle, config)
+    resolved, data = _data(home, own, registry, bundle, tables, progress, executor)
     split = home_split(data, config)
-    # What decides the result is the bundle's, what it is computed with is the home's.
-    context = replace(
-        fit_context(config, progress, executor), seed=own.train.seed, event_types=tuple(own.event_types)
-    )
+    context = _context(own, config, progress, executor)
     model = fit_pipeline(resolved, split.training, context).recommender(own.default_scenario)
     report = evaluate(model, split, (_CUT_OFF,), name=bundle.id, progress=progress, executor=executor)
     return split, report.per_user[METRIC]
+
+
+def _configuration(bundle: Bundle, config: Config) -> Config:
+    """The configuration of a bundle, with the home's settings of the server."""
+    own = parse_config(bundle.manifest.config, f"configuration of bundle {bundle.id}")
+    return own.model_copy(update={"server": config.server})
+
+
+def _data(
+    home: Path,
+    own: Config,
+    registry: Registry,
+    bundle: Bundle,
+    tables: Tables,
+    progress: Progress,
+    executor: Executor | None,
+) -> tuple[ResolvedConfig, Dataset]:
+    """What a bundle was trained with, without what it was trained without, and the data as it reads them."""
+    resolved = registry.resolve(own).without(bundle.manifest.postponed)
+    catalogue, _ = encode_catalogue(resolved, catalogue_of(tables), home, progress, executor)
+    data = Dataset.from_tables(catalogue, tables.events, own.event_types)
+    return resolved, read_written(resolved, data, tables.texts, progress, executor)
+
+
+def _context(own: Config, config: Config, progress: Progress, executor: Executor | None) -> FitContext:
+    """What decides the result is the bundle's, what it is computed with is the home's."""
+    return replace(
+        fit_context(config, progress, executor), seed=own.train.seed, event_types=tuple(own.event_types)
+    )
 
 
 def _same_queries(first: Split, second: Split) -> bool:

@@ -1,6 +1,8 @@
-"""Parts that cannot help on the data at hand, found before they cost time."""
+"""Parts that a training run leaves out: what cannot help on the data at hand, and what takes minutes."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
@@ -9,6 +11,7 @@ from recserve.plugin.resolved import ResolvedConfig
 
 NO_TEXTS = "no item has a text"
 NO_ORDER = "times say nothing of the order of events"
+POSTPONED = "its fit takes minutes, so the next training fits it"
 
 
 def has_texts(resolved: ResolvedConfig, catalogue: Catalogue) -> bool:
@@ -36,6 +39,25 @@ def unsuited_parts(resolved: ResolvedConfig, data: Dataset) -> dict[str, str]:
                 found[part.key] = NO_ORDER
             elif reads and not component.sequential and not texts:
                 found[part.key] = NO_TEXTS
+    return _dispensable(resolved, found)
+
+
+def slow_parts(resolved: ResolvedConfig) -> dict[str, str]:
+    """Keys of retrievers, rankers and rerankers that a quick run leaves to the next training, and why.
+
+    A scenario that would have no retriever left keeps its first.
+    """
+    found = {
+        part.key: POSTPONED
+        for pipeline in resolved.scenarios.values()
+        for part in pipeline.components()
+        if part.component.slow
+    }
+    return _dispensable(resolved, found)
+
+
+def _dispensable(resolved: ResolvedConfig, found: Mapping[str, str]) -> dict[str, str]:
+    """Those of the parts without which every scenario still works."""
     needed = {
         part.key for pipeline in resolved.without(found).scenarios.values() for part in pipeline.components()
     }

@@ -13,6 +13,7 @@ from recserve_deployments.local_server.schedule import RetrainingSchedule
 
 from recserve.config import load_config
 from recserve.store import open_store
+from recserve.training.retraining.status import read_status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -35,6 +36,12 @@ def runs(home: Path) -> list[psutil.Process]:
         for child in psutil.Process().children()
         if child.status() != psutil.STATUS_ZOMBIE and str(home) in child.cmdline()
     ]
+
+
+def told(home: Path) -> tuple[int, str, str]:
+    status = read_status(home)
+    assert status is not None
+    return status.process, status.state, status.detail
 
 
 def test_a_run_starts_when_it_is_due_and_trains_the_home(home: Path) -> None:
@@ -68,6 +75,22 @@ def test_a_run_ends_with_the_server(home: Path) -> None:
     (run,) = runs(home)
     schedule.stop()
     assert not run.is_running()
+    assert told(home) == (run.pid, "stopped", "the server was stopped")
+
+
+def test_a_run_at_the_start_tells_how_it_goes(home: Path) -> None:
+    config = load_config(home / "recserve.yaml")
+    retrain = config.retrain.model_copy(update={"at_start": True, "every_hours": None})
+    schedule = RetrainingSchedule(home, config.model_copy(update={"retrain": retrain}))
+    schedule.tick()
+    (run,) = runs(home)
+    assert told(home) == (run.pid, "running", "")
+    run.kill()
+    psutil.wait_procs([run], timeout=30)
+    schedule.tick()
+    assert told(home) == (run.pid, "failed", "it ended with exit status -9")
+    schedule.tick()
+    assert runs(home) == [], "once"
 
 
 def test_without_an_interval_nothing_is_started(home: Path) -> None:

@@ -13,8 +13,10 @@ from recserve.api.backends.desks.configuration import ConfigurationDesk
 from recserve.auth.keyring import Keyring
 from recserve.auth.keys import create_key
 from recserve.config import parse_config
+from recserve.data.entities import now_ms
 from recserve.plugin.registry import Registry
 from recserve.store import Scope
+from recserve.training.retraining.status import RetrainingStatus, ended, write_status
 from tests.recserve.api.conftest import SETTINGS, build, listening
 from tests.support.console import Tab, console_page, looks_wrong, settled, tab, violations
 from tests.support.operated import Operated, operate
@@ -351,3 +353,36 @@ def test_it_speaks_chinese(browser: Any, site: tuple[str, Operated]) -> None:
         page.wait_for_selector("h2:has-text('与 control 的差异')")
         assert page.locator("html").get_attribute("lang") == "zh-CN"
         assert violations(page, contrast=False) == []
+
+
+def test_training_beside_the_server_is_told_of(browser: Any, changed: tuple[str, Operated, Any]) -> None:
+    url, past, served = changed
+    begun = RetrainingStatus.begun(1)
+    running = begun.model_copy(update={"step": "Fitting bert_lstm: epochs", "done": 3, "total": 40})
+    write_status(served.folder, running)
+    metrics = {"ndcg@10": {"mean": 0.0612, "ci95": [0.05, 0.07]}}
+    served.store.record_bundle(
+        past.current, now_ms(), {"metrics": metrics, "postponed": ["ranker.bert_lstm"]}
+    )
+    with tab(browser, url) as opened:
+        for view in ("#/try", "#/quality"):
+            with opened.at(view) as page:
+                notice = page.locator(".notice", has_text="Served now")
+                notice.wait_for()
+                assert notice.inner_text() == (
+                    "Served now: a bundle that was trained quickly, without ranker.bert_lstm "
+                    "(nDCG@10 0.0612). A better one is being trained for 0 min: "
+                    "Fitting bert_lstm: epochs, 3 of 40."
+                )
+                settled(page)
+                assert violations(page) == []
+        with opened.at("#/try") as page:
+            write_status(served.folder, ended(running, "failed", "no space is left"))
+            failed = page.locator(".notice", has_text="ended without one: no space is left")
+            failed.wait_for()
+            done = ended(running, "promoted", "it is better")
+            served.store.record_bundle(past.worse, now_ms(), {"metrics": metrics})
+            served.store.set_current(past.worse)
+            swapped = {"bundle_id": past.worse, "before": past.current}
+            write_status(served.folder, done.model_copy(update=swapped))
+            page.locator(".notice", has_text="A newly trained bundle was swapped in").wait_for()

@@ -13,6 +13,7 @@ from recserve.api.schemas.bundles import (
     ComparisonOfBundlesAnswer,
     PromotedAnswer,
 )
+from recserve.training.retraining.status import RetrainingStatus, write_status
 from tests.support.bundles import UNTIL, promoted, write_bundle
 
 UNKNOWN = "20260101-000000000000"
@@ -48,6 +49,7 @@ def test_there_may_be_none(served: Any) -> None:
         "known": 0,
         "bundles": [],
         "promotions": [],
+        "retraining": None,
     }
     assert refusal(served.post("/v1/bundles/rollback", {}), 409)["code"] == "no_earlier_bundle"
 
@@ -64,6 +66,24 @@ def test_they_are_listed_newest_first(served: Any, two: tuple[str, str]) -> None
     shortened = answer(served.get("/v1/bundles?limit=1"))
     assert (shortened["known"], len(shortened["bundles"])) == (2, 1)
     assert refusal(served.get("/v1/bundles?limit=0"), 422)["field"] == "limit"
+
+
+def test_a_retraining_is_told_of(served: Any, two: tuple[str, str]) -> None:
+    first, _ = two
+    write_status(
+        served.folder,
+        RetrainingStatus.begun(1).model_copy(update={"step": "Fitting mf", "done": 1, "total": 3}),
+    )
+    served.store.record_bundle(first, UNTIL, {"postponed": ["ranker.bert_lstm"]})
+    found = answer(served.get("/v1/bundles"), BundlesAnswer)
+    running = found["retraining"]
+    assert (running["state"], running["step"], running["done"], running["total"]) == (
+        "running",
+        "Fitting mf",
+        1,
+        3,
+    )
+    assert {one["bundle_id"]: one["postponed"] for one in found["bundles"]}[first] == ["ranker.bert_lstm"]
 
 
 def test_one_tells_what_made_it_without_secrets(served: Any, two: tuple[str, str]) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from recserve import Catalogue, hookimpl
-from recserve.config import ComponentConfig
+from recserve.config import ComponentConfig, parse_config
 from recserve.errors import ConfigError, PluginError
 from recserve.plugin.protocols import Component, Stage
 from recserve.plugin.registry import PluginInfo, Registry
+from recserve.plugin.resolved import ReplicaRole
 
 
 def install(folder: Path, name: str, source: str) -> None:
@@ -168,3 +169,21 @@ def test_factory_failure_names_the_component() -> None:
     chosen = registry.choose(Stage.RANKER, ComponentConfig(use="boom"), "scenarios.home.ranker")
     with pytest.raises(PluginError, match=r"scenarios.home.ranker: ranker.boom .* no GPU here"):
         chosen.build(Catalogue())
+
+
+@pytest.mark.parametrize("role", list(ReplicaRole))
+def test_replicas_of_every_role_do_without_the_same_parts(role: ReplicaRole) -> None:
+    home = {
+        "retrievers": [{"use": "content"}, {"use": "popular"}],
+        "ranker": {"use": "bert_lstm"},
+        "rerankers": [{"use": "cross_encoder"}, {"use": "mmr"}],
+    }
+    resolved = Registry.discover().resolve(parse_config({"scenarios": {"home": home}}), role)
+    whole = resolved.without({"retriever.content"}).scenarios["home"]
+    assert whole.config.ranker is not None
+    assert [one.use for one in whole.config.retrievers] == ["popular"]
+    assert [part.name for part in whole.retrievers] == (["popular"] if role.serves(Stage.RETRIEVER) else [])
+    quick = resolved.without({"ranker.bert_lstm", "reranker.cross_encoder"}).scenarios["home"]
+    assert (quick.config.ranker, quick.ranker) == (None, None)
+    assert [one.use for one in quick.config.rerankers] == ["mmr"]
+    assert [part.name for part in quick.rerankers] == (["mmr"] if role.serves(Stage.RERANKER) else [])

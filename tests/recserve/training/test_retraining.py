@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 from recserve import Event
 from recserve.bundles.repository import BundleRepository
 from recserve.cli import app
-from recserve.errors import ConflictError
+from recserve.errors import ConfigError, ConflictError
 from recserve.store import open_store
+from recserve.training.fitting import fit_windows
 from recserve.training.promotion.gate import GateError
+from recserve.training.retraining.status import read_status
 
 pytestmark = pytest.mark.slow
 
@@ -159,3 +161,66 @@ def test_a_remote_bundle_is_removed_there_too(home: Path, tmp_path: Path) -> Non
     repository.remove(bundle_id)
     assert repository.ids() == []
     assert not (tmp_path / "remote" / bundle_id).exists()
+
+
+def test_what_a_quick_training_left_out_is_trained_next(home: Path) -> None:
+    def train(*options: str) -> str:
+        result = CliRunner().invoke(app, ["train", "--home", str(home), *options], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    output = train("--quick")
+    assert "trained without ranker.bert_lstm; `recserve retrain` trains all of it" in output
+    quick = current(home)
+    assert quick is not None
+    manifest = BundleRepository(home).manifest(quick)
+    assert manifest.postponed == ["ranker.bert_lstm"]
+    assert "ranker.bert_lstm" not in manifest.components
+    assert manifest.metrics["ndcg@10"]["mean"] > 0
+    assert train("--quick") != "", "the same data give the same bundle"
+    assert current(home) == quick
+    answered = CliRunner().invoke(app, ["recommend", "user-1", "--home", str(home)])
+    assert answered.exit_code == 0, answered.output
+
+    # Both were measured on the same data.
+    configure(home, promotion={"margin": 1.0})
+    done = retrain(home)
+    assert f"bundle {quick} was trained quickly, without ranker.bert_lstm" in done
+    assert "both measured in training on the same data" in done
+    whole = current(home)
+    assert whole is not None
+    assert BundleRepository(home).manifest(whole).postponed == []
+    assert "ranker.bert_lstm" in BundleRepository(home).manifest(whole).components
+    status = read_status(home)
+    assert status is not None
+    assert (status.state, status.bundle_id, status.before) == ("promoted", whole, quick)
+    assert retrain(home).startswith("nothing to do")
+
+    with pytest.raises(ConfigError, match="--auto tries what takes minutes, which --quick leaves out"):
+        train("--quick", "--auto", "--overwrite")
+
+
+def test_a_quick_bundle_of_older_data_is_fitted_again_as_it_was(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert CliRunner().invoke(app, ["train", "--quick", "--home", str(home)]).exit_code == 0
+    add_events(home, 1)
+    configure(home, promotion={"margin": 1.0})
+
+    def never(*arguments: object, **named: object) -> None:
+        raise AssertionError("the candidate was measured in training")
+
+    monkeypatch.setattr("recserve.training.promotion.offline.fit_pipeline", never)
+    fitted: list[list[str]] = []
+
+    def watched(resolved: Any, *rest: Any) -> Any:
+        fitted.append(sorted(resolved.components()))
+        return fit_windows(resolved, *rest)
+
+    monkeypatch.setattr("recserve.training.promotion.offline.fit_windows", watched)
+    output = retrain(home)
+    assert "promoted bundle" in output
+    assert "the current one fitted again on the data that the other was measured on" in output
+    (parts,) = fitted
+    assert "retriever.mf" in parts
+    assert "ranker.bert_lstm" not in parts

@@ -28,6 +28,7 @@ _COMPONENT = Component(
     BertLstmParams,
     needs_vectors=True,
     sequential=True,
+    slow=True,
     summary="LSTM over BERT vectors of a user's events; learns from candidates as a ranker.",
 )
 

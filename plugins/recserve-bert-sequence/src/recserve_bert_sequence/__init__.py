@@ -30,6 +30,7 @@ _COMPONENT = Component(
     needs_vectors=True,
     sequential=True,
     automatic=False,
+    slow=True,
     trains_encoder=lambda params: bool(params.end_to_end),
     summary="BERT, LSTM and a fully connected layer over the texts of a user's events; judges items by text.",
 )

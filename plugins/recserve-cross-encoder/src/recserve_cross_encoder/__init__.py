@@ -34,6 +34,7 @@ def register_rerankers() -> Sequence[Component]:
             CrossEncoderParams,
             needs_texts=True,
             automatic=False,
+            slow=True,
             summary="BERT reads what somebody liked and a candidate together, for the best of the list.",
         )
     ]

@@ -18,6 +18,7 @@ from recserve.store import BundleRecord, Promotion, Store
 from recserve.training.promotion.decision import Decider
 from recserve.training.promotion.files import report_page
 from recserve.training.promotion.gate import Finding
+from recserve.training.retraining.status import RetrainingStatus, read_status
 
 MOST_REPORT_BYTES = 5_000_000
 """Of the page of an offline report; one that training writes has some ten thousand."""
@@ -67,12 +68,14 @@ class BundleList:
         bundles: The newest, newest first.
         known: How many there are.
         promotions: The newest changes of the current bundle, newest first.
+        retraining: The last retraining run of the home, None if there was none on this machine.
     """
 
     current: str | None
     bundles: Sequence[BundleState]
     known: int
     promotions: Sequence[Promotion]
+    retraining: RetrainingStatus | None = None
 
 
 class BundleDesk:
@@ -152,7 +155,8 @@ class BundleDesk:
         records = self._store.bundles()
         present = set(self._repository.ids())
         states = [self._state(record, present, promotions) for record in records[:limit]]
-        return BundleList(self._store.current_bundle(), states, len(records), promotions)
+        current = self._store.current_bundle()
+        return BundleList(current, states, len(records), promotions, read_status(self._home))
 
     async def get(self, bundle_id: str) -> tuple[BundleState, Manifest | None, str | None]:
         """A bundle, its manifest, which is None where its files are gone, and the id of the current one.

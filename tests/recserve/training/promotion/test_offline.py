@@ -158,6 +158,10 @@ def test_bundles_of_different_data_are_fitted_again_on_today_s(home: Path, tmp_p
     events.write_text("user_id,item_id,event,value,timestamp\n" + "\n".join(rows) + "\n")
     run("import", "--events", events, "--home", home)
     worse = train(home, WORSE)
+    with pytest.raises(GateError, match="the current one fitted again on the data that the other was measur"):
+        run("promote", worse, "--home", home)
+    # Without what training measured of it, both are.
+    (home / "reports" / f"{worse}.measured.json").unlink()
     with pytest.raises(GateError, match="both fitted again on today's data before its test window"):
         run("promote", worse, "--home", home)
     assert current(home) == before

@@ -7,7 +7,13 @@ import pytest
 from recserve.config import parse_config
 from recserve.plugin.registry import Registry
 from recserve.testing import example_dataset
-from recserve.training.selection.unsuited import NO_ORDER, NO_TEXTS, unsuited_parts
+from recserve.training.selection.unsuited import (
+    NO_ORDER,
+    NO_TEXTS,
+    POSTPONED,
+    slow_parts,
+    unsuited_parts,
+)
 from tests.support.interactions import Times, made_up_data
 
 
@@ -46,3 +52,28 @@ def test_a_scenario_keeps_its_only_retriever() -> None:
     narrowed = resolved.without({"retriever.content"}).scenarios
     assert [part.name for part in narrowed["home"].retrievers] == ["content"]
     assert [part.name for part in narrowed["other"].retrievers] == ["mf"]
+
+
+def test_a_quick_run_postpones_what_takes_minutes() -> None:
+    home = {
+        "retrievers": [{"use": "mf"}, {"use": "bert_lstm"}],
+        "ranker": {"use": "bert_lstm"},
+        "rerankers": [{"use": "cross_encoder"}, {"use": "mmr"}],
+    }
+    only = {"retrievers": [{"use": "mf"}], "rerankers": [{"use": "cross_encoder"}]}
+    resolved = Registry.discover().resolve(parse_config({"scenarios": {"home": home, "only": only}}))
+    found = slow_parts(resolved)
+    assert found == dict.fromkeys(
+        ["retriever.bert_lstm", "ranker.bert_lstm", "reranker.cross_encoder"], POSTPONED
+    )
+    narrowed = resolved.without(found).scenarios["home"]
+    assert [part.name for part in narrowed.retrievers] == ["mf"]
+    assert [part.name for part in narrowed.rerankers] == ["mmr"]
+    assert [part.use for part in narrowed.config.rerankers] == ["mmr"]
+    assert narrowed.ranker is None
+
+
+def test_a_quick_run_fits_what_a_scenario_cannot_do_without() -> None:
+    home = {"retrievers": [{"use": "bert_lstm"}], "ranker": {"use": "bert_lstm"}}
+    resolved = Registry.discover().resolve(parse_config({"scenarios": {"home": home}}))
+    assert slow_parts(resolved) == {"ranker.bert_lstm": POSTPONED}

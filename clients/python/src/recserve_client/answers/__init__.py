@@ -17,6 +17,7 @@ from recserve_client.answers.bundles import (
     MetricPair,
     Promoted,
     Promotion,
+    Retraining,
 )
 from recserve_client.answers.events import Events, EventsDeleted
 from recserve_client.answers.experiments import (
@@ -157,6 +158,7 @@ __all__ = [
     "Receipt",
     "RecommendedItem",
     "ReplicaNow",
+    "Retraining",
     "RouteCount",
     "RouteLatency",
     "StageNow",

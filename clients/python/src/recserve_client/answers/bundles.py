@@ -6,7 +6,7 @@ Generated from the OpenAPI document by ``python -m tools.clients``; do not edit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Bundle:
         events: Events it was trained on.
         metrics: What training measured on a window of events that it had not learnt from.
         promotions: When it became current, newest first.
+        postponed: Components that a quick training left to the next one.
     """
 
     bundle_id: str
@@ -66,6 +67,34 @@ class Bundle:
     events: int | None
     metrics: dict[str, Figure]
     promotions: list[Promotion]
+    postponed: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """The last run of `recserve retrain` on this machine.
+
+    Attributes:
+        state: `state`.
+        started: Milliseconds since the epoch, UTC.
+        updated: When it last said something.
+        step: What it is, or was, busy with.
+        done: How much of the step is done.
+        total: How much there is to do of it.
+        detail: How it ended.
+        bundle_id: The bundle that it trained.
+        before: The bundle that was current until then.
+    """
+
+    state: Literal["running", "promoted", "refused", "nothing to do", "failed", "stopped"]
+    started: int
+    updated: int
+    step: str
+    done: int
+    total: int
+    detail: str
+    bundle_id: str | None
+    before: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +108,7 @@ class Bundles:
         known: How many bundles there are.
         bundles: `bundles`.
         promotions: `promotions`.
+        retraining: Null where nothing was retrained here.
     """
 
     current: str | None
@@ -86,6 +116,7 @@ class Bundles:
     known: int
     bundles: list[Bundle]
     promotions: list[Promotion]
+    retraining: Retraining | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +273,7 @@ class BundleDetails:
         events: Events it was trained on.
         metrics: What training measured on a window of events that it had not learnt from.
         promotions: When it became current, newest first.
+        postponed: Components that a quick training left to the next one.
         recserve_version: `recserve_version`.
         seed: `seed`.
         config: What it was trained with, without secrets.
@@ -261,6 +293,7 @@ class BundleDetails:
     events: int | None
     metrics: dict[str, Figure]
     promotions: list[Promotion]
+    postponed: list[str]
     recserve_version: str | None
     seed: int | None
     config: dict[str, Any] | None

@@ -139,4 +139,10 @@ export default {
   "Gini": "基尼系数",
   "Miscalibration": "校准偏差",
   "Popularity lift": "流行度提升",
+  "Served now: a bundle that was trained quickly, without {} (nDCG@10 {}).": "当前使用快速训练的模型包，未包含 {}（nDCG@10 {}）。",
+  "A better one is being trained for {} min: {}, {} of {}.": "更好的模型包已训练 {} 分钟：{}，{} / {}。",
+  "A better one is being trained for {} min: {}.": "更好的模型包已训练 {} 分钟：{}。",
+  "A newly trained bundle was swapped in {}: nDCG@10 {}, that of the one before {}. Ask again to see its list.": "新训练的模型包已在{}换上：nDCG@10 {}，之前为 {}。重新推荐即可看到它的列表。",
+  "The training of a better one ended without one: {}": "更好的模型包没有训练成功：{}",
+  "`recserve retrain` trains a better one.": "运行 `recserve retrain` 可训练更好的模型包。",
 };

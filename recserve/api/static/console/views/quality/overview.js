@@ -7,11 +7,12 @@ import { say } from "../../i18n.js";
 import { go, href, note } from "../../router.js";
 import { rollBack } from "./decide.js";
 import { choices, exposure, report, retrievers, totals, trend } from "./outcomes.js";
+import { trainingNotice } from "./training.js";
 import { action, evidence, HEADLINE, heading, metricCell, signed, verdict } from "./words.js";
 
 export async function showOverview(root, { query, signal }) {
   const [bundles, outcomes] = [h("div", { class: "stack" }), h("div", { class: "stack" })];
-  root.append(h("h1", {}, say("Quality")), bundles, outcomes);
+  root.append(h("h1", {}, say("Quality")), trainingNotice(signal), bundles, outcomes);
   const shown = () => showBundles(bundles, shown, signal);
   await Promise.all([shown(), showOutcomes(outcomes, query, signal)]);
 }

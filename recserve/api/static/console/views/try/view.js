@@ -4,6 +4,7 @@ import { h } from "../../dom.js";
 import { about, aborted, ApiError, get, post } from "../../http.js";
 import { language, say } from "../../i18n.js";
 import { go, href, note, parse } from "../../router.js";
+import { trainingNotice } from "../quality/training.js";
 import { against, card, changeOf, glide } from "./cards.js";
 import { form } from "./form.js";
 import { sentence, titleOf } from "./words.js";
@@ -55,7 +56,7 @@ class Try {
           h("dl", { class: "facts" },
             h("dt", {}, say("Bundle")), parts.bundle, h("dt", {}, say("Scenario")), parts.scenario, h("dt", {}, say("Total")), parts.total),
           parts.bar, parts.timings)),
-      h("div", { class: "results" }, parts.degraded, parts.error, parts.status, this.lists)));
+      h("div", { class: "results" }, trainingNotice(signal), parts.degraded, parts.error, parts.status, this.lists)));
   }
 
   async start(asked) {

@@ -18,6 +18,7 @@ from recserve.training.fitting import silent
 from recserve.training.promotion.gate import Finding, GateError, figures_of, pass_gate
 from recserve.training.promotion.offline import compare
 from recserve.training.recording import record_training
+from recserve.training.retraining.status import StatusReporter
 from recserve.training.trainer import Trainer
 
 Outcome = Literal["promoted", "refused", "nothing to do"]
@@ -80,50 +81,55 @@ class Retraining:
         """
         # A slow run and the next one of a schedule never overlap.
         refusal = ConflictError(f"another `recserve retrain` of {self.home} is running")
-        with held_alone(self.home / "retrain.lock", refusal):
+        status = StatusReporter(self.home, self.progress)
+        with held_alone(self.home / "retrain.lock", refusal), status.reporting():
             reason, due = self.reason()
-            if not due and not force:
-                return Retrained("nothing to do", reason)
-            deletions = self.store.pulse().deletions
-            tables = self.store.snapshot()
-            trainer = Trainer(
+            done = self._train(reason, status) if due or force else Retrained("nothing to do", reason)
+            status.end(done.outcome, done.reason, done.bundle_id, done.before)
+        return done
+
+    def _train(self, reason: str, status: StatusReporter) -> Retrained:
+        """Train, and promote what passes the gate."""
+        deletions = self.store.pulse().deletions
+        tables = self.store.snapshot()
+        trainer = Trainer(
+            self.home,
+            self.resolved,
+            self.registry,
+            self.repository,
+            status.step,
+            executor=self.executor,
+        )
+        result = trainer.run(tables)
+        before = self.store.current_bundle()
+        record_training(self.home, self.resolved.config, self.store, tables, result, deletions)
+        candidate = result.bundle
+        findings: tuple[Finding, ...] = ()
+        unusable = None if before is None else self.repository.damage(before)
+        if unusable is not None:
+            # Neither can it be served: whatever was trained is better than that.
+            reason = f"{reason}; the current bundle cannot be compared with: {unusable}"
+        elif before is not None and before != candidate.id:
+            verdict = compare(
                 self.home,
-                self.resolved,
+                self.resolved.config,
                 self.registry,
-                self.repository,
-                self.progress,
-                executor=self.executor,
+                self.repository.open(before),
+                candidate,
+                lambda: tables,
+                status.step,
+                self.executor,
             )
-            result = trainer.run(tables)
-            before = self.store.current_bundle()
-            record_training(self.home, self.resolved.config, self.store, tables, result, deletions)
-            candidate = result.bundle
-            findings: tuple[Finding, ...] = ()
-            unusable = None if before is None else self.repository.damage(before)
-            if unusable is not None:
-                # Neither can it be served: whatever was trained is better than that.
-                reason = f"{reason}; the current bundle cannot be compared with: {unusable}"
-            elif before is not None and before != candidate.id:
-                verdict = compare(
-                    self.home,
-                    self.resolved.config,
-                    self.registry,
-                    self.repository.open(before),
-                    candidate,
-                    lambda: tables,
-                    self.progress,
-                    self.executor,
-                )
-                findings = (verdict.finding(self.resolved.config.promotion.margin),)
-                reason = f"{reason}; {verdict}"
-            outcome: Outcome = "promoted"
-            try:
-                pass_gate(findings)
-                grounds = Grounds(self.actor, "retrain", reason, figures_of(findings))
-                self.store.set_current(candidate.id, grounds)
-            except GateError:
-                outcome = "refused"
-            return Retrained(outcome, reason, candidate.id, before, findings, self._remove_old())
+            findings = (verdict.finding(self.resolved.config.promotion.margin),)
+            reason = f"{reason}; {verdict}"
+        outcome: Outcome = "promoted"
+        try:
+            pass_gate(findings)
+            grounds = Grounds(self.actor, "retrain", reason, figures_of(findings))
+            self.store.set_current(candidate.id, grounds)
+        except GateError:
+            outcome = "refused"
+        return Retrained(outcome, reason, candidate.id, before, findings, self._remove_old())
 
     def reason(self) -> tuple[str, bool]:
         """What is new since the last training, in words, and whether that is enough to train again."""
@@ -140,6 +146,8 @@ class Retraining:
             return f"the record of bundle {last.bundle_id} does not tell what was trained", True
         if (last.summary["config_hash"], last.summary["seed"]) != (config.training_hash(), config.train.seed):
             return "the configuration has changed since the last training", True
+        if postponed := last.summary.get("postponed"):
+            return f"bundle {last.bundle_id} was trained quickly, without {', '.join(postponed)}", True
         deleted = self.store.pulse().deletions - int(last.summary.get("deletions", 0))
         if deleted:
             return f"{deleted:,} user ids were deleted since bundle {last.bundle_id}", True
