@@ -42,7 +42,8 @@ class RetrainingSchedule:
         process = self._process
         if process is not None and process.poll() is not None:
             logger.info("retraining ended with exit status %d", process.returncode)
-            self._tell(process, "failed", f"it ended with exit status {process.returncode}")
+            why = f"it ended with exit status {process.returncode}; see logs/retrain.log"
+            self._tell(process, "failed", why)
             self._process = None
         if self._process is not None or not self._due():
             return
