@@ -154,7 +154,7 @@ def follow_retraining(home: Path, since: int, alive: Callable[[], object | None]
     Returns:
         How it ended, None if the server is gone before.
     """
-    from recserve.training.retraining.status import read_status
+    from recserve.training.retraining.status import RetrainingStatus, ended, read_status
 
     begun_by = time.monotonic() + _BEGIN_SECONDS
     with progress_display() as progress:
@@ -162,9 +162,8 @@ def follow_retraining(home: Path, since: int, alive: Callable[[], object | None]
             status = read_status(home)
             if status is None or status.started < since:
                 if time.monotonic() > begun_by:
-                    raise RuntimeEnvironmentError(
-                        f"no retraining has begun; see {home / 'logs' / 'server.log'}"
-                    )
+                    why = f"it has not begun; see {home / 'logs' / 'server.log'}"
+                    return ended(RetrainingStatus.begun(0), "failed", why)
             elif status.state == "running":
                 progress(f"In the background: {status.step}", status.done, status.total)
             else:
@@ -182,11 +181,11 @@ def report_retraining(status: RetrainingStatus | None) -> None:
         out.print(
             f"bundle [bold]{status.bundle_id}[/] is being swapped in: {escape(status.detail)}", soft_wrap=True
         )
-    elif status.state in ("refused", "failed", "stopped"):
-        what = "was refused by the gate" if status.state == "refused" else status.state
+    elif status.state in ("refused", "failed"):
+        what = "was refused by the gate" if status.state == "refused" else "failed"
         warn(f"retraining {what}, the server goes on with the bundle it has: {status.detail}")
     else:
-        out.print(f"{status.state}: {escape(status.detail)}", soft_wrap=True)
+        out.print(f"retraining: {status.state}: {escape(status.detail)}", soft_wrap=True)
 
 
 @contextmanager

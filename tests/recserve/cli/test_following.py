@@ -8,7 +8,6 @@ import pytest
 
 from recserve.cli import serve
 from recserve.cli.serve import follow_retraining, report_retraining
-from recserve.errors import RuntimeEnvironmentError
 from recserve.training.retraining.status import RetrainingStatus, RunState, ended, write_status
 
 BEGUN = RetrainingStatus.begun(1)
@@ -39,15 +38,18 @@ def test_with_the_server_its_run_is_gone(tmp_path: Path) -> None:
 
 def test_a_run_that_does_not_begin_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "_BEGIN_SECONDS", -1.0)
-    with pytest.raises(RuntimeEnvironmentError, match=r"no retraining has begun; see .*server\.log"):
-        follow_retraining(tmp_path, BEGUN.started, object)
+    found = follow_retraining(tmp_path, BEGUN.started, object)
+    assert found is not None
+    assert found.state == "failed"
+    assert found.detail.startswith("it has not begun; see ")
 
 
 @pytest.mark.parametrize(
     ("state", "line"),
     [
         ("promoted", "bundle b2 is being swapped in: why"),
-        ("nothing to do", "nothing to do: why"),
+        ("nothing to do", "retraining: nothing to do: why"),
+        ("stopped", "retraining: stopped: why"),
         ("failed", "retraining failed, the server goes on with the bundle it has: why"),
         ("refused", "retraining was refused by the gate, the server goes on with the bundle it has: why"),
     ],
