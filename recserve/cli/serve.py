@@ -17,10 +17,10 @@ from recserve.cli.common import (
     DEFAULT_HOME,
     ConfigOption,
     HomeOption,
+    ProgressLines,
     State,
     err,
     out,
-    progress_display,
     require_home,
     server_control,
     warn,
@@ -157,7 +157,7 @@ def follow_retraining(home: Path, since: int, alive: Callable[[], object | None]
     from recserve.training.retraining.status import RetrainingStatus, ended, read_status
 
     begun_by = time.monotonic() + _BEGIN_SECONDS
-    with progress_display() as progress:
+    with _background() as progress:
         while alive() is not None:
             status = read_status(home)
             if status is None or status.started < since:
@@ -167,10 +167,23 @@ def follow_retraining(home: Path, since: int, alive: Callable[[], object | None]
             elif status.state == "running":
                 progress(f"In the background: {status.step}", status.done, status.total)
             else:
-                progress.finish()
                 return status
             time.sleep(_LOOK_SECONDS)
     return None
+
+
+@contextmanager
+def _background() -> Iterator[Callable[[str, int, int], None]]:
+    """Shows how far a run is: one changing line on a terminal, a line now and then elsewhere."""
+    if not err.is_terminal:
+        yield ProgressLines()
+        return
+    with err.status("In the background: training") as display:
+        yield lambda step, done, total: display.update(escape(f"{step}{_far(done, total)}"))
+
+
+def _far(done: int, total: int) -> str:
+    return f", {done:,} of {total:,}" if total > 1 else ""
 
 
 def report_retraining(status: RetrainingStatus | None) -> None:
@@ -253,7 +266,7 @@ _TOPOLOGIES = {
 def _retraining_line(status: RetrainingStatus) -> str:
     if status.state != "running":
         return f"last retraining: {status.state}: {status.detail}"
-    far = f", {status.done:,} of {status.total:,}" if status.total > 1 else ""
+    far = _far(status.done, status.total)
     minutes = (now_ms() - status.started) / 60_000
     return f"retraining for {minutes:.0f} min: {status.step}{far}"
 
