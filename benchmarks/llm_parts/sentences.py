@@ -10,12 +10,11 @@ import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 from recserve_llm.client.chat import shared_client
-from recserve_llm.client.completion import Completion, LlmError
+from recserve_llm.client.completion import LlmError
 from recserve_llm.explaining.facts import Facts, explanation_request, facts_of
 from recserve_llm.explaining.grounding import clean, fault, vocabulary_of
 from recserve_llm.parameters import ConnectionParams
@@ -40,14 +39,12 @@ def measure_sentences(
     facts = list(reasons)
     told = TemplateExplainer().explain(list(reasons.values()))
     began = time.perf_counter()
-    asked: list[tuple[Facts, Future[Completion]]] = [
-        (one, client.submit(explanation_request(one, NOUNS[0], CHARACTERS))) for one in facts
-    ]
     outcomes: Counter[str] = Counter()
     kept: dict[str, list[tuple[str, Facts]]] = defaultdict(list)
-    for number, (one, future) in enumerate(asked):
+    for number, one in enumerate(facts):
         try:
-            sentence = clean(future.result().text)
+            # One after the other: the time that a call may take counts from when it is asked for.
+            sentence = clean(client.submit(explanation_request(one, NOUNS[0], CHARACTERS)).result().text)
         except LlmError as error:
             outcomes[error.cause] += 1
             continue
@@ -106,9 +103,17 @@ def strangers(sentence: str, facts: Facts, attributes: frozenset[str], titles: l
         if word.casefold() not in known
         and (any(map(str.isdigit, word)) or (word[0].isupper() and place) or word.casefold() in attributes)
     ]
-    folded = sentence.casefold()
-    named = {title for title in titles if " " in title and title.casefold() in folded}
-    return found + sorted(title for title in named if title.casefold() not in given)
+    named = {title for title in titles if " " in title and _within(title, sentence)}
+    return found + sorted(title for title in named if not _within(title, given))
+
+
+def _within(title: str, text: str) -> bool:
+    """Whether a title stands in a text, from word to word."""
+    return f" {_spaced(title)} " in f" {_spaced(text)} "
+
+
+def _spaced(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _reasons(sample: Sample, count: int) -> dict[Facts, Reason]:
