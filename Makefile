@@ -7,7 +7,7 @@ DIST   ?= dist
 # Strict: a reference or link that leads nowhere is an error. The variable silences an announcement of another major version.
 SITE   := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-.PHONY: demo test fuzz lint lint-types lint-site format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops streams quality docs clients structure walkthrough release clean
+.PHONY: demo test test-long fuzz lint lint-types lint-site format bench chaos cluster-test evil freshness ingest scale lake encoding gpu hops streams quality docs clients structure walkthrough release clean
 
 # The stamp is newer than what decides the environment, so nothing is installed twice.
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml) clients/python/pyproject.toml
@@ -63,11 +63,15 @@ chaos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.chaos
 	$(BIN)/python -m benchmarks.chaos --postgres
 
+# Tests that `make test` leaves out because they take a minute or more each.
+test-long: $(VENV)/.installed
+	$(BIN)/python -m pytest -m long
+
 # Hosts of network namespaces, so it needs root; every fault is a few minutes.
 cluster-test: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/deployments/cluster -s
-	$(BIN)/python -m pytest -m long -s
+	$(BIN)/python -m pytest -s tests/deployments/cluster tests/deployments/test_upgrade.py tests/deployments/test_autoscaling.py
 	$(BIN)/python -m benchmarks.cluster
+	$(BIN)/python -m benchmarks.hops
 
 evil: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.evil

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from benchmarks import serving_load, serving_wrk
 from benchmarks.common import arguments, machine, quantile, scratch_home, serving, train_once, write_json
-from benchmarks.loop_cost import LOADS, ratios
+from benchmarks.loop_cost import LOADS, Beside
 from benchmarks.serving import USERS, server_processes
 from benchmarks.serving_load import Plan, Summary
 
@@ -190,7 +190,7 @@ def show(found: Found, screens: Screens, loadings: Sequence[Loading]) -> None:
     for load, states in found.items():
         for state, runs in states.items():
             rates = [run.rate for run in runs]
-            each = ratios(states["closed"], runs)
+            each = [Beside(run, (closed,)).rate for closed, run in zip(states["closed"], runs, strict=True)]
             table.add_row(
                 load,
                 state,

@@ -3,12 +3,13 @@
     python -m benchmarks.loop_cost [--home DIR] [--loads repeat ...] [--states a/b ...] [--repeats 8]
                                    [--seconds 2] [--connections 64] [--json OUT]
 
-Each round asks the same loads of one server in five states, one right after the other, in an order that
-alternates: *off*; *a/a*, an experiment over all users whose two arms are the same; *a/b*, one of them with
-another parameter, so that each has batches of its own; *shadow*, a third arm beside these whose answers are
-computed for a tenth of the users and shown to nobody; and *all*, where a report of the experiment is asked
-for every five seconds as well. Ratios are medians of the rounds' own ratios to *off*. The last two include
-what the shadow answers and the reports themselves take of the same machine.
+Each round asks the same loads of one server in each state, in an order that alternates: *a/a*, an
+experiment over all users whose two arms are the same; *a/b*, one of them with another parameter, so that each
+has batches of its own; *shadow*, a third arm beside these whose answers are computed for a tenth of the users
+and shown to nobody; and *all*, where a report of the experiment is asked for every five seconds as well.
+Before and after each of them is *off*: a machine's speed drifts by more than an arm costs. Ratios are medians
+of the rounds' own ratios to the mean of both. *shadow* and *all* include what the shadow answers and the
+reports themselves take of the same machine; ``ingress`` is the CPU time of the process that answers.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import sqlite3
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -38,7 +39,8 @@ LOADS: Mapping[str, Mapping[str, Any]] = {
     "mixed": {"novel": NOVEL},
     "fresh": {"fresh": True},
 }
-STATES = ("off", "a/a", "a/b", "shadow", "all")
+STATES = ("a/a", "a/b", "shadow", "all")
+INGRESS = "Ingress"
 FOLLOWED_SECONDS = 2.0
 REPORT_SECONDS = 5.0
 
@@ -116,13 +118,30 @@ class Loop:
             raise SystemExit(f"{path}: {answer.text}")
 
 
-Found = dict[str, dict[str, list[Summary]]]
+class Beside(NamedTuple):
+    """A load in a state, and the same with the state off in the same round."""
+
+    on: Summary
+    off: tuple[Summary, ...]
+
+    @property
+    def rate(self) -> float:
+        """Requests a second with it over those without it."""
+        return self.on.rate / statistics.mean(run.rate for run in self.off)
+
+    @property
+    def ingress(self) -> float:
+        """CPU time an answer of the process that answers, with it over that without it."""
+        return self.on.cpu[INGRESS] / statistics.mean(run.cpu[INGRESS] for run in self.off)
+
+
+Found = dict[str, dict[str, list[Beside]]]
+"""By load and state."""
 
 
 def measure(options: argparse.Namespace) -> tuple[Found, int, dict[str, float]]:
     """Figures of each round by load and state, how many reports were read, and shadow answers."""
-    states = ("off", *(state for state in options.states if state != "off"))
-    found: Found = {load: {state: [] for state in states} for load in options.loads}
+    found: Found = {load: {state: [] for state in options.states} for load in options.loads}
     with scratch_home(options.home, {}) as home, serving(home) as server:
         with closing(sqlite3.connect(home / "recserve.db")) as database:
             items = [row[0] for row in database.execute("SELECT item_id FROM items LIMIT 1000")]
@@ -145,40 +164,44 @@ def measure(options: argparse.Namespace) -> tuple[Found, int, dict[str, float]]:
             anew = plan.fresh or plan.novel > 0 or not serving_wrk.available()
             return serving_load.run(plan).summary() if anew else serving_wrk.run(plan)
 
+        def ask_all(state: str, number: int) -> dict[str, Summary]:
+            with loop.state(state):
+                ask("repeat", 0)  # each arm has answers of its own to repeat
+                return {load: ask(load, number) for load in found}
+
         with closing(loop):
             for load in found:
                 ask(load, 0)  # everything has been called once
             for number in range(1, options.repeats + 1):
-                for state in states[:: 1 if number % 2 else -1]:
-                    with loop.state(state):
-                        ask("repeat", 0)  # each arm has answers of its own to repeat
-                        for load in found:
-                            found[load][state].append(ask(load, number))
+                before = ask_all("off", number)
+                for state in options.states[:: 1 if number % 2 else -1]:
+                    on, after = ask_all(state, number), ask_all("off", number)
+                    for load in found:
+                        found[load][state].append(Beside(on[load], (before[load], after[load])))
+                    before = after
             shadows = loop.shadows()
     return found, loop.reports, shadows
 
 
-def ratios(off: Sequence[Summary], on: Sequence[Summary]) -> list[float]:
-    """Requests a second with it over those without it, round by round."""
-    return [with_it.rate / without.rate for without, with_it in zip(off, on, strict=True)]
-
-
-def table(found: Mapping[str, Mapping[str, Sequence[Summary]]]) -> Table:
+def table(found: Found) -> Table:
     """A row for each load and state."""
-    shown = Table("load", "state", "answers/s", "of off", "quartiles", "p50 ms", "p99 ms", "failed")
+    shown = Table(
+        "load", "state", "answers/s", "of off", "quartiles", "ingress", "p50 ms", "p99 ms", "failed"
+    )
     for load, states in found.items():
         for state, runs in states.items():
-            shares = sorted(ratios(states["off"], runs))
+            shares = sorted(run.rate for run in runs)
             low, _, high = statistics.quantiles(shares, n=4) if len(shares) > 1 else shares * 3
             shown.add_row(
                 load,
                 state,
-                f"{statistics.median(run.rate for run in runs):.0f}",
+                f"{statistics.median(run.on.rate for run in runs):.0f}",
                 f"{statistics.median(shares):.3f}",
                 f"{low:.2f} - {high:.2f}",
-                f"{statistics.median(run.p50 for run in runs):.1f}",
-                f"{statistics.median(run.p99 for run in runs):.1f}",
-                str(sum(run.failed for run in runs)),
+                f"{statistics.median(run.ingress for run in runs):.3f}",
+                f"{statistics.median(run.on.p50 for run in runs):.1f}",
+                f"{statistics.median(run.on.p99 for run in runs):.1f}",
+                str(sum(run.on.failed for run in runs)),
             )
     return shown
 

@@ -27,9 +27,9 @@ from rich.console import Console
 from benchmarks import serving_load
 from benchmarks.common import arguments, machine, scratch_home, serving, train_once, write_json
 from benchmarks.encoding import item_texts
-from benchmarks.loop_cost import Found, table
+from benchmarks.loop_cost import Beside, table
 from benchmarks.serving import USERS, server_processes
-from benchmarks.serving_load import Plan
+from benchmarks.serving_load import Plan, Summary
 
 SHARE = 0.1
 LOADS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -38,9 +38,11 @@ LOADS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def measure(options: argparse.Namespace) -> Found:
+def measure(options: argparse.Namespace) -> dict[str, dict[str, list[Summary]]]:
     """Figures of each round by load and state."""
-    found: Found = {load: {state: [] for state in states} for load, states in LOADS.items()}
+    found: dict[str, dict[str, list[Summary]]] = {
+        load: {state: [] for state in states} for load, states in LOADS.items()
+    }
     texts = item_texts(2000)
     with scratch_home(options.home, {"server": {"topology": "staged"}}) as home, serving(home) as server:
         with closing(sqlite3.connect(home / "recserve.db")) as database:
@@ -78,7 +80,17 @@ def main() -> None:
     console.print(
         f"{machine()}; {options.connections} connections, {options.repeats} rounds", highlight=False
     )
-    console.print(table(found))
+    console.print(
+        table(
+            {
+                load: {
+                    state: [Beside(run, (off,)) for off, run in zip(states["off"], runs, strict=True)]
+                    for state, runs in states.items()
+                }
+                for load, states in found.items()
+            }
+        )
+    )
     for load, states in found.items():
         for state, runs in states.items():
             degraded = sum(run.degraded for run in runs)

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import loop_cost
-from benchmarks.loop_cost import Loop, ratios, table
+from benchmarks.loop_cost import Beside, Loop, table
 from benchmarks.serving_load import Summary
 
 METRICS = """# TYPE recserve_arm_answers counter
@@ -74,12 +74,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield opened
 
 
-def summary(rate: float, **more: Any) -> Summary:
+def summary(rate: float, ingress: float, **more: Any) -> Summary:
     return Summary(
         **{"p50": 1.0, "p95": 2.0, "p99": 3.0, "longest": 4.0, "failed": 0, **more},
         rate=rate,
         degraded=0,
-        cpu={},
+        cpu={"Ingress": ingress},
     )
 
 
@@ -130,12 +130,15 @@ def test_shadow_answers_are_read_from_the_metrics(server: Server) -> None:
         assert loop.shadows() == {"shadow": 5.0, "dropped": 1.0}
 
 
-def test_ratios_are_of_the_same_round() -> None:
-    off = [summary(100.0), summary(200.0), summary(50.0)]
-    on = [summary(90.0, failed=1), summary(100.0), summary(50.0)]
-    assert ratios(off, on) == [0.9, 0.5, 1.0]
+def test_ratios_are_to_what_was_measured_right_before_and_after() -> None:
+    runs = [
+        Beside(summary(90.0, 1.1, failed=1), (summary(110.0, 1.0), summary(90.0, 1.0))),
+        Beside(summary(100.0, 2.2), (summary(220.0, 1.9), summary(180.0, 2.1))),
+        Beside(summary(50.0, 0.9), (summary(50.0, 1.0), summary(50.0, 1.0))),
+    ]
+    assert [run.rate for run in runs] == [0.9, 0.5, 1.0]
     console = Console(width=120, record=True, file=StringIO())
-    console.print(table({"repeat": {"off": off, "a/a": on}}))
+    console.print(table({"repeat": {"a/a": runs}}))
     rows = [line.split("│") for line in console.export_text().splitlines() if "a/a" in line]
-    assert [cell.strip() for cell in rows[0][2:]][:3] == ["a/a", "90", "0.900"]
-    assert rows[0][-2].strip() == "1"
+    cells = [cell.strip() for cell in rows[0][2:-1]]
+    assert (cells[:3], cells[4], cells[-1]) == (["a/a", "90", "0.900"], "1.100", "1")
