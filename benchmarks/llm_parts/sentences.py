@@ -64,17 +64,17 @@ def measure_sentences(
     passed = [sentence for sentence, _ in kept["passed"]]
     titles = [str(item.attributes.get("title", "")) for item in sample.catalogue.items()]
     odd = [
-        {"sentence": sentence, "strangers": found}
+        {"sentence": sentence, "strangers": named}
         for sentence, one in zip(told, facts, strict=True)
-        if (found := strangers(sentence, one, attributes, titles))
+        if (named := strangers(sentence, one, attributes, titles))
     ]
     refused = [strangers(sentence, one, attributes, titles) for why in shown for sentence, one in kept[why]]
     console.print(
         f"of {len(told)} that users would read, {len(passed)} by the model: {len(odd)} name what the facts "
         f"lack; of {len(refused)} refused ones {sum(map(bool, refused))} do"
     )
-    for one in odd[:3]:
-        console.print(f"  {one}")
+    for example in odd[:3]:
+        console.print(f"  {example}")
     return {
         "outcomes": dict(outcomes),
         "seconds": seconds,
