@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from recserve import Event
+from recserve import Event, Item
 from recserve.cli import app
 from recserve.cli.common import State
 from recserve.serving.local import local_pipeline
@@ -28,12 +28,12 @@ COSTLY = ("mf", "content")
 
 
 def slim(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without its text encoder and what takes seconds to fit."""
+    """The configuration without its text encoder, rankers and what takes seconds to fit."""
     scenarios = {}
     for name, scenario in config["scenarios"].items():
         cheap = [one for one in scenario["retrievers"] if one["use"] not in COSTLY]
         if cheap:
-            scenarios[name] = {**scenario, "retrievers": cheap}
+            scenarios[name] = {**scenario, "retrievers": cheap, "ranker": None}
     return {**config, "encoder": None, "scenarios": scenarios, "train": {"threads": 1}}
 
 
@@ -63,8 +63,12 @@ def served(home: Path, *requests: Request) -> list[Recommendation]:
     with state.store:
         pipeline = local_pipeline(state.resolved, state.current_bundle(), state.store)
         answers = asyncio.run(pipeline.recommend(requests))
-    assert all(isinstance(answer, Recommendation) and not answer.degraded for answer in answers)
-    return [answer for answer in answers if isinstance(answer, Recommendation)]
+    given = [answer for answer in answers if isinstance(answer, Recommendation)]
+    # Without a text encoder a search goes by words alone, and says so.
+    assert [answer.degraded for answer in given] == [
+        () if request.query is None else ("encoding",) for request in requests
+    ]
+    return given
 
 
 @pytest.fixture
@@ -134,3 +138,16 @@ def test_videos_are_of_different_creators_and_judged_by_watch_time(home: Path) -
     values = [event.value for _, event in State(home).store.history("u001", 1000) if event.event == "watch"]
     assert values
     assert all(value is not None and 0.1 <= value <= 2 for value in values)
+
+
+@pytest.mark.parametrize("home", ["shop"], indirect=True)
+def test_a_shop_speaks_chinese_and_finds_what_is_written_today(home: Path) -> None:
+    page, search = served(
+        home, Request(user_id="u001", n=10), Request(scenario="search", query="苹果手机", n=10)
+    )
+    assert len(page.items) == 10
+    assert any((item.explanation or "").startswith("因为您") for item in page.items)
+    assert "苹果手机" in search.items[0].attributes["title"]
+    State(home).store.upsert_items([Item("new", {"title": "夜光灯笼", "kind": "灯具", "price": 9})])
+    (found,) = served(home, Request(scenario="search", query="夜光灯笼", n=3))
+    assert found.items[0].item_id == "new"

@@ -74,6 +74,19 @@ def test_it_opens_with_recommendations(page: Any) -> None:
     shoot(page, "wide-light")
 
 
+def test_attributes_and_events_are_put_into_words(page: Any) -> None:
+    asked = """async () => {
+      const words = await import("/static/console/views/try/words.js");
+      const known = { title: "x", at: "2026-03-28T23:55:16Z", day: "2026-03-28", tags: ["a", "b"] };
+      const kinds = { watch: { value_range: [0, 2] }, rating: { value_range: [0.5, 5] } };
+      const said = [words.sentence("watch", 0.98, kinds), words.sentence("rating", 4, kinds)];
+      return [words.attributes(known).chips, ...said];
+    }"""
+    chips, watched, rated = page.evaluate(asked)
+    assert chips == ["Mar 28, 2026", "2026-03-28", "a", "b"]
+    assert (watched, rated) == ("Watched 98%", "Rated 4 of 5")
+
+
 def test_a_like_is_stored_and_the_list_shows_what_changed(page: Any, served: Any) -> None:
     page.get_by_role("button", name="Like: Heat", exact=True).click()
     page.wait_for_selector(".badge")

@@ -153,9 +153,9 @@ class BertEncoder:
 
     def _open(self) -> Engine:
         if self._choice == "torch":
-            from recserve_bert.engines.torch_engine import TorchEngine
+            from recserve_bert.engines.shared import SharedTorchEngine
 
-            return TorchEngine(self._source, self._params.device, self._params.precision)
+            return SharedTorchEngine(self._source, self._params.device, self._params.precision)
         from recserve_bert.engines.onnx_engine import OnnxEngine
 
         return OnnxEngine(self._source, self._params.cache)

@@ -46,15 +46,17 @@ class TorchEngine:
         self.device = torch.device(device)
         self._halved = precision == "bfloat16" or (precision == "auto" and device == "cuda")
         self._source = source
-        self.tokenizer, model = load(source)
-        self.model = model.to(self.device).eval()
+        self.tokenizer, self.model, self._lock = self._opened(source)
         padding = self.tokenizer.pad_token_id
         self.padding = 0 if padding is None else int(padding)
         self.batch_tokens = _CPU_TOKENS if device == "cpu" else _GPU_TOKENS
         # torch splits one batch among its threads; several at once would only get into each other's way.
         self.workers = 1
-        # Fast tokenizers keep truncation as state and refuse two callers at once.
-        self._lock = threading.Lock()
+
+    def _opened(self, source: Source) -> tuple[Any, Any, threading.Lock]:
+        """Tokenizer, model, and a lock: fast tokenizers keep truncation as state and refuse two callers."""
+        tokenizer, model = load(source)
+        return tokenizer, model.to(self.device).eval(), threading.Lock()
 
     def tokenise(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included, at least one each."""

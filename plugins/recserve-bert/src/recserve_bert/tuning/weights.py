@@ -2,12 +2,14 @@
 
 Any plugin that fine-tunes a BERT can use it: :func:`make_trainable` chooses the weights of a model that
 :func:`recserve_bert.engines.torch_engine.load` has loaded, :func:`learnt_weights` reads what training made of
-them, and :func:`apply_weights` puts that into a fresh copy of the same model, where adapters become part of
-the matrices that they adapt: what serves needs no peft.
+them. :func:`apply_weights` puts that into a fresh copy of the same model, where adapters become part of the
+matrices that they adapt; :func:`beside` puts it beside the tensors of a model that others use as well.
+Neither needs peft.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -179,3 +181,57 @@ def apply_weights(model: Any, weights: Weights) -> None:
                 target += change
             else:
                 target.copy_(change)
+
+
+class AdaptedLinear(torch.nn.Module):
+    """Linear layer with a low-rank adapter beside its matrix: ``linear(x) + B (A x)``.
+
+    Args:
+        linear: The layer, whose tensors may be others' as well.
+        inner: A, float32, shape (rank, inputs).
+        outer: B, scaled, float32, shape (outputs, rank).
+    """
+
+    def __init__(self, linear: torch.nn.Linear, inner: torch.Tensor, outer: torch.Tensor) -> None:
+        super().__init__()
+        self.linear = linear
+        self.inner = torch.nn.Parameter(inner, requires_grad=False)
+        self.outer = torch.nn.Parameter(outer, requires_grad=False)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Outputs, shape (..., outputs), of values of shape (..., inputs)."""
+        low = torch.nn.functional.linear(values, self.inner)
+        found: torch.Tensor = self.linear(values) + torch.nn.functional.linear(low, self.outer)
+        return found
+
+
+def beside(model: Any, weights: Weights) -> Any:
+    """A trained model that shares the tensors of an untrained one, other than those that were learnt.
+
+    Args:
+        model: A transformers encoder as it was before training; it stays as it is.
+        weights: What :func:`learnt_weights` gave.
+
+    Raises:
+        ValueError: They do not fit the model.
+    """
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    trained = copy.deepcopy(model, shared)
+    own = {name: torch.from_numpy(np.array(value)).to(model.device) for name, value in weights.items()}
+    for name, value in own.items():
+        if name.endswith(_B):
+            continue
+        path = name.removesuffix(_A)
+        outer = own[path + _B] if path != name else None
+        target = dict(trained.named_parameters()).get(name if outer is None else path + ".weight")
+        shape = value.shape if outer is None else (len(outer), value.shape[1])
+        if target is None or target.shape != shape:
+            raise ValueError(f"the model has no {path} of shape {tuple(shape)}")
+        parent, _, leaf = path.rpartition(".")
+        changed = (
+            torch.nn.Parameter(value, requires_grad=False)
+            if outer is None
+            else AdaptedLinear(trained.get_submodule(path), value, outer)
+        )
+        setattr(trained.get_submodule(parent), leaf, changed)
+    return trained

@@ -1,6 +1,6 @@
 // How items and events are put into words.
 
-import { number } from "../../format.js";
+import { day, number, percent } from "../../format.js";
 import { say } from "../../i18n.js";
 
 const PAST = { view: "viewed", like: "liked", dislike: "disliked", click: "clicked", play: "played", rating: "rated",
@@ -8,6 +8,7 @@ const PAST = { view: "viewed", like: "liked", dislike: "disliked", click: "click
   watch: "watched", follow: "followed", unfollow: "unfollowed", reply: "replied to", repost: "reposted" };
 const CHIPS = 6;
 const LONG = 40;
+const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
 
 /** What an item is called. */
 export const titleOf = (item) => String(item.attributes.title || item.attributes.name || item.item_id);
@@ -21,12 +22,14 @@ export function sentence(event, value, kinds = {}) {
 function valued(event, value, range) {
   const verb = say(PAST[event] ?? event.replace(/[_-]+/g, " "));
   if (value === null || value === undefined) return verb;
+  // Of short videos: watch time over duration.
+  if (event === "watch") return `${verb} ${percent(value, 0)}`;
   if (range) return say("{} {} of {}", verb, number(value, 2), number(range[1], 2));
   if (event !== "play") return say("{}, value {}", verb, number(value, 2));
   return value === 1 ? verb : say("{} {} times", verb, number(value, 2));
 }
 
-/** Attributes to show: short values as chips, and the first long text. */
+/** Attributes to show: short values as chips, times as days, and the first long text. */
 export function attributes(known) {
   const chips = [];
   let long = "";
@@ -34,6 +37,7 @@ export function attributes(known) {
     if (name === "title" || name === "name" || value === null || value === "") continue;
     if (Array.isArray(value)) chips.push(...value.filter((one) => typeof one !== "object").map(String));
     else if (typeof value === "string" && value.length > LONG) long ||= value;
+    else if (MOMENT.test(value)) chips.push(day(value));
     else if (typeof value !== "object") chips.push(typeof value === "boolean" ? `${name}: ${value}` : String(value));
   }
   return { chips: chips.slice(0, CHIPS), long };
