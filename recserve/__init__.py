@@ -56,6 +56,7 @@ from recserve.plugin.protocols import (
     RetrievesNewItems,
     RetrievesWrittenItems,
     ScoresUsers,
+    ShowsFeatures,
     Trainable,
     search,
 )
@@ -144,6 +145,7 @@ __all__ = [
     "SampleSource",
     "ScoresUsers",
     "Shared",
+    "ShowsFeatures",
     "Tables",
     "TorchWorker",
     "Trainable",

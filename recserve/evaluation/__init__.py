@@ -5,6 +5,7 @@
 """
 
 from recserve.evaluation.bootstrap import Interval, mean_intervals, paired_difference
+from recserve.evaluation.checks.feature_leaks import check_feature_leaks
 from recserve.evaluation.checks.leaks import (
     LeakCheck,
     LeakError,
@@ -38,6 +39,7 @@ __all__ = [
     "StagedRecommender",
     "Stages",
     "check_attributes",
+    "check_feature_leaks",
     "check_leaks",
     "check_shuffled",
     "check_vocabulary",

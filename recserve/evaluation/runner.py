@@ -21,6 +21,7 @@ from recserve.evaluation.bootstrap import (
     mean_intervals,
     resampled,
 )
+from recserve.evaluation.checks.feature_leaks import check_counted
 from recserve.evaluation.checks.leaks import check_leaks, check_vocabulary
 from recserve.evaluation.metrics import accuracy as metrics
 from recserve.evaluation.metrics.by_stage import (
@@ -121,7 +122,8 @@ def evaluate(
             process. A model that cannot be pickled is measured here in any case.
 
     Raises:
-        LeakError: The split leaks; see :func:`recserve.evaluation.checks.leaks.check_leaks`.
+        LeakError: The split leaks, see :func:`recserve.evaluation.checks.leaks.check_leaks`, or the ranker's
+            features know of test events.
         PluginError: The model broke the contract: an item twice in one list, an excluded item, or a
             row outside the catalogue.
         ConfigError: No item has the attribute.
@@ -132,6 +134,7 @@ def evaluate(
     started = time.perf_counter()
     ks = tuple(sorted(set(ks)))
     check_leaks(split)
+    check_counted(model, split)
     measures = QueryMeasures.of(split, ks, seed, attribute)
     bench = Bench(model, split, measures, name, batch, detailed and isinstance(model, StagedRecommender))
     measure = _Measure(split, ks, seed)

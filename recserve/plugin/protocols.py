@@ -285,6 +285,29 @@ class ScoresUsers(Protocol):
 
 
 @runtime_checkable
+class ShowsFeatures(Protocol):
+    """A ranker that shows the features it goes by, which the leak checks look at."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the F features."""
+        ...
+
+    @property
+    def counted_until(self) -> int:
+        """Time of the newest event that any feature was counted on, milliseconds since the epoch."""
+        ...
+
+    def features(self, queries: Queries, candidates: Candidates) -> FloatArray:
+        """What the ranker reads of each candidate when it learns and when it scores.
+
+        Returns:
+            float32, shape (B, K, F), NaN where nothing is known; anything at pads.
+        """
+        ...
+
+
+@runtime_checkable
 class Reranker(Protocol):
     """Reranker: reorders the ranked list for diversity, business rules or calibration."""
 
@@ -565,6 +588,7 @@ __all__ = [
     "Retriever",
     "RetrievesNewItems",
     "ScoresUsers",
+    "ShowsFeatures",
     "Stage",
     "Tables",
     "Trainable",

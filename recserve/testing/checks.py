@@ -27,6 +27,7 @@ from recserve.plugin.protocols import (
     RetrievesNewItems,
     RetrievesWrittenItems,
     ScoresUsers,
+    ShowsFeatures,
     Stage,
     Trainable,
 )
@@ -40,6 +41,7 @@ from recserve.serving.guard.results import (
     check_sentences,
 )
 from recserve.testing.examples import example_candidates, example_dataset, example_queries, one_query
+from recserve.testing.feature_checks import check_features
 from recserve.testing.processes import ProcessExecutor
 
 TIE = 1e-4
@@ -66,6 +68,14 @@ def build(stage: Stage, name: str, params: Mapping[str, Any], data: Dataset | No
         why = chosen.component.not_in_bundles
         if why is None or why(chosen.params) is None:
             check_persistence(stage, name, params, built, data)
+    return built
+
+
+def _fitted(stage: Stage, name: str, params: Mapping[str, Any], data: Dataset) -> Any:
+    """Build a component by name, fitted on some data."""
+    chosen = Registry.discover().choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
+    built = chosen.build(data.catalogue)
+    built.fit(data, _context(data))
     return built
 
 
@@ -287,6 +297,10 @@ def check_ranker(name: str, *, dataset: Dataset | None = None, **params: Any) ->
             np.testing.assert_allclose(other[real], scores[real], rtol=1e-5, atol=1e-5)
     if isinstance(ranker, ScoresUsers):
         _check_users_compared(ranker, data, queries)
+    if isinstance(ranker, ShowsFeatures):
+        check_features(
+            ranker, queries, candidates, lambda other: _fitted(Stage.RANKER, name, params, other), data, name
+        )
 
 
 def _check_users_compared(ranker: ScoresUsers, data: Dataset, queries: Queries) -> None:

@@ -105,6 +105,8 @@ def choose_pipeline(
     search = _search(registry, config) if texts else {}
     everything = [{"use": part.name} for part in wide.scenarios[DEFAULT_SCENARIO].retrievers]
     for name in registry.names(Stage.RANKER):
+        if not registry.choose(Stage.RANKER, ComponentConfig(use=name), "--auto").component.automatic:
+            continue
         if not _has_vectors(registry, config, Stage.RANKER, name):
             why = "left out: it reads texts, and 'encoder' is null"
             unsuited.append(SummaryRow(f"ranked by {name}", "", None, why))

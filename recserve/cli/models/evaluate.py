@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -354,11 +354,12 @@ class Bench:
     def measure(self, model: Model, split: Split, ks: Sequence[int], attribute: str | None = None) -> Report:
         """Fit one model on the training part and evaluate it in detail."""
         from recserve.evaluation import evaluate
+        from recserve.training.selection.feature_checks import ranker_checks
 
         started = time.perf_counter()
         fitted = self._fit(model, split.training)
         seconds = time.perf_counter() - started
-        return evaluate(
+        report = evaluate(
             fitted,
             split,
             ks,
@@ -371,6 +372,8 @@ class Bench:
             progress=self._progress,
             executor=self._executor,
         )
+        resolved = self._resolved if self.chosen is None else self.chosen.resolved
+        return replace(report, checks=(*report.checks, *ranker_checks(resolved, fitted, split.training)))
 
     def _fit(self, model: Model, training: Dataset) -> Recommender:
         from recserve.evaluation import RetrieverRecommender

@@ -37,3 +37,8 @@ def test_the_parts_of_home_are_chosen_by_behaviour_alone(chosen: AutomaticPipeli
     home = [part.use for part in chosen.resolved.config.scenarios["home"].retrievers]
     assert "lexical" not in home
     assert {row.part for row in chosen.rows} >= set(home)
+
+
+def test_rankers_that_are_for_people_to_choose_are_not_tried(chosen: AutomaticPipeline) -> None:
+    tried = {row.part for row in chosen.rows} | set(chosen.windows.objects)
+    assert not [part for part in tried if "lambdamart" in part or "bert_sequence" in part]

@@ -1,0 +1,1 @@
+"""Features: declared, counted on events, and computed for candidates by the code that serves."""

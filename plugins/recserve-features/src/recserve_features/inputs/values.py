@@ -1,0 +1,149 @@
+"""One attribute of all items as codes or numbers, gathered for candidates without a loop over items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recserve import AttributeColumn, Float64Array, FloatArray, Int32Array, Int64Array
+
+DENSE = 2**22
+"""Sums of at most so many cells are held in a dense array."""
+
+
+def number_of(value: Any) -> float:
+    """A JSON value as a number, NaN where it is none; true and false are 1 and 0."""
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def labels_of(value: Any) -> list[str]:
+    """The labels that a JSON value stands for: of a list those of its entries, each once."""
+    listed = value if isinstance(value, list) else [value]
+    return list(dict.fromkeys(str(entry) for entry in listed if isinstance(entry, str | int | float)))
+
+
+def numbers(column: AttributeColumn) -> FloatArray:
+    """A numeric attribute of all items, float32, shape (n_items,), NaN where it is missing."""
+    worked_out = np.array([number_of(value) for value in column.values], dtype=np.float32)
+    return worked_out[column.codes]
+
+
+@dataclass(frozen=True)
+class ItemLabels:
+    """The labels of one attribute of all items, ragged: none, one or several an item.
+
+    Attributes:
+        offsets: int64, shape (n_items + 1,).
+        codes: int32, shape (N,); numbers of labels.
+        size: Different labels.
+    """
+
+    offsets: Int64Array
+    codes: Int32Array
+    size: int
+
+    @classmethod
+    def of(cls, column: AttributeColumn) -> ItemLabels:
+        """Number the labels in the order in which the column's values have them."""
+        numbered: dict[str, int] = {}
+        rows = [
+            [numbered.setdefault(label, len(numbered)) for label in labels_of(value)]
+            for value in column.values
+        ]
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        flat = np.array([code for row in rows for code in row], dtype=np.int32)
+        offsets = np.concatenate([[0], np.cumsum(lengths[column.codes])]).astype(np.int64)
+        return cls(offsets, flat[_spans(starts, column.codes.astype(np.int64))], len(numbered))
+
+    @classmethod
+    def identity(cls, n_items: int) -> ItemLabels:
+        """Each item is its own label."""
+        return cls(np.arange(n_items + 1, dtype=np.int64), np.arange(n_items, dtype=np.int32), n_items)
+
+    def single(self) -> Int32Array:
+        """The first label of each item, int32, shape (n_items,), -1 where there is none."""
+        found = np.full(len(self.offsets) - 1, -1, dtype=np.int32)
+        some = self.offsets[1:] > self.offsets[:-1]
+        found[some] = self.codes[self.offsets[:-1][some]]
+        return found
+
+    def spread(self, items: Int64Array) -> Labelled:
+        """The labels of some items.
+
+        Args:
+            items: int64, shape (M,); rows of the catalogue, none beyond it.
+        """
+        lengths = self.offsets[items + 1] - self.offsets[items]
+        return Labelled(
+            np.repeat(np.arange(len(items), dtype=np.int64), lengths),
+            self.codes[_spans(self.offsets, items)].astype(np.int64),
+            len(items),
+        )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The labels of M items, flat.
+
+    Attributes:
+        places: int64, shape (N,); the item, 0 to M - 1, of each label; not decreasing.
+        codes: int64, shape (N,).
+        size: M.
+    """
+
+    places: Int64Array
+    codes: Int64Array
+    size: int
+
+    def mean(self, values: Float64Array) -> Float64Array:
+        """Mean of a value a label (float64, shape (N,)) over each item's labels, NaN for items without."""
+        counts = np.bincount(self.places, minlength=self.size)
+        sums = np.bincount(self.places, values, minlength=self.size)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums of weights by key, dense or sorted, whichever is smaller.
+
+    Attributes:
+        keys: int64, sorted; None where ``sums`` has an entry for every key.
+        sums: float64.
+    """
+
+    keys: Int64Array | None
+    sums: Float64Array
+
+    @classmethod
+    def of(cls, keys: Int64Array, weights: Float64Array, size: int) -> Sums:
+        """Add up weights (shape (N,)) by key (shape (N,), below ``size``)."""
+        if size <= DENSE:
+            return cls(None, np.bincount(keys, weights, minlength=size))
+        unique, place = np.unique(keys, return_inverse=True)
+        return cls(unique, np.bincount(place, weights, minlength=len(unique)))
+
+    def at(self, keys: Int64Array) -> Float64Array:
+        """The sum of each key, 0 for keys that do not occur."""
+        if self.keys is None:
+            return self.sums[keys]
+        if not len(self.keys):
+            return np.zeros(keys.shape)
+        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[place] == keys, self.sums[place], 0.0)
+
+
+def _spans(offsets: Int64Array, rows: Int64Array) -> Int64Array:
+    """Positions ``offsets[row]:offsets[row + 1]`` of all rows, one after the other."""
+    lengths = offsets[rows + 1] - offsets[rows]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total, dtype=np.int64) + np.repeat(offsets[rows] - (ends - lengths), lengths)
+
+
+def joined(parts: Iterable[FloatArray]) -> FloatArray:
+    """Columns as one matrix, float32."""
+    return np.ascontiguousarray(np.stack(list(parts), axis=-1), dtype=np.float32)
