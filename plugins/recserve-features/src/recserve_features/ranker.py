@@ -229,7 +229,8 @@ class LambdaMart:
         for start in range(0, len(kept), _QUERIES):
             stop = min(start + _QUERIES, len(kept))
             part = examples.candidates.of_queries(slice(start, stop))
-            parts.append(self.features(examples.queries.part(start, stop), part)[kept[start:stop]])
+            chosen = kept[start:stop]
+            parts.append(self._inputs.compute(examples.queries.part(start, stop), part, chosen)[chosen])
             context.progress("features of candidates", stop, len(kept))
         return Examples(
             np.concatenate(parts),
