@@ -100,8 +100,8 @@ class LambdaMart:
 
         Returns:
             ``decisions``, ``anchor`` and ``trees_text`` for the final fit; ``trees``: their number;
-            ``validation``: nDCG@10 by number of trees on users held out; ``gains``: what share of all gains each feature has;
-            ``idle``: features that say nothing of any candidate.
+            ``validation``: nDCG@10 by number of trees on users held out; ``gains``: each feature's
+            share of all gains; ``idle``: features that no tree uses.
 
         Raises:
             DataError: Times order events, and a query is not newer than events that features were counted on.
