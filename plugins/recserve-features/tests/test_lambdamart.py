@@ -196,6 +196,7 @@ def test_contributions_add_up_to_scores() -> None:
     ranker, _ = learnt(data, taught)
     found = ranker.contributions(taught.queries, taught.candidates)
     rest = ranker.score(taught.queries, taught.candidates) - found.sum(axis=2)
+    rest -= ranker._anchor.scores(taught.candidates)
     np.testing.assert_allclose(rest, rest[0, 0], atol=1e-4)
     strongest = np.abs(found).mean(axis=(0, 1)).argsort()[::-1][:6]
     assert any("topic" in ranker.feature_names[place] for place in strongest)

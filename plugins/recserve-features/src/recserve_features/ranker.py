@@ -23,6 +23,7 @@ from recserve import (
     RankingExamples,
     read_array,
 )
+from recserve_features.anchor import Anchor
 from recserve_features.inputs.feature_set import FeatureSet
 from recserve_features.inputs.schema import default_features
 from recserve_features.parameters import LambdaMartParams
@@ -56,6 +57,7 @@ class LambdaMart:
         self._params = params
         self._catalogue = catalogue
         self._inputs = FeatureSet.of({}, catalogue, params.time_zone)
+        self._anchor = Anchor()
         self._text = ""
         self._booster: lgb.Booster | None = None
 
@@ -81,6 +83,8 @@ class LambdaMart:
         else:
             declared = self._params.features or default_features(data, self._params.time_zone)
             inputs = FeatureSet.of(declared, self._catalogue, self._params.time_zone)
+        if "anchor" in previous:
+            self._anchor = Anchor.from_json(previous["anchor"])
         context.progress("counting features", 0, 1)
         self._inputs = inputs.counted(data)
         self._use(str(previous.get("trees_text", "")))
@@ -95,9 +99,9 @@ class LambdaMart:
         """Learn trees; see :class:`recserve.LearnsFromCandidates`.
 
         Returns:
-            ``decisions`` and ``trees_text`` for the final fit; ``trees``: how many; ``validation``: nDCG@10
-            by number of trees on users held out; ``gains``: what share of all gains each feature has;
-            ``idle``: features that say nothing of any candidate.
+            ``decisions``, ``anchor`` and ``trees_text`` for the final fit; ``trees``: their number;
+            ``validation``: nDCG@10 by number of trees on users held out; ``gains``: each feature's
+            share of all gains; ``idle``: features that no tree uses.
 
         Raises:
             DataError: Times order events, and a query is not newer than events that features were counted on.
@@ -109,7 +113,7 @@ class LambdaMart:
         self._inputs = self._inputs.learnt(candidates.sources, queries.contexts)
         chosen = self._examples(examples, context)
         self._use("")
-        facts: dict[str, Any] = {"decisions": self._inputs.decisions()}
+        facts = {"decisions": self._inputs.decisions(), "anchor": self._anchor.to_json()}
         if chosen is None:
             return {**facts, "trees_text": "", "trees": 0}
         learnt = trees.learn(chosen, self._params, context.seed, context.threads, validated=context.validated)
@@ -126,13 +130,14 @@ class LambdaMart:
         }
 
     def score(self, queries: Queries, candidates: Candidates) -> FloatArray:
-        """Sums of leaves, float32, shape (B, K), -inf at pads; retrieval's scores without trees."""
+        """Anchor plus leaves, float32, shape (B, K), -inf at pads; without trees retrieval's scores."""
         real = candidates.items >= 0
         if self._booster is None or not real.any():
             return np.where(real, candidates.scores, np.float32(-np.inf)).astype(np.float32)
         scores = np.full(real.shape, -np.inf, dtype=np.float32)
         # One thread: a replica answers several requests at a time.
-        scores[real] = self._booster.predict(self.features(queries, candidates)[real], num_threads=1)
+        trees = self._booster.predict(self.features(queries, candidates)[real], num_threads=1)
+        scores[real] = trees + self._anchor.scores(candidates)[real]
         return scores
 
     def features(self, queries: Queries, candidates: Candidates) -> FloatArray:
@@ -144,7 +149,8 @@ class LambdaMart:
 
         Returns:
             float32, shape (B, K, F), in the order of :attr:`feature_names`; a score is the sum of its
-            contributions and a constant. Zeros at pads, and throughout without trees.
+            contributions, what the order that trees start from counts, and a constant. Zeros at pads, and
+            throughout without trees.
         """
         real = candidates.items >= 0
         found = np.zeros((*real.shape, len(self.feature_names)), dtype=np.float32)
@@ -161,6 +167,7 @@ class LambdaMart:
             "decisions": inputs.decisions(),
             "counted_until": inputs.counted_until,
             "timed": inputs.timed,
+            "anchor": self._anchor.to_json(),
             "items": len(self._catalogue),
             "shapes": {name: list(table.shape) for name, table in inputs.tables.items()},
             "trees": self._text.splitlines(),
@@ -184,6 +191,7 @@ class LambdaMart:
             if facts["items"] != len(self._catalogue):
                 raise ValueError(f"it is about {facts['items']} items, not {len(self._catalogue)}")
             inputs = FeatureSet.decided(facts["decisions"], self._catalogue)
+            self._anchor = Anchor.from_json(facts["anchor"])
             self._inputs = inputs.restored(
                 flat, facts["shapes"], int(facts["counted_until"]), bool(facts["timed"])
             )
@@ -225,15 +233,21 @@ class LambdaMart:
             return None
         kept = _kept(real, hits, self._params.negatives, np.random.default_rng(context.seed))
         kept[~useful] = False
+        self._anchor = Anchor.learnt(
+            examples.candidates.of_queries(np.flatnonzero(useful)), hits[useful], examples.users[useful]
+        )
+        base = self._anchor.scores(examples.candidates)[kept]
         parts = []
         for start in range(0, len(kept), _QUERIES):
             stop = min(start + _QUERIES, len(kept))
             part = examples.candidates.of_queries(slice(start, stop))
-            parts.append(self.features(examples.queries.part(start, stop), part)[kept[start:stop]])
+            chosen = kept[start:stop]
+            parts.append(self._inputs.compute(examples.queries.part(start, stop), part, chosen)[chosen])
             context.progress("features of candidates", stop, len(kept))
         return Examples(
             np.concatenate(parts),
             hits[kept].astype(np.int32),
+            base,
             kept.sum(axis=1)[useful],
             examples.users[useful],
             self._inputs.names(),

@@ -32,6 +32,7 @@ class Examples:
     Attributes:
         features: float32, shape (N, F).
         labels: int32, shape (N,); 1 for what the user then chose.
+        base: float64, shape (N,); scores that the trees start from.
         lengths: int64, shape (Q,); candidates of each query.
         users: int32, shape (Q,).
         names: Of the F columns.
@@ -40,6 +41,7 @@ class Examples:
 
     features: FloatArray
     labels: Int32Array
+    base: Float64Array
     lengths: Int64Array
     users: Int32Array
     names: Sequence[str]
@@ -51,6 +53,7 @@ class Examples:
         return Examples(
             self.features[rows],
             self.labels[rows],
+            self.base[rows],
             self.lengths[chosen],
             self.users[chosen],
             self.names,
@@ -154,6 +157,7 @@ def _dataset(examples: Examples, settings: dict[str, Any], reference: Any = None
         reference=reference,
         weight=examples.weights(),
         group=examples.lengths,
+        init_score=examples.base,
         feature_name=list(examples.names),
         categorical_feature=list(examples.categorical),
         params={name: settings[name] for name in ("verbosity", "num_threads", "feature_pre_filter", "seed")},

@@ -236,6 +236,21 @@ def test_what_retrieval_says() -> None:
     assert np.isnan(found[2:, 1:]).all()
 
 
+def test_wanted_candidates_have_what_they_have_among_all() -> None:
+    declared = {
+        "retrieval": {"type": "retrieval"},
+        "taste": {"type": "affinity", "attribute": "tags"},
+        "like": {"type": "similarity"},
+    }
+    read = TypeAdapter(dict[str, Feature]).validate_python(declared)
+    offered, asked = candidates([0, 1, 2, 3, -1]), query([(1, 1.0, 2.0)])
+    made = FeatureSet.of(read, CATALOGUE, "UTC").counted(data()).learnt((), ())
+    wanted = np.array([[False, True, True, False, False]])
+    np.testing.assert_array_equal(
+        made.compute(asked, offered, wanted)[wanted], made.compute(asked, offered)[wanted]
+    )
+
+
 def test_items_behind_the_catalogue_are_unknown() -> None:
     found = features({"popularity": {"type": "popularity"}}, offered=candidates([4, 0]))
     assert np.isnan(found[0, 0])

@@ -129,12 +129,14 @@ class Asked:
         candidates: Of shape (B, K).
         attributes: Of the bundle's items.
         zone: Time zone of hours and weekdays.
+        wanted: Candidates that matter, bool, shape (B, K); None for all. Of others little is computed.
     """
 
     queries: Queries
     candidates: Candidates
     attributes: Attributes
     zone: str
+    wanted: BoolArray | None = None
     _spread: dict[str | None, Labelled] = field(default_factory=dict, repr=False)
     _past: dict[Sign, Past] = field(default_factory=dict, repr=False)
     _labelled: dict[tuple[str, Sign], Labelled] = field(default_factory=dict, repr=False)
@@ -148,9 +150,10 @@ class Asked:
 
     @cached_property
     def places(self) -> Int64Array:
-        """Flat positions of candidates that the bundle knows, int64, shape (M,)."""
+        """Flat positions of wanted candidates that the bundle knows, int64, shape (M,)."""
         items = self.candidates.items
-        return np.flatnonzero((items >= 0) & (items < len(self.attributes.catalogue)))
+        known = (items >= 0) & (items < len(self.attributes.catalogue))
+        return np.flatnonzero(known if self.wanted is None else known & self.wanted)
 
     @cached_property
     def items(self) -> Int64Array:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from recserve import Candidates, Catalogue, Dataset, EventOrder, Float64Array, FloatArray, Queries
+from recserve import BoolArray, Candidates, Catalogue, Dataset, EventOrder, Float64Array, FloatArray, Queries
 from recserve_features.inputs.events import Asked, Attributes, CountedEvents
 from recserve_features.inputs.feature import Computed
 from recserve_features.inputs.of_items import Age, Category, Number, Popularity, Rate
@@ -124,11 +124,22 @@ class FeatureSet:
         kinds = [feature.categorical for name, feature in self.features.items() for _ in feature.names(name)]
         return [int(column) for column in np.flatnonzero(kinds)]
 
-    def compute(self, queries: Queries, candidates: Candidates) -> FloatArray:
-        """All columns of all candidates, float32, shape (B, K, F), NaN where nothing is known."""
+    def compute(
+        self, queries: Queries, candidates: Candidates, wanted: BoolArray | None = None
+    ) -> FloatArray:
+        """All columns of candidates.
+
+        Args:
+            queries: B queries.
+            candidates: Of shape (B, K).
+            wanted: Candidates that matter, bool, shape (B, K), None for all; others have anything.
+
+        Returns:
+            float32, shape (B, K, F), NaN where nothing is known.
+        """
         if not candidates.items.size:
             return np.empty((*candidates.items.shape, len(self.names())), dtype=np.float32)
-        asked = Asked(queries, candidates, self.attributes, self.zone)
+        asked = Asked(queries, candidates, self.attributes, self.zone, wanted)
         with np.errstate(invalid="ignore", divide="ignore"):
             return joined(
                 column
