@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from recserve import BoolArray, Candidates, Float64Array, FloatArray, Int32Array, ndcg
+from recserve import BoolArray, Candidates, Float64Array, FloatArray, Int32Array, Int64Array, ndcg
 
 _K = 10
 _MOST = 10.0
@@ -42,9 +42,9 @@ class Anchor:
         Args:
             candidates: Of shape (Q, K).
             hits: bool, shape (Q, K); what users then chose.
-            users: int32, shape (Q,); a user's queries weigh less the more there are of him.
+            users: int32, shape (Q,); whose query it is.
         """
-        shares = 1.0 / np.sqrt(np.bincount(users)[users])
+        shares = query_shares(users, hits.sum(axis=1))
         real = candidates.items >= 0
         best, worth = None, -1.0
         for source in (None, *sorted(candidates.sources)):
@@ -74,6 +74,21 @@ class Anchor:
         """Inverse of :meth:`to_json`."""
         source = facts["source"]
         return cls(None if source is None else str(source), float(facts["scale"]))
+
+
+def query_shares(users: Int32Array, hits: Int64Array) -> Float64Array:
+    """What each query counts, float64, shape (Q,), 1 on average.
+
+    As evaluation has it: users count alike, and of two queries of a user that one counts less after which he
+    chose more, since any of these is less likely to be the next.
+
+    Args:
+        users: int32, shape (Q,); whose query it is.
+        hits: int64, shape (Q,); what was chosen later, at least 1.
+    """
+    shares = 1.0 / hits
+    shares /= np.bincount(users, shares)[users]
+    return np.asarray(shares / shares.mean(), dtype=np.float64)
 
 
 def _steps(candidates: Candidates, source: str | None) -> FloatArray:

@@ -14,6 +14,7 @@ import lightgbm as lgb
 import numpy as np
 
 from recserve import BoolArray, Float64Array, FloatArray, Int32Array, Int64Array
+from recserve_features.anchor import query_shares
 from recserve_features.parameters import LambdaMartParams
 
 # Of five users the candidates of one are held out to choose the number of trees.
@@ -61,9 +62,9 @@ class Examples:
         )
 
     def weights(self) -> Float64Array:
-        """Weight of each candidate: a user's queries weigh less the more there are of him, float64, (N,)."""
-        shares = 1.0 / np.sqrt(np.bincount(self.users)[self.users])
-        return np.repeat(shares / shares.mean(), self.lengths)
+        """Weight of each candidate's query, see :func:`query_shares`, float64, shape (N,)."""
+        hits = np.add.reduceat(self.labels, np.cumsum(self.lengths) - self.lengths)
+        return np.repeat(query_shares(self.users, hits), self.lengths)
 
 
 @dataclass(frozen=True)
