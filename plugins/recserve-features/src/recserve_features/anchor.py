@@ -33,7 +33,7 @@ class Anchor:
 
     def scores(self, candidates: Candidates) -> Float64Array:
         """Float64, shape (B, K); what the retriever did not find stands last."""
-        return -self.scale * _steps(candidates, self.source)
+        return -self.scale * _steps(candidates, self.source).astype(np.float64)
 
     @classmethod
     def learnt(cls, candidates: Candidates, hits: BoolArray, users: Int32Array) -> Anchor:

@@ -101,7 +101,8 @@ def learn(
         validated: Called with (trees, nDCG) on users held out.
     """
     settings = _settings(params, seed, threads)
-    trees, validation = params.trees, {}
+    trees = params.trees
+    validation: dict[str, float] = {}
     held = examples.users % _FOLDS == 0
     if trees is None:
         if min(int(held.sum()), int((~held).sum())) < _FEWEST:

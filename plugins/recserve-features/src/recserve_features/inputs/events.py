@@ -20,7 +20,7 @@ from recserve import (
     Queries,
 )
 from recserve_features.inputs.clock import DAY_MS, SIZES, part_of
-from recserve_features.inputs.values import ItemLabels, Labelled, numbers
+from recserve_features.inputs.values import ItemLabels, Labelled, added, numbers
 from recserve_features.parameters import Moment
 
 Sign = Literal["liked", "disliked"]
@@ -81,12 +81,12 @@ class CountedEvents:
 
     def counts(self, attribute: str | None, chosen: BoolArray, weights: Float64Array) -> Float64Array:
         """Sums of the weights of some events by label of their item, float64, shape (labels,)."""
-        by_item = np.bincount(self.data.items[chosen], weights[chosen], minlength=self.data.n_items)
+        by_item = added(self.data.items[chosen], weights[chosen], self.data.n_items)
         if attribute is None:
             return by_item
         labels = self.attributes.labels(attribute)
         owners = np.repeat(np.arange(self.data.n_items), np.diff(labels.offsets))
-        return np.bincount(labels.codes, by_item[owners], minlength=labels.size)
+        return added(labels.codes, by_item[owners], labels.size)
 
     def decay(self, half_life_days: float | None) -> Float64Array:
         """What each event counts at the end of the data, float64, shape (N,)."""

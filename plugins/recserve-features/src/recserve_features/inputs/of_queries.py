@@ -12,7 +12,7 @@ from recserve import BoolArray, Float64Array, FloatArray
 from recserve_features.inputs.clock import DAY_MS
 from recserve_features.inputs.events import Asked, CountedEvents, moment_counts
 from recserve_features.inputs.feature import Plain
-from recserve_features.inputs.values import labels_of, number_of
+from recserve_features.inputs.values import added, labels_of, number_of
 from recserve_features.parameters import (
     ContextFeature,
     HistoryFeature,
@@ -70,10 +70,11 @@ class Lift(Plain):
         counts = moment_counts(events, declared.when, declared.attribute, declared.half_life_days)
         decay, when = events.decay(declared.half_life_days), events.moments(declared.when)
         liked = events.of_sign("liked")
-        shares = np.bincount(when[liked], decay[liked], minlength=len(counts)) + 1.0
+        shares = added(when[liked], decay[liked], len(counts)) + 1.0
         shares /= shares.sum()
         drawn = counts + declared.prior_events * shares[:, None]
-        return np.log(drawn / (counts.sum(axis=0) + declared.prior_events) / shares[:, None])
+        lifts: Float64Array = drawn / (counts.sum(axis=0) + declared.prior_events) / shares[:, None]
+        return np.log(lifts)
 
     def compute(self, asked: Asked, table: Float64Array) -> Sequence[FloatArray]:
         """Mean over the candidate's labels."""

@@ -122,9 +122,9 @@ class Sums:
     def of(cls, keys: Int64Array, weights: Float64Array, size: int) -> Sums:
         """Add up weights (shape (N,)) by key (shape (N,), below ``size``)."""
         if size <= DENSE:
-            return cls(None, np.bincount(keys, weights, minlength=size))
+            return cls(None, added(keys, weights, size))
         unique, place = np.unique(keys, return_inverse=True)
-        return cls(unique, np.bincount(place, weights, minlength=len(unique)))
+        return cls(unique, added(place, weights, len(unique)))
 
     def at(self, keys: Int64Array) -> Float64Array:
         """The sum of each key, 0 for keys that do not occur."""
@@ -136,12 +136,18 @@ class Sums:
         return np.where(self.keys[place] == keys, self.sums[place], 0.0)
 
 
+def added(keys: Int64Array | Int32Array, weights: Float64Array, size: int) -> Float64Array:
+    """Sums of weights by key, float64, shape (size,)."""
+    return np.asarray(np.bincount(keys, weights, minlength=size), dtype=np.float64)
+
+
 def _spans(offsets: Int64Array, rows: Int64Array) -> Int64Array:
     """Positions ``offsets[row]:offsets[row + 1]`` of all rows, one after the other."""
     lengths = offsets[rows + 1] - offsets[rows]
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total, dtype=np.int64) + np.repeat(offsets[rows] - (ends - lengths), lengths)
+    begins: Int64Array = np.repeat(offsets[rows] - (ends - lengths), lengths)
+    return np.arange(total, dtype=np.int64) + begins
 
 
 def joined(parts: Iterable[FloatArray]) -> FloatArray:
