@@ -65,6 +65,8 @@ def test_what_people_write_is_not_asked_about() -> None:
         "Monsters, Inc. is a comedy from 2001, recommended because you rated Toy Story.",
         "You\u2019ve rated Toy Story, which shares the genre animation with Monsters, Inc.'s genres.",
         "Because you also rated Toy Story, this movie could suit you.",
+        "Because you rated Toy Story, you might enjoy Monsters, Inc.'s animation.",
+        "Toy Story\u2019s genre animation is why you might enjoy this film.",
     ],
 )
 def test_sentences_of_facts_alone_pass(sentence: str) -> None:
@@ -89,6 +91,10 @@ def test_sentences_of_facts_alone_pass(sentence: str) -> None:
         ("Because others rated Toy Story, try it.", "word"),
         ("Because Toy Story rated you, try it.", "deed"),
         ("Because you liked Toy Story, you might enjoy Monsters, Inc.", "word"),
+        ("Because you rated Toy Story, this film toys with you.", "word"),
+        ("Because you rated Toy Story, you might enjoy the story of Monsters, Inc.", "word"),
+        ("Because you rated Toy Story, you might enjoy Monsters.", "title"),
+        ("Toy Story: Monsters, Inc.", "empty"),
         ("You might enjoy this film because of its genres.", "empty"),
         ("Because you rated Toy Story, try <b>this film</b>.", "form"),
         ("Because you rated Toy Story, see https://toy.story", "form"),
@@ -108,6 +114,15 @@ def test_things_have_something_in_common_only_where_a_fact_says_what() -> None:
     given = facts(evidence=other)
     assert found("Because you rated Saw, you might enjoy Monsters, Inc.", given) is None
     assert found("Because you rated Saw, you might enjoy the similar Monsters, Inc.", given) == "alike"
+
+
+def test_words_of_titles_state_nothing() -> None:
+    given = facts(Item("7", {"title": "Star Trek"}), Item("8", {"title": "Amélie (Le fabuleux destin)"}))
+    assert found("Because you rated Amélie (Le fabuleux destin), try star trek.", given) is None
+    assert found('The movie stars "Star Trek" and you might enjoy it.', given) == "word"
+    assert found("Star Treks might appeal to you.", given) == "word"
+    assert found("Amélie might appeal to you as Star Trek does.", given) == "word"
+    assert found("Because you rated Amélie, you might enjoy Star Trek.", given) == "title"
 
 
 def test_quotes_around_the_whole_are_taken_off() -> None:

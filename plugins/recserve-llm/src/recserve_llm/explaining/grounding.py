@@ -1,8 +1,9 @@
 """Grounding check: a sentence may hold words of the facts, words that state nothing, and no others.
 
 The vocabulary is closed. A word that is neither in the facts nor in :data:`NEUTRAL` has the sentence refused,
-whatever it is: a title, a name, a number, a genre, praise. What is not checked is which of the facts' words
-belongs to which; so the model is told no property of the item of the history but what both share.
+whatever it is: a title, a name, a number, a genre, praise. Titles count as wholes: their words are not in the
+vocabulary, so that *stars* does not pass because of Star Trek. What is not checked is which of the facts'
+words belongs to which; so the model is told no property of the item of the history but what both share.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ _NUMBER_WORDS = _words(
     seventy eighty ninety hundred thousand million first second third half double dozen
     """
 )
+_FEWEST_WORDS = 2
+"""Of a sentence, beside its titles."""
 _TOKEN = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _MARKUP = re.compile(r"[<>{}\[\]|`*#~=^@\\]|https?:|www\.|\s/\s|&\w+;")
-_AFTER_DOT = re.compile(r"(?<=[^\w\s])['\u2019]s\b")
 _ENDED = re.compile(r"[.!?](?=\s)")
 _QUOTED = re.compile(r"[\"\u201c\u201d]([^\"\u201c\u201d]*)[\"\u201c\u201d]")
 
@@ -76,7 +78,8 @@ def fault(
     """
     if not _well_formed(sentence, characters):
         return "form"
-    known = _vocabulary(" ".join(facts.lines))
+    titles = _titles(facts)
+    known = _vocabulary(titles.sub(" ", _even(" ".join(facts.lines))))
     neutral = NEUTRAL | {form for noun in nouns for form in (noun.casefold(), f"{noun.casefold()}s")}
     neutral = neutral | ALIKE if facts.shared else neutral - ALIKE
     fold = _folded(sentence)
@@ -84,9 +87,9 @@ def fault(
     for title in _QUOTED.findall(fold):
         if " ".join(title.split()).strip(" .,!?") not in given:
             return "title"
-    # The possessive of a title that ends in a dot.
-    spoken = _AFTER_DOT.sub("", sentence)
-    for index, token in enumerate(_TOKEN.findall(spoken)):
+    tokens = _TOKEN.findall(titles.sub(" ", _even(sentence)))
+    opening = next(iter(_TOKEN.findall(_even(sentence))), "")
+    for index, token in enumerate(tokens):
         word = _folded(token)
         if word in neutral or _is_known(word, known):
             continue
@@ -96,13 +99,13 @@ def fault(
             return "number"
         if word in attributes:
             return "attribute"
-        if token[0].isupper() and index:
+        if token[0].isupper() and (index or token != opening):
             return "title"
         return "word"
     if _misstates_deed(fold, facts):
         return "deed"
-    # A sentence about nothing is no explanation.
-    return None if _folded(facts.evidence) in fold or _folded(facts.title) in fold else "empty"
+    # A sentence about nothing is no explanation, nor are titles alone.
+    return None if len(tokens) >= _FEWEST_WORDS and titles.search(_even(sentence)) else "empty"
 
 
 def vocabulary_of(values: Sequence[str]) -> frozenset[str]:
@@ -118,8 +121,18 @@ def _well_formed(sentence: str, characters: int) -> bool:
     return sentence[-1] in ".!" and len(_ENDED.findall(sentence)) <= 1 and sentence.count('"') % 2 == 0
 
 
+def _even(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).replace("\u2019", "'")
+
+
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+    return _even(text).casefold()
+
+
+def _titles(facts: Facts) -> re.Pattern[str]:
+    """Both titles as wholes, possessives included."""
+    titles = sorted({_even(facts.title), _even(facts.evidence)}, key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, titles))})(?:'s)?(?!\w)", re.IGNORECASE)
 
 
 def _vocabulary(text: str) -> set[str]:
