@@ -155,6 +155,22 @@ def test_degraded_answers_and_errors_are_told(page: Any, served: Any) -> None:
     assert "Enter a user id first" in page.locator("#error").inner_text()
 
 
+def test_an_answer_that_comes_later_does_not_hide_what_failed_meanwhile(page: Any) -> None:
+    page.fill("#user", "")
+    held: list[Any] = []
+    page.route("**/v1/recommend", lambda route: held.append(route))
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#items[aria-busy]")
+    page.get_by_role("button", name="View: Jumanji", exact=True).click()
+    page.wait_for_selector("#error:not([hidden])")
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#items:not([aria-busy])")
+    page.unroute("**/v1/recommend")
+    assert page.locator("#error").is_visible()
+    assert "Enter a user id first" in page.locator("#error").inner_text()
+
+
 def test_hostile_ids_and_titles_are_text(page: Any, served: Any) -> None:
     page.fill("#user", HOSTILE)
     page.keyboard.press("Enter")

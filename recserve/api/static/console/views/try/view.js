@@ -116,13 +116,13 @@ class Try {
     note("try", [], kept.asked);
     this.form.settle();
     items.setAttribute("aria-busy", "true");
+    place.hidden = true; // now and not with the answer: what failed meanwhile is to be read
     try {
       const [answer, other] = await Promise.all([
         post("v1/recommend", this.question(), { signal: this.signal }),
         beside ? this.compared({ ...this.question(), ...beside }) : null,
       ]);
       if (late()) return;
-      place.hidden = true;
       this.answer(answer, other, deed);
       await this.history(late);
     } catch (error) {
