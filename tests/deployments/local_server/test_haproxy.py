@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -201,8 +201,12 @@ def test_on_a_joined_cluster_pages_are_closed_and_requests_repeated(tmp_path: Pa
 def test_silent_connections_of_one_address_lock_nobody_out(url: str, config: ServerConfig) -> None:
     silent = []
     for _ in range(2 * config.max_connections):
-        connection = socket.create_connection(("127.0.0.1", config.port), source_address=("127.0.0.2", 0))
-        silent.append(connection)
+        # One beyond the address's share may be reset before it counts as connected here.
+        with suppress(ConnectionResetError):
+            silent.append(
+                socket.create_connection(("127.0.0.1", config.port), source_address=("127.0.0.2", 0))
+            )
+    assert len(silent) >= (config.max_connections_per_address or 0)
     for _ in range(20):
         assert ask("GET", f"{url}/v1/about").status_code == 200
     for connection in silent:  # those beyond the address's share at once, the others after the time limit
