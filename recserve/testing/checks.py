@@ -32,6 +32,7 @@ from recserve.plugin.protocols import (
     Trainable,
 )
 from recserve.plugin.registry import Registry
+from recserve.plugin.resolved import Resolved
 from recserve.serving.guard.results import (
     check_affinity,
     check_mask,
@@ -60,8 +61,7 @@ def _contract() -> Iterator[None]:
 def build(stage: Stage, name: str, params: Mapping[str, Any], data: Dataset | None = None) -> Any:
     """Build a component by name as a server would, and fit it if it is trainable."""
     data = example_dataset() if data is None else data
-    registry = Registry.discover()
-    chosen = registry.choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
+    chosen = _chosen(stage, name, params)
     built = chosen.build(data.catalogue)
     if isinstance(built, Trainable):
         built.fit(data, _context(data))
@@ -71,10 +71,14 @@ def build(stage: Stage, name: str, params: Mapping[str, Any], data: Dataset | No
     return built
 
 
+def _chosen(stage: Stage, name: str, params: Mapping[str, Any]) -> Resolved:
+    """A registered component with its parameters."""
+    return Registry.discover().choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
+
+
 def _fitted(stage: Stage, name: str, params: Mapping[str, Any], data: Dataset) -> Any:
     """Build a component by name, fitted on some data."""
-    chosen = Registry.discover().choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
-    built = chosen.build(data.catalogue)
+    built = _chosen(stage, name, params).build(data.catalogue)
     built.fit(data, _context(data))
     return built
 
@@ -93,7 +97,7 @@ def check_persistence(
     stage: Stage, name: str, params: Mapping[str, Any], built: Trainable, data: Dataset
 ) -> None:
     """A second fit gives the same bytes, and only files of allowed kinds are written."""
-    chosen = Registry.discover().choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
+    chosen = _chosen(stage, name, params)
     again = chosen.build(data.catalogue)
     again.fit(data, _context(data))
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
@@ -140,7 +144,7 @@ def check_executor(
     """
     data, stage = example_dataset() if dataset is None else dataset, Stage(kind)
     alone = build(stage, name, params, data)
-    chosen = Registry.discover().choose(stage, ComponentConfig(use=name, params=dict(params)), stage.value)
+    chosen = _chosen(stage, name, params)
     together = chosen.build(data.catalogue)
     with ProcessExecutor(workers) as executor:
         context = FitContext(seed=3, event_types=data.event_types, threads=1, executor=executor)

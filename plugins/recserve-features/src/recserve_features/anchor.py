@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from recserve import BoolArray, Candidates, Float64Array, FloatArray, Int32Array, Int64Array, ndcg
+from recserve_features.inputs.values import ranks
 
 _K = 10
 _MOST = 10.0
@@ -100,9 +101,6 @@ def _steps(candidates: Candidates, source: str | None) -> FloatArray:
         return np.zeros(shape, dtype=np.float32)
     scores = candidates.source_scores[:, :, candidates.sources.index(source)]
     found = (candidates.items >= 0) & np.isfinite(scores)
-    order = np.argsort(np.where(found, -scores, np.inf), axis=1, kind="stable")
-    ranks = np.empty(shape, dtype=np.float32)
-    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(shape[1], dtype=np.float32), shape), axis=1)
     # As far behind as the query has candidates that were found.
     last = found.sum(axis=1, keepdims=True).astype(np.float32)
-    return np.log1p(np.where(found, ranks, last)).astype(np.float32)
+    return np.log1p(np.where(found, ranks(scores, found), last)).astype(np.float32)

@@ -12,7 +12,7 @@ from recserve import BoolArray, Float64Array, FloatArray
 from recserve_features.inputs.clock import DAY_MS
 from recserve_features.inputs.events import Asked, CountedEvents, moment_counts
 from recserve_features.inputs.feature import Plain
-from recserve_features.inputs.values import added, labels_of, number_of
+from recserve_features.inputs.values import added, labels_of, number_of, ranks
 from recserve_features.parameters import (
     ContextFeature,
     HistoryFeature,
@@ -147,8 +147,8 @@ class Retrieval(Plain):
         """NaN where a retriever did not find a candidate, or did not answer."""
         candidates = asked.candidates
         real = candidates.items >= 0
-        ranks = np.broadcast_to(np.arange(asked.shape[1], dtype=np.float32), asked.shape)
-        columns = [np.where(real, ranks, np.float32(np.nan))]
+        fused = np.broadcast_to(np.arange(asked.shape[1], dtype=np.float32), asked.shape)
+        columns = [np.where(real, fused, np.float32(np.nan))]
         for source in self.sources:
             if source not in candidates.sources:
                 columns += [np.full(asked.shape, np.nan, dtype=np.float32)] * 2
@@ -164,12 +164,7 @@ def _standing(scores: FloatArray, present: BoolArray) -> list[FloatArray]:
     count = np.maximum(present.sum(axis=1, keepdims=True), 1)
     centred = np.where(present, safe - safe.sum(axis=1, keepdims=True) / count, 0.0)
     spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
-    order = np.argsort(np.where(present, -scores, np.inf), axis=1, kind="stable")
-    rank = np.empty(scores.shape, dtype=np.float32)
-    np.put_along_axis(
-        rank, order, np.broadcast_to(np.arange(scores.shape[1], dtype=np.float32), scores.shape), axis=1
-    )
     return [
         np.where(present, centred / np.where(spread > 1e-9, spread, 1.0), np.nan).astype(np.float32),
-        np.where(present, rank, np.float32(np.nan)),
+        np.where(present, ranks(scores, present), np.float32(np.nan)),
     ]

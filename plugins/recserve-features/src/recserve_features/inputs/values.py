@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recserve import AttributeColumn, Float64Array, FloatArray, Int32Array, Int64Array
+from recserve import AttributeColumn, BoolArray, Float64Array, FloatArray, Int32Array, Int64Array
 
 DENSE = 2**22
 """Sums of at most so many cells are held in a dense array."""
@@ -139,6 +139,15 @@ class Sums:
 def added(keys: Int64Array | Int32Array, weights: Float64Array, size: int) -> Float64Array:
     """Sums of weights by key, float64, shape (size,)."""
     return np.asarray(np.bincount(keys, weights, minlength=size), dtype=np.float64)
+
+
+def ranks(scores: FloatArray, present: BoolArray) -> FloatArray:
+    """Ranks from 0 within each row, highest score first and what is absent last, float32, shape (B, K)."""
+    order = np.argsort(np.where(present, -scores, np.inf), axis=1, kind="stable")
+    places = np.broadcast_to(np.arange(scores.shape[1], dtype=np.float32), scores.shape)
+    found = np.empty(scores.shape, dtype=np.float32)
+    np.put_along_axis(found, order, places, axis=1)
+    return found
 
 
 def _spans(offsets: Int64Array, rows: Int64Array) -> Int64Array:
