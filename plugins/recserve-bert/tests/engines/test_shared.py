@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ Train = Callable[[TrainedPart, int], Source]
 
 @pytest.fixture
 def source(tiny: Path) -> Source:
-    return locate(BertParams(model=str(tiny)))
+    """A model that no other file's engines share the base of, whichever ran before in this process."""
+    return replace(locate(BertParams(model=str(tiny))), fingerprint="of these tests alone")
 
 
 @pytest.fixture
