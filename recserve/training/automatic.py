@@ -36,7 +36,7 @@ from recserve.training.fitting import Fitted, fit_component, fit_encoder, fit_wi
 from recserve.training.selection.orders import BELOW, METRIC
 from recserve.training.selection.summary import FILLS_UP, SummaryRow, summary
 from recserve.training.selection.unsuited import has_texts, unsuited_parts
-from recserve.training.selection.validation import validation_split
+from recserve.training.selection.validation import next_window
 
 TRIAL_EVENTS = 200_000
 """With twice as many events a ranker is tried on users who have this many together before it gets all."""
@@ -202,7 +202,7 @@ def _fit_each(resolved: ResolvedConfig, data: Dataset, context: FitContext) -> F
     config = resolved.config.train
     fitted = Fitted(resolved, data.catalogue, left_out=unsuited_parts(resolved, data))
     try:
-        split = validation_split(data, config.next_window, seed=config.seed, users=config.ranking_examples)
+        split = next_window(data, config, repeats=False)
     except DataError:
         return fitted
     training = fit_encoder(fitted, split.training, context, Fitted(resolved, data.catalogue))

@@ -19,7 +19,7 @@ from recserve.serving.guard.calls import PluginCall
 from recserve.serving.scenario import Scenario
 from recserve.serving.stages.masks import FilterMasks
 from recserve.serving.stages.ranking import RankingStage, rank_order
-from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
+from recserve.serving.stages.retrieval import Ask, RetrievalResult, RetrievalStage
 from recserve.serving.stages.run import StageBatch, completed, run_stages
 from recserve.serving.stages.trace import Trace
 from recserve.serving.state.live_catalogue import CatalogueView
@@ -36,15 +36,18 @@ class FittedPipeline:
         scenario: With every stage object in place.
         fallback: Fills short pages.
         catalogue: What the components were fitted on.
+        ask: Asks a retriever; None asks it every time.
     """
 
-    def __init__(self, scenario: Scenario, fallback: Retriever, catalogue: Catalogue) -> None:
+    def __init__(
+        self, scenario: Scenario, fallback: Retriever, catalogue: Catalogue, ask: Ask | None = None
+    ) -> None:
         self._scenario = scenario
         self._fallback = fallback
         self._catalogue = catalogue
         self._view = CatalogueView.of(catalogue)
         self._masks = FilterMasks({_ONLY: scenario}, len(catalogue))
-        self._retrieval = RetrievalStage({_ONLY: scenario})
+        self._retrieval = RetrievalStage({_ONLY: scenario}, ask=ask)
         self._ranking = RankingStage({_ONLY: scenario})
 
     def __reduce__(self) -> tuple[object, ...]:
