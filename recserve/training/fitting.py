@@ -348,7 +348,7 @@ def _learn_order(
 ) -> None:
     """Teach a scenario's ranker, unless another scenario did, and choose the order of its candidates."""
     pipeline = fitted.recommender(name, ask)
-    proposed = proposals(pipeline.retrieve, sample)
+    proposed = proposals(pipeline.retrieve, sample, context.threads)
     held_out = HeldOutQueries(proposed.split, proposed.found, pipeline.weights)
     chosen, ranker = fitted.resolved.scenarios[name].ranker, pipeline.ranker
     ranked = None
@@ -361,7 +361,7 @@ def _learn_order(
             fitted.facts[chosen.key].update(ranker.fit_candidates(proposed.examples, context))
             taught.add(chosen.key)
     context.progress(f"Choosing the order of {name}", 0, 1)
-    order = choose_order(held_out, ranked)
+    order = choose_order(held_out, ranked, context.threads)
     if order is not None:
         fitted.orders[name] = order
 

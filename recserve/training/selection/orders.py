@@ -16,6 +16,7 @@ import numpy as np
 from recserve.bundles.manifest import OrderEntry
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int32Array
 from recserve.data.batches import Retrieved
+from recserve.data.system.cpus import map_in_threads
 from recserve.evaluation.bootstrap import Interval, mean_intervals
 from recserve.evaluation.metrics.accuracy import accuracy
 from recserve.evaluation.metrics.slices import group_mean
@@ -99,7 +100,9 @@ class HeldOutQueries:
         return present
 
 
-def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -> OrderEntry | None:
+def choose_order(
+    held_out: HeldOutQueries, ranked: Float64Array | None = None, threads: int = 1
+) -> OrderEntry | None:
     """The order that serves best, the simplest of equals.
 
     The best retriever's order gives way to the fused one as configured if neither nDCG@10 nor recall@20 is
@@ -109,6 +112,7 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
     Args:
         held_out: The queries.
         ranked: nDCG@10 and recall@20 of each user in the ranker's order, shape (U, 2); None without a ranker.
+        threads: Weights tried at a time; 0 takes as many as this process may use.
 
     Returns:
         None where there are too few users to tell anything, or nothing to choose between.
@@ -127,7 +131,7 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
         best = FUSED
     weights = simple[best]
     if len(judged) > 1:
-        figures[LEARNT], learnt = _learnt(held_out, weights)
+        figures[LEARNT], learnt = _learnt(held_out, weights, threads)
         gain = _differences(figures[LEARNT], figures[best])
         if gain[0].low > 0 and gain[1].low > 0:
             best, weights = LEARNT, learnt
@@ -167,16 +171,24 @@ def _facts(figures: Mapping[str, Float64Array], serves: str, best: str) -> dict[
     return facts
 
 
-def _learnt(held_out: HeldOutQueries, start: Mapping[str, float]) -> tuple[Float64Array, Mapping[str, float]]:
+def _learnt(
+    held_out: HeldOutQueries, start: Mapping[str, float], threads: int
+) -> tuple[Float64Array, Mapping[str, float]]:
     """Learnt fusion weights, and what those learnt on the other half of the users are worth to each user."""
     asked: dict[tuple[float, ...], Float64Array] = {}
     names = list(held_out.found)
 
+    def ratios(weights: Sequence[float]) -> tuple[float, ...]:
+        """Weights with equal ones give the same order."""
+        return tuple(weight / max(weights) for weight in weights)
+
+    def measured(weights: Sequence[float]) -> Float64Array:
+        return held_out.per_user(held_out.fused(dict(zip(names, weights, strict=True))))
+
     def worth(weights: Sequence[float]) -> Float64Array:
-        # Only ratios matter.
-        key = tuple(weight / max(weights) for weight in weights)
+        key = ratios(weights)
         if key not in asked:
-            asked[key] = held_out.per_user(held_out.fused(dict(zip(names, weights, strict=True))))
+            asked[key] = measured(weights)
         return asked[key]
 
     def climb(users: BoolArray) -> tuple[float, ...]:
@@ -189,6 +201,11 @@ def _learnt(held_out: HeldOutQueries, start: Mapping[str, float]) -> tuple[Float
                 for value in _GRID
                 if value != best[place]
             ]
+            unknown: dict[tuple[float, ...], Sequence[float]] = {}
+            for weights in nearby:
+                if ratios(weights) not in asked:
+                    unknown.setdefault(ratios(weights), weights)
+            asked.update(zip(unknown, map_in_threads(measured, unknown.values(), threads), strict=True))
             chosen = max(nearby, key=lambda weights: float(worth(weights)[users].mean()))
             if worth(chosen)[users].mean() <= worth(best)[users].mean():
                 return best

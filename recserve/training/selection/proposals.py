@@ -10,6 +10,7 @@ import numpy as np
 
 from recserve.data.arrays import Int32Array, Int64Array
 from recserve.data.batches import Candidates, Queries, Retrieved
+from recserve.data.system.cpus import map_in_threads
 from recserve.evaluation.splits import Split
 from recserve.plugin.protocols import FitContext, LearnsFromCandidates, Ranker, RankingExamples
 from recserve.serving.stages.ranking import rank_order
@@ -132,20 +133,21 @@ Propose = Callable[[Queries], tuple[Candidates, Mapping[str, Retrieved]]]
 """Candidates of a batch, and what each retriever found."""
 
 
-def proposals(propose: Propose, sample: QuerySample) -> Proposals:
+def proposals(propose: Propose, sample: QuerySample, threads: int = 1) -> Proposals:
     """What is proposed for held-out queries, labelled with what the user did from then on.
 
     Args:
         propose: Such as ``retrieve`` of :class:`recserve.training.fitted_pipeline.FittedPipeline`, fitted on
             the split's training part.
         sample: Its queries precede positive events; see :func:`validation_split`.
+        threads: Batches proposed for at a time; 0 takes as many as this process may use.
 
     Returns:
         Proposals; a label is 1 for candidates that the user had a held-out event with at or after the
         query's time.
     """
     split = sample.split
-    parts = [propose(batch) for batch in sample.batches]
+    parts = map_in_threads(propose, sample.batches, threads)
     candidates = _stack([merged for merged, _ in parts])
     found = {name: _stack_found([found[name] for _, found in parts]) for name in parts[0][1]}
     wanted = split.groups[:, None] * split.n_items + candidates.items
