@@ -7,7 +7,7 @@ learn to blend from, and learnt fusion weights are judged on the other half of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -56,21 +56,15 @@ class HeldOutQueries:
     def _union(self) -> tuple[Int32Array, FloatArray]:
         """All items that were found, and what each retriever's place of an item is worth, (R, Q, K)."""
         everything = sum(found.items.shape[1] for found in self.found.values())
-        items = merge(self.found, {}, everything).items
-        stride = self.split.n_items + 1
-        rows = np.arange(len(items), dtype=np.int64)[:, None] * stride
-        wanted = rows + np.maximum(items, -1)
-        gains = np.zeros((len(self.found), *items.shape), dtype=np.float32)
-        for number, found in enumerate(self.found.values()):
-            if not found.items.size:
-                continue
-            keys = np.where(found.items >= 0, rows + found.items, -1).ravel()
-            ranks = np.broadcast_to(np.arange(found.items.shape[1]), found.items.shape).ravel()
-            order = np.argsort(keys, kind="stable")
-            place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
-            hit = (keys[order][place] == wanted) & (items >= 0)
-            gains[number] = np.where(hit, 1.0 / (RRF_CONSTANT + 1.0 + ranks[order][place]), 0)
-        return items, gains
+        # The merge keeps the scores of each retriever, which are the places here.
+        places = {
+            name: replace(found, scores=np.indices(found.items.shape, dtype=np.float32)[1])
+            for name, found in self.found.items()
+        }
+        merged = merge(places, {}, everything)
+        place = np.moveaxis(merged.source_scores, 2, 0).astype(np.float64)
+        gains = np.where(np.isnan(place), 0, 1.0 / (RRF_CONSTANT + 1.0 + place))
+        return merged.items, np.ascontiguousarray(gains, dtype=np.float32)
 
     def fused(self, weights: Mapping[str, float]) -> Int32Array:
         """The best items by reciprocal rank fusion with some weights, int32, shape (Q, 20)."""
