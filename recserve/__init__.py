@@ -4,7 +4,16 @@ The names re-exported here are the public contract: plugins need nothing else.
 """
 
 from recserve.config import nearest
-from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int16Array, Int32Array, Int64Array
+from recserve.data.arrays import (
+    BoolArray,
+    Float64Array,
+    FloatArray,
+    Int16Array,
+    Int32Array,
+    Int64Array,
+    flat_ranges,
+    places_within,
+)
 from recserve.data.batches import Candidates, Histories, Queries, Ragged, RecentTexts, Reranked, Retrieved
 from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
@@ -12,6 +21,7 @@ from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
 from recserve.data.events.event_order import EventOrder
 from recserve.data.events.impressions import Impressions
+from recserve.data.system.addresses import is_loopback
 from recserve.data.system.compilation import compiled
 from recserve.data.system.cpus import map_in_threads, usable_threads
 from recserve.data.vocabulary import Vocabulary
@@ -160,9 +170,11 @@ __all__ = [
     "compiled",
     "count_outcome",
     "event_table",
+    "flat_ranges",
     "hold_out",
     "hookimpl",
     "in_parts",
+    "is_loopback",
     "iso_time",
     "item_table",
     "map_in_threads",
@@ -174,6 +186,7 @@ __all__ = [
     "ndcg",
     "ndcg_of",
     "nearest",
+    "places_within",
     "read_array",
     "read_item_lists",
     "sample_queries",

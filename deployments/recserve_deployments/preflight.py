@@ -22,11 +22,11 @@ import psutil
 
 from recserve.bundles.repository import BundleRepository
 from recserve.config import Config, from_environment, parse_config
+from recserve.data.system.addresses import is_loopback
 from recserve.errors import RecserveError, RuntimeEnvironmentError
 from recserve.plugin.registry import Registry
 from recserve.store import open_store, parse_url
 from recserve_deployments.local_server.environment import PROXY_FLAG, PROXY_NAME, SERVE_FLAGS
-from recserve_deployments.local_server.ports import is_loopback
 
 EXAMINATION_SECONDS = 120.0
 CLOCK_TOLERANCE_MS = 500.0

@@ -136,14 +136,22 @@ class BundleRepository:
         Raises:
             BundleError: Object storage cannot be listed.
         """
+        return self.examined(bundle_id)[1]
+
+    def examined(self, bundle_id: str) -> tuple[Bundle | None, str | None]:
+        """A bundle that is here and intact, or why it could not be opened; neither where it would be fetched.
+
+        Raises:
+            BundleError: Object storage cannot be listed.
+        """
         directory = self.local / bundle_id
+        problem = f"bundle {bundle_id} is gone"
         if directory.exists():
             try:
-                Bundle.open(directory)
+                return Bundle.open(directory), None
             except BundleError as error:
-                return None if self._is_remote(bundle_id) else error.message
-            return None
-        return None if self._is_remote(bundle_id) else f"bundle {bundle_id} is gone"
+                problem = error.message
+        return None, None if self._is_remote(bundle_id) else problem
 
     def _is_remote(self, bundle_id: str) -> bool:
         """Whether object storage has the whole of a bundle, whose manifest was written last."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from recserve.data.arrays import BoolArray, FloatArray, Int16Array, Int32Array, Int64Array
+from recserve.data.arrays import BoolArray, FloatArray, Int16Array, Int32Array, Int64Array, flat_ranges
 from recserve.data.events.impressions import Impressions
 
 
@@ -120,10 +120,7 @@ class Histories:
 
     def select(self, users: Int64Array) -> Histories:
         """The histories of these users (int64 indices, shape (M,)), in that order."""
-        lengths = self.lengths[users]
-        offsets = np.zeros(len(users) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        index = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
+        offsets, index = flat_ranges(self.offsets[users], self.lengths[users])
         return Histories(
             offsets,
             self.items[index],
@@ -172,10 +169,7 @@ class RecentTexts:
 
     def select(self, users: Int64Array) -> RecentTexts:
         """The texts of these users (int64 indices, shape (M,)), in that order."""
-        lengths = np.diff(self.offsets)[users]
-        offsets = np.zeros(len(users) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        index = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
+        offsets, index = flat_ranges(self.offsets[users], np.diff(self.offsets)[users])
         return RecentTexts(
             offsets, self.vectors[index], self.events[index], self.weights[index], self.timestamps[index]
         )

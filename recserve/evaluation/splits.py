@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from recserve.data.arrays import BoolArray, Int32Array, Int64Array
+from recserve.data.arrays import BoolArray, Int32Array, Int64Array, flat_ranges, places_within
 from recserve.data.batches import Histories, Queries, Ragged
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
@@ -116,7 +116,7 @@ class Split:
     def take(self, chosen: Int64Array) -> Split:
         """Only these queries, in increasing order; users keep their numbers, and ``n_users`` stays."""
         lengths = np.diff(self.relevant.offsets)[chosen]
-        offsets, index = _spans(self.relevant.offsets[chosen], self.relevant.offsets[chosen] + lengths)
+        offsets, index = flat_ranges(self.relevant.offsets[chosen], lengths)
         return replace(
             self,
             rows=self.rows[chosen],
@@ -154,8 +154,9 @@ class Split:
 
     def _queries(self, chosen: slice) -> Queries:
         starts, ends = self.starts[chosen], self.ends[chosen]
-        seen_offsets, seen = _spans(starts, ends)
-        offsets, index = _spans(np.maximum(starts, ends - self.history), ends)
+        seen_offsets, seen = flat_ranges(starts, ends - starts)
+        newest = np.maximum(starts, ends - self.history)
+        offsets, index = flat_ranges(newest, ends - newest)
         timeline = self.timeline
         histories = Histories(
             offsets,
@@ -420,15 +421,6 @@ def given(
     )
 
 
-def _spans(starts: Int64Array, ends: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Offsets (B + 1,) and the concatenated positions of B ranges [start, end)."""
-    lengths = ends - starts
-    offsets = np.zeros(len(starts) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-    return offsets, index
-
-
 def _slice(ragged: Ragged, chosen: slice) -> Ragged:
     offsets = ragged.offsets[chosen.start : chosen.stop + 1]
     return Ragged(offsets - offsets[0], ragged.values[offsets[0] : offsets[-1]])
@@ -444,7 +436,7 @@ def _first_occurrences(users: Int64Array, items: Int32Array, n_items: int) -> Bo
 
 def _spread(users: Int64Array, limit: int) -> BoolArray:
     """Marks at most ``limit`` events of each user, evenly spaced; ``users`` is non-decreasing."""
-    _, start, total = np.unique(users, return_index=True, return_counts=True)
-    place = np.arange(len(users)) - np.repeat(start, total)
+    _, total = np.unique(users, return_counts=True)
+    place = places_within(total)
     total = np.repeat(total, total)
     return np.asarray((total <= limit) | ((place + 1) * limit // total > place * limit // total))

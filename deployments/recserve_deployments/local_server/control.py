@@ -18,6 +18,7 @@ import psutil
 
 from recserve.config import Config
 from recserve.data.entities import now_ms
+from recserve.data.system.addresses import is_loopback
 from recserve.data.system.files import make_private_folder
 from recserve.errors import RuntimeEnvironmentError
 from recserve.store import open_store
@@ -125,7 +126,7 @@ def _refuse_second_server(home: Path, upgraded: str | None = None) -> None:
 
 def _need_key(home: Path, config: Config, host: str) -> None:
     """Refuse to let other machines reach an API without a key. The replicas refuse their calls as well."""
-    if ports.is_loopback(host):
+    if is_loopback(host):
         return
     with open_store(config.store.url, home) as store:
         keys = store.keys()

@@ -53,16 +53,6 @@ class ServePorts:
         }
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def check_host(host: str) -> str:
     """The address to listen on: an IPv4 address of this machine, or 0.0.0.0 for all of them.
 

@@ -6,6 +6,7 @@ import logging
 
 from recserve.auth.keyring import Keyring
 from recserve.auth.masking import mask_keys_in_logs
+from recserve.data.system.addresses import is_loopback
 from recserve_deployments.local_server import ports
 from recserve_deployments.replica.spec import Opened
 
@@ -28,14 +29,14 @@ def exposed(host: str) -> bool:
         host: ``server.host``. A file of ``serve deploy`` may say something else in its ``http_options``, and
             the one that is more open counts.
     """
-    if not ports.is_loopback(host):
+    if not is_loopback(host):
         return True
     try:
         actual, _ = serve_address()
     except Exception as error:  # not knowing must not open anything
         logger.warning("cannot tell what Serve listens on, so calls need a key: %s", error)
         return True
-    return not ports.is_loopback(actual)
+    return not is_loopback(actual)
 
 
 def open_keyring(opened: Opened) -> Keyring:

@@ -24,20 +24,10 @@ from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Recommendation, Request
 from recserve.store import Store, open_store
 from recserve.training.trainer import Trainer
+from tests.support.cross_encoder import TINY_SETTINGS
 
 KEY = "reranker.cross_encoder"
-SETTINGS: dict[str, Any] = {
-    "tune_layers": None,
-    "learning_rate": 0.003,
-    "examples": 300,
-    "epochs": 2,
-    "batch_examples": 16,
-    "history": 3,
-    "history_tokens": 4,
-    "item_tokens": 4,
-    "weight": 1.0,
-    "depth": 32,
-}
+SETTINGS = {**TINY_SETTINGS, "weight": 1.0, "depth": 32}
 
 
 def resolve(tiny: Path, *, reranked: bool = True, **server: Any) -> ResolvedConfig:

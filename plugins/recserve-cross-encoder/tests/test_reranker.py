@@ -14,22 +14,13 @@ from recserve_cross_encoder.reranker import CrossEncoderReranker
 
 from recserve import BundleError, Candidates, ConfigError, Histories, Queries, RankingExamples
 from recserve.testing import check_reranker
+from tests.support.cross_encoder import TINY_SETTINGS
 
-SETTINGS = {
-    "tune_layers": None,
-    "learning_rate": 0.003,
-    "examples": 300,
-    "epochs": 2,
-    "batch_examples": 16,
-    "history": 3,
-    "history_tokens": 4,
-    "item_tokens": 4,
-}
 K = 12
 
 
 def params(tiny, **changes) -> CrossEncoderParams:
-    return CrossEncoderParams(model=str(tiny), **{**SETTINGS, **changes})
+    return CrossEncoderParams(model=str(tiny), **{**TINY_SETTINGS, **changes})
 
 
 def queries(groups: list[int]) -> Queries:

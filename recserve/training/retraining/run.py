@@ -105,7 +105,7 @@ class Retraining:
         record_training(self.home, self.resolved.config, self.store, tables, result, deletions)
         candidate = result.bundle
         findings: tuple[Finding, ...] = ()
-        unusable = None if before is None else self.repository.damage(before)
+        current, unusable = (None, None) if before is None else self.repository.examined(before)
         if unusable is not None:
             # Neither can it be served: whatever was trained is better than that.
             reason = f"{reason}; the current bundle cannot be compared with: {unusable}"
@@ -114,7 +114,7 @@ class Retraining:
                 self.home,
                 self.resolved.config,
                 self.registry,
-                self.repository.open(before),
+                current or self.repository.open(before),
                 candidate,
                 lambda: tables,
                 status.step,

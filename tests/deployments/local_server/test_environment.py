@@ -26,6 +26,7 @@ from recserve_deployments.local_server.state_file import (
 
 from recserve.auth.keys import create_key
 from recserve.config import Config
+from recserve.data.system.addresses import is_loopback
 from recserve.errors import RuntimeEnvironmentError
 from recserve.store import open_store
 
@@ -88,9 +89,9 @@ def test_hosts_are_ipv4_addresses() -> None:
 
 def test_what_only_this_machine_reaches() -> None:
     for host in ("localhost", "127.0.0.1", "127.8.9.10", "::1"):
-        assert ports.is_loopback(host), host
+        assert is_loopback(host), host
     for host in ("0.0.0.0", "::", "192.0.2.1", "10.0.0.1", "example.org", "localhost.example.org", ""):
-        assert not ports.is_loopback(host), host
+        assert not is_loopback(host), host
 
 
 def test_an_address_of_another_machine_cannot_be_listened_on() -> None:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from recserve.config import parse_config
+from recserve.plugin.protocols import Stage
 from recserve.plugin.registry import Registry
 from recserve.testing import example_dataset
 from recserve.training.automatic import AutomaticPipeline, choose_pipeline
@@ -39,6 +40,21 @@ def test_the_parts_of_home_are_chosen_by_behaviour_alone(chosen: AutomaticPipeli
     assert {row.part for row in chosen.rows} >= set(home)
 
 
-def test_rankers_that_are_for_people_to_choose_are_not_tried(chosen: AutomaticPipeline) -> None:
-    tried = {row.part for row in chosen.rows} | set(chosen.windows.objects)
-    assert not [part for part in tried if "lambdamart" in part or "bert_sequence" in part]
+def test_no_ranker_is_tried_that_is_for_people_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that would be tried first are gone, so that nothing but the flag keeps the others out."""
+    registry = Registry.discover()
+    rankers = registry.names(Stage.RANKER)
+    manual = [name for name in rankers if not registry.get(Stage.RANKER, name, "ranker")[0].automatic]
+    assert {"lambdamart", "bert_sequence"} <= set(manual)
+    known = Registry.names
+    monkeypatch.setattr(
+        Registry,
+        "names",
+        lambda self, stage: manual if stage is Stage.RANKER else known(self, stage),
+    )
+    plain = {"encoder": None, "train": {"threads": 1, "device": "cpu"}}
+    config = parse_config({**plain, "scenarios": {"home": {"retrievers": [{"use": "popular"}]}}})
+    chosen = choose_pipeline(registry, config, example_dataset(200, 10), fit_context(config))
+    assert any(row.figure for row in chosen.rows), "orders were measured, so a ranker could have been tried"
+    assert chosen.resolved.config.scenarios["home"].ranker is None
+    assert not [row.part for row in chosen.rows if row.part.startswith("ranked by")]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Histories, Int64Array
+from recserve import Histories, Int64Array, places_within
 
 GAP_BUCKETS = 34
 """Time-gap classes: 0 = nothing before, 1 = same second, then one for each doubling of seconds."""
@@ -185,7 +185,7 @@ class TrainingWindows:
         stride = max(window - window // 2, 1)
         counts = np.where(steps > 0, 1 + -(-np.maximum(steps - window, 0) // stride), 0)
         owners = np.repeat(np.arange(len(histories)), counts)
-        number = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+        number = places_within(counts)
         inputs = steps[owners]
         begin = np.minimum(number * stride, np.maximum(inputs - window, 0))
         covered = np.where(number > 0, (number - 1) * stride + window, 0)

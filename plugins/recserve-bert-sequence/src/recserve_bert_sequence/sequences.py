@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recserve import BoolArray, FloatArray, Histories, Int64Array
+from recserve import BoolArray, FloatArray, Histories, Int64Array, places_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class TrainingWindows:
         steps = np.maximum(histories.lengths - 1, 0)
         counts = -(-steps // window)
         owners = np.repeat(np.arange(len(histories)), counts)
-        number = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+        number = places_within(counts)
         # From the end on, so that the newest window is a whole one.
         ends = histories.offsets[:-1][owners] + steps[owners] - number * window
         self._starts = np.maximum(histories.offsets[:-1][owners], ends - window)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recserve import Dataset
+from recserve import Dataset, flat_ranges
 
 _DAY_MS = 86_400_000.0
 _CHUNK = 8192
@@ -219,9 +219,7 @@ class Examples:
         """
         starts = np.maximum(self.starts, self.ends - recent)
         lengths = self.ends - starts
-        offsets = np.zeros(len(self) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        event = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        offsets, event = flat_ranges(starts, lengths)
         place = np.repeat(self.ends, lengths) - event - 1
         weight = self.weights[event] ** np.float32(weight_power)
         fade = place / half_life

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Dataset, FitContext, Histories, Queries, map_in_threads, ndcg
+from recserve import Dataset, FitContext, Histories, Queries, flat_ranges, map_in_threads, ndcg
 from recserve_content.model import Model
 from recserve_content.parameters import ContentParams
 from recserve_content.scoring import ProfileScorer
@@ -168,10 +168,7 @@ def _validate(
 
 
 def _queries(examples: Examples) -> Queries:
-    lengths = examples.ends - examples.starts
-    offsets = np.zeros(len(examples) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    event = np.arange(offsets[-1]) + np.repeat(examples.starts - offsets[:-1], lengths)
+    offsets, event = flat_ranges(examples.starts, examples.ends - examples.starts)
     histories = Histories(
         offsets,
         examples.items[event],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from recserve import NoParams
+from recserve import NoParams, is_loopback
 
 MOST_LABELS = 20
 """Most candidates of a prompt: servers tell log-probabilities of at most 20 tokens."""
@@ -60,7 +59,7 @@ class ConnectionParams(NoParams):
     @model_validator(mode="after")
     def _is_encrypted(self) -> ConnectionParams:
         parts = urlsplit(self.base_url)
-        if parts.scheme == "http" and not self.plain_http and not _is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not self.plain_http and not is_loopback(parts.hostname or ""):
             raise ValueError(
                 "base_url is plain http to another machine; use https, or say `plain_http: true` if the "
                 "network in between is trusted"
@@ -154,12 +153,3 @@ class LlmItemTextParams(ConnectionParams):
     )
     max_items: int = Field(10_000, ge=0, description="Most items that a training asks about.")
     max_seconds: float = Field(3600.0, gt=0, description="Longest time that a training spends on asking.")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -21,6 +21,7 @@ from recserve import (
     Histories,
     Validation,
     narrow,
+    places_within,
 )
 from recserve_mf.cost import Size
 from recserve_mf.model import Model
@@ -271,9 +272,9 @@ class Steps:
         held = everything.lengths - kept
         each = np.minimum(held, np.clip(count // max(len(held), 1), 1, STEPS_A_USER))
         users = np.repeat(np.arange(len(held)), each)
-        number = np.arange(len(users)) - np.repeat(np.cumsum(each) - each, each)
+        number = places_within(each)
         places = kept[users] + number * held[users] // each[users]
         single = everything.select(users)
-        position = np.arange(len(single.items)) - np.repeat(single.offsets[:-1], single.lengths)
+        position = places_within(single.lengths)
         until = np.repeat(places, single.lengths)
         return cls(single.where(position < until), single.where(position == until))

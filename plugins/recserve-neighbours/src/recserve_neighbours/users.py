@@ -20,8 +20,10 @@ from recserve import (
     Queries,
     Retrieved,
     best_contributors,
+    flat_ranges,
     in_parts,
     mask_scores,
+    places_within,
     read_item_lists,
     taste_vectors,
     top_k,
@@ -80,7 +82,7 @@ class UserKnnRetriever:
         likes = self._likes
         counts = np.diff(likes.indptr)
         owners = np.repeat(np.arange(likes.shape[0]), counts)
-        places = np.arange(likes.nnz) - np.repeat(likes.indptr[:-1], counts)
+        places = places_within(counts)
         items = np.full((likes.shape[0], int(counts.max(initial=0))), -1, dtype=np.int32)
         values = np.zeros(items.shape, dtype=np.float32)
         items[owners, places], values[owners, places] = likes.indices, likes.data
@@ -189,9 +191,8 @@ def _block(matrix: csr_array, rows: Int32Array, wanted: Int32Array, columns: Int
     """
     columns[wanted] = np.arange(len(wanted), dtype=np.int32)
     starts, ends = matrix.indptr[rows], matrix.indptr[rows + 1]
-    lengths = (ends - starts).astype(np.int64)
-    before = np.cumsum(lengths) - lengths
-    index = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+    lengths = ends - starts
+    _, index = flat_ranges(starts, lengths)
     places = columns[matrix.indices[index]]
     hit = places >= 0
     block = np.zeros((len(rows), len(wanted)), dtype=np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from recserve import Float64Array, Histories, Int64Array, ndcg
+from recserve import Float64Array, Histories, Int64Array, flat_ranges, ndcg
 from recserve_bert_lstm.network import Network
 from recserve_bert_lstm.windows import last_events
 
@@ -63,10 +63,8 @@ def hold_out(
     first = ends.copy()
     np.minimum.at(first, owners[held], held)
     kept = histories.where(np.arange(len(liked)) < first[owners])
-    lengths = held - starts[owners[held]]
-    offsets = np.zeros(len(held) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    index = np.arange(offsets[-1]) + np.repeat(starts[owners[held]] - offsets[:-1], lengths)
+    begins = starts[owners[held]]
+    offsets, index = flat_ranges(begins, held - begins)
     queries = Histories(
         offsets,
         histories.items[index],

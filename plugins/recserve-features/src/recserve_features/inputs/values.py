@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from recserve import AttributeColumn, BoolArray, Float64Array, FloatArray, Int32Array, Int64Array
+from recserve import (
+    AttributeColumn,
+    BoolArray,
+    Float64Array,
+    FloatArray,
+    Int32Array,
+    Int64Array,
+    flat_ranges,
+)
 
 DENSE = 2**22
 """Sums of at most so many cells are held in a dense array."""
@@ -54,10 +62,10 @@ class ItemLabels:
             for value in column.values
         ]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        starts = np.cumsum(lengths) - lengths
         flat = np.array([code for row in rows for code in row], dtype=np.int32)
-        offsets = np.concatenate([[0], np.cumsum(lengths[column.codes])]).astype(np.int64)
-        return cls(offsets, flat[_spans(starts, column.codes.astype(np.int64))], len(numbered))
+        offsets, index = flat_ranges(starts[column.codes], lengths[column.codes])
+        return cls(offsets, flat[index], len(numbered))
 
     @classmethod
     def identity(cls, n_items: int) -> ItemLabels:
@@ -77,10 +85,11 @@ class ItemLabels:
         Args:
             items: int64, shape (M,); rows of the catalogue, none beyond it.
         """
-        lengths = self.offsets[items + 1] - self.offsets[items]
+        starts = self.offsets[items]
+        lengths = self.offsets[items + 1] - starts
         return Labelled(
             np.repeat(np.arange(len(items), dtype=np.int64), lengths),
-            self.codes[_spans(self.offsets, items)].astype(np.int64),
+            self.codes[flat_ranges(starts, lengths)[1]].astype(np.int64),
             len(items),
         )
 
@@ -148,15 +157,6 @@ def ranks(scores: FloatArray, present: BoolArray) -> FloatArray:
     found = np.empty(scores.shape, dtype=np.float32)
     np.put_along_axis(found, order, places, axis=1)
     return found
-
-
-def _spans(offsets: Int64Array, rows: Int64Array) -> Int64Array:
-    """Positions ``offsets[row]:offsets[row + 1]`` of all rows, one after the other."""
-    lengths = offsets[rows + 1] - offsets[rows]
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    begins: Int64Array = np.repeat(offsets[rows] - (ends - lengths), lengths)
-    return np.arange(total, dtype=np.int64) + begins
 
 
 def joined(parts: Iterable[FloatArray]) -> FloatArray:
