@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from recserve.evaluation.bootstrap import Interval
 from recserve.evaluation.findings import Findings
-from recserve.evaluation.html.charts import COLOURS, Axis, Mark, Row
+from recserve.evaluation.html.charts import COLOURS, Axis, LogAxis, Mark, Row
 from recserve.evaluation.html.rendering import render, span
 from recserve.evaluation.metrics.accuracy import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
 from recserve.evaluation.metrics.by_stage import ALONE, END_TO_END, RANKING, RETRIEVAL, StageFigure
+from recserve.evaluation.metrics.pareto import ANSWER_MS, ParetoTable
 from recserve.evaluation.report import Report
 
 _GROUPS = {
@@ -21,6 +24,55 @@ _GROUPS = {
 }
 _PLOTTED = ("ndcg", "hr", "recall")
 _LABELS = {RANKING: "given candidates: {}", END_TO_END: "end to end, all queries"}
+
+
+@dataclass(frozen=True)
+class TradeOffs:
+    """A Pareto table, and the picture of accuracy against what an answer costs.
+
+    Attributes:
+        table: The table.
+        models: Names in the order of their colours.
+        x: Axis of the cost.
+        y: Axis of accuracy.
+        points: Mark, place on each axis, and whether the point is on the front of the two measures.
+    """
+
+    table: ParetoTable
+    models: Sequence[str]
+    x: LogAxis
+    y: Axis
+    points: Sequence[tuple[Mark, float, float, bool]]
+
+    @classmethod
+    def of(cls, table: ParetoTable, models: Sequence[str] | None = None) -> TradeOffs:
+        """Places of the models that have both figures, the cheapest first."""
+        models = models or [row.model for row in table.rows]
+        accuracy = table.measures[0].name if table.measures else ""
+        both = [name for name in (accuracy, ANSWER_MS) if any(name == held.name for held in table.measures)]
+        plane = table.within(both)
+        rows = sorted(plane.rows, key=lambda row: row.figures[ANSWER_MS]) if len(both) == 2 else []
+        x = LogAxis(row.figures[ANSWER_MS] for row in rows)
+        y = Axis([0.0, *(row.figures[accuracy] for row in rows)])
+        points = []
+        for row in rows:
+            mean, cost = row.figures[accuracy], row.figures[ANSWER_MS]
+            told = ", ".join(
+                f"{measure.heading} {measure.shown(row.figures[measure.name])}" for measure in plane.measures
+            )
+            mark = Mark(models.index(row.model), Interval(mean, mean, mean), f"{row.model}: {told}")
+            points.append((mark, x(cost), y(mean), row.on_front))
+        return cls(table, models, x, y, points)
+
+    @property
+    def headings(self) -> list[str]:
+        """Headings of the table."""
+        return ["", *(measure.heading for measure in self.table.measures), ""]
+
+    @property
+    def front(self) -> list[tuple[float, float]]:
+        """Places of the front, for its line."""
+        return [(x, y) for _, x, y, on_front in self.points if on_front]
 
 
 def page(findings: Findings) -> str:
@@ -52,6 +104,8 @@ def page(findings: Findings) -> str:
         ranking=[_stage_row(series, figure) for figure in ranked],
         sliced=[report for report in reports if report.slices],
         slices=_slices(findings),
+        trade_offs_of_models=TradeOffs.of(findings.trade_offs, [report.model for report in reports]),
+        choices={name: TradeOffs.of(table) for name, table in findings.choices.items()},
         beyond=[name for name in beyond if name in first.metrics],
         points=points,
         coverage=Axis([0.0, *(across.high for _, across in points)]),

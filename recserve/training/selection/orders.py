@@ -34,6 +34,8 @@ BELOW = 1e-4
 _GRID = (BELOW, 0.25, 0.5, 1.0, 2.0, 4.0)
 FUSED = "fused"
 LEARNT = "fused, learnt weights"
+LEARNT_WEIGHTS = "learnt_weights"
+"""Fact of an order: the learnt fusion weights, whether or not they serve."""
 RANKED = "ranked"
 
 
@@ -126,6 +128,7 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
     if FUSED in figures and (figures[FUSED].mean(axis=0) >= figures[best].mean(axis=0)).all():
         best = FUSED
     weights = simple[best]
+    learnt: Mapping[str, float] | None = None
     if len(judged) > 1:
         figures[LEARNT], learnt = _learnt(held_out, weights)
         gain = _differences(figures[LEARNT], figures[best])
@@ -140,7 +143,7 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
     return OrderEntry(
         weights={} if serves in (RANKED, FUSED) else {name: float(weights[name]) for name in names},
         ranked=serves == RANKED,
-        facts=_facts(figures, serves, best),
+        facts={**_facts(figures, serves, best), **({} if learnt is None else {LEARNT_WEIGHTS: dict(learnt)})},
     )
 
 
