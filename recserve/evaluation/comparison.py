@@ -121,13 +121,13 @@ def trade_off_view(table: ParetoTable, title: str) -> Group:
     """A Pareto table for a rich console, with what its words mean below it."""
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     view.add_column("", no_wrap=True)
-    for measure in table.measures:
-        view.add_column(measure.heading, justify="right", vertical="bottom")
     view.add_column("", overflow="fold")
+    for measure in table.measures:
+        view.add_column(measure.heading, justify="right")
     for row in table.rows:
         figures = [measure.shown(row.figures[measure.name]) for measure in table.measures]
         style = "" if row.on_front else "dim"
-        view.add_row(Text(row.model), *figures, Text(row.verdict), style=style)
+        view.add_row(Text(row.model), Text(row.verdict), *figures, style=style)
     parts = [
         "front: no other model is as good in every column and better in one, as shown",
         "popularity lift is best near 0",

@@ -23,7 +23,28 @@ _GROUPS = {
     "popularity": "Head and tail",
 }
 _PLOTTED = ("ndcg", "hr", "recall")
+# Percent of a picture on a narrow screen.
+_LABEL_WIDTH, _LABEL_HEIGHT = 24, 6
 _LABELS = {RANKING: "given candidates: {}", END_TO_END: "end to end, all queries"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model's place in the picture of its trade-offs.
+
+    Attributes:
+        model: Its name.
+        mark: Its colour, and what is shown where the pointer rests.
+        x: Place on the axis of the cost.
+        y: Place on the axis of accuracy.
+        on_front: Whether nothing beats it in both.
+    """
+
+    model: str
+    mark: Mark
+    x: float
+    y: float
+    on_front: bool
 
 
 @dataclass(frozen=True)
@@ -35,18 +56,18 @@ class TradeOffs:
         models: Names in the order of their colours.
         x: Axis of the cost.
         y: Axis of accuracy.
-        points: Mark, place on each axis, and whether the point is on the front of the two measures.
+        points: Models that have both figures, the cheapest first.
     """
 
     table: ParetoTable
     models: Sequence[str]
     x: LogAxis
     y: Axis
-    points: Sequence[tuple[Mark, float, float, bool]]
+    points: Sequence[Point]
 
     @classmethod
     def of(cls, table: ParetoTable, models: Sequence[str] | None = None) -> TradeOffs:
-        """Places of the models that have both figures, the cheapest first."""
+        """The picture of a table, with colours in the order of the models; None for that of the table."""
         models = models or [row.model for row in table.rows]
         accuracy = table.measures[0].name if table.measures else ""
         both = [name for name in (accuracy, ANSWER_MS) if any(name == held.name for held in table.measures)]
@@ -57,22 +78,39 @@ class TradeOffs:
         points = []
         for row in rows:
             mean, cost = row.figures[accuracy], row.figures[ANSWER_MS]
-            told = ", ".join(
+            told = [
                 f"{measure.heading} {measure.shown(row.figures[measure.name])}" for measure in plane.measures
+            ]
+            mark = Mark(
+                models.index(row.model), Interval(mean, mean, mean), f"{row.model}: {', '.join(told)}"
             )
-            mark = Mark(models.index(row.model), Interval(mean, mean, mean), f"{row.model}: {told}")
-            points.append((mark, x(cost), y(mean), row.on_front))
+            points.append(Point(row.model, mark, x(cost), y(mean), row.on_front))
         return cls(table, models, x, y, points)
 
     @property
     def headings(self) -> list[str]:
         """Headings of the table."""
-        return ["", *(measure.heading for measure in self.table.measures), ""]
+        return ["", "", *(measure.heading for measure in self.table.measures)]
 
     @property
     def front(self) -> list[tuple[float, float]]:
         """Places of the front, for its line."""
-        return [(x, y) for _, x, y, on_front in self.points if on_front]
+        return [(point.x, point.y) for point in self.points if point.on_front]
+
+    @property
+    def labelled(self) -> list[Point]:
+        """Points with room for their names: those of the front first, then the most accurate."""
+        placed: list[tuple[float, float]] = []
+        found = []
+        for point in sorted(self.points, key=lambda point: (not point.on_front, -point.y)):
+            # Names of the front stand above their points, where nothing else can be; others below.
+            x, y = point.x, point.y + (_LABEL_HEIGHT if point.on_front else -_LABEL_HEIGHT)
+            if all(
+                abs(x - there) > _LABEL_WIDTH or abs(y - level) > _LABEL_HEIGHT for there, level in placed
+            ):
+                placed.append((x, y))
+                found.append(point)
+        return found
 
 
 def page(findings: Findings) -> str:

@@ -21,11 +21,20 @@ FIGURES = {
 def test_the_line_joins_what_nothing_beats_in_both_accuracy_and_time() -> None:
     view = TradeOffs.of(pareto(FIGURES, measures_at(10)))
     assert view.models == ["dear", "untimed", "cheap", "plain"], "the most accurate first"
-    drawn = {view.models[mark.series]: (x, y, on_front) for mark, x, y, on_front in view.points}
+    drawn = {point.model: (point.x, point.y, point.on_front) for point in view.points}
+    assert all(view.models[point.mark.series] == point.model for point in view.points)
     assert set(drawn) == {"dear", "cheap", "plain"}, "without a cost there is no place"
     assert view.front == [drawn["cheap"][:2], drawn["dear"][:2]]
     assert not drawn["plain"][2]
+    assert {point.model for point in view.labelled} == set(drawn), "there is room for all names"
     assert drawn["cheap"][0] < drawn["plain"][0] < drawn["dear"][0]
+
+
+def test_names_that_would_cover_each_other_are_left_to_the_legend() -> None:
+    close = {"mf": {"ndcg@10": 0.4, ANSWER_MS: 1.0}, "knn": {"ndcg@10": 0.401, ANSWER_MS: 1.1}}
+    view = TradeOffs.of(pareto({**close, "popular": {"ndcg@10": 0.1, ANSWER_MS: 0.01}}, measures_at(10)))
+    assert [point.on_front for point in view.points] == [True, True, True]
+    assert [point.model for point in view.labelled] == ["knn", "popular"]
 
 
 def test_without_times_there_is_a_table_and_no_picture() -> None:
