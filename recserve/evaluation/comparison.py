@@ -120,16 +120,17 @@ def trade_offs(reports: Sequence[Report]) -> ParetoTable:
 def trade_off_view(table: ParetoTable, title: str) -> Group:
     """A Pareto table for a rich console, with what its words mean below it."""
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    view.add_column("", no_wrap=True)
-    view.add_column("", overflow="fold")
+    view.add_column("", overflow="fold", min_width=14)
     for measure in table.measures:
-        view.add_column(measure.heading, justify="right")
+        view.add_column(measure.brief, justify="right", no_wrap=True)
     for row in table.rows:
         figures = [measure.shown(row.figures[measure.name]) for measure in table.measures]
-        style = "" if row.on_front else "dim"
-        view.add_row(Text(row.model), Text(row.verdict), *figures, style=style)
+        # Under the name there is room for the verdict on a terminal of 80 columns.
+        name = f"* {row.model}" if row.on_front else f"  {row.model}\n  {row.verdict}"
+        view.add_row(Text(name), *figures, style="" if row.on_front else "dim")
     parts = [
-        "front: no other model is as good in every column and better in one, as shown",
+        "*: front, no other is as good in every column and better in one, as shown",
+        f"columns: {' · '.join(measure.heading for measure in table.measures)}",
         "popularity lift is best near 0",
         "costs vary from run to run",
     ]

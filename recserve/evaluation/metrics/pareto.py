@@ -37,12 +37,14 @@ class Measure:
     Attributes:
         name: Such as ``ndcg@10`` or ``answer_ms``.
         heading: What people read, with the unit.
+        brief: The same in few letters, for a narrow table.
         better: Which figures are the better ones.
         spec: How a figure is shown and compared, as a format specification.
     """
 
     name: str
     heading: str
+    brief: str
     better: Better
     spec: str
 
@@ -65,13 +67,13 @@ class Measure:
 def measures_at(k: int) -> tuple[Measure, ...]:
     """Measures at a cut-off: accuracy, three beyond it, and what an answer, storage and a fit cost."""
     return (
-        Measure(f"ndcg@{k}", f"nDCG@{k}", Better.MORE, ".4f"),
-        Measure(f"coverage@{k}", f"coverage@{k}", Better.MORE, ".3f"),
-        Measure(f"novelty@{k}", f"novelty@{k}, bits", Better.MORE, ".2f"),
-        Measure(f"lift@{k}", f"popularity lift@{k}", Better.NEAR_ZERO, "+.2f"),
-        Measure(ANSWER_MS, "CPU ms an answer", Better.LESS, COST),
-        Measure(MEGABYTES, "MB stored", Better.LESS, COST),
-        Measure(FIT_SECONDS, "fit s", Better.LESS, COST),
+        Measure(f"ndcg@{k}", f"nDCG@{k}", "nDCG", Better.MORE, ".4f"),
+        Measure(f"coverage@{k}", f"coverage@{k}", "coverage", Better.MORE, ".3f"),
+        Measure(f"novelty@{k}", f"novelty@{k}, bits", "novelty", Better.MORE, ".2f"),
+        Measure(f"lift@{k}", f"popularity lift@{k}", "lift", Better.NEAR_ZERO, "+.2f"),
+        Measure(ANSWER_MS, "CPU ms an answer", "CPU ms", Better.LESS, COST),
+        Measure(MEGABYTES, "MB stored", "MB", Better.LESS, COST),
+        Measure(FIT_SECONDS, "fit s", "fit s", Better.LESS, COST),
     )
 
 

@@ -118,8 +118,8 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
     if int(held_out.users.sum()) < FEWEST_USERS or (ranked is None and len(held_out.found) < 2):
         return None
     names = list(held_out.found)
-    # One that answers texts alone finds nothing here, and is judged by nothing.
-    judged = [name for name in names if held_out.found[name].items.size] or names
+    # One that answers texts alone, say, finds nothing here: its order would be that of what fills up below.
+    judged = [name for name in names if (held_out.found[name].items >= 0).any()] or names
     simple: dict[str, Mapping[str, float]] = {FUSED: held_out.configured} if len(judged) > 1 else {}
     simple |= {name: {other: 1.0 if other == name else BELOW for other in names} for name in judged}
     users = held_out.users

@@ -77,7 +77,7 @@ def test_the_pipeline_is_compared_with_the_best_of_the_others() -> None:
 def shown(reports: Sequence[Report]) -> list[str]:
     """Lines of the trade-offs as text without colours."""
     file = io.StringIO()
-    Console(file=file, width=160, no_color=True).print(trade_off_view(trade_offs(reports), "trade-offs"))
+    Console(file=file, width=80, no_color=True).print(trade_off_view(trade_offs(reports), "trade-offs"))
     return [line.strip() for line in file.getvalue().splitlines()]
 
 
@@ -88,9 +88,11 @@ def test_trade_offs_hold_accuracy_against_what_it_costs() -> None:
     table = trade_offs([vain, cheap, dear])
     assert table.front == ["dear", "cheap"]
     lines = shown([vain, cheap, dear])
-    (row,) = [line.split() for line in lines if line.startswith("vain")]
+    start = next(number for number, line in enumerate(lines) if line.startswith("vain"))
     # All accuracy metrics of these reports are equal, coverage among them.
-    assert row == ["vain", "dominated", "by", "cheap", "0.1500", "0.150", "0.5", "2", "1"]
+    assert lines[start].split() == ["vain", "0.1500", "0.150", "0.5", "2", "1"]
+    assert lines[start + 1] == "dominated by cheap"
+    assert [line.split()[1] for line in lines if line.startswith("* ")] == ["dear", "cheap"]
     text = " ".join(lines)
     assert "not measured: novelty@10, bits of any model; popularity lift@10 of any model" in text
 

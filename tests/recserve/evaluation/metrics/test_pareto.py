@@ -19,9 +19,9 @@ from recserve.evaluation.metrics.pareto import (
     significant,
 )
 
-GAIN = Measure("gain", "gain", Better.MORE, ".2f")
-COST = Measure("cost", "cost", Better.LESS, ".2g")
-LIFT = Measure("lift", "lift", Better.NEAR_ZERO, "+.2f")
+GAIN = Measure("gain", "gain", "g", Better.MORE, ".2f")
+COST = Measure("cost", "cost", "c", Better.LESS, ".2g")
+LIFT = Measure("lift", "lift", "l", Better.NEAR_ZERO, "+.2f")
 MEASURES = (GAIN, COST, LIFT)
 
 # Few values, so that ties and equal models come up.
