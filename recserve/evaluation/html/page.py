@@ -46,6 +46,25 @@ class Point:
     y: float
     on_front: bool
 
+    @property
+    def to_the_left(self) -> bool:
+        """Whether the name ends at the point; near the left edge it begins there."""
+        return self.x > 35
+
+    @property
+    def label_x(self) -> float:
+        """Middle of the name, which is as wide as on a narrow screen."""
+        return self.x + (-_LABEL_WIDTH if self.to_the_left else _LABEL_WIDTH) / 2
+
+    @property
+    def label_y(self) -> float:
+        """Height of the name: on the front above the point, where no other can be, otherwise below."""
+        return self.y + (_LABEL_HEIGHT if self.on_front else -_LABEL_HEIGHT)
+
+    def label_covers(self, x: float, y: float) -> bool:
+        """Whether the name would cover a point or the middle of another name."""
+        return abs(self.label_x - x) < _LABEL_WIDTH and abs(self.label_y - y) < _LABEL_HEIGHT
+
 
 @dataclass(frozen=True)
 class TradeOffs:
@@ -100,15 +119,12 @@ class TradeOffs:
     @property
     def labelled(self) -> list[Point]:
         """Points with room for their names: those of the front first, then the most accurate."""
-        placed: list[tuple[float, float]] = []
-        found = []
+        found: list[Point] = []
         for point in sorted(self.points, key=lambda point: (not point.on_front, -point.y)):
-            # Names of the front stand above their points, where nothing else can be; others below.
-            x, y = point.x, point.y + (_LABEL_HEIGHT if point.on_front else -_LABEL_HEIGHT)
-            if all(
-                abs(x - there) > _LABEL_WIDTH or abs(y - level) > _LABEL_HEIGHT for there, level in placed
-            ):
-                placed.append((x, y))
+            taken = [(other.label_x, other.label_y) for other in found]
+            # Above the front there are no points that a name could cover.
+            taken += [] if point.on_front else [(other.x, other.y) for other in self.points if other != point]
+            if not any(point.label_covers(x, y) for x, y in taken):
                 found.append(point)
         return found
 
