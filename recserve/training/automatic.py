@@ -92,8 +92,9 @@ def choose_pipeline(
     tried = _fit_each(wide, data, context)
     wide = wide.without(tried.left_out)
     first = fit_windows(wide, data, context, tried)
+    sizes = first.sizes(DEFAULT_SCENARIO)
     order = first.orders.get(DEFAULT_SCENARIO)
-    rows = summary(wide.scenarios[DEFAULT_SCENARIO], order, tried.seconds, {})
+    rows = _rows(wide, first, tried.seconds, sizes)
     unsuited = [
         SummaryRow(key.partition(".")[2], "", tried.seconds.get(key), f"left out: {why}")
         for key, why in tried.left_out.items()
@@ -119,7 +120,7 @@ def choose_pipeline(
         windows = fit_windows(ranked, data, context, first)
         ranked_order = windows.orders.get(DEFAULT_SCENARIO)
         seconds = {**tried.seconds, **windows.seconds}
-        ranked_rows = summary(ranked.scenarios[DEFAULT_SCENARIO], ranked_order, seconds, {})
+        ranked_rows = _rows(ranked, windows, seconds, windows.sizes(DEFAULT_SCENARIO, sizes))
         if ranked_order is None or ranked_order.ranked:
             return AutomaticPipeline(ranked, windows, [*ranked_rows, *unsuited])
         rows.append(ranked_rows[-1])
@@ -128,6 +129,14 @@ def choose_pipeline(
     rows = [row if row.part in names else _dropped(row) for row in rows]
     chosen = _resolve(registry, config, kept, further=search)
     return AutomaticPipeline(chosen, fit_windows(chosen, data, context, first), [*rows, *unsuited])
+
+
+def _rows(
+    resolved: ResolvedConfig, windows: Fitted, seconds: Mapping[str, float], sizes: Mapping[str, float]
+) -> list[SummaryRow]:
+    """What was measured of the default scenario, with its trade-offs."""
+    order, measured = windows.orders.get(DEFAULT_SCENARIO), windows.trade_offs.get(DEFAULT_SCENARIO)
+    return summary(resolved.scenarios[DEFAULT_SCENARIO], order, seconds, {}, measured, sizes)
 
 
 def _dropped(row: SummaryRow) -> SummaryRow:

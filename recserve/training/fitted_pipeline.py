@@ -75,6 +75,11 @@ class FittedPipeline:
         _Strict().left_out(result.degraded)
         return result.candidates, found
 
+    def retrieve_alone(self, queries: Queries, name: str) -> Retrieved:
+        """What one retriever finds, as many candidates as the scenario asks it for."""
+        asked = {retriever.use: retriever.candidates for retriever in self._scenario.config.retrievers}
+        return self._scenario.retrievers[name].retrieve(queries, asked[name])
+
     def rank(self, queries: Queries) -> tuple[Candidates, Mapping[str, Retrieved]]:
         """The same in the order and with the scores that rerankers get."""
         candidates, found = self.retrieve(queries)

@@ -19,6 +19,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.system.cpus import usable_threads
 from recserve.errors import ConfigError, DataError
+from recserve.evaluation.metrics.cost import stored_bytes
 from recserve.evaluation.splits import Split
 from recserve.plugin.executor import Executor, InProcess
 from recserve.plugin.protocols import Encoder, FitContext, LearnsFromCandidates, Stage, Trainable
@@ -29,6 +30,7 @@ from recserve.training.fitted_pipeline import FittedPipeline
 from recserve.training.selection.orders import HeldOutQueries, choose_order
 from recserve.training.selection.proposals import QuerySample, ordered, proposals, ranked_across
 from recserve.training.selection.shared_retrieval import SharedRetrieval
+from recserve.training.selection.trade_offs import Figures, order_figures
 from recserve.training.selection.unsuited import has_texts, unsuited_parts
 from recserve.training.selection.validation import asks_for_repeats, next_window
 
@@ -77,6 +79,7 @@ class Fitted:
         orders: The order of candidates that was chosen, by scenario.
         left_out: Configured components that were not fitted, by key, and why.
         seconds: What each fit took, by component key.
+        trade_offs: What each order of candidates is worth beyond accuracy and costs, by scenario.
     """
 
     resolved: ResolvedConfig
@@ -86,6 +89,7 @@ class Fitted:
     orders: dict[str, OrderEntry] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    trade_offs: dict[str, Figures] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str | None:
@@ -109,6 +113,17 @@ class Fitted:
             ],
             order=self.orders.get(name),
         )
+
+    def parts(self, scenario: str) -> dict[str, Any]:
+        """Fitted components of one scenario by key."""
+        keys = [chosen.key for chosen in self.resolved.scenarios[scenario].components()]
+        return {key: self.objects[key] for key in keys if key in self.objects}
+
+    def sizes(self, scenario: str, known: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Bytes that a bundle would keep of each part by key; those that are known are not saved again."""
+        parts, measured = self.parts(scenario), known or {}
+        new = {key: stored_bytes([part]) for key, part in parts.items() if key not in measured}
+        return {**measured, **new}
 
     def recommender(self, scenario: str, ask: Ask | None = None) -> FittedPipeline:
         """The whole pipeline of a scenario but for what asks a service outside, for evaluation.
@@ -351,19 +366,22 @@ def _learn_order(
     proposed = proposals(pipeline.retrieve, sample, context.threads)
     held_out = HeldOutQueries(proposed.split, proposed.found, pipeline.weights)
     chosen, ranker = fitted.resolved.scenarios[name].ranker, pipeline.ranker
-    ranked = None
+    lists = None
     if chosen is not None and ranker is not None:
         if chosen.key in taught or not isinstance(ranker, LearnsFromCandidates):
-            ranked = held_out.per_user(ordered(ranker, proposed.examples))
+            lists = ordered(ranker, proposed.examples)
         else:
             context.progress(f"Teaching {chosen.name} on candidates", 0, 1)
-            ranked = held_out.per_user(ranked_across(ranker, proposed, context))
+            lists = ranked_across(ranker, proposed, context)
             fitted.facts[chosen.key].update(ranker.fit_candidates(proposed.examples, context))
             taught.add(chosen.key)
     context.progress(f"Choosing the order of {name}", 0, 1)
-    order = choose_order(held_out, ranked, context.threads)
+    order = choose_order(held_out, None if lists is None else held_out.per_user(lists), context.threads)
     if order is not None:
         fitted.orders[name] = order
+        fitted.trade_offs[name] = order_figures(
+            fitted.recommender(name), held_out, proposed.examples.queries, order, lists
+        )
 
 
 def _teach_rerankers(

@@ -35,6 +35,8 @@ BELOW = 1e-4
 _GRID = (BELOW, 0.25, 0.5, 1.0, 2.0, 4.0)
 FUSED = "fused"
 LEARNT = "fused, learnt weights"
+LEARNT_WEIGHTS = "learnt_weights"
+"""Fact of an order: the learnt fusion weights, whether or not they serve."""
 RANKED = "ranked"
 
 
@@ -114,8 +116,8 @@ def choose_order(
     if int(held_out.users.sum()) < FEWEST_USERS or (ranked is None and len(held_out.found) < 2):
         return None
     names = list(held_out.found)
-    # One that answers texts alone finds nothing here, and is judged by nothing.
-    judged = [name for name in names if held_out.found[name].items.size] or names
+    # One that answers texts alone, say, finds nothing here: its order would be that of what fills up below.
+    judged = [name for name in names if (held_out.found[name].items >= 0).any()] or names
     simple: dict[str, Mapping[str, float]] = {FUSED: held_out.configured} if len(judged) > 1 else {}
     simple |= {name: {other: 1.0 if other == name else BELOW for other in names} for name in judged}
     users = held_out.users
@@ -124,6 +126,7 @@ def choose_order(
     if FUSED in figures and (figures[FUSED].mean(axis=0) >= figures[best].mean(axis=0)).all():
         best = FUSED
     weights = simple[best]
+    learnt: Mapping[str, float] | None = None
     if len(judged) > 1:
         figures[LEARNT], learnt = _learnt(held_out, weights, threads)
         gain = _differences(figures[LEARNT], figures[best])
@@ -138,7 +141,7 @@ def choose_order(
     return OrderEntry(
         weights={} if serves in (RANKED, FUSED) else {name: float(weights[name]) for name in names},
         ranked=serves == RANKED,
-        facts=_facts(figures, serves, best),
+        facts={**_facts(figures, serves, best), **({} if learnt is None else {LEARNT_WEIGHTS: dict(learnt)})},
     )
 
 
