@@ -226,6 +226,7 @@ def _row(
     started = cpu_seconds()
     taught = fit_windows(resolved, split.training, context, fresh[0])
     # What is compared are rankers; which order training would choose is in the facts.
+    order = taught.orders.get(SCENARIO)
     taught.left_out.clear()
     fitted = fit_all(resolved, split.training, context, taught, fresh[1])
     seconds = cpu_seconds() - started
@@ -238,7 +239,6 @@ def _row(
         for name, fact in taught.facts.get(key, {}).items()
         if name in ("trees", "epochs", "validation", "gains", "idle")
     }
-    order = taught.orders.get(SCENARIO)
     facts["order"] = None if order is None else order.facts
     gain = paired_difference(values, values if base is None else base)
     return Row(name, report.metrics[METRIC], gain, seconds, _answer_ms(pipeline, split), facts), values

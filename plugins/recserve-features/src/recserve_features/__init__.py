@@ -41,7 +41,6 @@ def register_rankers() -> Sequence[Component]:
             _deepfm,
             DeepFmParams,
             automatic=False,
-            slow=True,
             summary="DeepFM (torch) over declared features of items, users, retrieval, time and context.",
         ),
     ]

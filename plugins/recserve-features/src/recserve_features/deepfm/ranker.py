@@ -33,8 +33,8 @@ _NETWORK = "network.npy"
 class DeepFm(FeatureRanker):
     """Orders candidates by a DeepFM over features; see :mod:`recserve_features.deepfm.network`.
 
-    It learns by torch and scores without. Until it has learnt, retrieval's order stays; where no network was
-    better than the order that learning started from, that order stays.
+    It learns by torch, on the CPU, and scores without. Until it has learnt, retrieval's order stays; where no
+    network was better than the order that learning started from, that order stays.
 
     Args:
         params: Parameters.
@@ -97,7 +97,6 @@ class DeepFm(FeatureRanker):
             self._params,
             context.seed,
             context.threads,
-            context.device,
             validated=context.validated,
             progress=context.progress,
         )
@@ -142,7 +141,10 @@ class DeepFm(FeatureRanker):
         """Encoding and sizes, JSON-like."""
         sizes = None
         if self._network is not None:
-            sizes = {"width": self._network.shape.width, "hidden": list(self._network.shape.hidden)}
+            sizes = {
+                "width": self._network.shape.width,
+                "hidden": list(self._network.shape.hidden),
+            }
         return {"encoding": self._encoding.to_json(), "sizes": sizes}
 
     def _flat(self) -> FloatArray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from recserve_torch import Dropout, choose_device, deterministic
+from recserve_torch import Dropout, deterministic
 
 from recserve import BoolArray, Float64Array, FloatArray, Int32Array, Int64Array, ndcg
 from recserve_features.deepfm.encoding import Encoding
@@ -51,7 +51,6 @@ def learn(
     params: DeepFmParams,
     seed: int,
     threads: int,
-    device: str,
     validated: Callable[[int, float], None] = lambda step, score: None,
     progress: Callable[[str, int, int], None] = lambda description, done, total: None,
 ) -> Learnt:
@@ -62,26 +61,21 @@ def learn(
         params: How.
         seed: Of weights, batches and dropout.
         threads: CPU threads; 0 for torch's own number.
-        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         validated: Called with (epochs, nDCG@10) on users held out.
         progress: Called with (description, done, total).
-
-    Raises:
-        ConfigError: The device is not there.
     """
-    where = choose_device(device)
-    with deterministic(threads, where):
+    with deterministic(threads, torch.device("cpu")):
         epochs, validation = params.epochs, dict[str, dict[str, float]]()
         if epochs is None:
             held = examples.held_out()
             if held is None:
                 epochs = min(_USUAL_EPOCHS, params.max_epochs)
             else:
-                epochs, validation = _chosen_epochs(examples, held, params, seed, where, validated, progress)
+                epochs, validation = _chosen_epochs(examples, held, params, seed, validated, progress)
         encoding = _encoding(examples, params)
         if epochs == 0:
             return Learnt(encoding, None, 0, validation)
-        trainer = _Trainer(_Batches.of(examples, encoding, where), encoding, params, seed, where)
+        trainer = _Trainer(_Batches.of(examples, encoding), encoding, params, seed)
         for epoch in range(epochs):
             trainer.epoch()
             progress("deepfm: epochs", epoch + 1, epochs)
@@ -90,7 +84,11 @@ def learn(
 
 def _encoding(examples: Examples, params: DeepFmParams) -> Encoding:
     return Encoding.learnt(
-        examples.features, examples.labels > 0, examples.categorical, params.buckets, params.vocabulary
+        examples.features,
+        examples.labels > 0,
+        examples.categorical,
+        params.buckets,
+        params.vocabulary,
     )
 
 
@@ -99,7 +97,6 @@ def _chosen_epochs(
     held: BoolArray,
     params: DeepFmParams,
     seed: int,
-    device: torch.device,
     validated: Callable[[int, float], None],
     progress: Callable[[str, int, int], None],
 ) -> tuple[int, dict[str, dict[str, float]]]:
@@ -110,8 +107,8 @@ def _chosen_epochs(
     """
     training, others = examples.of_queries(~held), examples.of_queries(held)
     encoding = _encoding(training, params)
-    trainer = _Trainer(_Batches.of(training, encoding, device), encoding, params, seed, device)
-    unseen = _Batches.of(others, encoding, device)
+    trainer = _Trainer(_Batches.of(training, encoding), encoding, params, seed)
+    unseen = _Batches.of(others, encoding)
     found = [unseen.figures(np.zeros(len(others.base), dtype=np.float32))]
     losses = [float(found[0][0].mean())]
     best = 0
@@ -126,7 +123,10 @@ def _chosen_epochs(
         if epoch - best >= params.patience:
             break
     shown = {
-        str(epoch): {"loss": round(losses[epoch], 6), "ndcg@10": round(found[epoch][1], 6)}
+        str(epoch): {
+            "loss": round(losses[epoch], 6),
+            "ndcg@10": round(found[epoch][1], 6),
+        }
         for epoch in sorted({0, best})
     }
     gains = found[0][0] - found[best][0]
@@ -157,7 +157,7 @@ class _Batches:
     users: Int32Array
 
     @classmethod
-    def of(cls, examples: Examples, encoding: Encoding, device: torch.device) -> _Batches:
+    def of(cls, examples: Examples, encoding: Encoding) -> _Batches:
         lengths = examples.lengths
         columns = np.arange(int(lengths.max()))
         places = (np.cumsum(lengths) - lengths)[:, None] + columns
@@ -166,7 +166,7 @@ class _Batches:
         entries = encoding.entries(examples.features)
         return cls(
             entries,
-            torch.from_numpy(entries).to(device),
+            torch.from_numpy(entries),
             np.where(real, places, -1),
             np.where(real, examples.base[safe], 0.0).astype(np.float32),
             real & (examples.labels[safe] > 0),
@@ -204,21 +204,16 @@ class _Trainer:
         encoding: What they were encoded by.
         params: How to learn.
         seed: Of weights, batches and dropout.
-        device: Where.
     """
 
-    def __init__(
-        self, batches: _Batches, encoding: Encoding, params: DeepFmParams, seed: int, device: torch.device
-    ) -> None:
-        self._batches, self._params, self._device = batches, params, device
+    def __init__(self, batches: _Batches, encoding: Encoding, params: DeepFmParams, seed: int) -> None:
+        self._batches, self._params = batches, params
         self._shape = Shape(tuple(field.size for field in encoding.fields), params.width, params.hidden)
         self._random = np.random.default_rng(seed)
         self._met = np.bincount(batches.entries.ravel(), minlength=encoding.size) > 0
-        generator = torch.Generator(device).manual_seed(seed % 2**63)
+        generator = torch.Generator().manual_seed(seed % 2**63)
         self._dropout = Dropout(params.dropout, generator)
-        self._parameters = [
-            torch.from_numpy(array).to(device).requires_grad_() for array in self._first_arrays()
-        ]
+        self._parameters = [torch.from_numpy(array).requires_grad_() for array in self._first_arrays()]
         self._optimiser = torch.optim.AdamW(
             self._parameters, lr=params.learning_rate, weight_decay=params.weight_decay
         )
@@ -235,7 +230,7 @@ class _Trainer:
 
     def network(self) -> Network:
         """As it is now; entries that no example has add nothing."""
-        arrays = [parameter.detach().cpu().numpy().copy() for parameter in self._parameters]
+        arrays = [parameter.detach().numpy().copy() for parameter in self._parameters]
         for array in arrays[:2]:
             array[~self._met] = 0.0
         return Network(self._shape, np.concatenate([array.ravel() for array in arrays]))
@@ -256,17 +251,17 @@ class _Trainer:
 
     def _loss(self, chosen: Int64Array) -> torch.Tensor:
         """Mean softmax loss of some queries, each weighted by its share."""
-        batches, device = self._batches, self._device
+        batches = self._batches
         places = batches.places[chosen]
-        mask = torch.from_numpy(places >= 0).to(device)
-        hits = torch.from_numpy(batches.hits[chosen]).to(device)
-        rows = torch.from_numpy(places[places >= 0]).to(device)
+        mask = torch.from_numpy(places >= 0)
+        hits = torch.from_numpy(batches.hits[chosen])
+        rows = torch.from_numpy(places[places >= 0])
         own = self._scores(batches.table[rows])
         spread = own.new_zeros(mask.shape).masked_scatter(mask, own)
-        logits = (torch.from_numpy(batches.base[chosen]).to(device) + spread).masked_fill(~mask, -1e9)
+        logits = (torch.from_numpy(batches.base[chosen]) + spread).masked_fill(~mask, -1e9)
         logs = torch.log_softmax(logits, dim=1)
         losses = -(logs * hits).sum(dim=1) / hits.sum(dim=1)
-        shares = torch.from_numpy(batches.shares[chosen].astype(np.float32)).to(device)
+        shares = torch.from_numpy(batches.shares[chosen].astype(np.float32))
         return (losses * shares).mean()
 
     def _scores(self, entries: torch.Tensor) -> torch.Tensor:
