@@ -13,7 +13,7 @@ from recserve.data.entities import Event, EventType, Item, Reason, User
 from recserve.data.events.event_order import EventOrder
 from recserve.data.events.impressions import Impressions
 from recserve.data.system.compilation import compiled
-from recserve.data.system.cpus import usable_threads
+from recserve.data.system.cpus import map_in_threads, usable_threads
 from recserve.data.vocabulary import Vocabulary
 from recserve.errors import (
     BundleError,
@@ -165,6 +165,7 @@ __all__ = [
     "in_parts",
     "iso_time",
     "item_table",
+    "map_in_threads",
     "mask_columns",
     "mask_scores",
     "mean_ndcg",

@@ -14,10 +14,19 @@ from recserve.evaluation.checks.leaks import (
     check_vocabulary,
 )
 from recserve.evaluation.checks.shuffled_labels import check_shuffled, shuffled
-from recserve.evaluation.comparison import Difference, differences, over_best_part, stage_summary
+from recserve.evaluation.comparison import (
+    Difference,
+    differences,
+    over_best_part,
+    stage_summary,
+    trade_off_view,
+    trade_offs,
+)
 from recserve.evaluation.html import Findings, write_report
 from recserve.evaluation.metrics.by_stage import StagedRecommender, StageFigure, Stages
 from recserve.evaluation.metrics.calibration import choose_attribute
+from recserve.evaluation.metrics.cost import Cost, stored_bytes
+from recserve.evaluation.metrics.pareto import ParetoRow, ParetoTable
 from recserve.evaluation.metrics.slices import SliceFigures
 from recserve.evaluation.report import Report, comparison_table
 from recserve.evaluation.runner import DEFAULT_KS, Recommender, RetrieverRecommender, evaluate
@@ -25,11 +34,14 @@ from recserve.evaluation.splits import Split, given, leave_one_out, temporal
 
 __all__ = [
     "DEFAULT_KS",
+    "Cost",
     "Difference",
     "Findings",
     "Interval",
     "LeakCheck",
     "LeakError",
+    "ParetoRow",
+    "ParetoTable",
     "Recommender",
     "Report",
     "RetrieverRecommender",
@@ -54,6 +66,9 @@ __all__ = [
     "paired_difference",
     "shuffled",
     "stage_summary",
+    "stored_bytes",
     "temporal",
+    "trade_off_view",
+    "trade_offs",
     "write_report",
 ]

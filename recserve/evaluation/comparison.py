@@ -1,14 +1,27 @@
-"""Comparison of models: paired differences of all pairs, and of a pipeline and its best part."""
+"""Comparison of models: paired differences of all pairs, of a pipeline and its best part, and trade-offs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
 from recserve.evaluation.bootstrap import Interval, mean_intervals
+from recserve.evaluation.metrics.pareto import (
+    ANSWER_MS,
+    FIT_SECONDS,
+    MEGABYTES,
+    ParetoTable,
+    measures_at,
+    pareto,
+)
 from recserve.evaluation.report import Report, as_json
 
 PIPELINE = "pipeline"
@@ -83,6 +96,47 @@ def over_best_part(reports: Sequence[Report], metric: str) -> Difference | None:
         return None
     best = max(others, key=lambda report: report.metrics[metric].mean)
     return Difference(pipeline.model, best.model, metric, pipeline.difference(best, metric))
+
+
+def trade_offs(reports: Sequence[Report]) -> ParetoTable:
+    """Accuracy beside coverage, novelty, popularity lift and cost at the first cut-off: the Pareto table.
+
+    Args:
+        reports: At least one, all of one split.
+    """
+    measures = measures_at(reports[0].ks[0])
+    models = {}
+    for report in reports:
+        named = {measure.name: report.metrics.get(measure.name) for measure in measures}
+        models[report.model] = {
+            **{name: math.nan if figure is None else figure.mean for name, figure in named.items()},
+            ANSWER_MS: report.cost.answer_ms,
+            MEGABYTES: report.cost.megabytes,
+            FIT_SECONDS: report.fit_seconds or math.nan,
+        }
+    return pareto(models, measures)
+
+
+def trade_off_view(table: ParetoTable, title: str) -> Group:
+    """A Pareto table for a rich console, with what its words mean below it."""
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    view.add_column("", overflow="fold", min_width=14)
+    for measure in table.measures:
+        view.add_column(measure.brief, justify="right", no_wrap=True)
+    for row in table.rows:
+        figures = [measure.shown(row.figures[measure.name]) for measure in table.measures]
+        # Under the name there is room for the verdict on a terminal of 80 columns.
+        name = f"* {row.model}" if row.on_front else f"  {row.model}\n  {row.verdict}"
+        view.add_row(Text(name), *figures, style="" if row.on_front else "dim")
+    parts = [
+        "*: front, no other is as good in every column and better in one, as shown",
+        f"columns: {' · '.join(measure.heading for measure in table.measures)}",
+        "popularity lift is best near 0",
+        "costs vary from run to run",
+    ]
+    if missing := table.missing():
+        parts.append(f"not measured: {'; '.join(missing)}")
+    return Group(Text(title, style="bold"), view, Text("; ".join(parts), style="dim"))
 
 
 def stage_summary(report: Report, metric: str) -> str:

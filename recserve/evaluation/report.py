@@ -18,6 +18,7 @@ from recserve.evaluation.bootstrap import Interval, paired_difference
 from recserve.evaluation.checks.leaks import LeakCheck
 from recserve.evaluation.metrics.accuracy import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
 from recserve.evaluation.metrics.by_stage import StageFigure
+from recserve.evaluation.metrics.cost import Cost
 from recserve.evaluation.metrics.slices import SliceFigures
 
 HEADINGS: Mapping[str, str] = {
@@ -61,6 +62,7 @@ class Report:
         slices: Figures of parts of the users and items; empty unless asked for.
         stages: Figures of the pipeline's stages; empty unless asked for, and for single components.
         checks: Leak checks of this model that need a person's judgement.
+        cost: What an answer and what is stored of it cost.
     """
 
     model: str
@@ -82,6 +84,7 @@ class Report:
     slices: tuple[SliceFigures, ...] = ()
     stages: tuple[StageFigure, ...] = ()
     checks: tuple[LeakCheck, ...] = ()
+    cost: Cost = field(default_factory=Cost)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; figures that do not exist are null.
@@ -127,6 +130,7 @@ class Report:
                 for figure in self.stages
             ],
             "leak_checks": [asdict(check) for check in self.checks],
+            "cost": self.cost.to_json(),
         }
 
     def part(self, name: str) -> SliceFigures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from recserve.evaluation.metrics.by_stage import (
     StageMeasure,
     stage_columns,
 )
+from recserve.evaluation.metrics.cost import Cost
 from recserve.evaluation.metrics.per_query import BEFORE, QueryMeasures, lists_column
 from recserve.evaluation.metrics.slices import SliceFigures, group_mean, measure_slices
 from recserve.evaluation.report import Report
@@ -92,6 +94,7 @@ def evaluate(
     *,
     name: str,
     fit_seconds: float = 0.0,
+    stored_bytes: float = math.nan,
     seed: int = 0,
     batch: int = BATCH,
     attribute: str | None = None,
@@ -111,6 +114,7 @@ def evaluate(
         ks: Cut-offs.
         name: The model's name in the report.
         fit_seconds: Handed on to the report.
+        stored_bytes: Likewise; see :func:`recserve.evaluation.metrics.cost.stored_bytes`.
         seed: Seed of the bootstrap.
         batch: Queries a call of the model.
         attribute: Item attribute whose mix is compared with the user's (``calibration``); None for none.
@@ -139,9 +143,11 @@ def evaluate(
     bench = Bench(model, split, measures, name, batch, detailed and isinstance(model, StagedRecommender))
     measure = _Measure(split, ks, seed)
     by_stage = StageMeasure(split, seed)
+    answer_ms: list[float] = []
     for measured in _all_measured(bench, executor):
         measure.put(measured)
         by_stage.put(measured.chosen, measured.stages)
+        answer_ms.append(1000 * measured.cpu_seconds / len(measured.ranked))
         progress(f"evaluate {name}", measured.chosen.stop, len(split))
 
     per_user = measure.per_user()
@@ -165,6 +171,8 @@ def evaluate(
         },
         per_user=per_user,
         fit_seconds=fit_seconds,
+        # The median: the first batch of a model also loads and compiles what the others use.
+        cost=Cost(float(np.median(answer_ms)), stored_bytes),
         evaluate_seconds=time.perf_counter() - started,
         seed=seed,
         diversity_vectors=measures.diversity_vectors,
@@ -186,6 +194,7 @@ class Measured:
         metrics: Metrics of each query by name.
         profiles: Popularity of each profile and list by column.
         stages: What the stages of a pipeline did, if that is measured.
+        cpu_seconds: CPU time of ranking, all threads of the process together.
     """
 
     chosen: slice
@@ -193,6 +202,7 @@ class Measured:
     metrics: dict[str, Float64Array]
     profiles: dict[str, Float64Array]
     stages: dict[StageColumn, Float64Array]
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -225,15 +235,21 @@ class Bench:
         returns_seen = isinstance(self.model, MayReturnSeen) and self.model.returns_seen_items
         for chosen, queries, relevant in self.split.batches(self.batch, start, stop):
             stages: dict[StageColumn, Float64Array] = {}
+            seen = None
+            started = time.process_time()
             if self.staged and isinstance(self.model, StagedRecommender):
                 seen = self.model.stages(queries, n)
-                stages, ranked = stage_columns(seen, relevant, self.measures.ks), seen.items
+                ranked = seen.items
             else:
                 ranked = self.model.recommend(queries, n)
+            spent = time.process_time() - started
+            if seen is not None:
+                stages = stage_columns(seen, relevant, self.measures.ks)
             excluded = None if returns_seen else queries.excluded
             _check_contract(ranked, excluded, len(queries), self.split.n_items, self.name)
             values = self.measures.metrics(queries, ranked, relevant)
-            yield Measured(chosen, ranked, values, self.measures.profiles(queries, ranked), stages)
+            profiles = self.measures.profiles(queries, ranked)
+            yield Measured(chosen, ranked, values, profiles, stages, spent)
 
 
 def measure_part(bounds: tuple[int, int], bench: Bench) -> list[Measured]:

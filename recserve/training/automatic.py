@@ -36,7 +36,7 @@ from recserve.training.fitting import Fitted, fit_component, fit_encoder, fit_wi
 from recserve.training.selection.orders import BELOW, METRIC
 from recserve.training.selection.summary import FILLS_UP, SummaryRow, summary
 from recserve.training.selection.unsuited import has_texts, unsuited_parts
-from recserve.training.selection.validation import validation_split
+from recserve.training.selection.validation import next_window
 
 TRIAL_EVENTS = 200_000
 """With twice as many events a ranker is tried on users who have this many together before it gets all."""
@@ -92,8 +92,9 @@ def choose_pipeline(
     tried = _fit_each(wide, data, context)
     wide = wide.without(tried.left_out)
     first = fit_windows(wide, data, context, tried)
+    sizes = first.sizes(DEFAULT_SCENARIO)
     order = first.orders.get(DEFAULT_SCENARIO)
-    rows = summary(wide.scenarios[DEFAULT_SCENARIO], order, tried.seconds, {})
+    rows = _rows(wide, first, tried.seconds, sizes)
     unsuited = [
         SummaryRow(key.partition(".")[2], "", tried.seconds.get(key), f"left out: {why}")
         for key, why in tried.left_out.items()
@@ -119,7 +120,7 @@ def choose_pipeline(
         windows = fit_windows(ranked, data, context, first)
         ranked_order = windows.orders.get(DEFAULT_SCENARIO)
         seconds = {**tried.seconds, **windows.seconds}
-        ranked_rows = summary(ranked.scenarios[DEFAULT_SCENARIO], ranked_order, seconds, {})
+        ranked_rows = _rows(ranked, windows, seconds, windows.sizes(DEFAULT_SCENARIO, sizes))
         if ranked_order is None or ranked_order.ranked:
             return AutomaticPipeline(ranked, windows, [*ranked_rows, *unsuited])
         rows.append(ranked_rows[-1])
@@ -128,6 +129,14 @@ def choose_pipeline(
     rows = [row if row.part in names else _dropped(row) for row in rows]
     chosen = _resolve(registry, config, kept, further=search)
     return AutomaticPipeline(chosen, fit_windows(chosen, data, context, first), [*rows, *unsuited])
+
+
+def _rows(
+    resolved: ResolvedConfig, windows: Fitted, seconds: Mapping[str, float], sizes: Mapping[str, float]
+) -> list[SummaryRow]:
+    """What was measured of the default scenario, with its trade-offs."""
+    order, measured = windows.orders.get(DEFAULT_SCENARIO), windows.trade_offs.get(DEFAULT_SCENARIO)
+    return summary(resolved.scenarios[DEFAULT_SCENARIO], order, seconds, {}, measured, sizes)
 
 
 def _dropped(row: SummaryRow) -> SummaryRow:
@@ -202,7 +211,7 @@ def _fit_each(resolved: ResolvedConfig, data: Dataset, context: FitContext) -> F
     config = resolved.config.train
     fitted = Fitted(resolved, data.catalogue, left_out=unsuited_parts(resolved, data))
     try:
-        split = validation_split(data, config.next_window, seed=config.seed, users=config.ranking_examples)
+        split = next_window(data, config, repeats=False)
     except DataError:
         return fitted
     training = fit_encoder(fitted, split.training, context, Fitted(resolved, data.catalogue))

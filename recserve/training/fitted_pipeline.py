@@ -19,7 +19,7 @@ from recserve.serving.guard.calls import PluginCall
 from recserve.serving.scenario import Scenario
 from recserve.serving.stages.masks import FilterMasks
 from recserve.serving.stages.ranking import RankingStage, rank_order
-from recserve.serving.stages.retrieval import RetrievalResult, RetrievalStage
+from recserve.serving.stages.retrieval import Ask, RetrievalResult, RetrievalStage
 from recserve.serving.stages.run import StageBatch, completed, run_stages
 from recserve.serving.stages.trace import Trace
 from recserve.serving.state.live_catalogue import CatalogueView
@@ -36,15 +36,18 @@ class FittedPipeline:
         scenario: With every stage object in place.
         fallback: Fills short pages.
         catalogue: What the components were fitted on.
+        ask: Asks a retriever; None asks it every time.
     """
 
-    def __init__(self, scenario: Scenario, fallback: Retriever, catalogue: Catalogue) -> None:
+    def __init__(
+        self, scenario: Scenario, fallback: Retriever, catalogue: Catalogue, ask: Ask | None = None
+    ) -> None:
         self._scenario = scenario
         self._fallback = fallback
         self._catalogue = catalogue
         self._view = CatalogueView.of(catalogue)
         self._masks = FilterMasks({_ONLY: scenario}, len(catalogue))
-        self._retrieval = RetrievalStage({_ONLY: scenario})
+        self._retrieval = RetrievalStage({_ONLY: scenario}, ask=ask)
         self._ranking = RankingStage({_ONLY: scenario})
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -71,6 +74,11 @@ class FittedPipeline:
         result, found = self._retrieval.retrieve_parts(_ONLY, queries)
         _Strict().left_out(result.degraded)
         return result.candidates, found
+
+    def retrieve_alone(self, queries: Queries, name: str) -> Retrieved:
+        """What one retriever finds, as many candidates as the scenario asks it for."""
+        asked = {retriever.use: retriever.candidates for retriever in self._scenario.config.retrievers}
+        return self._scenario.retrievers[name].retrieve(queries, asked[name])
 
     def rank(self, queries: Queries) -> tuple[Candidates, Mapping[str, Retrieved]]:
         """The same in the order and with the scores that rerankers get."""

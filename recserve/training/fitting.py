@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,21 +14,25 @@ from typing import Any
 from recserve.bundles.catalogue_vectors import Progress, encode_again, item_texts
 from recserve.bundles.manifest import OrderEntry
 from recserve.bundles.text_language import settle_encoder
-from recserve.config import Config, TrainConfig
+from recserve.config import Config
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.system.cpus import usable_threads
 from recserve.errors import ConfigError, DataError
+from recserve.evaluation.metrics.cost import stored_bytes
 from recserve.evaluation.splits import Split
 from recserve.plugin.executor import Executor, InProcess
 from recserve.plugin.protocols import Encoder, FitContext, LearnsFromCandidates, Stage, Trainable
 from recserve.plugin.resolved import Resolved, ResolvedConfig
 from recserve.serving.scenario import Scenario
+from recserve.serving.stages.retrieval import Ask
 from recserve.training.fitted_pipeline import FittedPipeline
 from recserve.training.selection.orders import HeldOutQueries, choose_order
-from recserve.training.selection.proposals import ordered, proposals, ranked_across
+from recserve.training.selection.proposals import QuerySample, ordered, proposals, ranked_across
+from recserve.training.selection.shared_retrieval import SharedRetrieval
+from recserve.training.selection.trade_offs import Figures, order_figures
 from recserve.training.selection.unsuited import has_texts, unsuited_parts
-from recserve.training.selection.validation import asks_for_repeats, validation_split
+from recserve.training.selection.validation import asks_for_repeats, next_window
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +79,7 @@ class Fitted:
         orders: The order of candidates that was chosen, by scenario.
         left_out: Configured components that were not fitted, by key, and why.
         seconds: What each fit took, by component key.
+        trade_offs: What each order of candidates is worth beyond accuracy and costs, by scenario.
     """
 
     resolved: ResolvedConfig
@@ -83,6 +89,7 @@ class Fitted:
     orders: dict[str, OrderEntry] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    trade_offs: dict[str, Figures] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str | None:
@@ -107,12 +114,29 @@ class Fitted:
             order=self.orders.get(name),
         )
 
-    def recommender(self, scenario: str) -> FittedPipeline:
-        """The whole pipeline of a scenario but for what asks a service outside, for evaluation."""
+    def parts(self, scenario: str) -> dict[str, Any]:
+        """Fitted components of one scenario by key."""
+        keys = [chosen.key for chosen in self.resolved.scenarios[scenario].components()]
+        return {key: self.objects[key] for key in keys if key in self.objects}
+
+    def sizes(self, scenario: str, known: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Bytes that a bundle would keep of each part by key; those that are known are not saved again."""
+        parts, measured = self.parts(scenario), known or {}
+        new = {key: stored_bytes([part]) for key, part in parts.items() if key not in measured}
+        return {**measured, **new}
+
+    def recommender(self, scenario: str, ask: Ask | None = None) -> FittedPipeline:
+        """The whole pipeline of a scenario but for what asks a service outside, for evaluation.
+
+        Args:
+            scenario: Name of the scenario.
+            ask: Asks a retriever; None asks it every time.
+        """
         pipeline = self.resolved.scenarios[scenario]
         if external := [chosen.name for chosen in pipeline.rerankers if chosen.component.external]:
             logger.warning("evaluated without %s: it asks a service outside", ", ".join(external))
-        return FittedPipeline(self.scenario(scenario), self.objects[pipeline.fallback.key], self.catalogue)
+        fallback = self.objects[pipeline.fallback.key]
+        return FittedPipeline(self.scenario(scenario), fallback, self.catalogue, ask)
 
 
 def fit_component(one: Resolved, data: Dataset, context: FitContext) -> tuple[Any, dict[str, Any]]:
@@ -299,64 +323,79 @@ def fit_windows(
     for key, why in start.left_out.items():
         logger.info("%s is left out: %s", key, why)
     try:
-        split = _next_window(data, config, repeats=False)
+        split = next_window(data, config, repeats=False)
     except DataError as error:
         logger.warning("too little data for a next window, rankers keep their default blend: %s", error)
         return fit_all(resolved, data, context, start)
     fitted = fit_all(resolved, split.training, context, start, done)
     taught: set[str] = set()
-    asked = {
-        name: _next_window(data, config, repeats=True) if asks_for_repeats(pipeline.config) else split
-        for name, pipeline in fitted.resolved.scenarios.items()
+    samples = _samples(fitted, split, data, context.seed)
+    shared = {
+        id(sample): SharedRetrieval(fitted.scenario(name) for name, own in samples.items() if own is sample)
+        for sample in samples.values()
     }
-    for name, queries in asked.items():
-        _learn_order(fitted, name, queries, context, taught)
-    for name, queries in asked.items():
-        _teach_rerankers(fitted, name, queries, context, taught)
+    for name, sample in samples.items():
+        _learn_order(fitted, name, sample, shared[id(sample)], context, taught)
+    for name, sample in samples.items():
+        _teach_rerankers(fitted, name, sample, context, taught)
     for key in _idle_rankers(fitted):
         fitted.left_out[key] = "its order is not better than one without it"
     return fitted
 
 
-def _learn_order(fitted: Fitted, name: str, split: Split, context: FitContext, taught: set[str]) -> None:
-    """Teach a scenario's ranker, unless another scenario did, and choose the order of its candidates."""
+def _samples(fitted: Fitted, split: Split, data: Dataset, seed: int) -> Mapping[str, QuerySample]:
+    """The held-out queries of each scenario, one sample for all that are asked the same."""
     config = fitted.resolved.config.train
-    pipeline = fitted.recommender(name)
-    proposed = proposals(pipeline.retrieve, split, config.ranking_examples, context.seed)
+    once = QuerySample.of(split, config.ranking_examples, seed)
+    repeating = [
+        name for name, pipeline in fitted.resolved.scenarios.items() if asks_for_repeats(pipeline.config)
+    ]
+    again = once
+    if repeating:
+        repeated = next_window(data, config, repeats=True)
+        # Of items held out of each user none is a repeat.
+        again = QuerySample.of(repeated, config.ranking_examples, seed) if repeated.repeats else once
+    return {name: again if name in repeating else once for name in fitted.resolved.scenarios}
+
+
+def _learn_order(
+    fitted: Fitted, name: str, sample: QuerySample, ask: Ask, context: FitContext, taught: set[str]
+) -> None:
+    """Teach a scenario's ranker, unless another scenario did, and choose the order of its candidates."""
+    pipeline = fitted.recommender(name, ask)
+    proposed = proposals(pipeline.retrieve, sample, context.threads)
     held_out = HeldOutQueries(proposed.split, proposed.found, pipeline.weights)
     chosen, ranker = fitted.resolved.scenarios[name].ranker, pipeline.ranker
-    ranked = None
+    lists = None
     if chosen is not None and ranker is not None:
         if chosen.key in taught or not isinstance(ranker, LearnsFromCandidates):
-            ranked = held_out.per_user(ordered(ranker, proposed.examples))
+            lists = ordered(ranker, proposed.examples)
         else:
             context.progress(f"Teaching {chosen.name} on candidates", 0, 1)
-            ranked = held_out.per_user(ranked_across(ranker, proposed, context))
+            lists = ranked_across(ranker, proposed, context)
             fitted.facts[chosen.key].update(ranker.fit_candidates(proposed.examples, context))
             taught.add(chosen.key)
     context.progress(f"Choosing the order of {name}", 0, 1)
-    order = choose_order(held_out, ranked)
+    order = choose_order(held_out, None if lists is None else held_out.per_user(lists), context.threads)
     if order is not None:
         fitted.orders[name] = order
+        fitted.trade_offs[name] = order_figures(
+            fitted.recommender(name), held_out, proposed.examples.queries, order, lists
+        )
 
 
-def _teach_rerankers(fitted: Fitted, name: str, split: Split, context: FitContext, taught: set[str]) -> None:
+def _teach_rerankers(
+    fitted: Fitted, name: str, sample: QuerySample, context: FitContext, taught: set[str]
+) -> None:
     """Teach a scenario's rerankers on its candidates as they are ranked, unless another scenario did."""
     for chosen in fitted.resolved.scenarios[name].rerankers:
         reranker = fitted.objects[chosen.key]
         if chosen.key in taught or not isinstance(reranker, LearnsFromCandidates):
             continue
         context.progress(f"Teaching {chosen.name} on candidates", 0, 1)
-        limit = fitted.resolved.config.train.ranking_examples
-        ranked = proposals(fitted.recommender(name).rank, split, limit, context.seed)
+        ranked = proposals(fitted.recommender(name).rank, sample)
         fitted.facts[chosen.key].update(reranker.fit_candidates(ranked.examples, context))
         taught.add(chosen.key)
-
-
-def _next_window(data: Dataset, config: TrainConfig, *, repeats: bool) -> Split:
-    return validation_split(
-        data, config.next_window, seed=config.seed, users=config.ranking_examples, repeats=repeats
-    )
 
 
 def _idle_rankers(fitted: Fitted) -> set[str]:

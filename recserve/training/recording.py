@@ -48,8 +48,11 @@ def record_training(
     keep_measurement(home, config, result)
     reports = home / "reports"
     reports.mkdir(exist_ok=True)
-    (reports / f"{bundle.id}.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    told = {**summary, "choices": {name: table.to_json() for name, table in result.choices.items()}}
+    (reports / f"{bundle.id}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
     if result.report is not None:
         from recserve.evaluation.html.page import page
 
-        report_page(home, bundle.id).write_text(page(Findings([result.report])), encoding="utf-8")
+        report_page(home, bundle.id).write_text(
+            page(Findings([result.report], choices=result.choices)), encoding="utf-8"
+        )

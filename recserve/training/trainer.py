@@ -27,6 +27,7 @@ from recserve.bundles.text_language import settle_encoder, warn_of_unread_texts
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.events.coverage import Coverage, coverage
 from recserve.errors import ConfigError, DataError
+from recserve.evaluation.metrics.pareto import ParetoTable
 from recserve.evaluation.report import Report
 from recserve.evaluation.runner import evaluate
 from recserve.plugin.executor import Executor
@@ -42,7 +43,7 @@ from recserve.training.fitting import (
     fit_windows,
     silent,
 )
-from recserve.training.selection.summary import SummaryRow, summary
+from recserve.training.selection.summary import SummaryRow, choice_table, summary
 from recserve.training.selection.unsuited import slow_parts
 from recserve.training.selection.validation import home_split
 
@@ -72,6 +73,12 @@ class TrainingResult:
     report: Report | None = None
     summaries: Mapping[str, Sequence[SummaryRow]] = field(default_factory=dict)
     chosen: AutomaticPipeline | None = None
+
+    @property
+    def choices(self) -> dict[str, ParetoTable]:
+        """Trade-offs between what was chosen from, by scenario; without those that had no choice."""
+        tables = {name: choice_table(rows) for name, rows in self.summaries.items()}
+        return {name: table for name, table in tables.items() if len(table.rows) > 1}
 
 
 class Trainer:
@@ -175,6 +182,8 @@ class Trainer:
                 windows.orders.get(name),
                 windows.seconds,
                 {**windows.left_out, **self._postponed},
+                windows.trade_offs.get(name),
+                windows.sizes(name) if name in windows.orders else None,
             )
             for name, pipeline in self._configured.items()
         }

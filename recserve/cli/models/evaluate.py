@@ -24,7 +24,7 @@ from recserve.cli.common import (
     progress_display,
 )
 from recserve.cli.models.splitting import Source, SplitName, parse_ks
-from recserve.cli.models.train import summary_table
+from recserve.cli.models.train import summary_table, with_seed
 from recserve.cli.models.workers import (
     AddressOption,
     CheckpointsOption,
@@ -159,7 +159,7 @@ def evaluate_command(
         raise ConfigError(f"--report {report}: this is a file; name a folder")
     # Files need no home; vectors are kept there all the same.
     state = State(home, config, creates=train is not None)
-    resolved = _with_seed(state, seed)
+    resolved = with_seed(state, seed)
     models = choose_models(state.registry, resolved, model or [], baselines=baselines)
 
     if automatic is None:
@@ -180,11 +180,11 @@ def evaluate_command(
             reports += bench.measure_all(bench.parts(models, chosen.training), chosen, cut_offs, calibrate)
         progress.finish()
 
+    findings = evaluation.Findings(reports, checks, _command())
     if json_path is not None:
-        objects = [report.to_json() for report in reports]
+        objects = findings.models
         text = json.dumps(objects[0] if len(objects) == 1 else objects, indent=1, allow_nan=False)
         json_path.write_text(text + "\n", encoding="utf-8")
-    findings = evaluation.Findings(reports, checks, _command())
     if bench.chosen is not None:
         out.print(summary_table(resolved.config.default_scenario, bench.chosen.rows))
     out.print(evaluation.comparison_table(reports))
@@ -198,6 +198,8 @@ def show_findings(findings: Findings) -> None:
     """What belongs below the table: the pipeline over its best part, its stages, doubtful leak checks."""
     from recserve import evaluation
 
+    if len(findings.reports) > 1:
+        out.print(evaluation.trade_off_view(findings.trade_offs, "trade-offs"))
     gain = findings.over_best_part
     if gain is not None:
         interval = gain.interval
@@ -353,11 +355,11 @@ class Bench:
 
     def measure(self, model: Model, split: Split, ks: Sequence[int], attribute: str | None = None) -> Report:
         """Fit one model on the training part and evaluate it in detail."""
-        from recserve.evaluation import evaluate
+        from recserve.evaluation import evaluate, stored_bytes
         from recserve.training.selection.feature_checks import ranker_checks
 
         started = time.perf_counter()
-        fitted = self._fit(model, split.training)
+        fitted, components = self._fit(model, split.training)
         seconds = time.perf_counter() - started
         report = evaluate(
             fitted,
@@ -365,6 +367,7 @@ class Bench:
             ks,
             name=model.name,
             fit_seconds=seconds,
+            stored_bytes=stored_bytes(components),
             seed=self._resolved.config.train.seed,
             attribute=attribute,
             detailed=True,
@@ -375,26 +378,21 @@ class Bench:
         resolved = self._resolved if self.chosen is None else self.chosen.resolved
         return replace(report, checks=(*report.checks, *ranker_checks(resolved, fitted, split.training)))
 
-    def _fit(self, model: Model, training: Dataset) -> Recommender:
+    def _fit(self, model: Model, training: Dataset) -> tuple[Recommender, list[object]]:
+        """A fitted model, and the components that it is made of."""
         from recserve.evaluation import RetrieverRecommender
         from recserve.training.automatic import choose_pipeline
         from recserve.training.fitting import fit_all, fit_context, fit_pipeline, fit_single
 
         config = self._resolved.config
         context = fit_context(config, self._progress, self._executor)
-        if model.component is None and self._registry is not None:
+        if model.component is not None:
+            retriever, _ = fit_single(self._resolved, model.component, training, context)
+            return RetrieverRecommender(retriever), [retriever]
+        if self._registry is not None:
             self.chosen = choose_pipeline(self._registry, config, training, context)
             fitted = fit_all(self.chosen.resolved, training, context, self.chosen.windows)
-            return fitted.recommender(self.chosen.resolved.config.default_scenario)
-        if model.component is None:
+        else:
             fitted = fit_pipeline(self._resolved, training, context)
-            return fitted.recommender(config.default_scenario)
-        retriever, _ = fit_single(self._resolved, model.component, training, context)
-        return RetrieverRecommender(retriever)
-
-
-def _with_seed(state: State, seed: int | None) -> ResolvedConfig:
-    if seed is None:
-        return state.resolved
-    train = state.config.train.model_copy(update={"seed": seed})
-    return state.registry.resolve(state.config.model_copy(update={"train": train}))
+        scenario = fitted.resolved.config.default_scenario
+        return fitted.recommender(scenario), list(fitted.parts(scenario).values())

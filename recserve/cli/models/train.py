@@ -36,6 +36,7 @@ from recserve.cli.models.workers import (
 from recserve.errors import ConfigError
 
 if TYPE_CHECKING:
+    from recserve.plugin.resolved import ResolvedConfig
     from recserve.training.automatic import AutomaticPipeline
     from recserve.training.selection.summary import SummaryRow
 
@@ -109,7 +110,6 @@ def train_command(
     floats do.
     """
     state = State(home, config)
-    resolved = state.resolved
     written = None
     if automatic is None:
         # A server that runs with the defaults must find them in the next bundle.
@@ -118,11 +118,8 @@ def train_command(
         raise ConfigError("--auto tries what takes minutes, which --quick leaves out; give one of them")
     if automatic:
         written = writable_config(state, overwrite=overwrite)
-    if seed is not None:
-        changed = state.config.model_copy(
-            update={"train": state.config.train.model_copy(update={"seed": seed})}
-        )
-        resolved = state.registry.resolve(changed)
+    resolved = with_seed(state, seed)
+    from recserve.evaluation import trade_off_view
     from recserve.store import Grounds
     from recserve.training.recording import record_training
     from recserve.training.trainer import Trainer
@@ -163,6 +160,8 @@ def train_command(
         warn(line)
     for name, rows in result.summaries.items():
         out.print(summary_table(name, rows))
+    for name, table in result.choices.items():
+        out.print(trade_off_view(table, f"trade-offs between parts of {name}"))
     if result.report is not None:
         out.print(_metrics_table(result.metrics, result.report.split))
     if postponed := bundle.manifest.postponed:
@@ -172,6 +171,14 @@ def train_command(
             soft_wrap=True,
         )
     state.store.close()
+
+
+def with_seed(state: State, seed: int | None) -> ResolvedConfig:
+    """The configuration with another seed of training; None leaves it as it is."""
+    if seed is None:
+        return state.resolved
+    train = state.config.train.model_copy(update={"seed": seed})
+    return state.registry.resolve(state.config.model_copy(update={"train": train}))
 
 
 def summary_table(scenario: str, rows: Sequence[SummaryRow]) -> Table:

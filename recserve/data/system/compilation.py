@@ -6,13 +6,22 @@ Everything has an implementation in NumPy, which the compiled one agrees with. I
 
 from __future__ import annotations
 
+import fcntl
 import importlib
+import importlib.util
 import logging
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 KERNELS = "recserve.data.system.kernels"
 """The kernels of the library itself."""
+
+_PATIENCE = 60.0
+"""Seconds that a process waits for another one that compiles; then it compiles too."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +56,36 @@ def compiled(module: str) -> ModuleType | None:
 
 def _imported(module: str) -> ModuleType | None:
     try:
-        return importlib.import_module(module)
+        with _alone(module):
+            return importlib.import_module(module)
     except Exception as error:  # not installed, no folder to cache in, a processor that it does not know
         logger.warning("computing with NumPy instead of %s: %s", module, " ".join(str(error).split()))
         return None
+
+
+@contextmanager
+def _alone(module: str) -> Iterator[None]:
+    """Hold a lock on a module's source: of processes that start together one compiles, others read its cache.
+
+    Compiling takes seconds of a core, and the replicas of a server are started at the same time.
+    """
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        yield
+        return
+    with Path(found.origin).open("rb") as source:
+        until = time.monotonic() + _PATIENCE
+        while not _locked(source.fileno()) and time.monotonic() < until:
+            time.sleep(0.05)
+        yield
+
+
+def _locked(file: int) -> bool:
+    """Whether waiting is over: the lock is ours, or the filesystem has none."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True

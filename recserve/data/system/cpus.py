@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 NICENESS = 15
 """Of work that every other program goes before."""
@@ -43,6 +48,26 @@ def usable_threads(environ: Mapping[str, str] = os.environ) -> int:
     """
     told = environ.get("OMP_NUM_THREADS", "")
     return int(told) if told.isdecimal() and int(told) > 0 else usable_cpus()
+
+
+def map_in_threads(function: Callable[[P], R], parts: Iterable[P], threads: int = 0) -> list[R]:
+    """``function`` of each part in the order of the parts, on several threads with one BLAS thread each.
+
+    For batches of work in NumPy, which computes without the interpreter's lock. BLAS by itself splits single
+    products among its threads, which wait for each other most of the time where products are small.
+
+    Args:
+        function: Safe to call from several threads.
+        parts: Its arguments.
+        threads: Parts at a time; 0 takes as many as :func:`usable_threads` says.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        ThreadPoolExecutor(threads or usable_threads()) as pool,
+    ):
+        return list(pool.map(function, parts))
 
 
 def thread_variables(threads: int) -> dict[str, str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from recserve.evaluation.bootstrap import Interval
 
+_FEW_DECADES, _MOST_DECADES = 2, 6
+
 COLOURS = 8
 """Series that the style sheet has colours for; further ones start again."""
 
@@ -74,6 +76,31 @@ class Axis:
     def __call__(self, value: float) -> float:
         """Place of a value, 0 to 100."""
         return round(100 * (value - self._low) / (self._high - self._low), 3)
+
+
+class LogAxis(Axis):
+    """Logarithmic axis from one power of ten to another, for what spans orders of magnitude.
+
+    Args:
+        values: What it spans; those that are not positive are at its lower end.
+    """
+
+    def __init__(self, values: Iterable[float]) -> None:
+        found = [math.log10(value) for value in values if value > 0 and math.isfinite(value)] or [0.0]
+        first, last = math.floor(min(found) + 1e-9), math.ceil(max(found) - 1e-9)
+        last = max(last, first + 1)
+        self._low, self._high = float(first), float(last)
+        step = math.ceil((last - first) / _MOST_DECADES)
+        # Within few decades the ticks at 2 and 5 help.
+        factors = (1, 2, 5) if last - first <= _FEW_DECADES else (1,)
+        powers = range(first, last, step)
+        numbers = [factor * 10.0**power for power in powers for factor in factors]
+        self.ticks = [(self(number), f"{number:g}") for number in [*numbers, 10.0**last]]
+
+    def __call__(self, value: float) -> float:
+        """Place of a value, 0 to 100."""
+        exponent = math.log10(value) if value > 0 else self._low
+        return round(100 * (max(exponent, self._low) - self._low) / (self._high - self._low), 3)
 
 
 def row_axis(rows: Iterable[Row]) -> Axis:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from recserve.evaluation.bootstrap import Interval
 from recserve.evaluation.findings import Findings
-from recserve.evaluation.html.charts import COLOURS, Axis, Mark, Row
+from recserve.evaluation.html.charts import COLOURS, Axis, LogAxis, Mark, Row
 from recserve.evaluation.html.rendering import render, span
 from recserve.evaluation.metrics.accuracy import ACCURACY, BEYOND_ACCURACY, CATALOGUE_WIDE
 from recserve.evaluation.metrics.by_stage import ALONE, END_TO_END, RANKING, RETRIEVAL, StageFigure
+from recserve.evaluation.metrics.pareto import ANSWER_MS, ParetoTable
 from recserve.evaluation.report import Report
 
 _GROUPS = {
@@ -20,7 +23,110 @@ _GROUPS = {
     "popularity": "Head and tail",
 }
 _PLOTTED = ("ndcg", "hr", "recall")
+# Percent of a picture on a narrow screen.
+_LABEL_WIDTH, _LABEL_HEIGHT = 24, 6
 _LABELS = {RANKING: "given candidates: {}", END_TO_END: "end to end, all queries"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model's place in the picture of its trade-offs.
+
+    Attributes:
+        model: Its name.
+        mark: Its colour, and what is shown where the pointer rests.
+        x: Place on the axis of the cost.
+        y: Place on the axis of accuracy.
+        on_front: Whether nothing beats it in both.
+    """
+
+    model: str
+    mark: Mark
+    x: float
+    y: float
+    on_front: bool
+
+    @property
+    def to_the_left(self) -> bool:
+        """Whether the name ends at the point; near the left edge it begins there."""
+        return self.x > 35
+
+    @property
+    def label_x(self) -> float:
+        """Middle of the name, which is as wide as on a narrow screen."""
+        return self.x + (-_LABEL_WIDTH if self.to_the_left else _LABEL_WIDTH) / 2
+
+    @property
+    def label_y(self) -> float:
+        """Height of the name: on the front above the point, where no other can be, otherwise below."""
+        return self.y + (_LABEL_HEIGHT if self.on_front else -_LABEL_HEIGHT)
+
+    def label_covers(self, x: float, y: float) -> bool:
+        """Whether the name would cover a point or the middle of another name."""
+        return abs(self.label_x - x) < _LABEL_WIDTH and abs(self.label_y - y) < _LABEL_HEIGHT
+
+
+@dataclass(frozen=True)
+class TradeOffs:
+    """A Pareto table, and the picture of accuracy against what an answer costs.
+
+    Attributes:
+        table: The table.
+        models: Names in the order of their colours.
+        x: Axis of the cost.
+        y: Axis of accuracy.
+        points: Models that have both figures, the cheapest first.
+    """
+
+    table: ParetoTable
+    models: Sequence[str]
+    x: LogAxis
+    y: Axis
+    points: Sequence[Point]
+
+    @classmethod
+    def of(cls, table: ParetoTable, models: Sequence[str] | None = None) -> TradeOffs:
+        """The picture of a table, with colours in the order of the models; None for that of the table."""
+        models = models or [row.model for row in table.rows]
+        accuracy = table.measures[0].name if table.measures else ""
+        both = [name for name in (accuracy, ANSWER_MS) if any(name == held.name for held in table.measures)]
+        plane = table.within(both)
+        rows = sorted(plane.rows, key=lambda row: row.figures[ANSWER_MS]) if len(both) == 2 else []
+        x = LogAxis(row.figures[ANSWER_MS] for row in rows)
+        y = Axis([0.0, *(row.figures[accuracy] for row in rows)])
+        points = []
+        for row in rows:
+            mean, cost = row.figures[accuracy], row.figures[ANSWER_MS]
+            told = [
+                f"{measure.heading} {measure.shown(row.figures[measure.name])}" for measure in plane.measures
+            ]
+            mark = Mark(
+                models.index(row.model), Interval(mean, mean, mean), f"{row.model}: {', '.join(told)}"
+            )
+            points.append(Point(row.model, mark, x(cost), y(mean), row.on_front))
+        return cls(table, models, x, y, points)
+
+    @property
+    def headings(self) -> list[str]:
+        """Headings of the table."""
+        return ["", "", *(measure.heading for measure in self.table.measures)]
+
+    @property
+    def front(self) -> list[tuple[float, float]]:
+        """Places of the front, for its line."""
+        return [(point.x, point.y) for point in self.points if point.on_front]
+
+    @property
+    def labelled(self) -> list[Point]:
+        """Points with room for their names: those of the front first, then the most accurate."""
+        found: list[Point] = []
+        for point in sorted(self.points, key=lambda point: (not point.on_front, -point.y)):
+            taken = [(other.label_x, other.label_y) for other in found]
+            # Above the front there are no points that a name could cover.
+            taken += [] if point.on_front else [(other.x, other.y) for other in self.points if other != point]
+            if not any(point.label_covers(x, y) for x, y in taken):
+                found.append(point)
+        return found
 
 
 def page(findings: Findings) -> str:
@@ -52,6 +158,8 @@ def page(findings: Findings) -> str:
         ranking=[_stage_row(series, figure) for figure in ranked],
         sliced=[report for report in reports if report.slices],
         slices=_slices(findings),
+        trade_offs_of_models=TradeOffs.of(findings.trade_offs, [report.model for report in reports]),
+        choices={name: TradeOffs.of(table) for name, table in findings.choices.items()},
         beyond=[name for name in beyond if name in first.metrics],
         points=points,
         coverage=Axis([0.0, *(across.high for _, across in points)]),

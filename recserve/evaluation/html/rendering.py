@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from recserve.evaluation.bootstrap import Interval
 from recserve.evaluation.html.charts import Axis, row_axis
+from recserve.evaluation.metrics.pareto import significant
 from recserve.evaluation.report import HEADINGS
 
 
@@ -22,7 +23,7 @@ def render(template: Path, **context: Any) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(number=number, span=span, signed=signed, heading=heading)
+    environment.filters.update(number=number, cost=significant, span=span, signed=signed, heading=heading)
     environment.globals.update(Axis=Axis, row_axis=row_axis)
     return environment.get_template(template.name).render(context)
 

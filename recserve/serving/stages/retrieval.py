@@ -35,6 +35,10 @@ LOST = "retrieval"
 """Name of the loss when no retriever answered."""
 
 
+Ask = Callable[[Retriever, Queries, int, CatalogueView | None], Retrieved]
+"""Asks a retriever, as :func:`ask_retriever` does."""
+
+
 @dataclass(frozen=True)
 class RetrievalResult:
     """Merged candidates and what had to be left out.
@@ -71,6 +75,7 @@ class RetrievalStage:
         guard: Limits of retrievers and filters; without any they run in the caller's thread.
         live: What happened to the catalogue since; None where it stands still, as in training.
         refilter: Builds the scenarios' filters on another catalogue.
+        ask: Asks a retriever; training remembers what it said for other scenarios.
     """
 
     def __init__(
@@ -79,11 +84,13 @@ class RetrievalStage:
         guard: Guard | None = None,
         live: CatalogueFollower | None = None,
         refilter: Callable[[Catalogue], Mapping[str, Scenario]] | None = None,
+        ask: Ask | None = None,
     ) -> None:
         self._scenarios = scenarios
         self._guard = guard
         self._live = live
         self._refilter = refilter
+        self._ask = ask_retriever if ask is None else ask
         self._masks = FilterMasks(scenarios)
         self._later: tuple[Catalogue, FilterMasks] | None = None
 
@@ -195,7 +202,7 @@ class RetrievalStage:
     ) -> dict[str, Retrieved | RecserveError]:
         retrievers = self._scenarios[scenario].retrievers
         calls = [
-            WorkerCall(f"retriever:{name}@{scenario}", _retrieve, (retrievers[name], queries, k, view))
+            WorkerCall(f"retriever:{name}@{scenario}", self._ask, (retrievers[name], queries, k, view))
             for name, k in asked.items()
         ]
         return dict(zip(asked, self._call_all(calls), strict=True))
@@ -262,8 +269,20 @@ def silenced(found: Retrieved, queries: BoolArray) -> Retrieved:
     )
 
 
-def _retrieve(retriever: Retriever, queries: Queries, k: int, view: CatalogueView | None) -> Retrieved:
-    """What a retriever finds in the bundle, and among what was written or has a vector of its own since."""
+def ask_retriever(
+    retriever: Retriever, queries: Queries, k: int, view: CatalogueView | None = None
+) -> Retrieved:
+    """What a retriever finds in the bundle, and among what was written or has a vector of its own since.
+
+    Args:
+        retriever: The retriever.
+        queries: The batch, with what filters allow.
+        k: Items asked of it.
+        view: What happened to the catalogue since; None where it stands still.
+
+    Raises:
+        StageError: The retriever broke its contract.
+    """
     if view is None:
         return check_retrieved(retriever.retrieve(queries, k), len(queries), k)
     allowed = tuple(None if mask is None else mask[: view.known] for mask in queries.allowed)

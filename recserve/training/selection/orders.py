@@ -7,7 +7,7 @@ learn to blend from, and learnt fusion weights are judged on the other half of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from recserve.bundles.manifest import OrderEntry
 from recserve.data.arrays import BoolArray, Float64Array, FloatArray, Int32Array
 from recserve.data.batches import Retrieved
+from recserve.data.system.cpus import map_in_threads
 from recserve.evaluation.bootstrap import Interval, mean_intervals
 from recserve.evaluation.metrics.accuracy import accuracy
 from recserve.evaluation.metrics.slices import group_mean
@@ -34,6 +35,8 @@ BELOW = 1e-4
 _GRID = (BELOW, 0.25, 0.5, 1.0, 2.0, 4.0)
 FUSED = "fused"
 LEARNT = "fused, learnt weights"
+LEARNT_WEIGHTS = "learnt_weights"
+"""Fact of an order: the learnt fusion weights, whether or not they serve."""
 RANKED = "ranked"
 
 
@@ -55,21 +58,15 @@ class HeldOutQueries:
     def _union(self) -> tuple[Int32Array, FloatArray]:
         """All items that were found, and what each retriever's place of an item is worth, (R, Q, K)."""
         everything = sum(found.items.shape[1] for found in self.found.values())
-        items = merge(self.found, {}, everything).items
-        stride = self.split.n_items + 1
-        rows = np.arange(len(items), dtype=np.int64)[:, None] * stride
-        wanted = rows + np.maximum(items, -1)
-        gains = np.zeros((len(self.found), *items.shape), dtype=np.float32)
-        for number, found in enumerate(self.found.values()):
-            if not found.items.size:
-                continue
-            keys = np.where(found.items >= 0, rows + found.items, -1).ravel()
-            ranks = np.broadcast_to(np.arange(found.items.shape[1]), found.items.shape).ravel()
-            order = np.argsort(keys, kind="stable")
-            place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
-            hit = (keys[order][place] == wanted) & (items >= 0)
-            gains[number] = np.where(hit, 1.0 / (RRF_CONSTANT + 1.0 + ranks[order][place]), 0)
-        return items, gains
+        # The merge keeps the scores of each retriever, which are the places here.
+        places = {
+            name: replace(found, scores=np.indices(found.items.shape, dtype=np.float32)[1])
+            for name, found in self.found.items()
+        }
+        merged = merge(places, {}, everything)
+        place = np.moveaxis(merged.source_scores, 2, 0).astype(np.float64)
+        gains = np.where(np.isnan(place), 0, 1.0 / (RRF_CONSTANT + 1.0 + place))
+        return merged.items, np.ascontiguousarray(gains, dtype=np.float32)
 
     def fused(self, weights: Mapping[str, float]) -> Int32Array:
         """The best items by reciprocal rank fusion with some weights, int32, shape (Q, 20)."""
@@ -99,7 +96,9 @@ class HeldOutQueries:
         return present
 
 
-def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -> OrderEntry | None:
+def choose_order(
+    held_out: HeldOutQueries, ranked: Float64Array | None = None, threads: int = 1
+) -> OrderEntry | None:
     """The order that serves best, the simplest of equals.
 
     The best retriever's order gives way to the fused one as configured if neither nDCG@10 nor recall@20 is
@@ -109,6 +108,7 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
     Args:
         held_out: The queries.
         ranked: nDCG@10 and recall@20 of each user in the ranker's order, shape (U, 2); None without a ranker.
+        threads: Weights tried at a time; 0 takes as many as this process may use.
 
     Returns:
         None where there are too few users to tell anything, or nothing to choose between.
@@ -116,8 +116,8 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
     if int(held_out.users.sum()) < FEWEST_USERS or (ranked is None and len(held_out.found) < 2):
         return None
     names = list(held_out.found)
-    # One that answers texts alone finds nothing here, and is judged by nothing.
-    judged = [name for name in names if held_out.found[name].items.size] or names
+    # One that answers texts alone, say, finds nothing here: its order would be that of what fills up below.
+    judged = [name for name in names if (held_out.found[name].items >= 0).any()] or names
     simple: dict[str, Mapping[str, float]] = {FUSED: held_out.configured} if len(judged) > 1 else {}
     simple |= {name: {other: 1.0 if other == name else BELOW for other in names} for name in judged}
     users = held_out.users
@@ -126,8 +126,9 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
     if FUSED in figures and (figures[FUSED].mean(axis=0) >= figures[best].mean(axis=0)).all():
         best = FUSED
     weights = simple[best]
+    learnt: Mapping[str, float] | None = None
     if len(judged) > 1:
-        figures[LEARNT], learnt = _learnt(held_out, weights)
+        figures[LEARNT], learnt = _learnt(held_out, weights, threads)
         gain = _differences(figures[LEARNT], figures[best])
         if gain[0].low > 0 and gain[1].low > 0:
             best, weights = LEARNT, learnt
@@ -140,7 +141,7 @@ def choose_order(held_out: HeldOutQueries, ranked: Float64Array | None = None) -
     return OrderEntry(
         weights={} if serves in (RANKED, FUSED) else {name: float(weights[name]) for name in names},
         ranked=serves == RANKED,
-        facts=_facts(figures, serves, best),
+        facts={**_facts(figures, serves, best), **({} if learnt is None else {LEARNT_WEIGHTS: dict(learnt)})},
     )
 
 
@@ -167,16 +168,24 @@ def _facts(figures: Mapping[str, Float64Array], serves: str, best: str) -> dict[
     return facts
 
 
-def _learnt(held_out: HeldOutQueries, start: Mapping[str, float]) -> tuple[Float64Array, Mapping[str, float]]:
+def _learnt(
+    held_out: HeldOutQueries, start: Mapping[str, float], threads: int
+) -> tuple[Float64Array, Mapping[str, float]]:
     """Learnt fusion weights, and what those learnt on the other half of the users are worth to each user."""
     asked: dict[tuple[float, ...], Float64Array] = {}
     names = list(held_out.found)
 
+    def ratios(weights: Sequence[float]) -> tuple[float, ...]:
+        """Weights with equal ones give the same order."""
+        return tuple(weight / max(weights) for weight in weights)
+
+    def measured(weights: Sequence[float]) -> Float64Array:
+        return held_out.per_user(held_out.fused(dict(zip(names, weights, strict=True))))
+
     def worth(weights: Sequence[float]) -> Float64Array:
-        # Only ratios matter.
-        key = tuple(weight / max(weights) for weight in weights)
+        key = ratios(weights)
         if key not in asked:
-            asked[key] = held_out.per_user(held_out.fused(dict(zip(names, weights, strict=True))))
+            asked[key] = measured(weights)
         return asked[key]
 
     def climb(users: BoolArray) -> tuple[float, ...]:
@@ -189,6 +198,11 @@ def _learnt(held_out: HeldOutQueries, start: Mapping[str, float]) -> tuple[Float
                 for value in _GRID
                 if value != best[place]
             ]
+            unknown: dict[tuple[float, ...], Sequence[float]] = {}
+            for weights in nearby:
+                if ratios(weights) not in asked:
+                    unknown.setdefault(ratios(weights), weights)
+            asked.update(zip(unknown, map_in_threads(measured, unknown.values(), threads), strict=True))
             chosen = max(nearby, key=lambda weights: float(worth(weights)[users].mean()))
             if worth(chosen)[users].mean() <= worth(best)[users].mean():
                 return best

@@ -10,6 +10,7 @@ import numpy as np
 
 from recserve.data.arrays import Int32Array, Int64Array
 from recserve.data.batches import Candidates, Queries, Retrieved
+from recserve.data.system.cpus import map_in_threads
 from recserve.evaluation.splits import Split
 from recserve.plugin.protocols import FitContext, LearnsFromCandidates, Ranker, RankingExamples
 from recserve.serving.stages.ranking import rank_order
@@ -46,6 +47,52 @@ class Proposals:
             whole.candidates.of_queries(chosen),
             whole.labels[chosen],
             whole.users[chosen],
+        )
+
+
+@dataclass(frozen=True)
+class QuerySample:
+    """Q held-out queries that candidates are proposed for, and what their users did.
+
+    Made once for all scenarios that are asked the same queries.
+
+    Attributes:
+        split: The queries with their answers.
+        queries: All as one batch.
+        batches: The same in the order and the portions in which pipelines are asked.
+        pairs: int64, shape (A,), increasing; user and item of each held-out event of the whole split, as
+            ``user * n_items + item``.
+        happened: int64, shape (A,); when, milliseconds.
+    """
+
+    split: Split
+    queries: Queries
+    batches: tuple[Queries, ...]
+    pairs: Int64Array
+    happened: Int64Array
+
+    @classmethod
+    def of(cls, split: Split, limit: int, seed: int) -> QuerySample:
+        """At most ``limit`` queries of a split, sampled without replacement.
+
+        Args:
+            split: Its queries precede positive events.
+            limit: Queries, at most.
+            seed: Of the sample.
+        """
+        chosen = np.arange(len(split))
+        if len(chosen) > limit:
+            chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
+        asked = np.repeat(np.arange(len(split)), np.diff(split.relevant.offsets))
+        pairs = split.groups[asked] * split.n_items + split.relevant.values
+        order = np.argsort(pairs, kind="stable")
+        sample = split.take(chosen)
+        return cls(
+            sample,
+            next(batch for _, batch, _ in sample.batches(len(sample))),
+            tuple(batch for _, batch, _ in sample.batches(_BATCH)),
+            pairs[order],
+            split.times[asked][order],
         )
 
 
@@ -86,39 +133,31 @@ Propose = Callable[[Queries], tuple[Candidates, Mapping[str, Retrieved]]]
 """Candidates of a batch, and what each retriever found."""
 
 
-def proposals(propose: Propose, split: Split, limit: int, seed: int) -> Proposals:
+def proposals(propose: Propose, sample: QuerySample, threads: int = 1) -> Proposals:
     """What is proposed for held-out queries, labelled with what the user did from then on.
 
     Args:
         propose: Such as ``retrieve`` of :class:`recserve.training.fitted_pipeline.FittedPipeline`, fitted on
             the split's training part.
-        split: Its queries precede positive events; see :func:`validation_split`.
-        limit: At most this many queries, sampled without replacement.
-        seed: Of the sample.
+        sample: Its queries precede positive events; see :func:`validation_split`.
+        threads: Batches proposed for at a time; 0 takes as many as this process may use.
 
     Returns:
         Proposals; a label is 1 for candidates that the user had a held-out event with at or after the
         query's time.
     """
-    chosen = np.arange(len(split))
-    if len(chosen) > limit:
-        chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-    stride = split.n_items
-    asked = np.repeat(np.arange(len(split)), np.diff(split.relevant.offsets))
-    pairs = split.groups[asked] * stride + split.relevant.values
-    order = np.argsort(pairs, kind="stable")
-    pairs, happened = pairs[order], split.times[asked][order]
-
-    sample = split.take(chosen)
-    queries = next(batch for _, batch, _ in sample.batches(len(sample)))
-    parts = [propose(batch) for _, batch, _ in sample.batches(_BATCH)]
+    split = sample.split
+    parts = map_in_threads(propose, sample.batches, threads)
     candidates = _stack([merged for merged, _ in parts])
     found = {name: _stack_found([found[name] for _, found in parts]) for name in parts[0][1]}
-    wanted = sample.groups[:, None] * stride + candidates.items
-    place = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
-    later = (candidates.items >= 0) & (pairs[place] == wanted) & (happened[place] >= sample.times[:, None])
-    examples = RankingExamples(queries, candidates, later.astype(np.float32), sample.groups.astype(np.int32))
-    return Proposals(sample, found, examples)
+    wanted = split.groups[:, None] * split.n_items + candidates.items
+    place = np.minimum(np.searchsorted(sample.pairs, wanted), len(sample.pairs) - 1)
+    hit = (candidates.items >= 0) & (sample.pairs[place] == wanted)
+    later = hit & (sample.happened[place] >= split.times[:, None])
+    examples = RankingExamples(
+        sample.queries, candidates, later.astype(np.float32), split.groups.astype(np.int32)
+    )
+    return Proposals(split, found, examples)
 
 
 def _stack(parts: list[Candidates]) -> Candidates:

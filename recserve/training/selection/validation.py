@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recserve.config import Config, PipelineConfig
+from recserve.config import Config, PipelineConfig, TrainConfig
 from recserve.data.dataset import Dataset
 from recserve.data.events.event_order import EventOrder
 from recserve.evaluation.splits import DEFAULT_HISTORY, Split, by_user, temporal
@@ -26,6 +26,22 @@ def home_split(data: Dataset, config: Config) -> Split:
         history=config.server.history,
         queries_per_user=QUERIES_PER_USER,
         repeats=asks_for_repeats(config.scenarios[config.default_scenario]),
+    )
+
+
+def next_window(data: Dataset, config: TrainConfig, *, repeats: bool) -> Split:
+    """The split on whose held-out part rankers learn to order what retrievers of the earlier part propose.
+
+    Args:
+        data: Training data.
+        config: Share, seed and number of queries.
+        repeats: See :func:`validation_split`.
+
+    Raises:
+        DataError: There is too little data.
+    """
+    return validation_split(
+        data, config.next_window, seed=config.seed, users=config.ranking_examples, repeats=repeats
     )
 
 

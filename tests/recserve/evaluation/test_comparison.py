@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from recserve.evaluation.bootstrap import paired_difference
-from recserve.evaluation.comparison import PIPELINE, differences, over_best_part
+from recserve.evaluation.comparison import (
+    PIPELINE,
+    differences,
+    over_best_part,
+    trade_off_view,
+    trade_offs,
+)
+from recserve.evaluation.metrics.cost import Cost
+from recserve.evaluation.report import Report
 from tests.support.reports import report_of, slice_of
 
 
@@ -60,3 +72,32 @@ def test_the_pipeline_is_compared_with_the_best_of_the_others() -> None:
     assert found.interval.mean == pytest.approx(0.4)
     assert over_best_part(reports[:2], "ndcg@10") is None
     assert over_best_part(reports[2:], "ndcg@10") is None
+
+
+def shown(reports: Sequence[Report]) -> list[str]:
+    """Lines of the trade-offs as text without colours."""
+    file = io.StringIO()
+    Console(file=file, width=80, no_color=True).print(trade_off_view(trade_offs(reports), "trade-offs"))
+    return [line.strip() for line in file.getvalue().splitlines()]
+
+
+def test_trade_offs_hold_accuracy_against_what_it_costs() -> None:
+    cheap = report_of("cheap", [0.1, 0.2], cost=Cost(0.5, 1e6), fit_seconds=1.0)
+    dear = report_of("dear", [0.3, 0.4], cost=Cost(20.0, 3e6), fit_seconds=9.0)
+    vain = report_of("vain", [0.1, 0.2], cost=Cost(0.5, 2e6), fit_seconds=1.0)
+    table = trade_offs([vain, cheap, dear])
+    assert table.front == ["dear", "cheap"]
+    lines = shown([vain, cheap, dear])
+    start = next(number for number, line in enumerate(lines) if line.startswith("vain"))
+    # All accuracy metrics of these reports are equal, coverage among them.
+    assert lines[start].split() == ["vain", "0.1500", "0.150", "0.5", "2", "1"]
+    assert lines[start + 1] == "dominated by cheap"
+    assert [line.split()[1] for line in lines if line.startswith("* ")] == ["dear", "cheap"]
+    text = " ".join(lines)
+    assert "not measured: novelty@10, bits of any model; popularity lift@10 of any model" in text
+
+
+def test_a_fit_that_nobody_timed_is_no_fast_one() -> None:
+    untimed = report_of("untimed", [0.1], cost=Cost(1.0, 1e6), fit_seconds=0.0)
+    timed = report_of("timed", [0.1], cost=Cost(1.0, 1e6), fit_seconds=500.0)
+    assert trade_offs([untimed, timed]).front == ["timed"]

@@ -34,6 +34,9 @@ def test_everything_found_is_in_the_json() -> None:
     (part,) = value["slice_differences"]
     assert (part["slice"], part["mean"]) == ("cold items", 0.0)
     assert value["pipeline_over_best_part"]["second"] == "mf"
+    assert value["trade_offs"]["front"] == [PIPELINE]
+    assert [model["dominated_by"] for model in value["models"]] == [[PIPELINE], []]
+    assert value["choices"] == {}
     np.testing.assert_allclose(value["pipeline_over_best_part"]["mean"], 0.1)
 
 

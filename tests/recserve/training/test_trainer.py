@@ -23,7 +23,7 @@ from recserve.plugin.registry import Registry
 from recserve.store import open_store
 from recserve.testing import example_dataset
 from recserve.training.fitting import fit_all
-from recserve.training.selection.proposals import proposals
+from recserve.training.selection.proposals import QuerySample, proposals
 from recserve.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def test_proposals_look_only_forward(domain: Domain) -> None:
     plain = config.model_copy(update={"scenarios": {"plain": config.scenarios["plain"]}})
     resolved = Registry.discover().resolve(plain)
     fitted = fit_all(resolved, split.training, FitContext(event_types=data.event_types))
-    examples = proposals(fitted.recommender("plain").retrieve, split, 40, seed=0).examples
+    examples = proposals(fitted.recommender("plain").retrieve, QuerySample.of(split, 40, seed=0)).examples
     assert examples.labels.shape == examples.candidates.items.shape
     assert len(examples.queries) == 40
     future: Mapping[int, set[int]] = {index: set() for index in range(len(examples.queries))}

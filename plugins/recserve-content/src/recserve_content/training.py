@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Dataset, FitContext, Histories, Queries, ndcg
+from recserve import Dataset, FitContext, Histories, Queries, map_in_threads, ndcg
 from recserve_content.model import Model
 from recserve_content.parameters import ContentParams
 from recserve_content.scoring import ProfileScorer
@@ -79,7 +79,7 @@ def _choose(
         return {"blend": params.blend, "affinity_weight": 1.0}
     model = _learn(params, data.before(cut), early, space, projected, 1.0, 1.0)
     choices = [(1.0, blend) for blend in _BLENDS] + [(0.0, 1.0)]
-    quality = _validate(retriever, model, _sample(held_out, len(projected)), choices)
+    quality = _validate(retriever, model, _sample(held_out, len(projected)), choices, context.threads)
     best = int(np.argmax(quality))
     return {
         "affinity_weight": choices[best][0],
@@ -142,10 +142,12 @@ def _validate(
     model: Model,
     examples: Examples,
     choices: list[tuple[float, float]],
+    threads: int,
 ) -> NDArray[np.float64]:
     """nDCG@10 of each choice, averaged over the queries of a user, then over users."""
     gains = np.zeros((len(choices), len(examples)))
-    for start in range(0, len(examples), _BATCH):
+
+    def measure(start: int) -> None:
         batch = examples.take(np.arange(start, min(start + _BATCH, len(examples))))
         affinity, interest, seen = retriever.parts(model, _queries(batch))
         targets = (np.arange(len(batch)), batch.targets)
@@ -157,6 +159,8 @@ def _validate(
             # An item the user had before cannot be recommended again: no gain.
             hits = (better[:, None] == np.arange(_CUTOFF)) & np.isfinite(scores[targets])[:, None]
             gains[index, start : start + len(batch)] = ndcg(hits, np.ones_like(better), _CUTOFF)
+
+    map_in_threads(measure, range(0, len(examples), _BATCH), threads)
     users = np.unique(examples.users, return_inverse=True)[1]
     queries = np.bincount(users)
     means = [np.mean(np.bincount(users, gain) / queries) for gain in gains]

@@ -49,6 +49,17 @@ def test_training_chooses_writes_and_keeps_to_it(home: Path, monkeypatch: pytest
 
     # The file is the configuration from now on, and equal configuration and data give an equal bundle.
     (bundle,) = [path for path in (home / "bundles").iterdir() if not path.name.startswith(".")]
+    told = json.loads((home / "reports" / f"{bundle.name}.json").read_text())["choices"]["home"]
+    assert "trade-offs between parts of home" in output
+    assert {"item_knn", "mf", "popular", "fused"} <= {row["model"] for row in told["models"]}
+    assert set(told["models"][0]["figures"]) >= {
+        "ndcg@10",
+        "coverage@10",
+        "novelty@10",
+        "answer_ms",
+        "megabytes",
+    }
+    assert "Trade-offs between parts of home" in (home / "reports" / f"{bundle.name}.html").read_text()
     again = run("train", "--home", home)
     assert bundle.name in again
     assert (home / "recserve.yaml").read_text() == written

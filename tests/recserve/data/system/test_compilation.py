@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +20,7 @@ from scipy.sparse import csr_array
 from recserve import Catalogue, Histories, Queries, Ragged, Retrieved, compiled, top_k_of_products
 from recserve.data.arrays import FloatArray
 from recserve.data.entities import Item
+from recserve.data.system import compilation
 from recserve.data.system.compilation import KERNELS, compile_kernels
 from recserve.serving.stages.fusion import merge
 
@@ -149,3 +153,27 @@ def test_without_numba_it_is_computed_with_numpy(caplog: pytest.LogCaptureFixtur
     assert compiled("recserve.no_such_kernels") is None
     assert len(caplog.records) == 1
     assert "computing with NumPy" in caplog.text
+
+
+@pytest.mark.parametrize("released", [True, False], ids=["it ends", "it hangs"])
+def test_of_processes_that_compile_the_same_one_goes_first(
+    released: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"kernels_{'released' if released else 'held'}"
+    source = tmp_path / f"{name}.py"
+    source.write_text("answer = 42\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    compile_kernels()
+    monkeypatch.setattr(compilation, "_PATIENCE", 60.0 if released else 0.2)
+    # A lock belongs to an open file: this one stands for another process's.
+    with source.open("rb") as other, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waiting = pool.submit(compiled, name)
+        if released:
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+            assert name not in sys.modules
+            fcntl.flock(other, fcntl.LOCK_UN)
+        found = waiting.result(30)
+        assert found is not None
+        assert found.answer == 42

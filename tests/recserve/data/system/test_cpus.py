@@ -6,10 +6,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Barrier
 
 import pytest
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # ships no types
 
-from recserve.data.system.cpus import NICENESS, SLEEPING, thread_variables, usable_cpus, usable_threads
+from recserve.data.system.cpus import (
+    NICENESS,
+    SLEEPING,
+    map_in_threads,
+    thread_variables,
+    usable_cpus,
+    usable_threads,
+)
 
 
 def machine(root: Path, cgroup: str, files: dict[str, str]) -> Path:
@@ -90,3 +99,22 @@ def test_work_that_steps_back_lets_others_go_first() -> None:
     script = "import os; from recserve.data.system.cpus import step_back; step_back(); print(os.nice(0))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(done.stdout) == NICENESS
+
+
+def test_parts_keep_their_order_on_threads_with_one_blas_thread_each() -> None:
+    together = Barrier(2, timeout=10)
+
+    def blas_threads(part: int) -> tuple[int, int]:
+        together.wait()
+        found = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        return part, max(found, default=1)
+
+    before = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert map_in_threads(blas_threads, range(4), 2) == [(part, 1) for part in range(4)]
+    assert [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"] == before
+    with pytest.raises(ValueError, match="no part"):
+        map_in_threads(_refuse, range(4), 2)
+
+
+def _refuse(part: int) -> None:
+    raise ValueError("no part")

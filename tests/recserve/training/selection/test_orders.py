@@ -93,10 +93,12 @@ def test_few_users_decide_nothing(split: Split) -> None:
     assert choose_order(held_out(split, only=0.5)) is None
 
 
-def test_a_retriever_that_finds_nothing_changes_nothing(split: Split) -> None:
+@pytest.mark.parametrize("width", [0, 5])
+def test_a_retriever_that_finds_nothing_changes_nothing(split: Split, width: int) -> None:
     """What answers texts alone has nothing to say about histories."""
     alone = held_out(split, first=0.5)
-    nothing = Retrieved.of(np.empty((len(split), 0), dtype=np.int32), np.empty((len(split), 0), np.float32))
+    items = np.full((len(split), width), -1, dtype=np.int32)
+    nothing = Retrieved.of(items, np.full(items.shape, -np.inf, dtype=np.float32))
     both = HeldOutQueries(split, {**alone.found, "words": nothing}, {"first": 1.0, "words": 1.0})
     assert np.array_equal(both.fused({"first": 1.0, "words": 1.0}), alone.found["first"].items[:, :20])
     order = choose_order(both)

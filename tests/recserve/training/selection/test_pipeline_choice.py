@@ -12,7 +12,8 @@ from recserve.plugin.protocols import FitContext
 from recserve.plugin.registry import Registry
 from recserve.plugin.resolved import ResolvedConfig
 from recserve.training.fitting import Fitted, fit_all, fit_component, fit_pipeline, fit_windows
-from recserve.training.selection.summary import summary
+from recserve.training.selection.orders import FUSED, LEARNT
+from recserve.training.selection.summary import choice_table, summary
 from tests.support.interactions import Times, made_up_data
 
 METRIC = "recall@20"
@@ -82,5 +83,42 @@ def test_the_summary_names_every_part_with_figure_and_reason(default: ResolvedCo
     assert rows["mf"].seconds is not None
     assert rows["content"].outcome == "left out: no item has a text"
     assert rows["ranked by bert_lstm"].outcome.startswith("left out")
+    assert all(not row.figures for row in rows.values()), "without measurements there are no trade-offs"
     low, high = windows.orders["home"].facts["ndcg@10"]["mf"]["ci95"]
     assert f"({low:.4f} to {high:.4f})" in rows["mf"].figure
+
+
+def test_the_choice_is_shown_with_its_trade_offs_which_no_bundle_keeps(default: ResolvedConfig) -> None:
+    data = made_up_data()
+    windows = fit_windows(default, data, context(data))
+    measured, sizes = windows.trade_offs["home"], windows.sizes("home")
+    order = windows.orders["home"]
+    assert set(measured) == set(order.facts["ndcg@10"]) == {"mf", "popular", FUSED, LEARNT}
+    assert "answer_ms" not in str(order.facts)
+    for figures in measured.values():
+        assert 0 < figures["coverage@10"] <= 1
+        assert figures["answer_ms"] > 0
+    assert measured["popular"]["coverage@10"] < measured["mf"]["coverage@10"]
+    assert measured["popular"]["novelty@10"] < measured["mf"]["novelty@10"]
+    assert measured["popular"]["lift@10"] > measured["mf"]["lift@10"]
+
+    pipeline = default.scenarios["home"]
+    rows = {
+        row.part: row for row in summary(pipeline, order, windows.seconds, windows.left_out, measured, sizes)
+    }
+    parts = [rows["mf"].figures, rows["popular"].figures]
+    for name in ("megabytes", "fit_seconds"):
+        assert rows[FUSED].figures[name] == pytest.approx(sum(part[name] for part in parts)), "all retrievers"
+    assert rows["mf"].figures["megabytes"] > rows["popular"].figures["megabytes"] > 0
+    assert rows["content"].figures == rows["ranked by bert_lstm"].figures == {}, "they were not measured"
+    table = choice_table(list(rows.values()))
+    assert {row.model for row in table.rows} == {"mf", "popular", FUSED, LEARNT}
+    assert not table.missing()
+    again = fit_windows(default, data, context(data))
+    assert again.orders == windows.orders, "a choice does not depend on what is measured beside it"
+
+
+def test_known_sizes_are_not_measured_again(default: ResolvedConfig) -> None:
+    data = made_up_data()
+    fitted = fit_all(default.without(["retriever.content", "ranker.bert_lstm"]), data, context(data))
+    assert fitted.sizes("home", {"retriever.mf": 1.0})["retriever.mf"] == 1.0
