@@ -1,13 +1,14 @@
-"""What a ranker gains by features: LambdaMART beside the default ranker on the same candidates.
+"""What rankers gain by features: LambdaMART and DeepFM beside an order without them.
 
-    python -m benchmarks.features [--data weekend movielens-small] [--users N] [--out DIR]
+    python -m benchmarks.features [--data weekend movielens-small without-texts] [--users N] [--out DIR]
 
 ``weekend`` is made up: everybody likes items of one topic on weekdays and of another at weekends, and the
 days on which somebody acts are drawn at random, so that the events before say nothing of the day of the next.
-The other one is the sample with its genres and years. Each has the same retrievers under all rankers, fitted
-once on the training part of a split by time. Figures are nDCG@10 with 95% intervals over users, paired
-differences to the default ranker, CPU seconds of the rankers' fits and CPU milliseconds of ranking one
-request's candidates.
+``movielens-small`` is the sample with its genres and years, ``without-texts`` the same for little time: no
+encoder, no sequence model, and ``mf`` alone as what the rankers are held against; elsewhere that is the
+default ranker. Each has the same retrievers under all rankers, fitted once on the training part of a split by
+time. Figures are nDCG@10 with 95% intervals over users, paired differences, CPU seconds of the rankers' fits
+and CPU milliseconds of ranking one request's candidates.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from recserve.plugin.resolved import ResolvedConfig
 from recserve.training.fitting import Fitted, catalogue_of, fit_all, fit_context, fit_windows
 
 WEEKEND = "weekend"
+WITHOUT_TEXTS = "without-texts"
+RANKERS = ("lambdamart", "deepfm")
 METRIC = "ndcg@10"
 SCENARIO = "home"
 _DAY_MS = 86_400_000
@@ -49,7 +52,7 @@ class Row:
     Attributes:
         name: Ranker, and what it ranks.
         figure: nDCG@10.
-        gain: Over the default ranker with the same retrievers.
+        gain: Over the first pipeline with the same candidates.
         fit_seconds: CPU seconds of the ranker's fits, teaching included.
         answer_ms: CPU milliseconds of ranking one request's candidates.
         facts: What the ranker reported.
@@ -136,25 +139,61 @@ def movielens_config(ranker: Mapping[str, Any], further: Sequence[str] = ()) -> 
     return {"item_text": SUGGESTED["item_text"], "scenarios": {SCENARIO: scenario}}
 
 
+def plain_config(ranker: Mapping[str, Any] | None, further: Sequence[str] = ()) -> dict[str, Any]:
+    """The sample without texts: ``mf`` alone, or a ranker over it, ``item_knn`` and ``popular``."""
+    retrievers = [{"use": name} for name in ("mf", "item_knn", "popular")]
+    if ranker is None:
+        return {"encoder": None, "scenarios": {SCENARIO: {"retrievers": retrievers[:1], "ranker": None}}}
+    return {"encoder": None, "scenarios": {SCENARIO: {"retrievers": retrievers, "ranker": dict(ranker)}}}
+
+
 Configure = Callable[[Mapping[str, Any], Sequence[str]], dict[str, Any]]
 
 
-def measured(tables: Tables, configure: Configure, cache: Path, seed: int = 0) -> Iterator[Row]:
-    """Fit the retrievers once, then each ranker, with and without candidates of the sequence model.
+@dataclass(frozen=True)
+class Pipeline:
+    """What is measured.
+
+    Attributes:
+        name: Of its row.
+        settings: Its configuration.
+        base: Whether the following ones are held against it.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    base: bool = False
+
+
+def pipelines(name: str) -> list[Pipeline]:
+    """Pipelines of a data set; the last one has all retrievers."""
+    if name == WITHOUT_TEXTS:
+        rankers = [Pipeline(ranker, plain_config({"use": ranker})) for ranker in RANKERS]
+        return [Pipeline("mf alone", plain_config(None), base=True), *rankers]
+    configure: Configure = weekend_config if name == WEEKEND else movielens_config
+    found = []
+    for further in ([], ["bert_lstm"]):
+        for ranker in ("bert_lstm", *RANKERS):
+            label = ranker if not further else f"{ranker}, with candidates of {', '.join(further)}"
+            found.append(Pipeline(label, configure({"use": ranker}, further), base=ranker == "bert_lstm"))
+    return found
+
+
+def measured(tables: Tables, wanted: Sequence[Pipeline], cache: Path, seed: int = 0) -> Iterator[Row]:
+    """Fit the retrievers once, then each ranker.
 
     Args:
         tables: The data; the newest tenth of the events is tested on.
-        configure: Makes the configuration with a ranker and further retrievers.
+        wanted: See :func:`pipelines`.
         cache: Home folder, for the cache of vectors.
         seed: Of the fits.
     """
     registry = Registry.discover()
 
-    def resolve(ranker: str, further: Sequence[str]) -> ResolvedConfig:
-        settings = {**configure({"use": ranker}, further), "train": {"seed": seed}}
-        return registry.resolve(parse_config(settings, "benchmark"))
+    def resolve(settings: dict[str, Any]) -> ResolvedConfig:
+        return registry.resolve(parse_config({**settings, "train": {"seed": seed}}, "benchmark"))
 
-    wide = resolve("bert_lstm", ["bert_lstm"])
+    wide = resolve(wanted[-1].settings)
     catalogue = catalogue_of(tables)
     if wide.encoder is not None:
         catalogue, _ = encode_catalogue(wide, catalogue, cache, lambda label, done, total: None, None)
@@ -162,45 +201,44 @@ def measured(tables: Tables, configure: Configure, cache: Path, seed: int = 0) -
     split = temporal(data, 0.1, queries_per_user=50)
     context = fit_context(wide.config)
     windows = fit_windows(wide, split.training, context)
+    windows.left_out.clear()
     final = fit_all(wide, split.training, context, windows)
-    for further in ([], ["bert_lstm"]):
-        base: np.ndarray | None = None
-        for ranker in ("bert_lstm", "lambdamart"):
-            resolved = resolve(ranker, further)
-            row, values = _row(resolved, ranker, further, split, context, windows, final, base)
-            base = values if base is None else base
-            yield row
+    base: np.ndarray | None = None
+    for pipeline in wanted:
+        base = None if pipeline.base else base
+        row, values = _row(resolve(pipeline.settings), pipeline.name, split, context, windows, final, base)
+        base = values if base is None else base
+        yield row
 
 
 def _row(
     resolved: ResolvedConfig,
-    ranker: str,
-    further: Sequence[str],
+    name: str,
     split: Split,
     context: FitContext,
     windows: Fitted,
     final: Fitted,
     base: np.ndarray | None,
 ) -> tuple[Row, np.ndarray]:
-    key = resolved.scenarios[SCENARIO].ranker
-    assert key is not None  # of this benchmark's configurations
-    fresh = [without(fitted, key.key) for fitted in (windows, final)]
+    ranker = resolved.scenarios[SCENARIO].ranker
+    key = "" if ranker is None else ranker.key
+    fresh = [without(fitted, key) for fitted in (windows, final)]
     started = cpu_seconds()
     taught = fit_windows(resolved, split.training, context, fresh[0])
+    # What is compared are rankers; which order training would choose is in the facts.
+    order = taught.orders.get(SCENARIO)
+    taught.left_out.clear()
     fitted = fit_all(resolved, split.training, context, taught, fresh[1])
     seconds = cpu_seconds() - started
-    # What is compared are rankers; which order training would choose is in the facts.
     fitted.orders.clear()
     pipeline = fitted.recommender(SCENARIO)
-    report = evaluate(pipeline, split, name=ranker)
+    report = evaluate(pipeline, split, name=name)
     values = np.asarray(report.per_user[METRIC])
-    name = ranker if not further else f"{ranker}, with candidates of {', '.join(further)}"
     facts = {
         name: fact
-        for name, fact in taught.facts.get(key.key, {}).items()
-        if name in ("trees", "validation", "gains", "idle")
+        for name, fact in taught.facts.get(key, {}).items()
+        if name in ("trees", "epochs", "validation", "gains", "idle")
     }
-    order = taught.orders.get(SCENARIO)
     facts["order"] = None if order is None else order.facts
     gain = paired_difference(values, values if base is None else base)
     return Row(name, report.metrics[METRIC], gain, seconds, _answer_ms(pipeline, split), facts), values
@@ -213,7 +251,9 @@ def without(fitted: Fitted, key: str) -> Fitted:
 
 
 def _answer_ms(pipeline: Any, split: Split) -> float:
-    """CPU milliseconds of ranking the candidates of one request, mean of 200."""
+    """CPU milliseconds of ranking the candidates of one request, mean of 200; 0 without a ranker."""
+    if pipeline.ranker is None:
+        return 0.0
     queries = next(batch for _, batch, _ in split.batches(min(_TIMED, len(split))))
     alone: list[Queries] = [queries.part(place, place + 1) for place in range(len(queries))]
     found = [pipeline.retrieve(query)[0] for query in alone]
@@ -228,7 +268,7 @@ def markdown(data: str, rows: Sequence[Row]) -> str:
     """A table of one data set."""
     lines = [
         f"## {data}\n",
-        "| ranker | nDCG@10 | over bert_lstm | fit CPU s | ranking CPU ms |\n|---|---|---|---|---|",
+        "| ranker | nDCG@10 | over the first | fit CPU s | ranking CPU ms |\n|---|---|---|---|---|",
     ]
     for row in rows:
         figure, gain = row.figure, row.gain
@@ -245,7 +285,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", nargs="+", choices=(WEEKEND, SAMPLE), default=(WEEKEND, SAMPLE))
+    parser.add_argument(
+        "--data", nargs="+", choices=(WEEKEND, SAMPLE, WITHOUT_TEXTS), default=(WEEKEND, SAMPLE)
+    )
     parser.add_argument("--users", type=int, default=1000, help="of the data that are made up")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(".recserve/features"))
@@ -254,8 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.data:
         print(f"{name} ...", file=sys.stderr, flush=True)
         tables = weekend_tables(options.users) if name == WEEKEND else MovieLensSmall().read()
-        configure = weekend_config if name == WEEKEND else movielens_config
-        rows = list(measured(tables, configure, options.out / "home", options.seed))
+        rows = list(measured(tables, pipelines(name), options.out / "home", options.seed))
         print(markdown(name, rows), flush=True)
         results[name] = [
             {

@@ -6,9 +6,20 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 from recserve_features.inputs.clock import part_of
 
-from benchmarks.features import SCENARIO, Row, markdown, movielens_config, weekend_config, weekend_tables
+from benchmarks.common import SAMPLE
+from benchmarks.features import (
+    SCENARIO,
+    WITHOUT_TEXTS,
+    Row,
+    markdown,
+    movielens_config,
+    pipelines,
+    weekend_config,
+    weekend_tables,
+)
 from recserve import Dataset
 from recserve.config import parse_config
 from recserve.evaluation import Interval, evaluate, paired_difference, temporal
@@ -37,12 +48,19 @@ def test_a_user_has_a_topic_for_weekdays_and_another_one_for_weekends() -> None:
     assert json.loads(tables.items["attributes"][7].as_py()) == {"topic": "topic 3"}
 
 
-def test_features_of_time_gain_over_the_same_without_them() -> None:
+@pytest.mark.parametrize(
+    ("ranker", "params"),
+    [
+        ("lambdamart", {"trees": 30, "feature_share": 1.0}),
+        ("deepfm", {"epochs": 4, "learning_rate": 0.01, "hidden": (16,)}),
+    ],
+)
+def test_features_of_time_gain_over_the_same_without_them(ranker: str, params: dict[str, Any]) -> None:
     tables = weekend_tables(150, 160, topics=8, length=30, days=150)
     values = {}
     for name, features in (("timeless", TIMELESS), ("timed", TIMED)):
-        ranker = {"use": "lambdamart", "params": {"features": features, "trees": 30, "feature_share": 1.0}}
-        home: dict[str, Any] = {"retrievers": [{"use": "popular"}], "ranker": ranker}
+        used = {"use": ranker, "params": {"features": features, **params}}
+        home: dict[str, Any] = {"retrievers": [{"use": "popular"}], "ranker": used}
         config = parse_config({"encoder": None, "scenarios": {SCENARIO: home}, "train": {"threads": 1}})
         resolved = Registry.discover().resolve(config)
         data = Dataset.from_tables(catalogue_of(tables), tables.events, config.event_types)
@@ -60,6 +78,22 @@ def test_configurations_are_those_of_the_rankers_named() -> None:
     films = movielens_config({"use": "bert_lstm"})
     assert films["scenarios"][SCENARIO]["ranker"] == {"use": "bert_lstm"}
     assert Registry.discover().resolve(parse_config(films)).scenarios[SCENARIO].ranker is not None
+
+
+def test_every_ranker_is_held_against_the_first_one_with_its_candidates() -> None:
+    plain = pipelines(WITHOUT_TEXTS)
+    assert [(one.name, one.base) for one in plain] == [
+        ("mf alone", True),
+        ("lambdamart", False),
+        ("deepfm", False),
+    ]
+    registry = Registry.discover()
+    homes = [registry.resolve(parse_config(one.settings)).scenarios[SCENARIO] for one in plain]
+    assert [home.ranker is None for home in homes] == [True, False, False]
+    assert [one.name for one in homes[0].retrievers] == ["mf"]
+    films = pipelines(SAMPLE)
+    assert [one.base for one in films] == [True, False, False, True, False, False]
+    assert films[4].name == "lambdamart, with candidates of bert_lstm"
 
 
 def test_the_table_has_a_row_a_ranker() -> None:

@@ -45,7 +45,7 @@ def test_no_ranker_is_tried_that_is_for_people_to_choose(monkeypatch: pytest.Mon
     registry = Registry.discover()
     rankers = registry.names(Stage.RANKER)
     manual = [name for name in rankers if not registry.get(Stage.RANKER, name, "ranker")[0].automatic]
-    assert {"lambdamart", "bert_sequence"} <= set(manual)
+    assert {"lambdamart", "deepfm", "bert_sequence"} <= set(manual)
     known = Registry.names
     monkeypatch.setattr(
         Registry,

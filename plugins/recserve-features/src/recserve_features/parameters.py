@@ -1,4 +1,4 @@
-"""Parameters: the features of a ranker by name and type, and how LambdaMART learns from them."""
+"""Parameters: the features of a ranker by name and type, and how rankers learn from them."""
 
 from __future__ import annotations
 
@@ -166,8 +166,8 @@ Feature = Annotated[
 FeatureName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=100)]
 
 
-class LambdaMartParams(NoParams):
-    """Parameters of the ranker ``lambdamart``; None adapts to the data."""
+class FeatureParams(NoParams):
+    """Parameters that the rankers over features share: features, and candidates to learn from."""
 
     features: dict[FeatureName, Feature] | None = Field(
         None,
@@ -177,6 +177,17 @@ class LambdaMartParams(NoParams):
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(
         "UTC", description="Of hours and weekdays, such as Europe/Berlin."
     )
+    negatives: int = Field(
+        100,
+        ge=1,
+        description="Candidates without an event that are kept for each query, drawn at random.",
+        json_schema_extra=search(choices=[50, 100, 200]),
+    )
+
+
+class LambdaMartParams(FeatureParams):
+    """Parameters of the ranker ``lambdamart``; None adapts to the data."""
+
     trees: int | None = Field(
         None, ge=1, le=5000, description="Default: chosen on users held out, at most max_trees."
     )
@@ -210,12 +221,55 @@ class LambdaMartParams(NoParams):
         description="Penalty on the values of leaves.",
         json_schema_extra=search(low=0.1, high=100.0, log=True),
     )
-    negatives: int = Field(
-        100,
-        ge=1,
-        description="Candidates without an event that are kept for each query, drawn at random.",
-        json_schema_extra=search(choices=[50, 100, 200]),
-    )
     depth: int = Field(
         20, ge=1, le=1000, description="Places of the list whose order counts in training (nDCG at it)."
+    )
+
+
+class DeepFmParams(FeatureParams):
+    """Parameters of the ranker ``deepfm``; None adapts to the data."""
+
+    width: int = Field(
+        8,
+        ge=1,
+        le=256,
+        description="Length of the embeddings that both parts share.",
+        json_schema_extra=search(choices=[4, 8, 16, 32]),
+    )
+    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (64, 32), min_length=1, max_length=8, description="Units of the deep part's layers."
+    )
+    buckets: int = Field(
+        16,
+        ge=2,
+        le=1024,
+        description="Buckets of a numeric feature, at most.",
+        json_schema_extra=search(choices=[8, 16, 32]),
+    )
+    vocabulary: int = Field(
+        1000,
+        ge=1,
+        description="Values of a category with an entry, the most frequent; others share one.",
+    )
+    epochs: int | None = Field(
+        None, ge=1, le=1000, description="Default: chosen on users held out, at most max_epochs, maybe none."
+    )
+    max_epochs: int = Field(30, ge=1, le=1000, description="Epochs that are tried where `epochs` is null.")
+    patience: int = Field(4, ge=1, description="Epochs without a lower loss after which trying ends.")
+    learning_rate: float = Field(0.003, gt=0, le=1, json_schema_extra=search(low=3e-4, high=0.02, log=True))
+    weight_decay: float = Field(
+        0.03,
+        ge=0,
+        description="Decoupled from the gradient (AdamW).",
+        json_schema_extra=search(low=1e-3, high=1.0, log=True),
+    )
+    dropout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Dropout of the deep part's layers.",
+        json_schema_extra=search(low=0.0, high=0.5),
+    )
+    batch_queries: int = Field(
+        64, ge=1, description="Queries in a batch.", json_schema_extra=search(choices=[32, 64, 128])
     )

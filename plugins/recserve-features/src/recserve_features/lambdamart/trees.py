@@ -6,65 +6,21 @@ Burges 2010, "From RankNet to LambdaRank to LambdaMART: An overview" (MSR-TR-201
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 
-from recserve import BoolArray, Float64Array, FloatArray, Int32Array, Int64Array
-from recserve_features.anchor import query_shares
+from recserve import BoolArray
+from recserve_features.learning.examples import Examples
 from recserve_features.parameters import LambdaMartParams
 
-# Of five users the candidates of one are held out to choose the number of trees.
-_FOLDS = 5
 _PATIENCE = 20
-_FEWEST = 10
-"""With fewer queries held out the number of trees is a constant."""
+# Where too few queries are held out to choose a number.
 _USUAL_TREES = 50
 _PARAMETERS = ("\nparameters:\n", "end of parameters\n")
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Candidates of Q queries, flat, those of a query side by side.
-
-    Attributes:
-        features: float32, shape (N, F).
-        labels: int32, shape (N,); 1 for what the user then chose.
-        base: float64, shape (N,); scores that the trees start from.
-        lengths: int64, shape (Q,); candidates of each query.
-        users: int32, shape (Q,).
-        names: Of the F columns.
-        categorical: Columns that are categories.
-    """
-
-    features: FloatArray
-    labels: Int32Array
-    base: Float64Array
-    lengths: Int64Array
-    users: Int32Array
-    names: Sequence[str]
-    categorical: Sequence[int]
-
-    def of_queries(self, chosen: BoolArray) -> Examples:
-        """Those of some queries (bool, shape (Q,))."""
-        rows = np.repeat(chosen, self.lengths)
-        return Examples(
-            self.features[rows],
-            self.labels[rows],
-            self.base[rows],
-            self.lengths[chosen],
-            self.users[chosen],
-            self.names,
-            self.categorical,
-        )
-
-    def weights(self) -> Float64Array:
-        """Weight of each candidate's query, see :func:`query_shares`, float64, shape (N,)."""
-        hits = np.add.reduceat(self.labels, np.cumsum(self.lengths) - self.lengths)
-        return np.repeat(query_shares(self.users, hits), self.lengths)
 
 
 @dataclass(frozen=True)
@@ -103,9 +59,9 @@ def learn(
     settings = _settings(params, seed, threads)
     trees = params.trees
     validation: dict[str, float] = {}
-    held = examples.users % _FOLDS == 0
     if trees is None:
-        if min(int(held.sum()), int((~held).sum())) < _FEWEST:
+        held = examples.held_out()
+        if held is None:
             trees = min(_USUAL_TREES, params.max_trees)
         else:
             trees, validation = _chosen_size(examples, held, settings, params.max_trees, validated)
@@ -157,7 +113,7 @@ def _dataset(examples: Examples, settings: dict[str, Any], reference: Any = None
         examples.features,
         examples.labels,
         reference=reference,
-        weight=examples.weights(),
+        weight=np.repeat(examples.shares(), examples.lengths),
         group=examples.lengths,
         init_score=examples.base,
         feature_name=list(examples.names),

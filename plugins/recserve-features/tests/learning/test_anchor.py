@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from recserve_features.anchor import Anchor, query_shares
+from recserve_features.learning.anchor import Anchor, query_shares
 
 from recserve import Candidates
 

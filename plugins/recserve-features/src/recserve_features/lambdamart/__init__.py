@@ -1,0 +1,1 @@
+"""Ranker ``lambdamart``: gradient-boosted trees over the feature set."""
