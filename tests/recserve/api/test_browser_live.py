@@ -121,8 +121,7 @@ def test_it_says_that_it_measures_and_why_it_fails(browser: Any, busy: str) -> N
 
 def test_it_says_that_it_measures(browser: Any, address: str) -> None:
     with console_page(browser, address, "#/live") as page:
-        page.wait_for_selector(".live .state.loading")
-        assert "Measuring" in page.locator(".live .state").inner_text()
+        page.get_by_text("Measuring for some seconds…").wait_for()
         assert violations(page, contrast=False) == []
 
 
