@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,12 +62,12 @@ def map_in_threads(function: Callable[[P], R], parts: Iterable[P], threads: int 
         parts: Its arguments.
         threads: Parts at a time; 0 takes as many as :func:`usable_threads` says.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
-    with (
-        threadpool_limits(limits=1, user_api="blas"),
-        ThreadPoolExecutor(threads or usable_threads()) as pool,
-    ):
+    libraries = ThreadpoolController()
+    limit = partial(libraries.limit, limits=1, user_api="blas")
+    # A BLAS on OpenMP, such as the one that faiss brings, counts its threads for each thread that calls it.
+    with limit(), ThreadPoolExecutor(threads or usable_threads(), initializer=limit) as pool:
         return list(pool.map(function, parts))
 
 

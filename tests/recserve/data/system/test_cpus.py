@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from threading import Barrier
 
@@ -102,6 +103,7 @@ def test_work_that_steps_back_lets_others_go_first() -> None:
 
 
 def test_parts_keep_their_order_on_threads_with_one_blas_thread_each() -> None:
+    import_module("faiss")  # Its BLAS is on OpenMP, that of NumPy is not.
     together = Barrier(2, timeout=10)
 
     def blas_threads(part: int) -> tuple[int, int]:

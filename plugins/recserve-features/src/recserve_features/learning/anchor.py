@@ -1,8 +1,8 @@
-"""Anchor of the trees: retrieval's best order as a score that they start from.
+"""Anchor of a ranker over features: retrieval's best order as a score that learning starts from.
 
-With few users to learn from, trees alone may end worse than a retriever's own order. So they are boosted on
-top of ``-scale * log(1 + rank)`` of whichever order is best on the examples, fused or of one retriever, its
-scale by maximum likelihood of a conditional logit (McFadden 1974).
+With few users to learn from, a model alone may end worse than a retriever's own order. So it is learnt on top
+of ``-scale * log(1 + rank)`` of whichever order is best on the examples, fused or of one retriever, its scale
+by maximum likelihood of a conditional logit (McFadden 1974).
 """
 
 from __future__ import annotations
