@@ -105,7 +105,7 @@ def test_a_change_of_the_catalogue_counts_at_once(lab: Lab) -> None:
 
 
 def test_an_item_expires_in_an_answer_that_is_remembered(lab: Lab) -> None:
-    soon = int(time.time() * 1000) + 400
+    soon = int(time.time() * 1000) + 1500
     lab.store.upsert_items([Item("i5", {"title": "Title 5", "odd": 1}, expires_at=soon)])
     assert "i5" in ids(lab.one(n=12))
     assert hops(lab, n=12) == []

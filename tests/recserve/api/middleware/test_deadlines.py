@@ -35,11 +35,11 @@ def test_each_is_over_in_its_turn() -> None:
 
 def test_what_is_done_in_time_is_left_alone() -> None:
     async def main() -> int:
-        kept = deadlines(0.05)
+        kept = deadlines(0.5)
 
         async def work() -> int:
             await kept.keep(asyncio.sleep(0))
-            await asyncio.sleep(0.2)  # its time would be over by now
+            await asyncio.sleep(0.7)  # its time would be over by now
             task = asyncio.current_task()
             assert task is not None
             return task.cancelling()

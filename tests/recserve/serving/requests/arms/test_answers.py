@@ -14,6 +14,7 @@ import pytest
 from recserve.api import LocalBackend
 from recserve.errors import NotFoundError, StageError
 from recserve.experiments.assignment import AssignedArm
+from recserve.experiments.lifecycle import Experiment
 from recserve.serving.requests.request import Recommendation, Request
 from recserve.serving.state.result_cache import ResultCache
 from recserve.store import Store, open_store
@@ -52,6 +53,17 @@ class Desk:
     def ask(self, user_id: str | None = "u0", **fields: Any) -> Recommendation:
         answer: Recommendation = self.play(self.backend.recommend(Request(user_id=user_id, **fields)))
         return answer
+
+    def stopped(self, arm: str, name: str = "trial") -> Experiment:
+        """The experiment, once a guardrail has stopped an arm, and the audit log says so."""
+
+        async def work() -> Experiment:
+            while not any(entry.detail.get("arm") == arm for entry in self.store.audit(5)):
+                await asyncio.sleep(0.02)
+            return await self.backend.experiments.get(name)
+
+        found: Experiment = self.play(work())
+        return found
 
     def shadows(self) -> None:
         """Wait for all shadow answers."""
@@ -295,11 +307,10 @@ def test_an_arm_that_loses_a_part_is_stopped_by_itself(desk: Desk, caplog: pytes
     )
     desk.lab.client.broken = {"ranking"}
     answers = [desk.ask(f"v{number}") for number in range(120)]
-    desk.play(asyncio.sleep(0.5))
+    experiment = desk.stopped("ranked")
     ranked = [answer for answer in answers if answer.arm == "ranked"]
     assert 0 < len(ranked) <= 40
     assert all(answer.arm in (None, "control") for answer in answers[-20:])
-    experiment = desk.play(desk.backend.experiments.get("trial"))
     assert experiment.status.state == "stopped"
     assert "degraded" in experiment.status.stopped_arms["ranked"]
     entry = desk.store.audit(1)[0]
@@ -319,9 +330,7 @@ def test_a_disliked_arm_is_stopped_by_itself(desk: Desk) -> None:
             event = replace(event, recommendation_id=answer.recommendation_id)
             desk.play(desk.backend.add_events([event]))
     assert 0 < disliked <= 40
-    desk.play(asyncio.sleep(0.5))
-    experiment = desk.play(desk.backend.experiments.get("trial"))
-    assert "dislikes" in experiment.status.stopped_arms["plain"]
+    assert "dislikes" in desk.stopped("plain").status.stopped_arms["plain"]
 
 
 def test_dislikes_of_another_process_count_as_well(desk: Desk) -> None:
@@ -338,8 +347,7 @@ def test_dislikes_of_another_process_count_as_well(desk: Desk) -> None:
             event = replace(event, recommendation_id=answer.recommendation_id)
             there.play(there.backend.add_events([event]))
             there.play(asyncio.sleep(0.01))
-    desk.play(asyncio.sleep(0.5))
-    experiment = desk.play(desk.backend.experiments.get("trial"))
+    experiment = desk.stopped("plain")
     other.play(other.backend.arms.close())
     other.loop.close()
     assert "dislikes" in experiment.status.stopped_arms["plain"]
