@@ -42,14 +42,14 @@ from tests.support.bed import GCS, HEAD, PORT, TestBed, object_store, proxy_prog
 from tests.support.forwarder import Forwarder
 from tests.support.hosts import OUTSIDE, Hosts, why_not
 
-LAYOUTS = {1: (6,), 2: (3, 3), 3: (2, 2, 2)}
+LAYOUTS = {1: (7,), 2: (4, 3), 3: (3, 2, 2)}
 """Number of hosts -> Ray's CPUs on each: just enough for the replicas."""
 USERS = [str(user) for user in range(1, 301)]
 CACHED, FRESH = "cached", "fresh"
 HIDDEN = 2
 
 CONFIG: dict[str, Any] = {
-    "encoder": None,
+    "encoder": {"model": "bundled:minilm"},
     "scenarios": {
         "home": {
             "retrievers": [{"use": "mf", "params": {"dimension": 32, "iterations": 5}}, {"use": "popular"}],
@@ -64,6 +64,7 @@ CONFIG: dict[str, Any] = {
         "surge": False,
         "ingress": {"replicas": 2, "cpus": 1},
         "retrieval": {"replicas": 2, "cpus": 1},
+        "encoding": {"replicas": 1, "cpus": 1},
         "ranking": {"replicas": 2, "cpus": 1},
     },
 }
