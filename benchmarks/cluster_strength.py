@@ -75,11 +75,14 @@ class Strength:
             self._process.kill()  # another one connects to the head that is there now
         if time.monotonic() - when > 3.0 or any(counts.get(name, 0) < n for name, n in self._wanted.items()):
             return False
-        found = replicas(hosts)
-        if any(len(found.get(name, ())) < count for name, count in self._wanted.items()):
-            return False
+        found = {number: replicas([number]) for number in hosts}
+        for name, count in self._wanted.items():
+            each = [len(here[name]) for here in found.values() if name in here]
+            # With all of them on one of several hosts, the loss of that host would be that of the stage.
+            if sum(each) < count or len(each) < min(count, len(hosts) - 1):
+                return False
         return all(
-            ready(number) for number in hosts if number == self._entry or "Ingress" in replicas([number])
+            ready(number) for number, here in found.items() if number == self._entry or "Ingress" in here
         )
 
     def close(self) -> None:

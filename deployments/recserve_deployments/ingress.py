@@ -35,6 +35,7 @@ from recserve_deployments.replica.backend import GraphBackend
 from recserve_deployments.replica.bundle_watcher import BundleHost
 from recserve_deployments.replica.metrics import Scraper, begin_telemetry, watch_caches, watch_replica
 from recserve_deployments.replica.spec import ReplicaSpec
+from recserve_deployments.replica.spreading import Spreading
 from recserve_deployments.replica.warmup import WARM_TEXT, settle
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Ingress:
         loop = asyncio.get_running_loop()
         self._watcher = loop.create_task(self.bundles.watch())
         self._encoding = loop.create_task(self._encode_new_items())
+        self._spreading = Spreading()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve after the constructor."""
@@ -177,8 +179,10 @@ class Ingress:
         """Called by Serve now and then; raising has the replica replaced.
 
         Raises:
-            RuntimeError: New bundles or items would never arrive, or batches do not end.
+            RuntimeError: New bundles or items would never arrive, batches do not end, or all replicas stand
+                on one node.
         """
+        self._spreading.check()
         if self._watcher.done() or self._encoding.done():
             raise RuntimeError("the replica no longer follows the store")
         if self.backend.stalled:

@@ -35,6 +35,7 @@ from recserve.telemetry.tracing import span
 from recserve_deployments.replica.bundle_watcher import BundleHost
 from recserve_deployments.replica.metrics import begin_telemetry, watch_caches, watch_replica
 from recserve_deployments.replica.spec import Opened, ReplicaSpec
+from recserve_deployments.replica.spreading import Spreading
 from recserve_deployments.replica.warmup import WARM_TEXT, warm_candidates, warm_queries
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class StageReplica(Generic[P]):
         await self.bundles.start()
         watch_replica(self.metrics, self.bundles, self.pool)
         self._watcher = asyncio.get_running_loop().create_task(self.bundles.watch())
+        self._spreading = Spreading()
 
     def load(self, bundle: Bundle) -> P:
         """Make the part and warm it up; blocks."""
@@ -153,8 +155,10 @@ class StageReplica(Generic[P]):
         """Called by Serve now and then; raising has the replica replaced.
 
         Raises:
-            RuntimeError: New bundles would never arrive, or calls of plugins hang and nothing gets done.
+            RuntimeError: New bundles would never arrive, calls of plugins hang and nothing gets done, or all
+                replicas stand on one node.
         """
+        self._spreading.check()
         if self._watcher.done():
             raise RuntimeError("the bundle watcher stopped")
         if self.pool.lost:

@@ -29,7 +29,8 @@ START_SECONDS = 400
 
 _CLUSTER = """
 import sys, ray
-context = ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=sys.argv[1],
+port = {"dashboard_port": int(sys.argv[2])} if sys.argv[2:] else {}
+context = ray.init(address="local", num_cpus=2, include_dashboard=bool(port), **port, _temp_dir=sys.argv[1],
                    object_store_memory=100 * 2**20, log_to_driver=False, _node_ip_address="127.0.0.1")
 print(context.address_info["gcs_address"], flush=True)
 sys.stdin.read()
@@ -144,15 +145,29 @@ def staged(server: Server) -> Server:
 @pytest.fixture
 def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a cluster of its own; what is needed to reach it is in this process's environment."""
-    directory = run_directory(tmp_path)
-    window, held = reserve_ports(str(tmp_path))
+    with _cluster(tmp_path, monkeypatch) as address:
+        yield address
+
+
+@pytest.fixture
+def dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of the dashboard of such a cluster."""
+    port = free_port()
+    with _cluster(tmp_path, monkeypatch, str(port)):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def _cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Iterator[str]:
+    directory = run_directory(folder)
+    window, held = reserve_ports(str(folder))
     held.close()
-    variables = server_environment(tmp_path, directory, window, "127.0.0.1", ServerConfig())
+    variables = server_environment(folder, directory, window, "127.0.0.1", ServerConfig())
     del variables["RAY_SERVE_HAPROXY_BINARY_PATH"]  # somebody else's cluster has HAProxy as Serve sets it up
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     process = subprocess.Popen(
-        [sys.executable, "-c", _CLUSTER, str(directory / "ray")],
+        [sys.executable, "-c", _CLUSTER, str(directory / "ray"), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -77,6 +77,12 @@ class Workers:
                 raise ConfigError("--gpus-per-worker needs --workers or --address", field="--gpus-per-worker")
             yield None
             return
+        if self.address is not None and "://" in self.address:
+            raise ConfigError(
+                f"--address is host:port of the cluster's head; what runs on a cluster by its dashboard is "
+                f"`recserve submit {self.address} COMMAND`",
+                field="--address",
+            )
         # Named by a string, as the library must not import the deployments; they import Ray.
         session = importlib.import_module("recserve_deployments.jobs.session")
         try:

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import cluster, cluster_cost
+from benchmarks.cluster_strength import replicas
 from tests.support.bed import TestBed
 from tests.support.scrape import Scrape
 
@@ -42,8 +43,8 @@ def test_a_scrape_through_any_proxy_shows_every_replica_of_every_host(bed: TestB
     for number in (1, 2, 3):
         bed.call(number, "POST", "/v1/recommend", {"user_id": f"counted-{number}", "n": 5}, key)
         scrape = Scrape(bed.url(number), key)
-        for stage, replicas in cluster.WANTED.items():
-            assert len(scrape.replicas(stage.lower())) == replicas
+        for stage, count in cluster.WANTED.items():
+            assert len(scrape.replicas(stage.lower())) == count
             assert scrape.total("recserve_scrape_missing_replicas", stage=stage.lower()) == 0
         # The head has no replicas.
         assert len({sample.labels["node"] for sample in scrape.samples} - {""}) == 2
@@ -55,11 +56,18 @@ def test_a_scrape_through_any_proxy_shows_every_replica_of_every_host(bed: TestB
     assert more("recserve_call_seconds_count", stage="retrieval", call="retrieve") == 3
 
 
-def test_a_host_without_power_loses_no_event(bed: TestBed, key: str) -> None:
+def test_a_host_without_power_loses_no_event_and_takes_replicas_again_when_it_is_back(
+    bed: TestBed, key: str
+) -> None:
     """Reads and writes go on through the proxy of another host."""
-    (cost,) = asyncio.run(cluster.measure(cluster.Parts(bed, key), ["worker-killed"], rate=6.0))
-    cluster_cost.show([cost], Console(width=160))
-    assert cost.reads > 10
-    assert cost.answered > 0
-    assert cost.lost == 0
-    assert cost.errors_500 == 0
+    faults = ["worker-killed", "worker-back"]
+    killed, back = asyncio.run(cluster.measure(cluster.Parts(bed, key), faults, rate=6.0))
+    cluster_cost.show([killed, back], Console(width=160))
+    for cost in (killed, back):
+        assert cost.reads > 10
+        assert cost.answered > 0
+        assert cost.lost == 0
+        assert cost.errors_500 == 0
+    # All replicas stood on the other host; full strength is when no host is all of a stage.
+    assert back.strong is not None
+    assert set(replicas([cluster.LOST])) == set(cluster.WANTED)
