@@ -29,7 +29,7 @@ NEEDED = {
     "recserve_movielens": ["data/movielens-small/ratings.csv", "data/movielens-small/LICENSE.txt"],
 }
 # No plugins: what those share, and the client.
-LIBRARIES = {"recserve-torch", "recserve-client"}
+LIBRARIES = {"recserve-torch", "recserve-sequence", "recserve-client"}
 
 
 @pytest.fixture(scope="module")

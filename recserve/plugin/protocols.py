@@ -523,8 +523,8 @@ class Component:
         factory: Builds the stage object from validated params and the catalogue. Data sources and
             item texts and encoders are built before there is a catalogue and get an empty one.
         params: pydantic model of its parameters: config schema, documentation, search space.
-        needs_vectors: The component reads ``catalogue.vectors``; configuration without an encoder is
-            then refused.
+        needs_vectors: Whether the component reads ``catalogue.vectors``; configuration without an encoder is
+            then refused. Where its parameters decide: given validated params, whether it does.
         needs_texts: The component reads items' texts and nothing else; training leaves it out where no item
             has one.
         sequential: The component learns from the order of events. Where times say nothing of it, and items
@@ -552,7 +552,7 @@ class Component:
     name: str
     factory: Callable[[Any, Catalogue], Any]
     params: type[BaseModel] = NoParams
-    needs_vectors: bool = False
+    needs_vectors: bool | Callable[[Any], bool] = False
     needs_texts: bool = False
     sequential: bool = False
     automatic: bool = True

@@ -259,7 +259,7 @@ class Registry:
         first: dict[str, Resolved] = {}
         for pipeline in resolved.scenarios.values():
             for chosen in pipeline.components():
-                if chosen.component.needs_vectors and resolved.encoder is None:
+                if chosen.needs_vectors and resolved.encoder is None:
                     raise ConfigError(
                         f"{chosen.where}: {chosen.stage.value} {chosen.name!r} needs text vectors, but "
                         "'encoder' is null; configure an encoder such as {model: bundled:minilm}",

@@ -90,6 +90,12 @@ class Resolved:
         return f"{name}-{hashlib.sha256(params.encode()).hexdigest()[:12]}"
 
     @property
+    def needs_vectors(self) -> bool:
+        """Whether it reads text vectors with these parameters."""
+        decide = self.component.needs_vectors
+        return decide(self.params) if callable(decide) else decide
+
+    @property
     def trains_encoder(self) -> bool:
         """Whether its fit trains the text encoder too."""
         decide = self.component.trains_encoder

@@ -178,8 +178,8 @@ def _search(registry: Registry, config: Config) -> dict[str, Any]:
 
 def _has_vectors(registry: Registry, config: Config, stage: Stage, name: str) -> bool:
     """Whether a component has the text vectors that it reads, if it reads any."""
-    component = registry.choose(stage, ComponentConfig(use=name), "--auto").component
-    return config.encoder is not None or not component.needs_vectors
+    chosen = registry.choose(stage, ComponentConfig(use=name), "--auto")
+    return config.encoder is not None or not chosen.needs_vectors
 
 
 def _retrievers(registry: Registry, config: Config) -> list[str]:
@@ -202,7 +202,7 @@ def _may_enter(registry: Registry, config: Config, name: str) -> bool:
         component.automatic
         and name not in registry.names(Stage.RANKER)
         and (barred is None or barred(chosen.params) is None)
-        and (config.encoder is not None or not component.needs_vectors)
+        and (config.encoder is not None or not chosen.needs_vectors)
     )
 
 
@@ -234,7 +234,7 @@ def _kept(resolved: ResolvedConfig, order: OrderEntry, texts: bool) -> list[dict
         weight = order.weights.get(part.name, 1.0)
         if weight > BELOW:
             kept.append({"use": part.name, "weight": weight})
-        elif part.component.needs_vectors and texts:
+        elif part.needs_vectors and texts:
             kept.append({"use": part.name})
     return kept
 

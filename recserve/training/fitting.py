@@ -255,7 +255,7 @@ def fit_single(
 ) -> tuple[Any, dict[str, Any]]:
     """Fit one component as :func:`fit_component` does, with or after the encoder whose vectors it reads."""
     context = with_texts(context, resolved, data)
-    if chosen.component.needs_vectors:
+    if chosen.needs_vectors:
         first = Fitted(resolved, data.catalogue)
         trainer = chosen if chosen.trains_encoder else None
         data = fit_encoder(first, data, context, Fitted(resolved, data.catalogue), trainer=trainer)

@@ -94,7 +94,7 @@ def descend(worker: TorchWorker, folder: str, dies: str) -> dict[str, Any]:
 
 def interrupted_fit(worker: TorchWorker, task: Any, folder: str) -> dict[str, Any]:
     """A fit of ``bert_lstm`` whose second process dies once, after the second epoch."""
-    from recserve_bert_lstm.training.loop import fit
+    from recserve_sequence.training.loop import fit
 
     def report(epoch: int, score: float, state: dict[str, Any] | None) -> None:
         worker.report(epoch, score, state)

@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recserve_bert_lstm import register_rankers, register_retrievers
 from recserve_bert_lstm.model import BertLstm
-from recserve_bert_lstm.network import DECAYS, NO_DROPOUT, RECENT, Taste
+from recserve_bert_lstm.network import RECENT
 from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.training.settings import Settings, schedule
-from recserve_bert_lstm.windows import TrainingWindows, last_events
+from recserve_sequence.network import DECAYS, Taste
+from recserve_sequence.training.settings import Settings, schedule
+from recserve_sequence.windows import TrainingWindows, last_events
+from recserve_torch import NO_DROPOUT
 from safetensors.torch import load_file, save_file
 
 from recserve import (
@@ -348,7 +350,7 @@ def test_taste_is_a_decayed_mean_of_what_was_liked():
     vectors = torch.tensor([[[1.0, 0.0], [0.0, 5.0], [0.0, 1.0]]])
     liked = torch.tensor([[[1.0], [0.0], [1.0]]])
     with torch.inference_mode():
-        states, _, _ = taste(vectors, liked, NO_DROPOUT, None)
+        states, _ = taste(vectors, liked, NO_DROPOUT)
     assert DECAYS[-1] == 1.0
     expected = sum(torch.tensor([decay**2, 1.0]) / (1.0 + decay**2) for decay in DECAYS)
     torch.testing.assert_close(states[0, 0], torch.tensor([float(len(DECAYS)), 0.0]))

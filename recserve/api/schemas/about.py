@@ -283,5 +283,12 @@ def _component(stage: Stage, component: Component, uses: Sequence[Use]) -> dict[
         if (use.stage, use.name) == (stage, component.name)
     ]
     return filled(
-        ComponentAnswer, component, stage=stage.value, parameters=parameters, argument=argument, used=used
+        ComponentAnswer,
+        component,
+        stage=stage.value,
+        # Where parameters decide, it needs one unless they say otherwise.
+        needs_vectors=bool(component.needs_vectors),
+        parameters=parameters,
+        argument=argument,
+        used=used,
     )

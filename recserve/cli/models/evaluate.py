@@ -263,7 +263,7 @@ def choose_models(
     models = []
     for name in dict.fromkeys([*names, *(BASELINES if baselines else ())]):
         if name == PIPELINE:
-            encoded = any(component.component.needs_vectors for component in pipeline.components())
+            encoded = any(component.needs_vectors for component in pipeline.components())
             models.append(Model(name, None, encoded))
             continue
         if name not in known and name not in registry.names(Stage.RANKER):
@@ -272,12 +272,12 @@ def choose_models(
             )
         params = _configured(pipeline, name)
         component = registry.choose(Stage.RETRIEVER, ComponentConfig(use=name, params=params), "--model")
-        if component.component.needs_vectors and resolved.encoder is None:
+        if component.needs_vectors and resolved.encoder is None:
             raise ConfigError(
                 f"--model: {name!r} needs text vectors, but 'encoder' is null in the configuration",
                 field="--model",
             )
-        models.append(Model(name, component, component.component.needs_vectors, optional=name not in names))
+        models.append(Model(name, component, component.needs_vectors, optional=name not in names))
     return models
 
 

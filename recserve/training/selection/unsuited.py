@@ -34,7 +34,7 @@ def unsuited_parts(resolved: ResolvedConfig, data: Dataset) -> dict[str, str]:
         ranker = () if pipeline.ranker is None else (pipeline.ranker,)
         for part in (*pipeline.retrievers, *ranker):
             component = part.component
-            reads = component.needs_vectors or component.needs_texts
+            reads = part.needs_vectors or component.needs_texts
             if component.sequential and not ordered and not (reads and texts):
                 found[part.key] = NO_ORDER
             elif reads and not component.sequential and not texts:

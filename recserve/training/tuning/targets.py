@@ -159,11 +159,11 @@ def choose_target(
     pipeline = resolved.scenarios[scenario]
     if name == PIPELINE:
         dimensions = _pipeline_dimensions(pipeline)
-        encoded = any(component.component.needs_vectors for component in pipeline.components())
+        encoded = any(component.needs_vectors for component in pipeline.components())
     else:
         component = _as_retriever(registry, resolved.scenarios.values(), name)
         dimensions = dimensions_of(component.params)
-        encoded = component.component.needs_vectors
+        encoded = component.needs_vectors
     if encoded:
         dimensions += _encoder_dimensions(resolved)
     known = [dimension.name for dimension in dimensions]

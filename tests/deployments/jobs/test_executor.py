@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+from recserve_bert_lstm.network import LstmNetwork
 from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.training.loop import Task, fit
 from recserve_deployments.jobs.executor import RayExecutor
+from recserve_sequence.training.loop import Task, fit
 
 from recserve import TorchWorker
 from recserve.data.system.cpus import NICENESS
@@ -162,9 +163,8 @@ def test_bert_lstm_in_two_processes_learns_what_it_learns_in_one(
     """A process dies in between. Without dropout, which each process draws for itself."""
     data = example_dataset()
     params = BertLstmParams(width=8, epochs=4, patience=9, batch_events=300, dropout=0.0)
-    task = Task(
-        data.histories, data.item_counts, data.catalogue.vectors, len(data.event_types), params, 3, None
-    )
+    vectors, kinds = data.catalogue.vectors, len(data.event_types)
+    task = Task(data.histories, data.item_counts, vectors, kinds, LstmNetwork, params, 3, None)
     found = executor.torch(parts.interrupted_fit, executor.share(task), executor.share(str(tmp_path)))
     assert (tmp_path / "died").exists()
     assert found["world"] == 2

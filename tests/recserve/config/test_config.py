@@ -63,6 +63,16 @@ def test_missing_encoder_is_named() -> None:
     assert "scenarios.home.retrievers[0]: retriever 'content' needs text vectors" in message
 
 
+def test_a_parameter_decides_whether_vectors_are_needed() -> None:
+    plain = {"encoder": None, "scenarios": {"home": {"retrievers": [{"use": "mf"}]}}}
+    ranker = plain["scenarios"]["home"].setdefault("ranker", {"use": "bert_lstm"})
+    assert "scenarios.home.ranker: ranker 'bert_lstm' needs text vectors" in refused(plain)
+    ranker["params"] = {"text": False}
+    resolved = Registry.discover().resolve(parse_config(plain))
+    assert resolved.scenarios["home"].ranker is not None
+    assert not resolved.scenarios["home"].ranker.needs_vectors
+
+
 def test_one_component_with_two_sets_of_params_is_refused() -> None:
     message = refused(
         {

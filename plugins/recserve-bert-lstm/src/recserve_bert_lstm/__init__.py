@@ -26,7 +26,7 @@ _COMPONENT = Component(
     "bert_lstm",
     _build,
     BertLstmParams,
-    needs_vectors=True,
+    needs_vectors=lambda params: bool(params.text),
     sequential=True,
     slow=True,
     summary="LSTM over BERT vectors of a user's events; learns from candidates as a ranker.",

@@ -42,6 +42,15 @@ def test_texts_keep_what_reads_them() -> None:
     assert unsuited_parts(Registry.discover().resolve(parse_config({})), data) == {}
 
 
+def test_texts_do_not_keep_what_is_told_not_to_read_them() -> None:
+    data = example_dataset()
+    data.timestamps[:] = data.timestamps[0]
+    ranker = {"use": "bert_lstm", "params": {"text": False}}
+    home = {"retrievers": [{"use": "mf"}], "ranker": ranker}
+    resolved = Registry.discover().resolve(parse_config({"scenarios": {"home": home}}))
+    assert unsuited_parts(resolved, data) == {"ranker.bert_lstm": NO_ORDER}
+
+
 def test_a_scenario_keeps_its_only_retriever() -> None:
     home = {"retrievers": [{"use": "content"}]}
     other = {"retrievers": [{"use": "content"}, {"use": "mf"}]}

@@ -18,6 +18,12 @@ GAP_BUCKETS = 34
 """Time-gap classes: 0 = nothing before, 1 = same second, then one for each doubling of seconds."""
 
 
+def time_buckets(milliseconds: Int64Array) -> Int64Array:
+    """Class of each length of time, int64 in [1, GAP_BUCKETS): see :data:`GAP_BUCKETS`."""
+    seconds = np.maximum(milliseconds, 0) / 1000.0
+    return 1 + np.minimum(np.log2(1.0 + seconds), GAP_BUCKETS - 2).astype(np.int64)
+
+
 def gap_buckets(histories: Histories) -> Int64Array:
     """Log-bucketed time since the user's previous event.
 
@@ -28,8 +34,7 @@ def gap_buckets(histories: Histories) -> Int64Array:
     gaps = np.zeros(len(times), dtype=np.int64)
     if len(times) == 0:
         return gaps
-    seconds = np.maximum(np.diff(times), 0) / 1000.0
-    gaps[1:] = 1 + np.minimum(np.log2(1.0 + seconds), GAP_BUCKETS - 2).astype(np.int64)
+    gaps[1:] = time_buckets(np.diff(times))
     starts = histories.offsets[:-1][histories.lengths > 0]
     gaps[starts] = 0
     return gaps
@@ -68,6 +73,7 @@ class Padded:
         events: int64, shape (B, L); event type codes, 0 at pads.
         weights: float32, shape (B, L); signed confidences, 0 at pads.
         gaps: int64, shape (B, L); see :func:`gap_buckets`.
+        times: int64, shape (B, L); milliseconds, 0 at pads.
         lengths: int64, shape (B,).
     """
 
@@ -75,6 +81,7 @@ class Padded:
     events: Int64Array
     weights: NDArray[np.float32]
     gaps: Int64Array
+    times: Int64Array
     lengths: Int64Array
 
     @property
@@ -82,6 +89,44 @@ class Padded:
         """True at real events, bool, shape (B, L)."""
         steps: NDArray[np.bool_] = np.arange(self.items.shape[1]) < self.lengths[:, None]
         return steps
+
+    def select(self, chosen: Int64Array | slice) -> Padded:
+        """Some of the sequences, cut to the longest where they are given by number."""
+        longest = slice(None)
+        if not isinstance(chosen, slice):
+            longest = slice(max(int(self.lengths[chosen].max(initial=0)), 1))
+        return Padded(
+            self.items[chosen, longest],
+            self.events[chosen, longest],
+            self.weights[chosen, longest],
+            self.gaps[chosen, longest],
+            self.times[chosen, longest],
+            self.lengths[chosen],
+        )
+
+    def newest_places(self, most: int) -> Int64Array:
+        """Places of the newest events of each sequence, oldest first, and then of pads.
+
+        Args:
+            most: Events.
+
+        Returns:
+            int64, shape (B, min(L, most)).
+        """
+        first = np.maximum(self.lengths - most, 0)
+        return first[:, None] + np.arange(min(self.items.shape[1], most))
+
+    def newest(self, most: int) -> Padded:
+        """The newest events of each sequence, ``most`` of them at most."""
+        at = (np.arange(len(self.items))[:, None], self.newest_places(most))
+        return Padded(
+            self.items[at],
+            self.events[at],
+            self.weights[at],
+            self.gaps[at],
+            self.times[at],
+            np.minimum(self.lengths, most),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +138,14 @@ class Events:
         events: int64, shape (N,).
         weights: float32, shape (N,).
         gaps: int64, shape (N,).
+        times: int64, shape (N,); milliseconds.
     """
 
     items: Int64Array
     events: Int64Array
     weights: NDArray[np.float32]
     gaps: Int64Array
+    times: Int64Array
 
     @classmethod
     def of(cls, histories: Histories) -> Events:
@@ -108,6 +155,7 @@ class Events:
             histories.events.astype(np.int64),
             histories.weights.astype(np.float32, copy=False),
             gap_buckets(histories),
+            histories.timestamps,
         )
 
     def pad(self, starts: Int64Array, lengths: Int64Array) -> Padded:
@@ -122,13 +170,14 @@ class Events:
         inside = steps < lengths[:, None]
         if len(self.items) == 0:
             blank = np.zeros(inside.shape, dtype=np.int64)
-            return Padded(blank - 1, blank, blank.astype(np.float32), blank, lengths)
+            return Padded(blank - 1, blank, blank.astype(np.float32), blank, blank, lengths)
         index = np.where(inside, starts[:, None] + steps, 0)
         return Padded(
             np.where(inside, self.items[index], -1),
             np.where(inside, self.events[index], 0),
             np.where(inside, self.weights[index], np.float32(0)),
             np.where(inside, self.gaps[index], 0),
+            np.where(inside, self.times[index], 0),
             lengths,
         )
 
@@ -157,15 +206,8 @@ class Batch:
         """Every ``parts``-th window from the ``number``-th on."""
         if parts == 1:
             return self
-        chosen, whole = slice(number, None, parts), self.inputs
-        inputs = Padded(
-            whole.items[chosen],
-            whole.events[chosen],
-            whole.weights[chosen],
-            whole.gaps[chosen],
-            whole.lengths[chosen],
-        )
-        return Batch(inputs, self.targets[chosen], self.learn[chosen])
+        chosen = slice(number, None, parts)
+        return Batch(self.inputs.select(chosen), self.targets[chosen], self.learn[chosen])
 
 
 class TrainingWindows:

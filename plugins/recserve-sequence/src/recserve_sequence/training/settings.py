@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recserve import Int64Array
-from recserve_bert_lstm.parameters import BertLstmParams
+from recserve_sequence.parameters import SequenceParams
 
 LARGE = 200_000
 """Positive events from which a wider network pays."""
@@ -20,7 +20,7 @@ WINDOWS = (50, 200)
 """Least and greatest window that is chosen; between them, the length of an active user's history."""
 
 
-def schedule(params: BertLstmParams, batches: int, previous: Mapping[str, Any] | None) -> int:
+def schedule(params: SequenceParams, batches: int, previous: Mapping[str, Any] | None) -> int:
     """Epochs over which the learning rate falls to nothing.
 
     Args:
@@ -38,7 +38,7 @@ class Settings:
     """Settings of a fit.
 
     Attributes:
-        width: Length of item vectors and units of the LSTM.
+        width: Length of item vectors and user states.
         window: Newest events of a user that are read.
         negatives: Draws of the sampler for each batch; 0 for the full softmax.
         in_batch: Targets of the batch that join them.
@@ -54,7 +54,7 @@ class Settings:
     @classmethod
     def choose(
         cls,
-        params: BertLstmParams,
+        params: SequenceParams,
         n_events: int,
         lengths: Int64Array,
         n_items: int,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recserve_bert_lstm.training.id_table import BETA, IdTable
+from recserve_sequence.training.id_table import BETA, IdTable
 
 N_IDS, WIDTH, DECAY = 7, 3, 0.3
 

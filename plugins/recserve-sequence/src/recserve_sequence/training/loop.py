@@ -18,16 +18,16 @@ from recserve_torch import Dropout, Exchange, deterministic, mixed_precision, ru
 from torch.nn import functional
 
 from recserve import Dataset, FitContext, Histories, Int64Array, TorchWorker
-from recserve_bert_lstm.network import Network
-from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.training.dense_table import DenseIdTable
-from recserve_bert_lstm.training.id_table import IdTable
-from recserve_bert_lstm.training.learner import Learner
-from recserve_bert_lstm.training.losses import MASKED, NegativeSampler, Pool, bce_loss, softmax_loss
-from recserve_bert_lstm.training.progress import Course, Kept
-from recserve_bert_lstm.training.settings import EPOCHS, Settings, schedule
-from recserve_bert_lstm.training.validation import HeldOut, hold_out, validate
-from recserve_bert_lstm.windows import Batch, TrainingWindows, shuffle_ties
+from recserve_sequence.network import MakeNetwork, SequenceNetwork, Shape, blank
+from recserve_sequence.parameters import SequenceParams
+from recserve_sequence.training.dense_table import DenseIdTable
+from recserve_sequence.training.id_table import IdTable
+from recserve_sequence.training.learner import Learner
+from recserve_sequence.training.losses import MASKED, NegativeSampler, Pool, bce_loss, softmax_loss
+from recserve_sequence.training.progress import Course, Kept
+from recserve_sequence.training.settings import EPOCHS, Settings, schedule
+from recserve_sequence.training.validation import HeldOut, hold_out, validate
+from recserve_sequence.windows import Batch, TrainingWindows, shuffle_ties
 
 VALIDATION_EVENTS = 2000
 DENSE_UP_TO = 2**24
@@ -50,7 +50,7 @@ class Fitted:
         facts: JSON-like.
     """
 
-    network: Network
+    network: SequenceNetwork
     matrix: NDArray[np.float32]
     facts: dict[str, Any]
 
@@ -65,6 +65,7 @@ class Task:
         vectors: float, shape (n_items + texts of users, text_dimension); text vectors; None learns from ids
             alone.
         n_event_types: Configured event types.
+        make: Makes the network.
         params: What the user asked for.
         seed: Of everything random.
         previous: See :class:`recserve.FitContext`.
@@ -74,13 +75,22 @@ class Task:
     counts: Int64Array
     vectors: NDArray[Any] | None
     n_event_types: int
-    params: BertLstmParams
+    make: MakeNetwork
+    params: SequenceParams
     seed: int
     previous: Mapping[str, Any] | None
 
 
-def train(data: Dataset, params: BertLstmParams, context: FitContext) -> Fitted:
-    """Fit a network; see :class:`recserve.FitContext` for what ``context.previous`` decides."""
+def train(name: str, make: MakeNetwork, data: Dataset, params: SequenceParams, context: FitContext) -> Fitted:
+    """Fit a network; see :class:`recserve.FitContext` for what ``context.previous`` decides.
+
+    Args:
+        name: Of the component.
+        make: Makes the network.
+        data: What to learn from.
+        params: What the user asked for.
+        context: Seed, device, executor.
+    """
     vectors, histories = data.catalogue.vectors if params.text else None, data.histories
     if vectors is not None and data.written is not None:
         histories, written = data.histories_with_texts()
@@ -90,12 +100,13 @@ def train(data: Dataset, params: BertLstmParams, context: FitContext) -> Fitted:
         data.item_counts,
         vectors,
         len(data.event_types),
+        make,
         params,
         context.seed,
         context.previous,
     )
     most = int((context.previous or {}).get("epochs", params.epochs or EPOCHS[1]))
-    return run_loop(fit, task, context, "bert_lstm", most)
+    return run_loop(fit, task, context, name, most)
 
 
 def fit(worker: TorchWorker, task: Task) -> Fitted:
@@ -181,10 +192,10 @@ class Trainer:
             return "bce"
         return "sampled_softmax" if self._settings.negatives else "full_softmax"
 
-    def _build(self) -> Network:
+    def _build(self) -> SequenceNetwork:
         vectors = self._task.vectors
         dimension = 0 if vectors is None else vectors.shape[1]
-        network = Network.blank(dimension, self._task.n_event_types, self._settings.width)
+        network = blank(self._task.make, Shape(dimension, self._task.n_event_types, self._settings.width))
         sample = None
         if vectors is not None:
             rows = np.arange(len(vectors))
@@ -203,7 +214,7 @@ class Trainer:
 
     def _optimise(
         self, learner: Learner, windows: TrainingWindows, epochs: int, span: int, held_out: HeldOut | None
-    ) -> tuple[Network, torch.Tensor, dict[str, Any]]:
+    ) -> tuple[SequenceNetwork, torch.Tensor, dict[str, Any]]:
         """Train for ``epochs`` of the ``span`` epochs over which the learning rate falls to nothing.
 
         Returns:
@@ -274,7 +285,7 @@ class Trainer:
         return learner.step(loss, read, ids)
 
     def _loss(
-        self, network: Network, batch: Batch, pool: Pool, rows: Int64Array, vectors: torch.Tensor
+        self, network: SequenceNetwork, batch: Batch, pool: Pool, rows: Int64Array, vectors: torch.Tensor
     ) -> torch.Tensor:
         """Mean loss over the targets of some windows.
 
@@ -317,7 +328,7 @@ class Trainer:
         return None if vectors is None else self._tensor(np.asarray(vectors[rows], dtype=np.float32))
 
     @torch.no_grad()
-    def _matrix(self, network: Network, ids: torch.Tensor) -> torch.Tensor:
+    def _matrix(self, network: SequenceNetwork, ids: torch.Tensor) -> torch.Tensor:
         """Item vectors of the whole catalogue, then those of what users wrote, shape (rows, width)."""
         blocks = np.split(np.arange(len(self._slots)), range(_BLOCK, len(self._slots), _BLOCK))
         return torch.cat(

@@ -6,16 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recserve import Catalogue, FloatArray, Histories, Int64Array, Queries, compiled
-from recserve_bert_lstm.network import RECENT, Network
-from recserve_bert_lstm.windows import Padded, last_events
+from recserve import Catalogue, FloatArray, Histories, Int64Array, Queries
+from recserve_sequence.network import SequenceNetwork
+from recserve_sequence.windows import Padded, last_events
 
 PROFILE_EVENTS = 10
 """Liked events whose mean text vector is the recent profile."""
-
-
-# Sequences up to which small steps cost torch more than what they compute.
-_FEW = 4
 
 COMPARED_ITEMS = 2048
 """Items of the catalogue that stand for all others where users are compared."""
@@ -37,7 +33,7 @@ class Server:
 
     def __init__(
         self,
-        network: Network,
+        network: SequenceNetwork,
         matrix: FloatArray,
         catalogue: Catalogue,
         window: int,
@@ -51,28 +47,25 @@ class Server:
         self._anchor_event = anchor_event
         self._text = network.items.projection is not None
         self._items = matrix
-        self._weights = network.plain_weights() if self._device.type == "cpu" else None
+        self._reader = network.plain_reader()
 
     @torch.inference_mode()
     def states(self, queries: Queries) -> tuple[torch.Tensor, NDArray[np.bool_]]:
-        """User states: one pass of the LSTM over the batch.
+        """User states: one pass of the network over the batch.
 
         Returns:
             float32, shape (B, width), and bool, shape (B,): whether there was anything to read.
         """
         sequences = last_events(self._readable(queries), self._window)
-        kernels, weights = compiled("recserve_bert_lstm.kernels"), self._weights
-        if kernels is not None and weights is not None and self._reads_plainly(sequences):
-            found = np.zeros((len(queries), self._network.width), dtype=np.float32)
-            parts = (sequences.items, sequences.events, sequences.weights, sequences.gaps, sequences.lengths)
-            kernels.last_states(self._items, *map(np.ascontiguousarray, parts), RECENT, *weights, found)
-            return torch.from_numpy(found), sequences.lengths > 0
+        reader = self._reader
+        if reader is not None and reader.suits(len(sequences.items)) and self._holds(sequences):
+            return torch.from_numpy(reader(self._items, sequences)), sequences.lengths > 0
         vectors = self._gather(sequences.items, queries)
         return self._network.last_states(vectors, sequences), sequences.lengths > 0
 
-    def _reads_plainly(self, sequences: Padded) -> bool:
-        """Whether few sequences hold nothing but items of the catalogue, which compiled code reads sooner."""
-        return len(sequences.items) <= _FEW and bool(sequences.items.max(initial=-1) < len(self._items))
+    def _holds(self, sequences: Padded) -> bool:
+        """Whether the matrix holds every item of some sequences."""
+        return bool(sequences.items.max(initial=-1) < len(self._items))
 
     @torch.inference_mode()
     def score(self, states: torch.Tensor, items: Int64Array, queries: Queries) -> FloatArray:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from recserve_torch import Exchange, named_arrays, restore_moments, tensors_below
 
-from recserve_bert_lstm.network import Network
-from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.training.dense_table import DenseIdTable
-from recserve_bert_lstm.training.id_table import IdTable
+from recserve_sequence.network import SequenceNetwork
+from recserve_sequence.parameters import SequenceParams
+from recserve_sequence.training.dense_table import DenseIdTable
+from recserve_sequence.training.id_table import IdTable
 
 CLIP_NORM = 5.0
 AVERAGING = 0.98
@@ -38,9 +38,9 @@ class Learner:
 
     def __init__(
         self,
-        network: Network,
+        network: SequenceNetwork,
         table: IdTable | DenseIdTable,
-        params: BertLstmParams,
+        params: SequenceParams,
         steps: int,
         exchange: Exchange,
     ) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from recserve import Float64Array, Histories, Int64Array, flat_ranges, ndcg
-from recserve_bert_lstm.network import Network
-from recserve_bert_lstm.windows import last_events
+from recserve_sequence.network import SequenceNetwork
+from recserve_sequence.windows import last_events
 
 MIN_EVENTS = 3
 """Positive events a user needs to lend one for validation."""
@@ -77,7 +77,7 @@ def hold_out(
 
 @torch.inference_mode()
 def validate(
-    network: Network, matrix: torch.Tensor, held_out: HeldOut, window: int, n_items: int, k: int = 10
+    network: SequenceNetwork, matrix: torch.Tensor, held_out: HeldOut, window: int, n_items: int, k: int = 10
 ) -> float:
     """Mean nDCG@k of the held-out events among all items but those of the user's past.
 

@@ -11,21 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.training.loop import Fitted, Task, fit, train
-from recserve_bert_lstm.windows import TrainingWindows
+from recserve_bert_lstm.network import LstmNetwork
+from recserve_sequence import SequenceParams
+from recserve_sequence.training.loop import Fitted, Task, fit, train
+from recserve_sequence.windows import TrainingWindows
 from recserve_torch import mixed_precision
 
 from recserve import FitContext, TorchWorker
 from recserve.testing import check_executor, example_dataset
 
-PARAMS = BertLstmParams(width=8, epochs=5, batch_events=300, negatives=8, in_batch=4)
+PARAMS = SequenceParams(width=8, epochs=5, batch_events=300, negatives=8, in_batch=4)
 
 
-def task(params: BertLstmParams = PARAMS) -> Task:
+def task(params: SequenceParams = PARAMS) -> Task:
     data = example_dataset()
     vectors = data.catalogue.vectors
-    return Task(data.histories, data.item_counts, vectors, len(data.event_types), params, 3, None)
+    return Task(
+        data.histories, data.item_counts, vectors, len(data.event_types), LstmNetwork, params, 3, None
+    )
 
 
 def weights(fitted: Fitted) -> dict[str, np.ndarray]:
@@ -51,14 +54,20 @@ def test_what_users_wrote_is_read_and_never_predicted() -> None:
     found, params = [], PARAMS.model_copy(update={"epochs": 12})
     for data in (example_dataset(), example_dataset(written=True)):
         context = FitContext(seed=3, event_types=data.event_types, threads=1, device="cpu")
-        found.append(train(data, params, context))
+        found.append(train("bert_lstm", LstmNetwork, data, params, context))
         assert len(found[-1].matrix) == data.n_items
     plain, read = (fitted.facts for fitted in found)
     assert read["validation_events"] == plain["validation_events"]
     assert max(read["validation_ndcg@10"]) > max(plain["validation_ndcg@10"]) + 0.05
     blind = params.model_copy(update={"text": False})
     without = [
-        train(data, blind, FitContext(seed=3, event_types=data.event_types, threads=1, device="cpu"))
+        train(
+            "bert_lstm",
+            LstmNetwork,
+            data,
+            blind,
+            FitContext(seed=3, event_types=data.event_types, threads=1, device="cpu"),
+        )
         for data in (example_dataset(), example_dataset(written=True))
     ]
     assert without[0].facts == without[1].facts, "a model that reads no texts reads none of users either"
@@ -69,7 +78,7 @@ import pickle, sys
 from pathlib import Path
 from torch import distributed
 from recserve import TorchWorker
-from recserve_bert_lstm.training.loop import fit
+from recserve_sequence.training.loop import fit
 
 folder, rank, world = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world)
@@ -109,7 +118,7 @@ def test_mixed_precision_learns_the_same(loss: str, monkeypatch: pytest.MonkeyPa
         return torch.autocast("cpu", torch.bfloat16)
 
     assert not mixed_precision(torch.device("cpu"))._enabled
-    monkeypatch.setattr("recserve_bert_lstm.training.loop.mixed_precision", mixed)
+    monkeypatch.setattr("recserve_sequence.training.loop.mixed_precision", mixed)
     found = fit(TorchWorker(threads=1), plain)
     assert used
     assert found.matrix.dtype == np.float32
@@ -138,7 +147,7 @@ def test_epochs_are_reported_and_an_objection_ends_the_fit() -> None:
     data = example_dataset()
     context = FitContext(seed=3, event_types=data.event_types, threads=1, device="cpu", validated=enough)
     with pytest.raises(KeyboardInterrupt):
-        train(data, PARAMS, context)
+        train("bert_lstm", LstmNetwork, data, PARAMS, context)
     assert [step for step, _ in seen] == [1, 2]
     assert all(0 <= score <= 1 for _, score in seen)
 

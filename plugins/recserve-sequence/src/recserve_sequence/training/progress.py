@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from recserve_bert_lstm.training.learner import Learner
+from recserve_sequence.training.learner import Learner
 
 _PREFIX = "kept/"
 

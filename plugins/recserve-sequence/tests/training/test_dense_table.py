@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from recserve_bert_lstm.training.dense_table import DenseIdTable
+from recserve_sequence.training.dense_table import DenseIdTable
 
 N_IDS, WIDTH, DECAY = 7, 3, 0.3
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from recserve_bert_lstm.network import Network
-from recserve_bert_lstm.storage import Stored, read, write
+from recserve_bert_lstm.network import LstmNetwork
+from recserve_sequence.network import Shape, blank
+from recserve_sequence.storage import Stored, read, write
 
 from recserve import BundleError
 
@@ -20,7 +21,7 @@ N_ITEMS, WIDTH, TEXT, EVENT_TYPES = 7, 8, 5, 3
 @pytest.fixture
 def stored() -> Stored:
     torch.manual_seed(0)
-    network = Network.blank(TEXT, EVENT_TYPES, WIDTH)
+    network = blank(LstmNetwork, Shape(TEXT, EVENT_TYPES, WIDTH))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter)
     rng = np.random.default_rng(0)
@@ -35,7 +36,7 @@ def folder(stored: Stored, tmp_path: Path) -> Path:
 
 
 def test_a_model_comes_back_as_it_was(stored: Stored, folder: Path) -> None:
-    found = read(folder, N_ITEMS, TEXT)
+    found = read("bert_lstm", LstmNetwork, folder, N_ITEMS, TEXT)
     np.testing.assert_array_equal(found.matrix, stored.matrix)
     np.testing.assert_array_equal(found.popularity, stored.popularity)
     assert replace(found, network=None, matrix=None, popularity=None) == replace(
@@ -49,7 +50,7 @@ def test_a_model_comes_back_as_it_was(stored: Stored, folder: Path) -> None:
 
 def test_the_matrix_is_mapped_and_the_file_stays_as_it_is(folder: Path) -> None:
     before = (folder / "items.npy").read_bytes()
-    matrix = read(folder, N_ITEMS, TEXT).matrix
+    matrix = read("bert_lstm", LstmNetwork, folder, N_ITEMS, TEXT).matrix
     assert isinstance(matrix, np.memmap)
     matrix[:] = 0
     assert (folder / "items.npy").read_bytes() == before
@@ -57,7 +58,7 @@ def test_the_matrix_is_mapped_and_the_file_stays_as_it_is(folder: Path) -> None:
 
 def test_equal_models_give_equal_bytes(stored: Stored, folder: Path, tmp_path_factory) -> None:
     other = tmp_path_factory.mktemp("other")
-    write(read(folder, N_ITEMS, TEXT), other)
+    write(read("bert_lstm", LstmNetwork, folder, N_ITEMS, TEXT), other)
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(path.name for path in other.iterdir())
     assert all((folder / name).read_bytes() == (other / name).read_bytes() for name in names)
@@ -69,7 +70,7 @@ def test_equal_models_give_equal_bytes(stored: Stored, folder: Path, tmp_path_fa
 )
 def test_a_model_of_another_catalogue_is_refused(folder: Path, n_items: int, text: int, message: str) -> None:
     with pytest.raises(BundleError, match=message):
-        read(folder, n_items, text)
+        read("bert_lstm", LstmNetwork, folder, n_items, text)
 
 
 @pytest.mark.parametrize("name", ["network.safetensors", "items.npy", "popularity.npy", "model.json"])
@@ -77,14 +78,14 @@ def test_missing_and_damaged_files_are_named(folder: Path, name: str) -> None:
     path = folder / name
     path.write_bytes(path.read_bytes()[:30])
     with pytest.raises(BundleError, match="damaged"):
-        read(folder, N_ITEMS, TEXT)
+        read("bert_lstm", LstmNetwork, folder, N_ITEMS, TEXT)
     path.unlink()
     with pytest.raises(BundleError, match=f"{name} is missing"):
-        read(folder, N_ITEMS, TEXT)
+        read("bert_lstm", LstmNetwork, folder, N_ITEMS, TEXT)
 
 
 def test_a_format_of_the_future_is_refused(folder: Path) -> None:
     path = folder / "model.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
     with pytest.raises(BundleError, match="format 99 was written by another version"):
-        read(folder, N_ITEMS, TEXT)
+        read("bert_lstm", LstmNetwork, folder, N_ITEMS, TEXT)

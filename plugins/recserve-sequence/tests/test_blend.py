@@ -9,14 +9,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recserve_bert_lstm.blend import Blend, Signals, standardise
 from recserve_bert_lstm.model import BertLstm
-from recserve_bert_lstm.network import Network
+from recserve_bert_lstm.network import LstmNetwork
 from recserve_bert_lstm.parameters import BertLstmParams
-from recserve_bert_lstm.predictor import Server
-from recserve_bert_lstm.training.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
-from recserve_bert_lstm.training.validation import hold_out
-from recserve_bert_lstm.windows import TrainingWindows, gap_buckets, shuffle_ties
+from recserve_sequence.blend import Blend, Signals, standardise
+from recserve_sequence.network import Shape, blank
+from recserve_sequence.predictor import Server
+from recserve_sequence.training.losses import MASKED, NegativeSampler, bce_loss, softmax_loss
+from recserve_sequence.training.validation import hold_out
+from recserve_sequence.windows import TrainingWindows, gap_buckets, shuffle_ties
 
 from recserve import (
     BundleError,
@@ -266,7 +267,7 @@ def test_a_compiled_blend_scores_like_features_times_weights(seed: int, kept: in
     plain = blend.score(signals, candidates)
     compile_kernels()
     try:
-        assert compiled("recserve_bert_lstm.kernels") is not None
+        assert compiled("recserve_sequence.kernels") is not None
         fast = blend.score(signals, candidates)
     finally:
         compile_kernels(False)
@@ -401,7 +402,7 @@ def test_compiled_states_are_those_of_the_network(seed: int, longest: int) -> No
     random = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     vectors = random.standard_normal((12, 5)).astype(np.float32)
-    network = Network.blank(5, 2, 8)
+    network = blank(LstmNetwork, Shape(5, 2, 8))
     network.initialise(vectors, generator)
     matrix = random.standard_normal((12, 8)).astype(np.float32)
     catalogue = Catalogue(Vocabulary([str(row) for row in range(12)]), ["{}"] * 12, vectors)

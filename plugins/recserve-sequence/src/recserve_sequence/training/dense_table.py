@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import torch
 
-from recserve_bert_lstm.training.id_table import first_rows
+from recserve_sequence.training.id_table import first_rows
 
 
 class DenseIdTable:
     """Table of id vectors whose rows all move in every step, by momentum also without a gradient.
 
     It needs five times the memory of its rows and touches all of it in every step, for which it generalises
-    better than :class:`recserve_bert_lstm.training.id_table.IdTable`, whose methods it has.
+    better than :class:`recserve_sequence.training.id_table.IdTable`, whose methods it has.
 
     Args:
         n_ids: Rows.

@@ -186,7 +186,7 @@ class Blend:
 
     def score(self, signals: Signals, candidates: Candidates) -> FloatArray:
         """Blended scores, float32, shape (B, K); users without events keep retrieval's order."""
-        kernels = compiled("recserve_bert_lstm.kernels")
+        kernels = compiled("recserve_sequence.kernels")
         if kernels is not None and candidates.items.shape[1] <= _COUNTED:
             return self._blended(kernels.blend, signals, candidates)
         valid = candidates.items >= 0

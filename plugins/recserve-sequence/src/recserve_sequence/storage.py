@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from recserve import BundleError, InvertedFileIndex
-from recserve_bert_lstm.network import Network
+from recserve_sequence.network import MakeNetwork, SequenceNetwork, Shape, blank
 
 _WEIGHTS = "network.safetensors"
 _ITEMS = "items.npy"
@@ -46,7 +46,7 @@ class Stored:
         index: Of ``matrix``, where there are too many items to score them all.
     """
 
-    network: Network
+    network: SequenceNetwork
     matrix: NDArray[np.float32]
     popularity: NDArray[np.float32]
     window: int
@@ -59,13 +59,13 @@ class Stored:
 def write(stored: Stored, directory: Path) -> None:
     """Write into an existing empty directory."""
     network = stored.network
-    projection = network.items.projection
+    shape = network.shape
     description = {
         "format": _FORMAT,
-        "width": network.width,
+        "width": shape.width,
         "window": stored.window,
-        "text_dimension": 0 if projection is None else projection.in_features,
-        "event_types": network.event_types.num_embeddings - 1,
+        "text_dimension": shape.text_dimension,
+        "event_types": shape.n_event_types,
         "ready": stored.ready,
         "anchor_event": stored.anchor_event,
         "blend": stored.blend,
@@ -81,10 +81,12 @@ def write(stored: Stored, directory: Path) -> None:
         stored.index.save(directory / _INDEX)
 
 
-def read(directory: Path, n_items: int, text_dimension: int) -> Stored:
+def read(name: str, make: MakeNetwork, directory: Path, n_items: int, text_dimension: int) -> Stored:
     """Read what :func:`write` wrote.
 
     Args:
+        name: Of the component, for errors.
+        make: Makes the network that was written.
         directory: Where.
         n_items: Items of the catalogue it must fit.
         text_dimension: Length of the catalogue's text vectors as the component uses them, 0 for none.
@@ -92,39 +94,39 @@ def read(directory: Path, n_items: int, text_dimension: int) -> Stored:
     Raises:
         BundleError: A file is missing, damaged, or belongs to another catalogue.
     """
-    for name in (_DESCRIPTION, _ITEMS, _POPULARITY, _WEIGHTS):
-        if not (directory / name).exists():
-            raise BundleError(f"bert_lstm: {name} is missing from the bundle; train again")
+    for file in (_DESCRIPTION, _ITEMS, _POPULARITY, _WEIGHTS):
+        if not (directory / file).exists():
+            raise BundleError(f"{name}: {file} is missing from the bundle; train again")
     try:
-        return _read(directory, n_items, text_dimension)
+        return _read(name, make, directory, n_items, text_dimension)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError) as error:
         cause = " ".join(str(error).split())
-        raise BundleError(f"bert_lstm: the bundle is damaged ({cause}); train again") from None
+        raise BundleError(f"{name}: the bundle is damaged ({cause}); train again") from None
     except SafetensorError as error:
         raise BundleError(
-            f"bert_lstm: {_WEIGHTS} is damaged ({' '.join(str(error).split())}); train again"
+            f"{name}: {_WEIGHTS} is damaged ({' '.join(str(error).split())}); train again"
         ) from None
 
 
-def _read(directory: Path, n_items: int, text_dimension: int) -> Stored:
+def _read(name: str, make: MakeNetwork, directory: Path, n_items: int, text_dimension: int) -> Stored:
     description = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
     if description["format"] not in (_FORMAT, _WITHOUT_TASTE):
         raise BundleError(
-            f"bert_lstm: format {description['format']} was written by another version; train again"
+            f"{name}: format {description['format']} was written by another version; train again"
         )
     width = int(description["width"])
     if int(description["text_dimension"]) != text_dimension:
         raise BundleError(
-            f"bert_lstm: trained on text vectors of length {description['text_dimension']}, the "
+            f"{name}: trained on text vectors of length {description['text_dimension']}, the "
             f"catalogue has {text_dimension} (0 = none); train again"
         )
     # Copy-on-write: pages stay shared between processes, and torch gets the writable array it wants.
-    matrix = _array(directory / _ITEMS, (n_items, width), mapped=n_items > 0)
-    popularity = _array(directory / _POPULARITY, (n_items,), mapped=False)
-    network = Network.blank(text_dimension, int(description["event_types"]), width)
+    matrix = _array(name, directory / _ITEMS, (n_items, width), mapped=n_items > 0)
+    popularity = _array(name, directory / _POPULARITY, (n_items,), mapped=False)
+    network = blank(make, Shape(text_dimension, int(description["event_types"]), width))
     weights = load_file(directory / _WEIGHTS)
     if description["format"] == _WITHOUT_TASTE:
-        weights["taste.scale"] = torch.zeros_like(network.taste.scale)
+        weights["taste.scale"] = torch.zeros_like(network.get_parameter("taste.scale"))
     network.load_state_dict(weights)
     return Stored(
         network=network,
@@ -138,10 +140,10 @@ def _read(directory: Path, n_items: int, text_dimension: int) -> Stored:
     )
 
 
-def _array(path: Path, shape: tuple[int, ...], *, mapped: bool) -> NDArray[np.float32]:
+def _array(name: str, path: Path, shape: tuple[int, ...], *, mapped: bool) -> NDArray[np.float32]:
     array: NDArray[np.float32] = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
     if array.shape != shape or array.dtype != np.float32:
         raise BundleError(
-            f"bert_lstm: {path.name} has shape {array.shape}, the catalogue asks for {shape}; train again"
+            f"{name}: {path.name} has shape {array.shape}, the catalogue asks for {shape}; train again"
         )
     return array
