@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from recserve.config import DEFAULT_SCENARIO, Config, GorseConfig, HookConfig, nearest
+from recserve.data.arrays import FloatArray
 from recserve.data.entities import DEFAULT_EVENT_TYPES, EventType
 from recserve.errors import InvalidRequestError
 
@@ -27,6 +30,7 @@ class ApiSettings:
             adds it itself.
         gorse: The routes that speak Gorse's API.
         filters: Names of the filters of each scenario.
+        spaces: Numbers of a vector of each named space of item vectors.
         hooks: Hooks by name; their secrets are read from the environment by whoever serves them.
     """
 
@@ -39,6 +43,7 @@ class ApiSettings:
     returns_request_id: bool = True
     gorse: GorseConfig = field(default_factory=GorseConfig)
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    spaces: Mapping[str, int] = field(default_factory=dict)
     hooks: Mapping[str, HookConfig] = field(default_factory=dict)
 
     @classmethod
@@ -52,6 +57,7 @@ class ApiSettings:
             max_bulk_bytes=config.server.max_bulk_bytes,
             cors_origins=config.server.cors_origins,
             gorse=config.server.gorse,
+            spaces=config.space_dimensions,
             hooks=config.streams.hooks,
             filters={
                 name: tuple(used.use for used in scenario.filters)
@@ -89,3 +95,40 @@ class ApiSettings:
                 f"{place}value: {value:g} is off the scale of {event!r}, which runs from {low:g} to {high:g}",
                 field=f"{place}value",
             )
+
+    def named_vectors(
+        self, given: Mapping[str, Sequence[float] | None], place: str = ""
+    ) -> dict[str, FloatArray | None]:
+        """Vectors of an item as they are written, checked.
+
+        Args:
+            given: Numbers by the name of their space; None takes a vector away.
+            place: Where the item stands in the request, such as ``items[3].``.
+
+        Raises:
+            InvalidRequestError: A space that is not declared, or a vector that is not one of it.
+        """
+        found: dict[str, FloatArray | None] = {}
+        for name, numbers in given.items():
+            field = f"{place}vectors.{name[:80]}"
+            dimensions = self.spaces.get(name)
+            if dimensions is None:
+                known = (
+                    nearest(name[:80], self.spaces) if self.spaces else "; the configuration declares none"
+                )
+                raise InvalidRequestError(f"{field}: unknown vector space{known}", field=field)
+            if numbers is None:
+                found[name] = None
+                continue
+            if len(numbers) != dimensions:
+                raise InvalidRequestError(
+                    f"{field}: {len(numbers)} numbers instead of {dimensions}", field=field
+                )
+            with np.errstate(over="ignore"):
+                vector = np.asarray(numbers, dtype=np.float32)
+            if not np.isfinite(vector).all():
+                raise InvalidRequestError(f"{field}: a number is not finite in 32 bits", field=field)
+            if not vector.any():
+                raise InvalidRequestError(f"{field}: all numbers are 0, which is no direction", field=field)
+            found[name] = vector
+        return found

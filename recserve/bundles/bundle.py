@@ -5,6 +5,7 @@ A bundle is a folder named by its id::
     manifest.json               what made it and the sha256 of every file
     items.parquet               item_id and attributes, row order = vocabulary
     item_vectors.npy            float32 (n_items, d), memory-mapped by whoever reads it
+    item_vectors.<space>.npy    the same of a named space, such as image; zeros where an item has no vector
     components/<stage>.<name>/  what each trained component saved
 
 Only safetensors, npy, parquet and json are allowed: nothing in a bundle can run code when it is read.
@@ -28,10 +29,12 @@ from recserve.bundles.manifest import (
     ALLOWED_SUFFIXES,
     ITEMS,
     MANIFEST,
+    SPACE,
     VECTORS,
     FileEntry,
     Manifest,
 )
+from recserve.data.arrays import FloatArray
 from recserve.data.catalogue import Catalogue
 from recserve.data.columns.strings import PackedTexts, ReadOnlySequence, Texts
 from recserve.data.system.files import sha256_of
@@ -68,11 +71,24 @@ class Bundle:
         """
         path = self.directory / ITEMS
         ids = Vocabulary(Texts(pa.chunked_array(_batches(path, "item_id"), pa.string())))
-        vectors = None
-        if VECTORS in self.manifest.files:
-            vectors = np.load(self.directory / VECTORS, mmap_mode="r", allow_pickle=False)
+        vectors = self._array(VECTORS)
+        before, after = SPACE.split("{name}")
+        names = [
+            name.removeprefix(before).removesuffix(after)
+            for name in self.manifest.files
+            if name.startswith(before) and name != VECTORS
+        ]
+        spaces = {name: self._array(SPACE.format(name=name)) for name in names}
         give_back()
-        return Catalogue(ids, _Attributes(path, len(ids)), vectors)
+        found = {name: space for name, space in spaces.items() if space is not None}
+        return Catalogue(ids, _Attributes(path, len(ids)), vectors, found)
+
+    def _array(self, name: str) -> FloatArray | None:
+        """A matrix of the bundle, mapped into memory; None if it has none of this name."""
+        if name not in self.manifest.files:
+            return None
+        array: FloatArray = np.load(self.directory / name, mmap_mode="r", allow_pickle=False)
+        return array
 
     def component_directory(self, key: str) -> Path:
         """Folder of a trained component, named ``stage.name``.

@@ -15,6 +15,7 @@ from recserve.data.arrays import FloatArray
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.data.events.written import UnreadTexts
+from recserve.errors import ConfigError
 from recserve.plugin.executor import Executor
 from recserve.plugin.protocols import Encoder, FitContext, Trainable, TransformsVectors
 from recserve.plugin.resolved import Resolved, ResolvedConfig
@@ -39,6 +40,8 @@ def encode_catalogue(
 ) -> tuple[Catalogue, str | None]:
     """Encode the text of every item; vectors are cached by content in ``<home>/cache``.
 
+    Of the catalogue's named spaces those stay that are declared, each checked.
+
     Args:
         resolved: Its encoder and item text are used. One that is trained starts from these vectors.
         catalogue: The items.
@@ -47,9 +50,13 @@ def encode_catalogue(
         executor: Encodes the texts that the cache lacks; None for this process.
 
     Returns:
-        The catalogue with vectors, and the encoder's fingerprint; the catalogue as it is and None
-        without an encoder.
+        The catalogue with vectors, and the encoder's fingerprint; without vectors of texts and None
+        where there is no encoder.
+
+    Raises:
+        ConfigError: A space has other dimensions than its vectors.
     """
+    catalogue = declared_spaces(resolved, catalogue)
     resolved = settle_encoder(resolved, catalogue)
     if resolved.encoder is None:
         return catalogue, None
@@ -61,6 +68,32 @@ def encode_catalogue(
     )
     logger.info("%d of %d item texts were encoded, the others came from the cache", encoded, len(texts))
     return catalogue.with_vectors(vectors), encoder.fingerprint
+
+
+def declared_spaces(resolved: ResolvedConfig, catalogue: Catalogue) -> Catalogue:
+    """The catalogue with the named spaces that the configuration declares and that have any vector.
+
+    Raises:
+        ConfigError: A space has other dimensions than its vectors.
+    """
+    if not catalogue.spaces:
+        return catalogue
+    kept: dict[str, FloatArray] = {}
+    for name, dimensions in resolved.config.space_dimensions.items():
+        space = catalogue.spaces.get(name)
+        if space is None:
+            continue
+        if space.shape[1] != dimensions:
+            raise ConfigError(
+                f"vectors.{name}.dimensions is {dimensions}, but the vectors of this space have "
+                f"{space.shape[1]} numbers; set it to that, or write the vectors again",
+                field=f"vectors.{name}.dimensions",
+            )
+        count = int(space.any(axis=1).sum())
+        if count:
+            kept[name] = space
+        logger.info("%d of %d items have a vector in the space %s", count, len(catalogue), name)
+    return catalogue.with_spaces(kept)
 
 
 def read_written(

@@ -16,6 +16,8 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 VECTORS = "item_vectors.npy"
+SPACE = "item_vectors.{name}.npy"
+"""Vectors of a named space, such as ``image``."""
 ALLOWED_SUFFIXES = frozenset({".safetensors", ".npy", ".parquet", ".json"})
 
 

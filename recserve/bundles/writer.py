@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recserve.bundles.bundle import Bundle
-from recserve.bundles.manifest import ALLOWED_SUFFIXES, ITEMS, MANIFEST, VECTORS, FileEntry, Manifest
+from recserve.bundles.manifest import ALLOWED_SUFFIXES, ITEMS, MANIFEST, SPACE, VECTORS, FileEntry, Manifest
 from recserve.data.catalogue import Catalogue
 from recserve.data.system.files import sha256_of, sync
 from recserve.errors import BundleError
@@ -37,7 +37,7 @@ class BundleWriter:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def write_catalogue(self, catalogue: Catalogue) -> None:
-        """Write ``items.parquet`` and, if there are vectors, ``item_vectors.npy``."""
+        """Write ``items.parquet``, ``item_vectors.npy`` if there are vectors, and a file a named space."""
         table = pa.table(
             {
                 "item_id": pa.array(catalogue.ids.ids, pa.string()),
@@ -45,12 +45,12 @@ class BundleWriter:
             }
         )
         pq.write_table(table, self.directory / ITEMS, compression="zstd")
+        files = {SPACE.format(name=name): space for name, space in catalogue.spaces.items()}
         if catalogue.vectors is not None:
-            np.save(
-                self.directory / VECTORS,
-                np.ascontiguousarray(catalogue.vectors, dtype=np.float32),
-                allow_pickle=False,
-            )
+            files[VECTORS] = catalogue.vectors
+        for name, vectors in files.items():
+            plain = np.ascontiguousarray(vectors, dtype=np.float32)
+            np.save(self.directory / name, plain, allow_pickle=False)
 
     def component_directory(self, key: str) -> Path:
         """Make and return the empty folder of a component."""

@@ -22,6 +22,7 @@ from recserve.config.scenarios import (
     COUNTED_IMPRESSIONS,
     DEFAULT_SCENARIO,
     LANGUAGE,
+    MAX_DIMENSIONS,
     SEARCH_SCENARIO,
     ColdStartConfig,
     ComponentConfig,
@@ -30,6 +31,7 @@ from recserve.config.scenarios import (
     FrequencyCapConfig,
     PipelineConfig,
     RetrieverConfig,
+    VectorSpaceConfig,
     default_scenarios,
 )
 from recserve.config.server import GorseConfig, ServerConfig, StageConfig
@@ -52,6 +54,7 @@ __all__ = [
     "COUNTED_IMPRESSIONS",
     "DEFAULT_SCENARIO",
     "LANGUAGE",
+    "MAX_DIMENSIONS",
     "SEARCH_SCENARIO",
     "ColdStartConfig",
     "ComponentConfig",
@@ -81,6 +84,7 @@ __all__ = [
     "TopicKind",
     "TrainConfig",
     "TuneConfig",
+    "VectorSpaceConfig",
     "WebhookConfig",
     "default_scenarios",
     "describe_all",

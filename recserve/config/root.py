@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from recserve.config.mistakes import nearest
 from recserve.config.outcomes import OutcomesConfig
 from recserve.config.scenarios import (
     DEFAULT_SCENARIO,
+    SPACE_NAME,
     ColdStartConfig,
     ComponentConfig,
     EncoderConfig,
     PipelineConfig,
+    VectorSpaceConfig,
     default_scenarios,
 )
 from recserve.config.server import ServerConfig
@@ -68,6 +70,10 @@ class Config(Strict):
         "replaced by the environment variable of whoever opens it.",
     )
     encoder: EncoderConfig | None = EncoderConfig()
+    vectors: dict[Annotated[str, StringConstraints(pattern=SPACE_NAME)], VectorSpaceConfig] = Field(
+        default_factory=dict,
+        description="Spaces of item vectors beside those of texts, by name, such as `image`.",
+    )
     item_text: ComponentConfig = ComponentConfig(use="fields")
     events: dict[str, EventType] = Field(default_factory=dict, description="Added to the defaults.")
     scenarios: dict[str, PipelineConfig] = Field(default_factory=default_scenarios, min_length=1)
@@ -128,6 +134,11 @@ class Config(Strict):
         return {**DEFAULT_EVENT_TYPES, **self.events}
 
     @property
+    def space_dimensions(self) -> dict[str, int]:
+        """Numbers of a vector of each named space."""
+        return {name: space.dimensions for name, space in self.vectors.items()}
+
+    @property
     def default_scenario(self) -> str:
         """``home`` if there is one, else the first."""
         return DEFAULT_SCENARIO if DEFAULT_SCENARIO in self.scenarios else next(iter(self.scenarios))
@@ -138,6 +149,8 @@ class Config(Strict):
             mode="json",
             exclude={
                 **dict.fromkeys(_NOT_TRAINED, True),
+                # Without any, a bundle is what it was before there were such spaces.
+                **({} if self.vectors else {"vectors": True}),
                 "scenarios": {
                     "__all__": {"seen", "seen_half_life_days", "frequency_cap", "explore", "language"}
                 },

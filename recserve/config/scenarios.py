@@ -47,6 +47,19 @@ class EncoderConfig(Strict):
         return ComponentConfig(use=self.use, params={**own, **self.params})
 
 
+MAX_DIMENSIONS = 4096
+"""Longest vector of an item, in numbers."""
+
+SPACE_NAME = r"^[a-z][a-z0-9_]{0,31}$"
+"""Name of a space of item vectors: it names columns of files and a file of bundles."""
+
+
+class VectorSpaceConfig(Strict):
+    """A named space of item vectors beside those of texts, such as one of pictures."""
+
+    dimensions: int = Field(ge=2, le=MAX_DIMENSIONS, description="Numbers of a vector.")
+
+
 class ExploreConfig(Strict):
     """How much of a page is spent on finding out whether new items are any good."""
 

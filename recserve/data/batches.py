@@ -8,12 +8,13 @@ vocabulary, times as int64 milliseconds since the epoch (UTC).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from recserve.data.arrays import BoolArray, FloatArray, Int16Array, Int32Array, Int64Array, flat_ranges
+from recserve.data.columns.named_vectors import LaterVectors
 from recserve.data.events.impressions import Impressions
 
 
@@ -213,6 +214,8 @@ class Queries:
         text_vectors: float32, shape (B, d), unit length, zero rows where there is no text; None when
             the whole batch has none.
         extra_vectors: float32, shape (M, d); see :attr:`Histories.items`.
+        later_vectors: What of named spaces (:attr:`recserve.Catalogue.spaces`) came after the bundle was
+            trained, by space; those of new items among it.
         recent_texts: What the users wrote lately; None when nobody of the batch wrote anything.
         impressions: When the users were shown which items lately. None where no reranker of the scenario
             reads it (:attr:`recserve.Component.needs_impressions`), and in training and evaluation.
@@ -234,6 +237,7 @@ class Queries:
     texts: tuple[str | None, ...] = ()
     text_vectors: FloatArray | None = None
     extra_vectors: FloatArray | None = None
+    later_vectors: Mapping[str, LaterVectors] = field(default_factory=dict)
     recent_texts: RecentTexts | None = None
     impressions: Impressions | None = None
     allowed: tuple[BoolArray | None, ...] = ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from recserve.data.arrays import FloatArray, Int32Array
 from recserve.data.columns.attributes import AttributeColumn, ColumnBuilder
+from recserve.data.columns.named_vectors import LaterVectors, vectors_in
 from recserve.data.entities import Item
 from recserve.data.system.compilation import KERNELS, compiled
 from recserve.data.system.memory import give_back
@@ -26,6 +27,9 @@ class Catalogue:
         attributes_json: A JSON object (text) for each item, parsed only when asked for.
         vectors: float32, shape (n_items, d), unit rows, possibly memory-mapped; None without an
             encoder.
+        spaces: Vectors of named spaces beside those of texts, such as ``image``: float32, shape
+            (n_items, d) with a d of each space, possibly memory-mapped; unit rows, zeros where an item has
+            no vector.
 
     Raises:
         ValueError: Lengths differ or an id occurs twice.
@@ -36,10 +40,12 @@ class Catalogue:
         ids: Sequence[str] | Vocabulary = (),
         attributes_json: Sequence[str] | None = None,
         vectors: FloatArray | None = None,
+        spaces: Mapping[str, FloatArray] | None = None,
     ) -> None:
         self.ids = ids if isinstance(ids, Vocabulary) else Vocabulary(ids)
         self._json = ["{}"] * len(self.ids) if attributes_json is None else attributes_json
         self.vectors = vectors
+        self.spaces: Mapping[str, FloatArray] = {} if spaces is None else dict(spaces)
         self._parsed: dict[int, Item] = {}
         self._columns: dict[str, AttributeColumn] = {}
         self._names: frozenset[str] | None = None
@@ -47,6 +53,9 @@ class Catalogue:
             raise ValueError(f"{len(self.ids)} ids but {len(self._json)} attribute objects")
         if vectors is not None and len(vectors) != len(self.ids):
             raise ValueError(f"{len(self.ids)} ids but {len(vectors)} vectors")
+        for name, space in self.spaces.items():
+            if len(space) != len(self.ids):
+                raise ValueError(f"{len(self.ids)} ids but {len(space)} vectors of the space {name}")
 
     @classmethod
     def of(cls, items: Iterable[Item], vectors: FloatArray | None = None) -> Catalogue:
@@ -123,8 +132,27 @@ class Catalogue:
             give_back()
 
     def with_vectors(self, vectors: FloatArray) -> Catalogue:
-        """The same items with other vectors."""
-        return Catalogue(self.ids, self._json, vectors)
+        """The same items with other vectors of their texts."""
+        return Catalogue(self.ids, self._json, vectors, self.spaces)
+
+    def with_spaces(self, spaces: Mapping[str, FloatArray]) -> Catalogue:
+        """The same items with other named spaces."""
+        return Catalogue(self.ids, self._json, self.vectors, spaces)
+
+    def gather_space(
+        self, name: str, rows: Int32Array, later: Mapping[str, LaterVectors] | None = None
+    ) -> FloatArray:
+        """Vectors of rows in a named space.
+
+        Args:
+            name: One of :attr:`spaces`.
+            rows: int32, any shape.
+            later: What came after the bundle was trained, from :attr:`recserve.Queries.later_vectors`.
+
+        Returns:
+            float32, shape ``rows.shape + (d,)``; zeros where there is no vector.
+        """
+        return vectors_in(self.spaces[name], name, rows, later or {})
 
     def gather(self, rows: Int32Array, extra: FloatArray | None = None) -> FloatArray:
         """Vectors of rows, including live-encoded ones.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 
@@ -23,6 +23,7 @@ from recserve.data.arrays import BoolArray, FloatArray, Int16Array, Int32Array, 
 from recserve.data.batches import Histories
 from recserve.data.catalogue import Catalogue
 from recserve.data.columns.codes import blocks, encoded
+from recserve.data.columns.named_vectors import NamedVectors
 from recserve.data.columns.strings import Texts
 from recserve.data.entities import EventType
 from recserve.data.events.context import Contexts
@@ -33,6 +34,7 @@ from recserve.data.vocabulary import Vocabulary
 from recserve.errors import DataError
 
 _TIES = 4_000_000
+_HASHED_ROWS = 65_536
 
 
 class Dataset:
@@ -257,6 +259,10 @@ class Dataset:
         for text in self.catalogue.attributes_json:
             digest.update(text.encode())
             digest.update(b"\x00")
+        for name, space in sorted(self.catalogue.spaces.items()):
+            digest.update(name.encode())
+            for start in range(0, len(space), _HASHED_ROWS):
+                digest.update(np.ascontiguousarray(space[start : start + _HASHED_ROWS]).tobytes())
         for array in (self.users, self.items, self.events, self.weights, self.timestamps):
             digest.update(np.ascontiguousarray(array).tobytes())
         if self.written is not None:
@@ -344,6 +350,7 @@ class Tables:
         last_event: Number of the store's last event when they were read; None for data from elsewhere.
         texts: Columns ``user_id``, ``event``, ``value``, ``timestamp`` and ``text`` of a snapshot's events
             with a text; None for data from elsewhere.
+        vectors: Vectors of items by the name of their space, such as ``image``.
     """
 
     items: pa.Table
@@ -351,3 +358,4 @@ class Tables:
     version: int | None = None
     last_event: int | None = None
     texts: pa.Table | None = None
+    vectors: Mapping[str, NamedVectors] = field(default_factory=dict)

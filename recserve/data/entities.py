@@ -42,12 +42,16 @@ class Item:
         attributes: JSON-like attributes; text columns such as ``title`` live here too.
         hidden: Known to training, but never returned.
         expires_at: From this moment on never returned, milliseconds since the epoch; None for always good.
+        vectors: What is written of the item in named spaces, such as ``image``: float32, shape (d,), or None
+            to take the vector away; spaces that are not named stay as they are. Items that are read have
+            none.
     """
 
     item_id: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
     hidden: bool = False
     expires_at: int | None = None
+    vectors: Mapping[str, FloatArray | None] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def title(self) -> str:

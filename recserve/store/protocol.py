@@ -44,6 +44,7 @@ from recserve.store.records import (
     Position,
     Promotion,
     Pulse,
+    SpaceVector,
     Trials,
     UserPatch,
     Withdrawn,
@@ -159,7 +160,8 @@ class ItemStore(Protocol):
 
         Of items with equal ids in one call the last one wins. An item that is stored just so already is
         left as it is, its version included. An item whose attributes change without a new vector loses
-        the one it had.
+        the one it had; the vectors of named spaces (:attr:`recserve.Item.vectors`) stay until they are
+        written anew.
 
         Returns:
             The number of distinct items in the call.
@@ -201,6 +203,10 @@ class ItemStore(Protocol):
             since: A catalogue version; -1 for all items.
             barred: Also those changed earlier that are hidden or deleted or have an expiry.
         """
+        ...
+
+    def space_changes(self, since: int) -> list[SpaceVector]:
+        """Vectors of named spaces that were written or taken away after catalogue version ``since``."""
         ...
 
     def unencoded_items(self, fingerprint: str, since: int, limit: int) -> list[ItemState]:

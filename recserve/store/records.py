@@ -333,6 +333,22 @@ class ItemState:
     fingerprint: str = ""
 
 
+class SpaceVector(NamedTuple):
+    """A vector of an item in a named space, as the store has it now.
+
+    Attributes:
+        item_id: The item.
+        space: Name of the space, such as ``image``.
+        vector: float32, shape (d,), as it was given; None once it was taken away.
+        fingerprint: Of the item encoder that computed it, empty for what was given.
+    """
+
+    item_id: str
+    space: str
+    vector: FloatArray | None
+    fingerprint: str = ""
+
+
 class Keep(Enum):
     """Stands for "as it is" where None means something else."""
 
@@ -351,12 +367,14 @@ class ItemPatch:
         attributes: Attributes to set; one whose value is None is removed.
         hidden: None keeps it.
         expires_at: Milliseconds, None for never.
+        vectors: As for :attr:`recserve.Item.vectors`.
     """
 
     item_id: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
     hidden: bool | None = None
     expires_at: int | Literal[Keep.KEEP] | None = KEEP
+    vectors: Mapping[str, FloatArray | None] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Decoder:
     """Decoder of messages.
 
     Attributes:
-        settings: Event types and their scales.
+        settings: Event types and their scales, and spaces of vectors.
         topics: What the messages of each topic are.
     """
 
@@ -111,8 +111,8 @@ class Decoder:
                 return Content(events=self._events(message, data))
             case "items":
                 if _has(data, "items"):
-                    return Content(items=validate(ItemsBody, data).to_items())
-                return Content(items=(validate(ItemBody, data).to_item(),))
+                    return Content(items=validate(ItemsBody, data).to_items(self.settings))
+                return Content(items=(validate(ItemBody, data).to_item(self.settings),))
             case "users":
                 if _has(data, "users"):
                     return Content(users=validate(UsersBody, data).to_users())

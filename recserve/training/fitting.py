@@ -42,9 +42,12 @@ def silent(description: str, done: int, total: int) -> None:
 
 
 def catalogue_of(tables: Tables) -> Catalogue:
-    """The items of a data set, in the order of their ids."""
+    """The items of a data set with their named vectors, in the order of their ids."""
     items = tables.items.sort_by("item_id")
-    return Catalogue(items["item_id"].to_pylist(), items["attributes"].to_pylist())
+    catalogue = Catalogue(items["item_id"].to_pylist(), items["attributes"].to_pylist())
+    if not tables.vectors:
+        return catalogue
+    return catalogue.with_spaces({name: named.over(catalogue.ids) for name, named in tables.vectors.items()})
 
 
 def fit_context(config: Config, progress: Progress = silent, executor: Executor | None = None) -> FitContext:

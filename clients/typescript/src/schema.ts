@@ -2087,6 +2087,19 @@ export interface components {
              * @example 2030-01-31T12:00:00Z
              */
             expires_at?: string | number | null;
+            /**
+             * @description Vectors in spaces that the configuration declares under `vectors`, such as one of pictures, by the name of the space. Spaces that are not named keep theirs; null takes one away.
+             * @example {
+             *       "image": [
+             *         0.12,
+             *         -0.4,
+             *         0.9
+             *       ]
+             *     }
+             */
+            vectors?: {
+                [key: string]: number[] | null;
+            };
         };
         /** @description Items to delete. */
         ItemIdsBody: {
@@ -2126,6 +2139,19 @@ export interface components {
              * @example 2030-01-31T12:00:00Z
              */
             expires_at?: string | number | null;
+            /**
+             * @description Vectors in spaces that the configuration declares under `vectors`, such as one of pictures, by the name of the space. Spaces that are not named keep theirs; null takes one away.
+             * @example {
+             *       "image": [
+             *         0.12,
+             *         -0.4,
+             *         0.9
+             *       ]
+             *     }
+             */
+            vectors?: {
+                [key: string]: number[] | null;
+            };
         };
         /** @description Changes of items. */
         ItemPatchesBody: {

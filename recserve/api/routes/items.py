@@ -44,7 +44,7 @@ class ItemRoutes:
         """Answer `POST /v1/items`."""
 
         def parse(data: Any) -> list[Item]:
-            return validate(ItemsBody, data).to_items()
+            return validate(ItemsBody, data).to_items(self._settings)
 
         items = await read(request, self._settings.max_bulk_bytes, parse)
         accepted, encoded = await backend_of(request).upsert_items(items)
@@ -54,7 +54,7 @@ class ItemRoutes:
         """Answer `PATCH /v1/items`."""
 
         def parse(data: Any) -> list[ItemPatch]:
-            return validate(ItemPatchesBody, data).to_patches()
+            return validate(ItemPatchesBody, data).to_patches(self._settings)
 
         patches = await read(request, self._settings.max_bulk_bytes, parse)
         unknown = await backend_of(request).patch_items(patches)

@@ -15,6 +15,7 @@ from recserve.api.schemas.recommend_request import (
     check_not_future,
 )
 from recserve.api.settings import ApiSettings
+from recserve.config import MAX_DIMENSIONS
 from recserve.data.entities import MAX_TEXT, Event, Item, User
 from recserve.data.events.context import (
     MAX_CONTEXT_BYTES,
@@ -134,6 +135,16 @@ class HookBody(RootModel[dict[str, Any] | list[dict[str, Any]]]):
     """What another program posts, in its own form."""
 
 
+MAX_SPACES = 16
+"""Spaces that one item may bring vectors of."""
+
+_Numbers = Annotated[list[Value], Field(min_length=1, max_length=MAX_DIMENSIONS)]
+_Vectors = Annotated[dict[str, _Numbers | None], Field(max_length=MAX_SPACES)]
+_VECTORS = (
+    "Vectors in spaces that the configuration declares under `vectors`, such as one of pictures, by the name "
+    "of the space. Spaces that are not named keep theirs; null takes one away."
+)
+
 _EXPIRES = "From this moment on never returned; ISO 8601, epoch seconds or milliseconds, past or future."
 
 
@@ -151,9 +162,18 @@ class ItemBody(Body):
         None, description=f"{_EXPIRES} Default: never.", examples=["2030-01-31T12:00:00Z"]
     )
 
-    def to_item(self) -> Item:
-        """The domain item."""
-        return Item(self.item_id, self.attributes, self.hidden, self.expires_at)
+    vectors: _Vectors = Field(
+        default_factory=dict, description=_VECTORS, examples=[{"image": [0.12, -0.4, 0.9]}]
+    )
+
+    def to_item(self, settings: ApiSettings, place: str = "") -> Item:
+        """The domain item.
+
+        Raises:
+            InvalidRequestError: A vector of an unknown space, or none of its space.
+        """
+        vectors = settings.named_vectors(self.vectors, place)
+        return Item(self.item_id, self.attributes, self.hidden, self.expires_at, vectors)
 
 
 class ItemsBody(Body):
@@ -163,9 +183,9 @@ class ItemsBody(Body):
         min_length=1, max_length=MAX_LIST, description="Up to 10,000 items; of equal ids the last one counts."
     )
 
-    def to_items(self) -> list[Item]:
-        """The domain items."""
-        return [item.to_item() for item in self.items]
+    def to_items(self, settings: ApiSettings) -> list[Item]:
+        """The domain items; see :meth:`ItemBody.to_item`."""
+        return [item.to_item(settings, f"items[{index}].") for index, item in enumerate(self.items)]
 
 
 class ItemPatchBody(Body):
@@ -182,10 +202,19 @@ class ItemPatchBody(Body):
         None, description=f"{_EXPIRES} null: never.", examples=["2030-01-31T12:00:00Z"]
     )
 
-    def to_patch(self) -> ItemPatch:
-        """The store's patch."""
+    vectors: _Vectors = Field(
+        default_factory=dict, description=_VECTORS, examples=[{"image": [0.12, -0.4, 0.9]}]
+    )
+
+    def to_patch(self, settings: ApiSettings, place: str = "") -> ItemPatch:
+        """The store's patch.
+
+        Raises:
+            InvalidRequestError: A vector of an unknown space, or none of its space.
+        """
         expires = self.expires_at if "expires_at" in self.model_fields_set else KEEP
-        return ItemPatch(self.item_id, self.attributes, self.hidden, expires)
+        vectors = settings.named_vectors(self.vectors, place)
+        return ItemPatch(self.item_id, self.attributes, self.hidden, expires, vectors)
 
 
 class ItemPatchesBody(Body):
@@ -195,9 +224,9 @@ class ItemPatchesBody(Body):
         min_length=1, max_length=MAX_LIST, description="Up to 10,000 changes, made in this order."
     )
 
-    def to_patches(self) -> list[ItemPatch]:
-        """The store's patches."""
-        return [item.to_patch() for item in self.items]
+    def to_patches(self, settings: ApiSettings) -> list[ItemPatch]:
+        """The store's patches; see :meth:`ItemPatchBody.to_patch`."""
+        return [item.to_patch(settings, f"items[{index}].") for index, item in enumerate(self.items)]
 
 
 class ItemIdsBody(Body):

@@ -25,15 +25,28 @@ from recserve.cli.common import (
     warn,
 )
 from recserve.cli.data.accounting import MOST_BAD, Row, file_account, show_account, unknown_account
-from recserve.cli.data.input_files import FileOptions, Files, recognise_files, show_item_text, show_preview
+from recserve.cli.data.input_files import (
+    FileOptions,
+    Files,
+    check_width,
+    recognise_files,
+    show_item_text,
+    show_preview,
+    vector_files,
+)
 from recserve.data.system.files import make_private_folder
 from recserve.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from recserve.data.columns.named_vectors import NamedVectors
     from recserve.data.dataset import Tables
     from recserve.store.ingest import FileReport
+
+
+VECTORS = "vectors of "
+"""Beginning of what a file of vectors is reported to hold."""
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +63,12 @@ def import_command(
     ] = None,
     users: Annotated[
         Path | None, typer.Option("--users", help="The same of user_id and attributes, such as interests.")
+    ] = None,
+    vectors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vectors", help="SPACE=FILE: NPZ, NPY, Parquet, JSON or CSV of item_id and vectors; repeatable."
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="A data set that a plugin brings, e.g. movielens-small.")
@@ -106,16 +125,21 @@ def import_command(
 
     state = State(home, config, creates=True)
     options = FileOptions(form, encoding, header, columns or (), event or (), time or (), dry_run)
-    files = Files(events, items, users)
+    files = Files(events, items, users, vector_files(vectors or (), state.config))
     given = files != Files()
     if (dataset is not None and given) or not (dataset or given or create_items):
-        raise DataError("give either --dataset NAME, or --events FILE and/or --items FILE")
+        raise DataError(
+            "give either --dataset NAME, or --events FILE, --items FILE, --users FILE or --vectors SPACE=FILE"
+        )
     profiles: pa.Table | None = None
+    later: dict[str, NamedVectors] = {}
     if dataset is not None:
         tables, reports = _read_dataset(state, dataset, param or [], suggest=not dry_run)
     elif given:
         try:
             tables, profiles, reports = _read_files(state, files, strict, options)
+            later, more = _read_vectors(state, files, strict)
+            reports += more
         except UnusableFileError as error:
             show_problems([error.report])
             _refuse([error.report], error.report, allow_bad)
@@ -132,7 +156,7 @@ def import_command(
         out.print("dry run: nothing was stored")
         return
     with state.store:
-        _store(state, tables, profiles, reports, create_items)
+        _store(state, tables, profiles, reports, create_items, later)
 
 
 def _refuse(reports: Sequence[FileReport], worst: FileReport, allow_bad: float) -> NoReturn:
@@ -162,11 +186,13 @@ def _store(
     profiles: pa.Table | None,
     reports: Sequence[FileReport],
     create_items: bool,
+    later: Mapping[str, NamedVectors],
 ) -> None:
     from recserve.store.ingest import (
         empty_tables,
         import_tables,
         import_users,
+        import_vectors,
         not_in_catalogue,
         with_bare_items,
     )
@@ -181,10 +207,22 @@ def _store(
         summary = import_tables(state.store, tables, lambda done, total: progress("Importing", done, total))
         progress.finish()
     stored_users = 0 if profiles is None else import_users(state.store, profiles)
+    stored_vectors = import_vectors(state.store, later)
     sections: dict[str, list[Row]] = {}
     for report in reports:
         if report.what == "items":
             rows: list[Row] = [("stored", read, "")]
+            rows += [
+                (f"  of these with a vector in the space {space}", len(named), "")
+                for space, named in tables.vectors.items()
+            ]
+        elif report.what.startswith(VECTORS):
+            count, strange = stored_vectors[report.what.removeprefix(VECTORS)]
+            rows = [("stored", count, "")]
+            if strange:
+                rows.append(
+                    ("left out: their items are not in the catalogue", len(strange), repr(strange[0]))
+                )
         elif report.what == "users":
             rows = [("stored", stored_users, "")]
         else:
@@ -212,14 +250,14 @@ def _read_files(
     state: State, files: Files, strict: bool, options: FileOptions
 ) -> tuple[Tables, pa.Table | None, list[FileReport]]:
     """Events and items, users, and what became of the rows."""
-    from recserve.data.dataset import Tables
-    from recserve.store.ingest import empty_tables, read_events, read_items, read_users
+    from recserve.store.ingest import VectorCells, empty_tables, read_events, read_items, read_users
 
     layouts = recognise_files(files, options, state.config)
     tables, profiles, reports = empty_tables(), None, []
     if files.items is not None:
-        table, report = read_items(files.items, strict=strict, layout=layouts.items)
-        tables = Tables(items=table, events=tables.events)
+        vectors = VectorCells(state.config.space_dimensions)
+        table, report = read_items(files.items, strict=strict, layout=layouts.items, vectors=vectors)
+        tables = replace(tables, items=table, vectors=vectors.found)
         reports.append(report)
     if files.users is not None:
         profiles, report = read_users(files.users, strict=strict, layout=layouts.users)
@@ -228,9 +266,23 @@ def _read_files(
         table, report = read_events(
             files.events, state.config.event_types, strict=strict, layout=layouts.events
         )
-        tables = Tables(items=tables.items, events=table)
+        tables = replace(tables, events=table)
         reports.append(report)
     return tables, profiles, reports
+
+
+def _read_vectors(
+    state: State, files: Files, strict: bool
+) -> tuple[dict[str, NamedVectors], list[FileReport]]:
+    """Vectors of files of their own, by space."""
+    from recserve.store.ingest import read_vectors
+
+    found, reports = {}, []
+    for space, path in files.vectors:
+        found[space], report = read_vectors(path, space, state.config.space_dimensions[space], strict)
+        report.what = f"{VECTORS}{space}"
+        reports.append(report)
+    return found, reports
 
 
 def _stored_events(state: State) -> Tables:
@@ -246,7 +298,6 @@ def _read_dataset(
 ) -> tuple[Tables, list[FileReport]]:
     from recserve.config import ComponentConfig
     from recserve.data.catalogue import Catalogue
-    from recserve.data.dataset import Tables
     from recserve.plugin.protocols import DataSource, Stage
     from recserve.store.ingest import FileReport, check_events
 
@@ -263,7 +314,9 @@ def _read_dataset(
         _suggest(state, source.suggested_config())
     events, report = check_events(tables.events, name, state.config.event_types)
     items = FileReport(name, "items", rows=len(tables.items), taken=len(tables.items))
-    return Tables(items=tables.items, events=events), [items, report]
+    for space, named in tables.vectors.items():
+        check_width(space, named.vectors.shape[1], state.config, f"data set {name}")
+    return replace(tables, events=events), [items, report]
 
 
 def _suggest(state: State, suggested: Mapping[str, Any]) -> None:

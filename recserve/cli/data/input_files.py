@@ -87,6 +87,51 @@ class Files:
     events: Path | None = None
     items: Path | None = None
     users: Path | None = None
+    vectors: tuple[tuple[str, Path], ...] = ()
+
+
+def vector_files(given: Sequence[str], config: Config) -> tuple[tuple[str, Path], ...]:
+    """Files of vectors by the name of their space.
+
+    Raises:
+        ConfigError: An option that is not SPACE=FILE, or a space that is not declared.
+    """
+    from recserve.config import nearest
+
+    found: dict[str, Path] = {}
+    for option in given:
+        space, separator, path = option.partition("=")
+        if not (space and separator and path):
+            raise ConfigError(f"--vectors {option!r} must look like image=FILE")
+        if space not in config.vectors:
+            known = nearest(space, config.vectors) if config.vectors else ""
+            raise ConfigError(
+                f"--vectors {space}: recserve.yaml declares no such space{known}; add there "
+                f"vectors: {{{space}: {{dimensions: N}}}}",
+                field=f"vectors.{space}",
+            )
+        if space in found:
+            raise ConfigError(
+                f"--vectors names the space {space!r} twice; import its files one after the other"
+            )
+        found[space] = Path(path)
+    return tuple(found.items())
+
+
+def check_width(space: str, width: int, config: Config, where: str) -> None:
+    """Refuse vectors that are not as a space is declared.
+
+    Raises:
+        DataError: The space is not declared, or has other dimensions.
+    """
+    declared = config.space_dimensions.get(space)
+    if declared != width:
+        has = "does not declare the space" if declared is None else f"declares {declared} dimensions of"
+        raise DataError(
+            f"{where} has vectors of {width} numbers, but recserve.yaml {has} {space}; write there "
+            f"vectors: {{{space}: {{dimensions: {width}}}}}",
+            field=f"vectors.{space}",
+        )
 
 
 @dataclass(frozen=True)

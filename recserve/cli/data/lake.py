@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from recserve.errors import ConfigError, DataError, StoreError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from recserve.data.columns.named_vectors import NamedVectors
     from recserve.data.dataset import Tables
     from recserve.store.ingest import FileReport
     from recserve.store.lake import LakeEvents, LakeExport, LakeFolder, Span
@@ -151,14 +153,14 @@ class TrainingSource:
             return state.store.snapshot()
         span, lake = self._span(), _lake(self.events)
         sections: dict[str, list[Row]] = {}
-        items, version = self._items(state, sections)
+        items, version, vectors = self._items(state, sections)
         if not len(items):
             raise DataError("the store has no items; import some, or give --items PATH_OR_URL")
         found = self._events(state, lake, span, sections, progress)
         show_account("file", "rows", sections)
         if not len(found.table):
             raise DataError(f"no event of {lake.where} is in the window; mend --since and --until")
-        return Tables(items, found.table, version, found.last_event)
+        return Tables(items, found.table, version, found.last_event, vectors=vectors)
 
     def _events(
         self, state: State, lake: LakeFolder, span: Span, sections: dict[str, list[Row]], progress: Any
@@ -183,19 +185,21 @@ class TrainingSource:
         _check(found.report)
         return found
 
-    def _items(self, state: State, sections: dict[str, list[Row]]) -> tuple[pa.Table, int | None]:
-        """Items, and the version of the store's catalogue if they are its."""
+    def _items(
+        self, state: State, sections: dict[str, list[Row]]
+    ) -> tuple[pa.Table, int | None, Mapping[str, NamedVectors]]:
+        """Items, the version of the store's catalogue if they are its, and its named vectors."""
         from recserve.store.lake import read_lake_items
 
         if self.items is None:
             stored = state.store.snapshot(events=False)
-            return stored.items, stored.version
+            return stored.items, stored.version, stored.vectors
         table, reports = read_lake_items(_lake(self.items), state.home)
         for report in reports:
             taken = ("read for training", report.taken, "")
             sections[f"{report.file} (items)"] = file_account(report, [taken])
             _check(report)
-        return table, None
+        return table, None, {}
 
     def _span(self) -> Span:
         from recserve.store.lake import Span

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from recserve.data.arrays import Int64Array
     from recserve.data.catalogue import Catalogue
+    from recserve.data.columns.named_vectors import NamedVectors
     from recserve.data.dataset import Dataset
     from recserve.evaluation import LeakCheck, Split
 
@@ -88,11 +89,11 @@ class Source:
             state.store.close()
             if not tables.events.num_rows:
                 raise DataError(f"the store in {state.home} holds no events: run 'recserve import' first")
-            data = build(_catalogue(tables.items, ()), tables.events, tables.texts)
+            data = build(_catalogue(tables.items, (), tables.vectors), tables.events, tables.texts)
         else:
             train_events = self._events(self.train, state)
-            known = None if self.items is None else self._items(self.items)
-            catalogue = _catalogue(known, train_events["item_id"].unique().to_pylist())
+            known, vectors = (None, {}) if self.items is None else self._items(self.items, state)
+            catalogue = _catalogue(known, train_events["item_id"].unique().to_pylist(), vectors)
             data = build(catalogue, train_events, None)
             if self.test is not None:
                 test_events = self._events(self.test, state)
@@ -138,12 +139,13 @@ class Source:
             raise DataError(f"{path} holds no usable event")
         return table
 
-    def _items(self, path: Path) -> pa.Table:
-        from recserve.store.ingest import read_items
+    def _items(self, path: Path, state: State) -> tuple[pa.Table, Mapping[str, NamedVectors]]:
+        from recserve.store.ingest import VectorCells, read_items
 
-        table, report = read_items(path, strict=False)
+        vectors = VectorCells(state.config.space_dimensions)
+        table, report = read_items(path, strict=False, vectors=vectors)
         show_problems([report])
-        return table
+        return table, vectors.found
 
 
 def _dealt_out(events: pa.Table) -> pa.Table:
@@ -173,7 +175,7 @@ def _of_users(events: pa.Table, data: Dataset) -> pa.Table:
     return events.filter(pc.is_in(events["user_id"], value_set=known))
 
 
-def _catalogue(items: pa.Table | None, more: Iterable[str]) -> Catalogue:
+def _catalogue(items: pa.Table | None, more: Iterable[str], vectors: Mapping[str, NamedVectors]) -> Catalogue:
     """The items of a table and those that only events name, in the order of their ids."""
     from recserve.data.catalogue import Catalogue
 
@@ -181,4 +183,5 @@ def _catalogue(items: pa.Table | None, more: Iterable[str]) -> Catalogue:
     if items is not None:
         attributes.update(zip(items["item_id"].to_pylist(), items["attributes"].to_pylist(), strict=True))
     ids = sorted(attributes)
-    return Catalogue(ids, [attributes[item_id] for item_id in ids])
+    catalogue = Catalogue(ids, [attributes[item_id] for item_id in ids])
+    return catalogue.with_spaces({name: named.over(catalogue.ids) for name, named in vectors.items()})

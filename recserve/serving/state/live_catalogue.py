@@ -16,20 +16,22 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
-from recserve.data.arrays import BoolArray, FloatArray, Int32Array, Int64Array
+from recserve.data.arrays import BoolArray, FloatArray, Int32Array
 from recserve.data.batches import Queries
 from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
+from recserve.data.columns.named_vectors import LaterVectors
 from recserve.data.columns.strings import Amended
 from recserve.data.entities import Item
 from recserve.data.vocabulary import ExtendedVocabulary
 from recserve.errors import StoreError
+from recserve.serving.state.catalogue_rows import Bars, NewerVectors, SpaceSource, rows_with_newer
 from recserve.store import ItemState
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ _REBUILD_SHARE = 0.1
 _REBUILD_AT_LATEST = 1.0
 
 
-class ItemSource(Protocol):
+class ItemSource(SpaceSource, Protocol):
     """The part of a store that is followed."""
 
     def item_changes(self, since: int, *, barred: bool = False) -> Sequence[ItemState]:
@@ -132,40 +134,6 @@ def _json(item: Item) -> str:
 
 
 @dataclass(frozen=True)
-class Bars:
-    """Items that must not be returned.
-
-    Attributes:
-        barred: bool, shape (n,); hidden and deleted items.
-        expiring: int32, shape (E,); rows of items that expire.
-        expiries: int64, shape (E,); when, milliseconds since the epoch.
-    """
-
-    barred: BoolArray
-    expiring: Int32Array
-    expiries: Int64Array
-
-    @classmethod
-    def none(cls, size: int) -> Bars:
-        """Every item may be returned."""
-        barred = np.zeros(size, dtype=np.bool_)
-        return cls(barred, np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64))
-
-    def served(self, now: int) -> BoolArray | None:
-        """Which items may be returned, bool, shape (n,); None for all.
-
-        Args:
-            now: The present, milliseconds since the epoch.
-        """
-        expired = self.expiring[self.expiries <= now]
-        if not len(expired) and not self.barred.any():
-            return None
-        served = ~self.barred
-        served[expired] = False
-        return served
-
-
-@dataclass(frozen=True)
 class CatalogueView:
     """The catalogue as of one version of the store.
 
@@ -176,7 +144,8 @@ class CatalogueView:
         vectors: float32, shape (M, d); vectors of new items, zeros where there is none yet.
         encoded: bool, shape (M,); which of them have one.
         changed: int32, shape (C,); rows of the bundle's items that have a new vector.
-        changed_vectors: float32, shape (C, d).
+        changed_vectors: float32, shape (C, d). They are what they were where only a named vector is new.
+        later: Vectors of named spaces that the bundle does not have, by space.
         rewritten: int32, shape (W,); rows of the bundle's items that have other attributes now.
         bars: What of the catalogue must not be returned.
     """
@@ -190,6 +159,7 @@ class CatalogueView:
     changed_vectors: FloatArray
     rewritten: Int32Array
     bars: Bars
+    later: Mapping[str, LaterVectors] = field(default_factory=dict)
 
     @classmethod
     def of(cls, catalogue: Catalogue) -> CatalogueView:
@@ -209,6 +179,8 @@ class CatalogueView:
 
     def attach(self, queries: Queries) -> Queries:
         """The batch with the vectors of new items that its rows may name."""
+        if self.later:
+            queries = replace(queries, later_vectors=self.later)
         return replace(queries, extra_vectors=self.vectors) if len(self.vectors) else queries
 
     def readable(self, rows: Int32Array) -> BoolArray:
@@ -246,6 +218,7 @@ class CatalogueFollower:
         self._source = source
         self._since = since
         self._fingerprint = fingerprint
+        self._newer = NewerVectors(catalogue, source)
         self._lock = threading.Lock()
         self._states: dict[str, ItemState] = {}
         self._order: list[str] = []
@@ -316,7 +289,9 @@ class CatalogueFollower:
             self._order.append(state.item.item_id)
         for state in changes:
             self._note(state)
-        self._dirty = self._dirty or bool(changes)
+        # After the items: nothing is missed of what was written with them.
+        named = self._newer.follow(start)
+        self._dirty = self._dirty or bool(changes) or named
         if first:
             self._rebuild_at = 0.0
         # Rows are those of the catalogue at hand: what is not in it yet cannot be returned anyway.
@@ -345,6 +320,11 @@ class CatalogueFollower:
     def _row(self, item_id: str) -> int:
         row = self._base.ids.row(item_id)
         return row if row >= 0 else len(self._base) + self._places[item_id]
+
+    def _known_row(self, item_id: str) -> int:
+        """The row of an item, -1 for one that is not followed."""
+        place = self._places.get(item_id)
+        return self._base.ids.row(item_id) if place is None else len(self._base) + place
 
     def bars(self, size: int) -> Bars:
         """What must not be returned of the first ``size`` rows."""
@@ -378,6 +358,10 @@ class CatalogueFollower:
                         changed_vectors[row] = usable
             elif usable is not None and not state.deleted:
                 vectors[place], encoded[place] = usable, True
+        later = self._newer.rows(self._known_row)
+        if self._base.vectors is not None:
+            for row in rows_with_newer(later, len(self._base)):
+                changed_vectors.setdefault(row, np.asarray(self._base.vectors[row], dtype=np.float32))
         catalogue = LiveCatalogue(
             self._base,
             changed,
@@ -397,6 +381,7 @@ class CatalogueFollower:
             ),
             rewritten=np.fromiter(changed, dtype=np.int32),
             bars=self.bars(len(catalogue)),
+            later=later,
         )
         self._dirty = False
         took = time.monotonic() - started

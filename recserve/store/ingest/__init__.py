@@ -5,6 +5,7 @@ Bad rows are counted by reason and reported with file, line and value; the good 
 
 from __future__ import annotations
 
+from recserve.store.ingest.columns.vectors import VectorCells
 from recserve.store.ingest.events import (
     EVENT_SCHEMA,
     check_events,
@@ -23,6 +24,7 @@ from recserve.store.ingest.load import (
     with_bare_items,
 )
 from recserve.store.ingest.problems import FileReport, RowProblem, UnusableFileError
+from recserve.store.ingest.vectors import import_vectors, read_vectors
 
 __all__ = [
     "EVENT_SCHEMA",
@@ -31,15 +33,18 @@ __all__ = [
     "ImportSummary",
     "RowProblem",
     "UnusableFileError",
+    "VectorCells",
     "check_events",
     "empty_tables",
     "import_tables",
     "import_users",
+    "import_vectors",
     "not_in_catalogue",
     "parquet_events",
     "read_events",
     "read_items",
     "read_users",
+    "read_vectors",
     "stored_items",
     "with_bare_items",
     "with_event_ids",

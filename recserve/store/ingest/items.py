@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recserve.data.arrays import Int64Array
+from recserve.data.arrays import FloatArray, Int64Array
 from recserve.errors import DataError, InvalidRequestError
 from recserve.store.ingest.columns import id_column
 from recserve.store.ingest.columns.cells import (
@@ -23,9 +23,9 @@ from recserve.store.ingest.columns.cells import (
     json_cell,
     list_cell,
     parse_json,
-    python_cells,
 )
 from recserve.store.ingest.columns.header import UNNAMED, distinct_names
+from recserve.store.ingest.columns.vectors import VectorCells, arrow_cells, check_header
 from recserve.store.ingest.files.sources import (
     Objects,
     open_file,
@@ -60,7 +60,7 @@ _BATCH_ROWS = 100_000
 
 
 @dataclass(frozen=True)
-class _Block:
+class ItemBlock:
     """Some consecutive rows of a file.
 
     Attributes:
@@ -77,7 +77,10 @@ class _Block:
 
 
 def read_items(
-    path: Path, strict: bool = False, layout: ItemLayout | None = None
+    path: Path,
+    strict: bool = False,
+    layout: ItemLayout | None = None,
+    vectors: VectorCells | None = None,
 ) -> tuple[pa.Table, FileReport]:
     """Read items from a CSV, Parquet, JSON or Excel file.
 
@@ -87,10 +90,14 @@ def read_items(
     becomes numbers, unless its name says that it is text (:data:`TEXT_COLUMNS`). A file with just
     ``item_id`` and ``attributes`` (a JSON object) is canonical already.
 
+    A column ``vectors.NAME`` holds vectors of a named space, arrays of numbers, and a column ``vectors``
+    objects of such arrays, where they are asked for; so are arrays in a column called as the space.
+
     Args:
         path: The file.
         strict: Refuse the whole file if any row is bad.
         layout: How the file is read; default: as it is recognised.
+        vectors: Keeps the vectors of named spaces; None takes such columns for attributes.
 
     Returns:
         Canonical items in the order of the file (see :class:`recserve.Tables`), and what became of each
@@ -99,7 +106,7 @@ def read_items(
     Raises:
         DataError: The file cannot be read, lacks ``item_id``, holds no usable row, or ``strict``.
     """
-    return _read(path, "items", strict, layout or recognise_items(path, Reading()))
+    return _read(path, "items", strict, layout or recognise_items(path, Reading()), vectors)
 
 
 def read_users(
@@ -113,15 +120,21 @@ def read_users(
     Raises:
         DataError: The file cannot be read, lacks ``user_id``, holds no usable row, or ``strict``.
     """
-    return _read(path, "users", strict, layout or recognise_users(path, Reading()))
+    return _read(path, "users", strict, layout or recognise_users(path, Reading()), None)
 
 
-def _read(path: Path, what: str, strict: bool, layout: ItemLayout) -> tuple[pa.Table, FileReport]:
+def _read(
+    path: Path, what: str, strict: bool, layout: ItemLayout, vectors: VectorCells | None
+) -> tuple[pa.Table, FileReport]:
     report = FileReport(str(path), what)
     key = layout.key
     found: dict[str, tuple[int, str]] = {}
-    for block in _blocks(path, layout):
-        for row_id, line, attributes in _read_block(block, key, report):
+    if vectors is not None:
+        check_header(layout.names(layout.header), vectors.spaces, path)
+    else:
+        vectors = VectorCells({})
+    for block in item_blocks(path, layout, vectors.spaces):
+        for row_id, line, attributes in _read_block(block, key, report, vectors):
             if row_id in found:
                 replaced = found.pop(row_id)[0]
                 reason = f"{key} {quoted(row_id)} occurs again in line {line}, which replaces this one"
@@ -133,25 +146,33 @@ def _read(path: Path, what: str, strict: bool, layout: ItemLayout) -> tuple[pa.T
     return pa.table([list(found), [text for _, text in found.values()]], schema=schema), report
 
 
-def _read_block(block: _Block, key: str, report: FileReport) -> Iterator[tuple[str, int, str]]:
-    """Id, line and attributes (a JSON object) of each good row."""
+def _read_block(
+    block: ItemBlock, key: str, report: FileReport, vectors: VectorCells
+) -> Iterator[tuple[str, int, str]]:
+    """Id, line and attributes (a JSON object) of each good row, whose vectors are kept."""
     for problem in block.problems:
         report.count_row(problem)
     findings = Findings(report, block.lines)
     ids = id_column(block.ids, key, findings)
     texts: dict[int, str] = {}
+    named: dict[int, dict[str, FloatArray]] = {}
     for row in np.flatnonzero(findings.good).tolist():
         try:
+            named[row] = vectors.take(block.rows[row])
             attributes, lost = _attributes(block.rows[row])
             texts[row] = dump_json(attributes, "attributes")
         except InvalidRequestError as error:
             findings.reject_row(row, error.message, error.message)
+            continue
+        except CellError as error:
+            findings.reject_row(row, error.kind, error.reason)
             continue
         for cell in lost:
             findings.note_row(row, cell.kind, cell.reason)
     findings.finish()
     names, lines = ids.to_pylist(), block.lines.tolist()
     for row, text in texts.items():
+        vectors.keep(names[row], named[row])
         yield names[row], lines[row], text
 
 
@@ -200,12 +221,13 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == "" or value == b""
 
 
-def _blocks(path: Path, layout: ItemLayout) -> Iterator[_Block]:
+def item_blocks(path: Path, layout: ItemLayout, spaces: Mapping[str, int]) -> Iterator[ItemBlock]:
+    """The rows of a file; cells of Parquet columns ``vectors.NAME`` of these spaces are arrays."""
     with open_file(path, layout.form.encoding) as (file, kind):
         if kind == "jsonl":
             yield from _object_blocks(layout.objects(read_objects(file, str(path))), path, layout.key)
         elif kind == "parquet":
-            yield from _parquet_blocks(open_parquet(file, path), path, layout)
+            yield from _parquet_blocks(open_parquet(file, path), path, layout, spaces)
         else:
             table = layout.table(open_table(file, kind, path, layout.form))
             _check_header(table.header, layout.key, path)
@@ -221,7 +243,7 @@ def _check_header(header: list[str], key: str, path: Path) -> None:
         raise DataError(f"{path} has no column {key!r}{hint}", field=key)
 
 
-def _object_blocks(objects: Objects, path: Path, key: str) -> Iterator[_Block]:
+def _object_blocks(objects: Objects, path: Path, key: str) -> Iterator[ItemBlock]:
     while part := list(islice(objects, _BATCH_ROWS)):
         lines: list[int] = []
         ids: list[str | None] = []
@@ -238,23 +260,29 @@ def _object_blocks(objects: Objects, path: Path, key: str) -> Iterator[_Block]:
                 continue
             lines.append(line)
             rows.append(row)
-        yield _Block(np.array(lines, dtype=np.int64), pa.array(ids, pa.string()), rows, problems)
+        yield ItemBlock(np.array(lines, dtype=np.int64), pa.array(ids, pa.string()), rows, problems)
 
 
-def _parquet_blocks(parquet: pq.ParquetFile, path: Path, layout: ItemLayout) -> Iterator[_Block]:
+def _parquet_blocks(
+    parquet: pq.ParquetFile, path: Path, layout: ItemLayout, spaces: Mapping[str, int]
+) -> Iterator[ItemBlock]:
     header = layout.renamed(distinct_names(parquet.schema_arrow.names, str(path)))
     _check_header(header, layout.key, path)
     place = header.index(layout.key)
     names = [name for name in header if name != layout.key]
     for first, batch in parquet_batches(parquet, None, path):
-        columns = [python_cells(column) for number, column in enumerate(batch.columns) if number != place]
+        columns = [
+            arrow_cells(name, column, spaces)
+            for number, (name, column) in enumerate(zip(header, batch.columns, strict=True))
+            if number != place
+        ]
         cells = zip(*columns, strict=True) if columns else [()] * len(batch)
         lines = np.arange(first, first + len(batch), dtype=np.int64)
         rows = [layout.attributes(dict(zip(names, row, strict=True))) for row in cells]
-        yield _Block(lines, batch.column(place), rows)
+        yield ItemBlock(lines, batch.column(place), rows)
 
 
-def _table_block(file: Table, layout: ItemLayout) -> _Block:
+def _table_block(file: Table, layout: ItemLayout) -> ItemBlock:
     """All rows at once: what a column holds is known at the end only."""
     lines: list[Int64Array] = [np.empty(0, dtype=np.int64)]
     ids: list[pa.Array] = [pa.array([], pa.string())]
@@ -271,7 +299,7 @@ def _table_block(file: Table, layout: ItemLayout) -> _Block:
     every = np.concatenate(lines)
     rows = zip(*columns, strict=True) if columns else [()] * len(every)
     attributes = [layout.attributes(dict(zip(names, row, strict=True))) for row in rows]
-    return _Block(every, pa.concat_arrays(ids), attributes, problems)
+    return ItemBlock(every, pa.concat_arrays(ids), attributes, problems)
 
 
 def _typed(name: str, cells: list[str | None]) -> list[Any]:

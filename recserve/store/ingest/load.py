@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
+from recserve.data.arrays import FloatArray
+from recserve.data.columns.named_vectors import NamedVectors
 from recserve.data.dataset import Tables
 from recserve.data.entities import Event, Item, User
 from recserve.data.events.coverage import UnknownItems, unknown_items
@@ -89,7 +91,7 @@ def not_in_catalogue(store: Store, tables: Tables) -> UnknownItems:
 def with_bare_items(tables: Tables, item_ids: Sequence[str]) -> Tables:
     """The same data with further items of which nothing but the id is known."""
     bare = pa.table([pa.array(item_ids, pa.string()), ["{}"] * len(item_ids)], schema=ITEM_SCHEMA)
-    return Tables(items=pa.concat_tables([tables.items, bare]), events=tables.events)
+    return replace(tables, items=pa.concat_tables([tables.items, bare]))
 
 
 def import_tables(
@@ -113,8 +115,11 @@ def import_tables(
     """
     total = len(tables.items) + len(tables.events)
     items = 0
+    named = _ByItem(tables.vectors)
     for rows, done in _rows(tables.items, ("item_id", "attributes")):
-        items += store.upsert_items([Item(item_id, json.loads(text)) for item_id, text in rows])
+        items += store.upsert_items(
+            [Item(item_id, json.loads(text), vectors=named.of(item_id)) for item_id, text in rows]
+        )
         progress(done, total)
     new = 0
     refused: Counter[str] = Counter()
@@ -132,6 +137,25 @@ def import_users(store: Store, users: pa.Table) -> int:
         store.upsert_users([User(user_id, json.loads(text)) for user_id, text in rows])
         for rows, _ in _rows(users, ("user_id", "attributes"))
     )
+
+
+class _ByItem:
+    """Lookup of the vectors of an item in all spaces."""
+
+    def __init__(self, vectors: Mapping[str, NamedVectors]) -> None:
+        self._vectors = vectors
+        self._rows = {
+            space: {item_id: row for row, item_id in enumerate(named.item_ids)}
+            for space, named in vectors.items()
+        }
+
+    def of(self, item_id: str) -> dict[str, FloatArray]:
+        """Vectors of one item by space."""
+        return {
+            space: self._vectors[space].vectors[rows[item_id]]
+            for space, rows in self._rows.items()
+            if item_id in rows
+        }
 
 
 def _event(fields: Sequence[Any]) -> Event:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from recserve.data.arrays import Int64Array
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 """Raised with every change of the tables, each of which has a migration."""
 
 metadata = MetaData(
@@ -98,6 +98,20 @@ items = Table(
     # float32, little endian.
     Column("vector", LargeBinary),
     Column("fingerprint", Text, nullable=False),
+)
+
+# Of named spaces, such as those of pictures. The row of a vector that was taken away stays, for followers.
+item_vectors = Table(
+    "item_vectors",
+    metadata,
+    Column("item_key", LargeBinary(16), primary_key=True),
+    Column("space", String(64), primary_key=True),
+    # float32, little endian, as it was given; NULL once taken away.
+    Column("vector", LargeBinary),
+    # Of the item encoder that computed it; empty for what was given.
+    Column("fingerprint", Text, nullable=False),
+    # Catalogue version, see recserve.store.Pulse.
+    Column("changed", BigInteger, nullable=False, index=True),
 )
 
 users = Table(

@@ -25,7 +25,8 @@ from recserve.store.sql.parts.experiments import ExperimentPart
 from recserve.store.sql.parts.exposures.impressions import expire_impressions
 from recserve.store.sql.parts.exposures.part import BackgroundPart
 from recserve.store.sql.parts.histories import PeoplePart
-from recserve.store.sql.parts.items import ItemPart
+from recserve.store.sql.parts.items.part import ItemPart
+from recserve.store.sql.parts.items.spaces import read_given
 from recserve.store.sql.parts.users import UserPart
 from recserve.store.sql.queries.counters import read_pulse
 from recserve.store.sql.queries.expiry import (
@@ -92,7 +93,7 @@ class SqlStore(
         """See :meth:`Store.snapshot`."""
         try:
             make_private_folder(self._folder)
-            return read_tables(self._database, self._folder, events=events)
+            return read_tables(self._database, self._folder, read_given, events=events)
         except OSError as error:
             raise StoreError(f"cannot write a snapshot of the store to {self._folder}: {error}") from None
 

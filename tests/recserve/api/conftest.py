@@ -77,7 +77,7 @@ MOVIES = [
 
 FILMS = [Item(id_, {"title": title, "year": year, "genres": genres}) for id_, title, year, genres in MOVIES]
 
-SETTINGS = ApiSettings(max_body_bytes=2_000_000, max_bulk_bytes=4_000_000)
+SETTINGS = ApiSettings(max_body_bytes=2_000_000, max_bulk_bytes=4_000_000, spaces={"image": 3})
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

@@ -272,3 +272,44 @@ def test_writes_to_a_lost_store_are_503(served: Any) -> None:
         assert response.status_code == 503, (method, response.text)
         assert response.json()["error"]["code"] == "store_unavailable"
         assert response.headers["retry-after"] == "1"
+
+
+class TestVectors:
+    """Vectors in named spaces, of which the server's configuration declares ``image`` with three numbers."""
+
+    def test_they_are_stored_with_the_item_and_replaced_alone(self, served: Any) -> None:
+        send(served, "POST", {"items": [item("t-1", "Red", vectors={"image": [1, 0.5, 0]})]})
+        send(served, "PATCH", {"items": [{"item_id": "1", "vectors": {"image": [0, 0, 2]}}]})
+        given = served.store.snapshot(events=False).vectors["image"]
+        found = dict(zip(given.item_ids, given.vectors.tolist(), strict=True))
+        assert found == {"t-1": [1, 0.5, 0], "1": [0, 0, 2]}
+        send(served, "PATCH", {"items": [{"item_id": name, "vectors": {"image": None}} for name in found]})
+        assert served.store.snapshot(events=False).vectors == {}
+        assert served.get("/v1/items/1").json()["title"] == "Toy Story"
+
+    @pytest.mark.parametrize("method", ["POST", "PATCH"])
+    @pytest.mark.parametrize(
+        ("vectors", "field", "said"),
+        [
+            ({"image": [1, 2]}, "items[1].vectors.image", "2 numbers instead of 3"),
+            ({"imgae": [1, 2, 3]}, "items[1].vectors.imgae", "unknown vector space; did you mean 'image'"),
+            ({"image": [0, 0, 0]}, "items[1].vectors.image", "no direction"),
+            ({"image": [1, 1e200, 0]}, "items[1].vectors.image", "not finite"),
+        ],
+    )
+    def test_what_is_no_vector_of_its_space_is_refused(
+        self, served: Any, method: str, vectors: Any, field: str, said: str
+    ) -> None:
+        body = {"items": [{"item_id": "1"}, {"item_id": "2", "vectors": vectors}]}
+        response = served.call(method, "/v1/items", json=body)
+        assert response.status_code == 422
+        error = response.json()["error"]
+        assert (error["code"], error["field"]) == ("invalid_request", field)
+        assert said in error["message"]
+        assert served.store.snapshot(events=False).vectors == {}
+
+    @pytest.mark.parametrize("vectors", [{"image": "red"}, {"image": [1] * 4097}, {"image": []}, [1, 2, 3]])
+    def test_bodies_are_bounded(self, served: Any, vectors: Any) -> None:
+        response = served.call("POST", "/v1/items", json={"items": [{"item_id": "1", "vectors": vectors}]})
+        assert response.status_code == 422
+        assert response.json()["error"]["field"].startswith("items[0].vectors")

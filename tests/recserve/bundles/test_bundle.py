@@ -311,3 +311,17 @@ def test_a_manifest_is_read_alone(tmp_path: Path) -> None:
         repository.manifest("20260101-000000000000")
     with pytest.raises(BundleError, match="not a bundle id"):
         repository.manifest("../elsewhere")
+
+
+def test_named_spaces_are_files_of_their_own_and_mapped_into_memory(tmp_path: Path) -> None:
+    spaces = {"image": np.eye(2, 3, dtype=np.float32), "audio": np.zeros((2, 5), dtype=np.float32)}
+    with BundleRepository(tmp_path).writer() as writer:
+        writer.write_catalogue(Catalogue(["a", "b"], vectors=np.eye(2, 4, dtype=np.float32), spaces=spaces))
+        bundle = finish(writer)
+    assert {"item_vectors.npy", "item_vectors.image.npy"} < set(bundle.manifest.files)
+    found = Bundle.open(bundle.directory).catalogue
+    assert found.vectors is not None
+    assert found.vectors.shape == (2, 4)
+    assert found.spaces.keys() == spaces.keys()
+    assert isinstance(found.spaces["image"], np.memmap)
+    np.testing.assert_array_equal(found.spaces["image"], spaces["image"])

@@ -5,7 +5,7 @@ Generated from the OpenAPI document by ``python -m tools.clients``; do not edit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -104,12 +104,16 @@ class ItemParam(TypedDict):
         hidden: Kept, but never returned.
         expires_at: From this moment on never returned; ISO 8601, epoch seconds or milliseconds,
             past or future. Default: never.
+        vectors: Vectors in spaces that the configuration declares under `vectors`, such as one of
+            pictures, by the name of the space. Spaces that are not named keep theirs; null takes
+            one away.
     """
 
     item_id: str
     attributes: NotRequired[Mapping[str, Any]]
     hidden: NotRequired[bool]
     expires_at: NotRequired[datetime | str | float | None]
+    vectors: NotRequired[Mapping[str, Sequence[float] | None]]
 
 
 class ItemPatchParam(TypedDict):
@@ -121,12 +125,16 @@ class ItemPatchParam(TypedDict):
         hidden: Hide it, or show it again.
         expires_at: From this moment on never returned; ISO 8601, epoch seconds or milliseconds,
             past or future. null: never.
+        vectors: Vectors in spaces that the configuration declares under `vectors`, such as one of
+            pictures, by the name of the space. Spaces that are not named keep theirs; null takes
+            one away.
     """
 
     item_id: str
     attributes: NotRequired[Mapping[str, Any]]
     hidden: NotRequired[bool | None]
     expires_at: NotRequired[datetime | str | float | None]
+    vectors: NotRequired[Mapping[str, Sequence[float] | None]]
 
 
 class UserParam(TypedDict):

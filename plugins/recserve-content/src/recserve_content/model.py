@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from recserve import BundleError, Catalogue, InvertedFileIndex
 from recserve_content.space import TextSpace
+from recserve_content.spaces import ItemSpace, NamedSpace
 
 _STATE = "state.safetensors"
 _ITEMS = "items.npy"
 _FACTS = "content.json"
 _INDEX = "index"
+SPACES = "spaces"
+"""Name of the fact that holds the weights of named spaces."""
 
 # Ridge of the prior that a text lets expect, relative to the mean variance of a text feature.
 _PRIOR_RIDGE = 0.1
@@ -29,9 +32,9 @@ class Model:
     """Learnt state of the retriever: text space, prior and affinity.
 
     Attributes:
-        space: The text space of profiles and items.
-        items: float32, shape (n_items, r + 1), possibly memory-mapped: unit text vectors and the
-            popularity prior.
+        space: The space of profiles and items: that of texts, and named ones that help.
+        items: float32, shape (n_items, r + 1), possibly memory-mapped: unit features and the popularity
+            prior.
         affinity: float32, shape (H * (r + 1) + 1, r + 1): from the averages of the history (one a
             half-life, then a 1) to weights of item features; None when nothing was learnt.
         covariance: float32, shape (r + 1, r + 1): of the item features, for standardising.
@@ -41,7 +44,7 @@ class Model:
         index: Of ``items``, where there are too many to score them all.
     """
 
-    space: TextSpace
+    space: ItemSpace
     items: NDArray[np.float32]
     affinity: NDArray[np.float32] | None
     covariance: NDArray[np.float32]
@@ -56,14 +59,14 @@ class Model:
         vectors = catalogue.vectors
         if vectors is None:
             raise ValueError("the retriever 'content' needs a catalogue with vectors")
-        space = TextSpace.learn(vectors, catalogue.dimension)
+        space = ItemSpace(TextSpace.learn(vectors, catalogue.dimension))
         prior = np.zeros(len(catalogue), dtype=np.float32)
-        return cls.of(space, space.project_all(vectors), prior, None, 0.0, 1.0)
+        return cls.of(space, space.project_all(catalogue), prior, None, 0.0, 1.0)
 
     @classmethod
     def of(
         cls,
-        space: TextSpace,
+        space: ItemSpace,
         projected: NDArray[np.float32],
         prior: NDArray[np.float32],
         affinity: NDArray[np.float32] | None,
@@ -113,16 +116,20 @@ class Model:
         solved = np.linalg.solve(within + ridge * np.eye(len(within)), self.covariance[:-1, -1])
         return solved.astype(np.float32)
 
-    def features_of(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features of items that nobody has met, with the prior that their text lets expect.
+    def features_of(
+        self, vectors: NDArray[np.float32], named: Mapping[str, NDArray[np.float32]] | None = None
+    ) -> NDArray[np.float32]:
+        """Features of items that nobody has met, with the prior that they let expect.
 
         Args:
             vectors: float32, shape (M, d); text vectors.
+            named: float32, shape (M, d) with a d of each named space of :attr:`space`; zeros where there is
+                none.
 
         Returns:
             float32, shape (M, r + 1).
         """
-        projected = self.space.project(vectors)
+        projected = self.space.project(vectors, named or {})
         prior = self.mean[-1] + (projected - self.mean[:-1]) @ self._prior_weights
         return np.concatenate([projected, prior[:, None].astype(np.float32)], axis=1)
 
@@ -131,11 +138,14 @@ class Model:
         from safetensors.numpy import save_file
 
         tensors = {
-            "basis": self.space.basis,
+            "basis": self.space.text.basis,
             "covariance": self.covariance,
             "item_mean": self.mean,
-            "text_mean": self.space.mean,
+            "text_mean": self.space.text.mean,
         }
+        for other in self.space.others:
+            tensors[f"basis.{other.name}"] = other.space.basis
+            tensors[f"mean.{other.name}"] = other.space.mean
         if self.affinity is not None:
             tensors["affinity"] = self.affinity
         save_file(tensors, directory / _STATE)
@@ -161,7 +171,16 @@ class Model:
             items = np.load(directory / _ITEMS, mmap_mode="r", allow_pickle=False).view(np.ndarray)
             facts = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
             model = cls(
-                TextSpace(state["text_mean"], state["basis"]),
+                ItemSpace(
+                    TextSpace(state["text_mean"], state["basis"]),
+                    tuple(
+                        NamedSpace(
+                            name, TextSpace(state[f"mean.{name}"], state[f"basis.{name}"]), float(weight)
+                        )
+                        for name, weight in sorted(facts.get(SPACES, {}).items())
+                        if weight > 0
+                    ),
+                ),
                 items,
                 state.get("affinity"),
                 state["covariance"],
@@ -172,11 +191,18 @@ class Model:
         except (OSError, ValueError, KeyError, TypeError, EOFError, SafetensorError) as error:
             raise BundleError(f"content retriever in {directory}: {' '.join(str(error).split())}") from None
         expected = (len(catalogue), model.space.rank + 1)
-        if items.shape != expected or model.space.mean.shape != (catalogue.dimension,):
+        if items.shape != expected or model.space.text.mean.shape != (catalogue.dimension,):
             raise BundleError(
                 f"content retriever in {directory}: features of shape {items.shape} do not fit a "
                 f"catalogue of {len(catalogue)} items with {catalogue.dimension}-d vectors"
             )
+        for other in model.space.others:
+            given = catalogue.spaces.get(other.name)
+            if given is None or given.shape[1:] != other.space.mean.shape:
+                raise BundleError(
+                    f"content retriever in {directory}: the catalogue has no vectors of the space "
+                    f"{other.name} with {len(other.space.mean)} dimensions"
+                )
         if (directory / _INDEX).exists():
             model = replace(model, index=InvertedFileIndex.load(directory / _INDEX, items))
         return model, facts

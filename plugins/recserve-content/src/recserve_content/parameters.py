@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from recserve import search
 
@@ -114,6 +116,11 @@ class ContentParams(BaseModel):
         description="Weight of a query's text beside the profile, both in standard deviations.",
         json_schema_extra=search(low=0.5, high=10.0, log=True),
     )
+    space_weights: dict[str, float] | None = Field(
+        None,
+        description="Weight of named vector spaces, such as `image`, where that of texts is 1; 0 leaves one "
+        "out. null chooses them on held-out events, and leaves out what does not help.",
+    )
     max_examples: int = Field(
         300_000, ge=100, description="Newest events that the affinity is learnt from, at most."
     )
@@ -125,3 +132,11 @@ class ContentParams(BaseModel):
             "this many, and where filters leave few, every item is scored."
         ),
     )
+
+    @model_serializer(mode="wrap")
+    def _without_default_weights(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Weights are written where there are any; without, bundles are what they were before spaces."""
+        fields: dict[str, Any] = plain(self)
+        if self.space_weights is None:
+            fields.pop("space_weights", None)
+        return fields

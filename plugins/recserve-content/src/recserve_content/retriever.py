@@ -7,8 +7,11 @@ An item's score for a user is
 The second term finds what reads like one of the user's interests (medoids of clustered recent
 items, PinnerSage: Pal et al. 2020). The first is a bilinear map from the recency-weighted mean of
 the history to the item's text and prior popularity, learnt in closed form from what users went on
-to (:func:`recserve_content.space.learn_affinity`). Both read nothing of an item but its text vector
-and a popularity prior that is itself predicted from the text while an item has few events.
+to (:func:`recserve_content.space.learn_affinity`). Both read nothing of an item but its vectors and a
+popularity prior that is itself predicted from them while an item has few events.
+
+Vectors are those of texts, and those of named spaces, such as pictures, as far as they helped on held-out
+events: :class:`recserve_content.spaces.ItemSpace` puts them side by side.
 """
 
 from __future__ import annotations
@@ -169,10 +172,10 @@ class ContentRetriever(ProfileScorer):
     def retrieve_among(
         self, queries: Queries, rows: NDArray[np.int32], vectors: NDArray[np.float32], k: int
     ) -> Retrieved:
-        """Judge items by their text alone, and by the popularity that it lets expect."""
+        """Judge items by their vectors alone, and by the popularity that these let expect."""
         model = self.model
         profile = self.profile(model, queries)
-        features = model.features_of(vectors)
+        features = model.features_of(vectors, self._named(model, rows, queries))
         scores = self._profile_scores(model, profile, features)
         spoken = profile.recent.spoken
         scores[~spoken] = 0

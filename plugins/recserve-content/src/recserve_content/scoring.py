@@ -79,7 +79,10 @@ class ProfileScorer:
 
         The last profile of each thread is kept: the catalogue and new items are searched one after the other.
         """
-        asked = (model, queries.histories, queries.times, queries.extra_vectors, queries.recent_texts)
+        asked = (
+            *(model, queries.histories, queries.times),
+            *(queries.extra_vectors, queries.later_vectors, queries.recent_texts),
+        )
         known = getattr(self._last, "asked", ())
         if len(known) != len(asked) or any(a is not b for a, b in zip(known, asked, strict=True)):
             self._last.made = self._profile(model, queries.with_texts(len(model.items)))
@@ -136,8 +139,17 @@ class ProfileScorer:
         live = rows >= n_items
         if live.any():
             raw = self._catalogue.gather(rows[live], queries.extra_vectors)
-            out[live] = model.space.project(raw)
+            out[live] = model.space.project(raw, self._named(model, rows[live], queries))
         return out
+
+    def _named(
+        self, model: Model, rows: NDArray[np.int32], queries: Queries
+    ) -> dict[str, NDArray[np.float32]]:
+        """Vectors of rows in the named spaces that count, as they are now."""
+        return {
+            other.name: self._catalogue.gather_space(other.name, rows, queries.later_vectors)
+            for other in model.space.others
+        }
 
     @staticmethod
     def _priors(model: Model, rows: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -1,27 +1,44 @@
-"""Fitting the retriever ``content``: deterministic and in closed form, apart from one choice.
+"""Fitting the retriever ``content``: deterministic and in closed form, apart from two choices.
 
-How much the interests count beside the affinity is chosen on the newest events of the training data,
-by nDCG@10 of a full ranking; then everything is learnt again from all events.
+How much the interests count beside the affinity, and how much each named vector space beside texts, is
+chosen on the newest events of the training data, by nDCG@10 of a full ranking; then everything is learnt
+again from all events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recserve import Dataset, FitContext, Histories, Queries, flat_ranges, map_in_threads, ndcg
-from recserve_content.model import Model
+from recserve import (
+    Catalogue,
+    ConfigError,
+    Dataset,
+    FitContext,
+    Histories,
+    Queries,
+    flat_ranges,
+    map_in_threads,
+    ndcg,
+    nearest,
+)
+from recserve_content.model import SPACES, Model
 from recserve_content.parameters import ContentParams
 from recserve_content.scoring import ProfileScorer
 from recserve_content.space import Examples, TextSpace, learn_affinity, popularity_prior
+from recserve_content.spaces import ItemSpace, NamedSpace
 
 _HELD_OUT = 0.1
 _FEW_EXAMPLES = 100
 _BLENDS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
 _DEFAULT_BLEND = 3.0
+# Of a named space beside that of texts, which has 1.
+_SPACE_WEIGHTS = (0.3, 1.0, 3.0, 10.0)
+_DEFAULT_SPACE_WEIGHT = 1.0
 _CUTOFF = 10
 _BATCH = 64
 _PART = 16_384
@@ -42,46 +59,114 @@ def fit_model(
         The model and JSON-like facts: ``blend``, ``affinity_weight``, ``examples`` and, where
         validated, ``validation`` (nDCG@10 of each choice).
     """
-    vectors = data.catalogue.vectors
-    if vectors is None:
+    if data.catalogue.vectors is None:
         raise ValueError("the retriever 'content' needs a catalogue with vectors")
     context.progress("content: text space", 0, 3)
-    space = TextSpace.learn(vectors, params.dimensions)
-    projected = space.project_all(vectors)
+    spaces = _Spaces.learn(data.catalogue, params.dimensions)
     context.progress("content: validation", 1, 3)
-    facts = _choose(retriever, params, data, context, space, projected)
+    facts = _choose(retriever, params, data, context, spaces)
     context.progress("content: affinity", 2, 3)
     examples = Examples.of(data, 0, params.max_examples)
-    model = _learn(params, data, examples, space, projected, facts["affinity_weight"], facts["blend"])
+    features = spaces.joined(facts.get(SPACES, {}))
+    model = _learn(params, data, examples, features, facts["affinity_weight"], facts["blend"])
     facts["examples"] = len(examples)
     context.progress("content: done", 3, 3)
     return model, facts
 
 
+@dataclass(frozen=True)
+class _Features:
+    """Features of all items in a space, float32, shape (n_items, R)."""
+
+    space: ItemSpace
+    projected: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Spaces:
+    """The spaces of a catalogue, each decorrelated by itself.
+
+    Attributes:
+        text: The space of texts.
+        texts: float32, shape (n_items, r); unit vectors in it.
+        named: The other spaces and the unit vectors of all items in them, zeros where there is none; by name,
+            in the order of names.
+    """
+
+    text: TextSpace
+    texts: NDArray[np.float32]
+    named: Mapping[str, tuple[TextSpace, NDArray[np.float32]]]
+
+    @classmethod
+    def learn(cls, catalogue: Catalogue, dimensions: int) -> _Spaces:
+        vectors = catalogue.vectors
+        assert vectors is not None, "checked before"
+        text = TextSpace.learn(vectors, dimensions)
+        named: dict[str, tuple[TextSpace, NDArray[np.float32]]] = {}
+        for name, given in sorted(catalogue.spaces.items()):
+            space = TextSpace.learn(given[given.any(axis=1)], dimensions)
+            named[name] = space, space.project_all(given)
+        return cls(text, text.project_all(vectors), named)
+
+    def joined(self, weights: Mapping[str, float]) -> _Features:
+        """Features with these weights of named spaces; those of weight 0 are left out."""
+        others = tuple(
+            NamedSpace(name, space, weights[name])
+            for name, (space, _) in self.named.items()
+            if weights.get(name, 0) > 0
+        )
+        space = ItemSpace(self.text, others)
+        return _Features(
+            space, space.joined(self.texts, {name: found for name, (_, found) in self.named.items()})
+        )
+
+
 def _choose(
-    retriever: ProfileScorer,
-    params: ContentParams,
-    data: Dataset,
-    context: FitContext,
-    space: TextSpace,
-    projected: NDArray[np.float32],
+    retriever: ProfileScorer, params: ContentParams, data: Dataset, context: FitContext, spaces: _Spaces
 ) -> dict[str, Any]:
-    """Blend and affinity weight: from the earlier fit, the parameters, or held-out events."""
+    """Blend, affinity weight and weights of spaces: from an earlier fit, parameters, or held-out events."""
+    named = _given_weights(params, spaces)
     if context.previous is not None and {"blend", "affinity_weight"} <= set(context.previous):
-        return {name: context.previous[name] for name in ("blend", "affinity_weight")}
+        known = {name: context.previous[name] for name in ("blend", "affinity_weight")}
+        if not spaces.named:
+            return known
+        weights = context.previous.get(SPACES, {}) if named is None else named
+        return {**known, SPACES: dict(weights)}
     default = _DEFAULT_BLEND if params.blend is None else params.blend
     cut = data.quantile_time(1 - _HELD_OUT) if len(data) else 0
     early = Examples.of(data.before(cut), 0, params.max_examples)
     held_out = Examples.of(data, cut, params.max_examples)
     if len(early) < _FEW_EXAMPLES or len(held_out) < _FEW_EXAMPLES:
-        return {"blend": default, "affinity_weight": float(len(early) >= _FEW_EXAMPLES)}
-    if params.blend is not None:
-        return {"blend": params.blend, "affinity_weight": 1.0}
-    model = _learn(params, data.before(cut), early, space, projected, 1.0, 1.0)
-    choices = [(1.0, blend) for blend in _BLENDS] + [(0.0, 1.0)]
-    quality = _validate(retriever, model, _sample(held_out, len(projected)), choices, context.threads)
+        facts: dict[str, Any] = {"blend": default, "affinity_weight": float(len(early) >= _FEW_EXAMPLES)}
+        if spaces.named:
+            facts[SPACES] = named or dict.fromkeys(spaces.named, _DEFAULT_SPACE_WEIGHT)
+        return facts
+    before = data.before(cut)
+    fixed = [] if params.blend is None else [(1.0, params.blend)]
+    choices = fixed or [*((1.0, blend) for blend in _BLENDS), (0.0, 1.0)]
+
+    def measure(weights: Mapping[str, float]) -> NDArray[np.float64]:
+        features = spaces.joined(weights)
+        model = _learn(params, before, early, features, 1.0, 1.0)
+        asked = _sample(held_out, len(features.projected))
+        return _validate(retriever, model, asked, choices, context.threads)
+
+    if params.blend is not None and (named is not None or not spaces.named):
+        return {"blend": params.blend, "affinity_weight": 1.0, **({SPACES: named} if spaces.named else {})}
+    weights = {} if named is None else named
+    quality = measure(weights)
+    tried: list[dict[str, Any]] = []
+    if named is None:
+        # One space after the other, each beside those that were found to help: more of them cost no more
+        # than a few fits each, and what is not better than without it stays out.
+        for name in spaces.named:
+            for weight in _SPACE_WEIGHTS:
+                found = measure({**weights, name: weight})
+                tried.append({"space": name, "weight": weight, "ndcg@10": round(float(found.max()), 6)})
+                if found.max() > quality.max():
+                    weights, quality = {**weights, name: weight}, found
     best = int(np.argmax(quality))
-    return {
+    facts = {
         "affinity_weight": choices[best][0],
         "blend": choices[best][1],
         "validation": [
@@ -89,25 +174,44 @@ def _choose(
             for (weight, blend), value in zip(choices, quality, strict=True)
         ],
     }
+    if spaces.named:
+        facts[SPACES] = {name: weights.get(name, 0.0) for name in spaces.named}
+        facts["space_validation"] = tried
+    return facts
+
+
+def _given_weights(params: ContentParams, spaces: _Spaces) -> dict[str, float] | None:
+    """The weights that parameters give, None where they are to be chosen.
+
+    Raises:
+        ConfigError: A space that the catalogue does not have.
+    """
+    if params.space_weights is None:
+        return None
+    for name in params.space_weights:
+        if name not in spaces.named:
+            raise ConfigError(
+                f"content: space_weights.{name}: no item has a vector in such a space"
+                f"{nearest(name, spaces.named)}; declare it under vectors, or import its vectors"
+            )
+    return {name: params.space_weights.get(name, 0.0) for name in spaces.named}
 
 
 def _learn(
     params: ContentParams,
     data: Dataset,
     examples: Examples,
-    space: TextSpace,
-    projected: NDArray[np.float32],
+    features: _Features,
     affinity_weight: float,
     blend: float,
 ) -> Model:
+    projected = features.projected
     prior = popularity_prior(data, projected, params.prior_half_life_days, params.prior_text)
     affinity = None
     if len(examples) >= _FEW_EXAMPLES and affinity_weight > 0:
-        features = np.concatenate([projected, prior[:, None]], axis=1)
-        affinity = learn_affinity(
-            _batches(params, examples, features), features, params.ridge, params.item_ridge
-        )
-    return Model.of(space, projected, prior, affinity, affinity_weight, blend)
+        items = np.concatenate([projected, prior[:, None]], axis=1)
+        affinity = learn_affinity(_batches(params, examples, items), items, params.ridge, params.item_ridge)
+    return Model.of(features.space, projected, prior, affinity, affinity_weight, blend)
 
 
 def _batches(

@@ -7,7 +7,7 @@ numbers each.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 from sqlalchemy import Connection, Select, and_, func, or_, select, text
 
+from recserve.data.columns.named_vectors import NamedVectors
 from recserve.data.columns.spool import EventSpool
 from recserve.data.dataset import Tables
 from recserve.data.events.text import ENCODED_CHARACTERS
@@ -47,12 +48,20 @@ _TEXT_SCHEMA = pa.schema(
         "text": pa.string(),
     }
 )
+Named = Callable[[Connection], Mapping[str, NamedVectors]]
+
 _ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
 _READ = pyarrow.csv.ParseOptions(newlines_in_values=True)
 
 
-def read_tables(database: Database, folder: Path, *, events: bool = True) -> Tables:
+def read_tables(database: Database, folder: Path, named: Named, *, events: bool = True) -> Tables:
     """Everything, or the items alone, as canonical Arrow tables; the events are in files of ``folder``.
+
+    Args:
+        database: The database.
+        folder: Where files of the events go.
+        named: Reads the vectors of named spaces.
+        events: Read the events as well.
 
     Raises:
         StoreError: The database failed.
@@ -75,6 +84,7 @@ def read_tables(database: Database, folder: Path, *, events: bool = True) -> Tab
             version=version,
             last_event=last_number(connection, schema.events),
             texts=texts,
+            vectors=named(connection),
         )
 
     return database.read(read)

@@ -182,3 +182,63 @@ def test_replicas_agree_whenever_they_look(
         for row, item_id in enumerate(late.catalogue.ids):
             served = item_id in current and not current[item_id].hidden
             assert late.bars.barred[row] == (not served), item_id
+
+
+class TestNamedVectors:
+    """Vectors of named spaces that are written after a bundle was trained."""
+
+    @staticmethod
+    def made(store: Store) -> CatalogueFollower:
+        catalogue, since = trained(store)
+        space = np.eye(6, 3, dtype=np.float32)
+        return CatalogueFollower(catalogue.with_spaces({"image": space}), store, since, "f")
+
+    def test_one_that_comes_with_a_new_item_is_there_with_it(self, store: Store) -> None:
+        live = self.made(store)
+        item = Item("new", {"title": "New"}, vectors={"image": np.array([0, 3, 4], dtype=np.float32)})
+        store.upsert_items([item], ItemVectors("f", {"new": vector(7)}))
+        view = follow(live, store)
+        rows, _ = view.encoded_rows()
+        assert rows.tolist() == [6]
+        assert view.later["image"].rows.tolist() == [6]
+        np.testing.assert_allclose(view.later["image"].vectors, [[0, 0.6, 0.8]])
+
+    def test_one_of_a_known_item_has_it_judged_anew_with_the_text_it_had(self, store: Store) -> None:
+        live = self.made(store)
+        store.patch_items([ItemPatch("b2", vectors={"image": np.array([5, 0, 0], dtype=np.float32)})])
+        view = follow(live, store)
+        rows, vectors = view.encoded_rows()
+        assert rows.tolist() == [2]
+        np.testing.assert_array_equal(vectors, [vector(2)])
+        assert view.later["image"].vectors.tolist() == [[1, 0, 0]]
+        assert len(view.rewritten) == 0
+
+    def test_one_that_is_taken_away_is_gone(self, store: Store) -> None:
+        live = self.made(store)
+        given = {"image": np.array([0, 1, 0], dtype=np.float32)}
+        store.patch_items([ItemPatch("b0", vectors=given)])
+        assert follow(live, store).later["image"].vectors.tolist() == [[0, 1, 0]]
+        store.patch_items([ItemPatch("b0", vectors={"image": None})])
+        assert follow(live, store).later["image"].vectors.tolist() == [[0, 0, 0]]
+
+    def test_what_the_bundle_does_not_know_or_has_already_is_left_out(self, store: Store) -> None:
+        live = self.made(store)
+        given = {
+            "audio": np.ones(3, dtype=np.float32),
+            "image": np.array([7, 0, 0], dtype=np.float32),  # the direction that the bundle has
+        }
+        store.patch_items([ItemPatch("b0", vectors=given)])
+        store.patch_items([ItemPatch("b1", vectors={"image": np.ones(5, dtype=np.float32)})])
+        view = follow(live, store)
+        # Of another width: as good as none.
+        assert view.later["image"].rows.tolist() == [1]
+        assert not view.later["image"].vectors.any()
+
+    def test_a_store_is_not_asked_for_them_where_a_bundle_has_no_space(self, store: Store) -> None:
+        catalogue, since = trained(store)
+        asked: list[int] = []
+        live = CatalogueFollower(catalogue, store, since, "f")
+        live._newer._source = type("Source", (), {"space_changes": asked.append})()
+        store.patch_items([ItemPatch("b0", vectors={"image": np.ones(3, dtype=np.float32)})])
+        assert follow(live, store).later == {}
+        assert asked == []

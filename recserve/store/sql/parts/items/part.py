@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, or_, select
 
 from recserve.data.entities import Item, now_ms
-from recserve.store.records import KEEP, ItemPatch, ItemState, ItemVectors
+from recserve.store.records import KEEP, ItemPatch, ItemState, ItemVectors, SpaceVector
 from recserve.store.sql import schema
 from recserve.store.sql.parts.base import Part, by_key
+from recserve.store.sql.parts.items import spaces
 from recserve.store.sql.queries.counters import hold, raise_counter
 from recserve.store.sql.queries.rows import (
     Row,
@@ -45,7 +46,9 @@ class ItemPart(Part):
 
     def upsert_items(self, items: Iterable[Item], vectors: ItemVectors | None = None) -> int:
         """See :meth:`ItemStore.upsert_items`."""
+        items = list(items)
         rows = {item.item_id: item_row(item) for item in items}
+        named = spaces.space_rows(items)
         if vectors is not None:
             for item_id, vector in vectors.by_id.items():
                 if item_id in rows:
@@ -58,7 +61,7 @@ class ItemPart(Part):
             return [_replaced(old, new) for old, new in merged if _differs(old, new)]
 
         if ordered:
-            self._change([row["item_key"] for row in ordered], replace)
+            self._change([row["item_key"] for row in ordered], replace, lambda _: named)
         return len(ordered)
 
     def patch_items(self, patches: Sequence[ItemPatch]) -> list[str]:
@@ -66,6 +69,7 @@ class ItemPart(Part):
         for change in patches:
             check_id(change.item_id, "item_id")
         keys = [schema.key_of(change.item_id) for change in patches]
+        named = spaces.space_rows(patches)
 
         def patch(stored: dict[bytes, Row]) -> list[Row]:
             missing.clear()  # the work may run again
@@ -79,7 +83,11 @@ class ItemPart(Part):
 
         missing: list[str] = []
         if patches:
-            self._change(sorted(set(keys)), patch)
+            self._change(
+                sorted(set(keys)),
+                patch,
+                lambda stored: [row for row in named if not stored.get(row["item_key"], _GONE)["deleted"]],
+            )
         return missing
 
     def delete_items(self, item_ids: Sequence[str]) -> int:
@@ -91,7 +99,7 @@ class ItemPart(Part):
         def delete(stored: dict[bytes, Row]) -> list[Row]:
             return [{**row, **_GONE} for row in stored.values() if not row["deleted"]]
 
-        return self._change(keys, delete) if keys else 0
+        return self._change(keys, delete, gone=True) if keys else 0
 
     def set_vectors(self, vectors: ItemVectors, changed: Mapping[str, int]) -> int:
         """See :meth:`ItemStore.set_vectors`."""
@@ -110,29 +118,46 @@ class ItemPart(Part):
 
         return self._change(sorted(new), fill_in) if new else 0
 
-    def _change(self, keys: Sequence[bytes], change: Callable[[dict[bytes, Row]], list[Row]]) -> int:
+    def _change(
+        self,
+        keys: Sequence[bytes],
+        change: Callable[[dict[bytes, Row]], list[Row]],
+        named: Callable[[dict[bytes, Row]], list[Row]] = lambda stored: [],
+        *,
+        gone: bool = False,
+    ) -> int:
         """Change items in one transaction, under one new version.
 
         Args:
             keys: Digests of the items.
             change: From the stored rows of these items by digest to the rows that are different now.
+            named: From the stored rows to the rows of vectors in named spaces that are written with them.
+            gone: Take such vectors of the changed items away.
 
         Returns:
-            How many were.
+            How many items were different.
         """
 
         def work(connection: Connection) -> int:
             version = hold(connection, "catalogue") + 1
-            rows = change(_stored(connection, keys))
-            if not rows:
+            stored = _stored(connection, keys)
+            vectors = named(dict(stored))
+            rows = change(stored)
+            vectors = spaces.changed_rows(connection, vectors) if vectors else []
+            if not rows and not vectors:
                 return 0
             raise_counter(connection, "catalogue")
             updated = now_ms()
-            upsert(
-                connection,
-                schema.items,
-                [{"created": version, **row, "changed": version, "updated": updated} for row in rows],
-            )
+            if rows:
+                upsert(
+                    connection,
+                    schema.items,
+                    [{"created": version, **row, "changed": version, "updated": updated} for row in rows],
+                )
+            if vectors:
+                spaces.write_rows(connection, vectors, version)
+            if gone:
+                spaces.take_away(connection, [row["item_key"] for row in rows], version)
             return len(rows)
 
         return self._writer.run(work, len(keys))
@@ -172,6 +197,10 @@ class ItemPart(Part):
         found = self._states(select(items).where(wanted))
         # Sorted here: by code point on every engine, whatever its collation.
         return sorted(found, key=lambda state: (state.changed, state.item.item_id))
+
+    def space_changes(self, since: int) -> list[SpaceVector]:
+        """See :meth:`ItemStore.space_changes`."""
+        return self._database.read(lambda connection: spaces.read_changes(connection, since))
 
     def unencoded_items(self, fingerprint: str, since: int, limit: int) -> list[ItemState]:
         """See :meth:`ItemStore.unencoded_items`."""

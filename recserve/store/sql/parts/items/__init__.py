@@ -1,0 +1,1 @@
+"""Items: their rows, their changes, and their vectors."""
