@@ -56,9 +56,8 @@ def test_what_a_request_says_is_stored_with_what_it_showed(served: Any) -> None:
     served.store.flush()
     shown = [served.store.exposures(recommendation_id) for recommendation_id in ids]
     assert [one.context for one in shown] == [TEXT, None, None, None]
-    lines = served.get("/v1/metrics").text.splitlines()
-    lost = [line for line in lines if line.startswith(CONTEXTS_LOST.name)]
-    assert [line.rpartition(" ")[2] for line in lost] == ["1.0"]
+    counted = served.app.state.backend.metrics.snapshot().series[CONTEXTS_LOST.name]
+    assert [cells for _, cells in counted.items()] == [[1.0]]
 
 
 def test_a_hook_finds_it_in_the_body() -> None:
