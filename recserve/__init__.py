@@ -19,6 +19,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.columns.attributes import AttributeColumn
 from recserve.data.dataset import Dataset, Tables
 from recserve.data.entities import Event, EventType, Item, Reason, User
+from recserve.data.events.context import Contexts
 from recserve.data.events.event_order import EventOrder
 from recserve.data.events.impressions import Impressions
 from recserve.data.system.addresses import is_loopback
@@ -98,6 +99,7 @@ __all__ = [
     "ComparedItems",
     "Component",
     "ConfigError",
+    "Contexts",
     "DataError",
     "DataSource",
     "Dataset",

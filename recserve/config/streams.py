@@ -235,6 +235,9 @@ class HookFieldsConfig(Strict):
         None, description="Rating, count or amount; digits in quotes count as a number."
     )
     text: FieldConfig | None = Field(None, description="What the user wrote.")
+    context: FieldConfig | None = Field(
+        None, description="What was the case, such as device and place: a flat JSON object."
+    )
     timestamp: FieldConfig | None = Field(
         None, description="ISO 8601, epoch seconds or milliseconds; default: when it came."
     )

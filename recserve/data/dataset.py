@@ -25,6 +25,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.data.columns.codes import blocks, encoded
 from recserve.data.columns.strings import Texts
 from recserve.data.entities import EventType
+from recserve.data.events.context import Contexts
 from recserve.data.events.event_order import EventOrder
 from recserve.data.events.sequence import EventColumns
 from recserve.data.events.written import WrittenTexts
@@ -69,6 +70,8 @@ class Dataset:
         self.event_types = event_types
         self.written: WrittenTexts | None = None
         """What the users wrote, whatever the window: queries read it as of their time. None for nothing."""
+        self.contexts: Contexts | None = None
+        """What was the case at each event (N = that of the events); None where nobody said anything."""
 
     @classmethod
     def from_tables(
@@ -103,14 +106,16 @@ class Dataset:
         weights = _weights(events["value"], type_rows, event_types)
         timestamps = _numbers(events["timestamp"])
 
-        order = _order(timestamps, user_rows, item_rows, type_rows, weights)
+        contexts = Contexts.of(events["context"]) if "context" in events.schema.names else None
+
+        order = _order(timestamps, user_rows, item_rows, type_rows, weights, contexts)
         if not keep.all():
             order = order[keep[order]]
         users = user_rows[order]
         used = np.zeros(len(names), dtype=np.bool_)
         used[users] = True
         dense = np.cumsum(used, dtype=np.int32) - 1
-        return cls(
+        data = cls(
             catalogue=catalogue,
             user_ids=Vocabulary(Texts(names.take(pa.array(by_name[used])))),
             users=dense[users],
@@ -120,6 +125,8 @@ class Dataset:
             timestamps=timestamps[order],
             event_types=tuple(event_types),
         )
+        data.contexts = None if contexts is None else contexts.take(order)
+        return data
 
     def __len__(self) -> int:
         return len(self.users)
@@ -148,6 +155,7 @@ class Dataset:
         )
         part.event_order = self.event_order
         part.written = self.written
+        part.contexts = None if self.contexts is None else self.contexts.take(keep)
         return part
 
     def before(self, moment: int) -> Dataset:
@@ -181,6 +189,7 @@ class Dataset:
         )
         same.event_order = self.event_order
         same.written = self.written
+        same.contexts = self.contexts
         return same
 
     @cached_property
@@ -253,6 +262,9 @@ class Dataset:
         if self.written is not None:
             for array in (self.written.offsets, self.written.vectors, self.written.timestamps):
                 digest.update(np.ascontiguousarray(array).tobytes())
+        if self.contexts is not None:
+            for said in self.contexts.said():
+                digest.update(f"\x00{said or ''}".encode())
         return digest.hexdigest()
 
 
@@ -276,7 +288,12 @@ def _weights(
 
 
 def _order(
-    timestamps: Int64Array, users: Int32Array, items: Int32Array, types: Int16Array, weights: FloatArray
+    timestamps: Int64Array,
+    users: Int32Array,
+    items: Int32Array,
+    types: Int16Array,
+    weights: FloatArray,
+    contexts: Contexts | None,
 ) -> Int64Array:
     """Places of events by time; those of equal time in a scrambled but fixed order.
 
@@ -296,7 +313,8 @@ def _order(
         rows = order[places[start:stop]]
         tie = _scramble(users[rows], items[rows])
         keys = (weights[rows], types[rows], items[rows], users[rows], tie, moments[start:stop])
-        order[places[start:stop]] = rows[np.lexsort(keys)]
+        least = () if contexts is None else (contexts.codes[rows],)
+        order[places[start:stop]] = rows[np.lexsort((*least, *keys))]
         start = stop
     return order
 
@@ -318,9 +336,10 @@ class Tables:
         items: Columns ``item_id`` (string) and ``attributes`` (string, a JSON object).
         events: Columns ``event_id``, ``user_id``, ``item_id``, ``event`` (strings), ``value``
             (float64, nullable), ``timestamp`` (int64, milliseconds since the epoch, UTC), and ``text``
-            (string, nullable) where there are texts; an event of words alone has an empty ``item_id``. A
-            snapshot of the store has no ``event_id`` and no ``text``, and its strings are dictionaries over
-            memory-mapped files.
+            (string, nullable) where there are texts, and ``context`` (string, nullable; see
+            :attr:`recserve.Event.context`) where there are contexts; an event of words alone has an empty
+            ``item_id``. A snapshot of the store has no ``event_id`` and no ``text``, and its strings are
+            dictionaries over memory-mapped files.
         version: Version of the store's catalogue that they show, None for data from elsewhere.
         last_event: Number of the store's last event when they were read; None for data from elsewhere.
         texts: Columns ``user_id``, ``event``, ``value``, ``timestamp`` and ``text`` of a snapshot's events

@@ -83,6 +83,8 @@ class Event:
         recommendation_id: The recommendation that led to it, if any.
         text: What the user wrote, such as a search or a review; None if nothing. On one line, at most
             10,000 characters; see :func:`recserve.data.events.text.event_text`.
+        context: What was the case, such as device and place: the JSON text of a flat object as
+            :func:`recserve.data.events.context.context_text` makes it; None for nothing.
         timed: Whether ``timestamp`` is the client's own; False if the server's clock was read instead.
     """
 
@@ -94,6 +96,7 @@ class Event:
     event_id: str = ""
     recommendation_id: str | None = None
     text: str | None = None
+    context: str | None = field(default=None, repr=False)
     timed: bool = field(default=True, compare=False, repr=False)
 
 

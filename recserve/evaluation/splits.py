@@ -28,6 +28,7 @@ from recserve.data.batches import Histories, Queries, Ragged
 from recserve.data.catalogue import Catalogue
 from recserve.data.dataset import Dataset
 from recserve.data.entities import EventType
+from recserve.data.events.context import Contexts
 from recserve.data.events.written import WrittenTexts
 from recserve.errors import DataError
 
@@ -69,6 +70,7 @@ class Split:
         note: A reservation that belongs beside every figure of this split.
         written: What the users wrote, by rows of ``timeline``; a query reads what is older than it.
         repeats: Items that the user has had already are ranked and asked for as well.
+        contexts: Of the Q queries, that of the event that answers it; None where there is none.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Split:
     note: str | None = None
     written: WrittenTexts | None = None
     repeats: bool = False
+    contexts: Contexts | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -125,6 +128,7 @@ class Split:
             times=self.times[chosen],
             relevant=Ragged(offsets, self.relevant.values[index]),
             groups=self.groups[chosen],
+            contexts=None if self.contexts is None else self.contexts.take(chosen),
         )
 
     def sample(self, users: int, seed: int) -> Split:
@@ -169,6 +173,8 @@ class Split:
         if self.repeats:
             excluded = Ragged.of([()] * len(starts))
         queries = Queries.of(histories, self.times[chosen], excluded=excluded, wants_evidence=False)
+        if self.contexts is not None:
+            queries = replace(queries, contexts=self.contexts.take(chosen).mappings())
         if self.written is None:
             return queries
         return replace(queries, recent_texts=self.written.as_of(self.rows[chosen], self.times[chosen]))
@@ -241,6 +247,7 @@ def temporal(
         temporal=True,
         written=data.written,
         repeats=repeats,
+        contexts=_contexts_of(data, tested),
     )
 
 
@@ -276,7 +283,7 @@ def leave_one_out(data: Dataset, *, history: int = DEFAULT_HISTORY) -> Split:
     training = data.where(keep)
     relevant = Ragged(np.arange(len(rows) + 1, dtype=np.int64), everything.items[targets])
     split = _one_query_each(LEAVE_ONE_OUT, training, rows, everything.timestamps[targets], relevant, history)
-    return replace(split, written=data.written)
+    return replace(split, written=data.written, contexts=_contexts_of(data, targets))
 
 
 def by_user(
@@ -424,6 +431,13 @@ def given(
 def _slice(ragged: Ragged, chosen: slice) -> Ragged:
     offsets = ragged.offsets[chosen.start : chosen.stop + 1]
     return Ragged(offsets - offsets[0], ragged.values[offsets[0] : offsets[-1]])
+
+
+def _contexts_of(data: Dataset, tested: Int64Array) -> Contexts | None:
+    """Contexts of events, by their places in the timeline of all users; None where nobody said anything."""
+    if data.contexts is None:
+        return None
+    return data.contexts.take(np.argsort(data.users, kind="stable")[tested])
 
 
 def _first_occurrences(users: Int64Array, items: Int32Array, n_items: int) -> BoolArray:

@@ -153,6 +153,7 @@ class Exposure:
         arm: Name of the experiment's arm that served it; None for an interleaved page.
         shadow: It was computed for comparison, and shown to nobody.
         degraded: What the answer had to do without, such as ``ranking``.
+        context: What the request said was the case, as :attr:`recserve.Event.context` has it.
     """
 
     recommendation_id: str
@@ -166,6 +167,7 @@ class Exposure:
     arm: str | None = None
     shadow: bool = False
     degraded: tuple[str, ...] = ()
+    context: str | None = field(default=None, repr=False)
 
 
 ImpressionTimes = Mapping[str, Sequence[int]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recserve.config import SinkKind
+from recserve.data.events.context import context_of
 from recserve.store import Deletion, ExposedItem, Exposure, Store
 from recserve.store.streams import StreamKind, StreamPosition
 
@@ -15,7 +16,17 @@ _OF: dict[SinkKind, tuple[StreamKind, ...]] = {
     "events": ("events",),
     "deletions": ("items", "users"),
 }
-_EVENT_FIELDS = ("user_id", "item_id", "event", "timestamp", "value", "text", "event_id", "recommendation_id")
+_EVENT_FIELDS = (
+    "user_id",
+    "item_id",
+    "event",
+    "timestamp",
+    "value",
+    "text",
+    "context",
+    "event_id",
+    "recommendation_id",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +133,7 @@ class Follower:
 
 
 def _exposure(number: int, exposure: Exposure) -> Change:
-    data = {
+    data: dict[str, Any] = {
         "recommendation_id": exposure.recommendation_id,
         "user_id": exposure.user_id,
         "scenario": exposure.scenario,
@@ -135,6 +146,8 @@ def _exposure(number: int, exposure: Exposure) -> Change:
         "degraded": list(exposure.degraded),
         "deletions_before": exposure.since,
     }
+    if exposure.context is not None:
+        data["context"] = context_of(exposure.context)
     key = exposure.recommendation_id if exposure.user_id is None else exposure.user_id
     return Change("exposures", "exposure", exposure.recommendation_id, number, key, data)
 
@@ -152,6 +165,8 @@ def _event(number: int, *fields: Any) -> Change:
     """An event, as another server's source takes it."""
     named = dict(zip(_EVENT_FIELDS, fields, strict=True))
     data = {name: value for name, value in named.items() if value not in (None, "")}
+    if "context" in data:
+        data["context"] = context_of(data["context"])
     return Change("events", "event", named["event_id"], number, named["user_id"], data)
 
 

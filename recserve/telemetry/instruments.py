@@ -118,6 +118,12 @@ EXPOSURES_LOST = Instrument(
     "Answers given that could not be handed to the log of exposures.",
     ("scenario",),
 )
+CONTEXTS_LOST = Instrument(
+    "recserve_contexts_lost_total",
+    "counter",
+    "Contexts of requests that were beyond the bounds of what is stored with an exposure, and are not.",
+    ("scenario",),
+)
 ARM_ANSWERS = Instrument(
     "recserve_arm_answers_total",
     "counter",

@@ -1522,6 +1522,15 @@ export interface components {
              */
             text?: string | null;
             /**
+             * @description What was the case, such as device and place: strings, numbers and booleans by key, at most 32 keys and 2,000 bytes. Rankers learn from it what they then read of a request's `context`. Without any, training takes that of the request whose recommendation is named.
+             * @example {
+             *       "device": "phone"
+             *     }
+             */
+            context?: {
+                [key: string]: string | number | boolean;
+            };
+            /**
              * @description Idempotency key: sending the same event again stores nothing, so retries do no harm. An id that stands for an event with other content is refused.
              * @example 3f9c1a
              */
@@ -1918,6 +1927,15 @@ export interface components {
              * @example space opera
              */
             text: string | null;
+            /**
+             * @description What was the case, if anything was said.
+             * @example {
+             *       "device": "phone"
+             *     }
+             */
+            context: {
+                [key: string]: string | number | boolean;
+            } | null;
             /** @example 3f9c1a */
             event_id: string;
         };
@@ -2590,7 +2608,7 @@ export interface components {
                 [key: string]: unknown;
             };
             /**
-             * @description Anything that a plugin of the scenario reads.
+             * @description Anything that a plugin of the scenario reads, such as device and place. Strings, numbers and booleans are stored with what was shown, for rankers to learn from.
              * @example {}
              */
             context?: {
@@ -2729,7 +2747,7 @@ export interface components {
                 [key: string]: unknown;
             };
             /**
-             * @description Anything that a plugin of the scenario reads.
+             * @description Anything that a plugin of the scenario reads, such as device and place. Strings, numbers and booleans are stored with what was shown, for rankers to learn from.
              * @example {}
              */
             context?: {
@@ -3034,7 +3052,7 @@ export interface components {
                 [key: string]: unknown;
             };
             /**
-             * @description Anything that a plugin of the scenario reads.
+             * @description Anything that a plugin of the scenario reads, such as device and place. Strings, numbers and booleans are stored with what was shown, for rankers to learn from.
              * @example {}
              */
             context?: {
@@ -4444,6 +4462,9 @@ export interface operations {
                      *           "timestamp": 1738324800000,
                      *           "value": 4.5,
                      *           "text": "space opera",
+                     *           "context": {
+                     *             "device": "phone"
+                     *           },
                      *           "event_id": "3f9c1a"
                      *         }
                      *       ],

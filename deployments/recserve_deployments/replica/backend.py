@@ -21,7 +21,13 @@ from recserve.plugin.registry import PluginInfo, Registry
 from recserve.serving.guard.workers import WorkerPool
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Asked, Recommendation, Request
-from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST, OBSERVATIONS_DROPPED, QUEUE_LENGTH
+from recserve.telemetry.instruments import (
+    CONTEXTS_LOST,
+    EXPOSURES,
+    EXPOSURES_LOST,
+    OBSERVATIONS_DROPPED,
+    QUEUE_LENGTH,
+)
 from recserve.telemetry.metrics import Metrics
 from recserve.training.promotion.process import ComparisonProcess
 from recserve_deployments.batching import RequestBatcher
@@ -84,6 +90,7 @@ class GraphBackend(StoredBackend):
             # From zero on, so that a rate sees the first one.
             metrics.count(EXPOSURES, scenario, by=0)
             metrics.count(EXPOSURES_LOST, scenario, by=0)
+            metrics.count(CONTEXTS_LOST, scenario, by=0)
         metrics.watch(QUEUE_LENGTH, lambda: {(): len(self._answers)})
         metrics.watch(OBSERVATIONS_DROPPED, lambda: {(): self._observers.dropped})
         self._discovered: Registry | None = None

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from recserve.data.events.context import context_text, plain_part
 from recserve.errors import RecserveError
 from recserve.serving.pipeline import Pipeline
 from recserve.serving.requests.request import Asked, Recommendation, Request
 from recserve.store import ExposedItem, Exposure, Shown, Store
-from recserve.telemetry.instruments import EXPOSURES, EXPOSURES_LOST
+from recserve.telemetry.instruments import CONTEXTS_LOST, EXPOSURES, EXPOSURES_LOST
 from recserve.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class ExposureLog:
         """
         counter = EXPOSURES
         try:
-            shown = [_exposure(request, answer, asked) for request, answer in served]
+            shown = [self._exposure(request, answer, asked) for request, answer in served]
             self._store.add_exposures(shown, pipeline.context.impressions)
             pipeline.trials.shown([answer for _, answer in served])
         except RecserveError as error:
@@ -52,9 +53,19 @@ class ExposureLog:
     def shadow(self, request: Request, answer: Recommendation, asked: Asked) -> None:
         """Log an answer that nobody was shown."""
         try:
-            self._store.add_exposures([replace(_exposure(request, answer, asked), shadow=True)])
+            self._store.add_exposures([replace(self._exposure(request, answer, asked), shadow=True)])
         except RecserveError as error:
             logger.warning("a shadow answer was not logged: %s", error)
+
+    def _exposure(self, request: Request, answer: Recommendation, asked: Asked) -> Exposure:
+        exposure = _exposure(request, answer, asked)
+        if not request.context:
+            return exposure
+        try:
+            return replace(exposure, context=context_text(plain_part(request.context)))
+        except ValueError:
+            self._metrics.count(CONTEXTS_LOST, answer.scenario)
+            return exposure
 
 
 def _exposure(request: Request, answer: Recommendation, asked: Asked) -> Exposure:

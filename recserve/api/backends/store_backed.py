@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 _AUDITED_IDS = 100
 _EVENT_FIELDS = (
-    "user_id", "item_id", "event", "timestamp", "value", "event_id", "recommendation_id", "text"
+    "user_id", "item_id", "event", "timestamp", "value", "event_id", "recommendation_id", "text", "context"
 )  # fmt: skip
 
 

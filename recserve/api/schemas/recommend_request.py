@@ -130,7 +130,10 @@ class _Question(Body):
         examples=[{}],
     )
     context: dict[str, Any] = Field(
-        default_factory=dict, description="Anything that a plugin of the scenario reads.", examples=[{}]
+        default_factory=dict,
+        description="Anything that a plugin of the scenario reads, such as device and place. Strings, "
+        "numbers and booleans are stored with what was shown, for rankers to learn from.",
+        examples=[{}],
     )
     explain: bool = Field(True, description="Say in words why each item is recommended.", examples=[True])
     language: str | None = Field(

@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from recserve.api.backends.protocol import HistoryEntry
 from recserve.data.entities import Item, User
+from recserve.data.events.context import context_of
 from recserve.serving.requests.request import Recommendation
 from recserve.store import DeletionReceipt
 
@@ -280,6 +281,9 @@ class HistoryEvent(Answer):
     timestamp: int = Field(description="Milliseconds since the epoch, UTC.", examples=[1738324800000])
     value: float | None = Field(examples=[4.5])
     text: str | None = Field(description="What the user wrote, if anything.", examples=["space opera"])
+    context: dict[str, str | float | bool] | None = Field(
+        description="What was the case, if anything was said.", examples=[{"device": "phone"}]
+    )
     event_id: str = Field(examples=["3f9c1a"])
 
 
@@ -367,7 +371,13 @@ def receipt_answer(receipt: DeletionReceipt) -> dict[str, Any]:
 def history_answer(user_id: str, newest_first: Sequence[HistoryEntry], cursor: str | None) -> dict[str, Any]:
     """See :class:`HistoryAnswer`."""
     events = [
-        filled(HistoryEvent, entry.event, item_id=entry.event.item_id or None, title=entry.title)
+        filled(
+            HistoryEvent,
+            entry.event,
+            item_id=entry.event.item_id or None,
+            title=entry.title,
+            context=context_of(entry.event.context) or None,
+        )
         for entry in newest_first
     ]
     return {"user_id": user_id, "events": events, "cursor": cursor}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, RootModel
+from pydantic import AfterValidator, Field, RootModel, WithJsonSchema
 
 from recserve.api.schemas.recommend_request import (
     MAX_LIST,
@@ -16,11 +16,36 @@ from recserve.api.schemas.recommend_request import (
 )
 from recserve.api.settings import ApiSettings
 from recserve.data.entities import MAX_TEXT, Event, Item, User
+from recserve.data.events.context import (
+    MAX_CONTEXT_BYTES,
+    MAX_CONTEXT_KEY,
+    MAX_CONTEXT_KEYS,
+    context_text,
+)
 from recserve.data.events.text import event_text
 from recserve.errors import InvalidRequestError
 from recserve.store import KEEP, ItemPatch, UserPatch
 
 MAX_RECOMMENDATION_ID = 200
+
+
+def _storable(context: dict[str, Any]) -> dict[str, Any]:
+    context_text(context)  # says what is wrong
+    return context
+
+
+Context = Annotated[
+    dict[str, Any],
+    AfterValidator(_storable),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]},
+            "propertyNames": {"minLength": 1, "maxLength": MAX_CONTEXT_KEY},
+            "maxProperties": MAX_CONTEXT_KEYS,
+        }
+    ),
+]
 
 
 class EventBody(Body):
@@ -45,6 +70,14 @@ class EventBody(Body):
         "after runs of blanks and line breaks have become one blank each. It counts as an interest, never as "
         "another interaction with the item.",
         examples=["space opera with robots"],
+    )
+    context: Context = Field(
+        default_factory=dict,
+        description="What was the case, such as device and place: strings, numbers and booleans by key, at "
+        f"most {MAX_CONTEXT_KEYS} keys and {MAX_CONTEXT_BYTES:,} bytes. Rankers learn from it what they then "
+        "read of a request's `context`. Without any, training takes that of the request whose recommendation "
+        "is named.",
+        examples=[{"device": "phone"}],
     )
     event_id: Identifier | None = Field(
         None,
@@ -80,6 +113,7 @@ class EventBody(Body):
             event_id=self.event_id or "",
             recommendation_id=self.recommendation_id,
             text=self.text,
+            context=context_text(self.context),
             timed=self.timestamp is not None,
         )
 

@@ -20,17 +20,18 @@ from recserve.data.arrays import BoolArray
 from recserve.data.columns.codes import BLOCK_ROWS, blocks, encoded
 
 _TEXTS = ("user_id", "item_id", "event")
+_CONTEXT = "context"
 _CODES = pa.dictionary(pa.int32(), pa.large_string())
 
 SPOOLED_SCHEMA = pa.schema({**dict.fromkeys(_TEXTS, _CODES), "value": pa.float64(), "timestamp": pa.int64()})
-"""Columns of :meth:`EventSpool.table`."""
+"""Columns of :meth:`EventSpool.table`; ``context``, likewise in codes, follows where there is any."""
 
 
 class EventSpool:
     """Writer of events that are read back as one table over memory-mapped files.
 
     Args:
-        folder: Where there is space for them, 24 bytes an event and the ids.
+        folder: Where there is space for them, 24 bytes an event (28 with contexts) and the ids.
         part_rows: Rows of which the ids are encoded together.
     """
 
@@ -39,13 +40,17 @@ class EventSpool:
         self._texts = {name: _Texts(folder) for name in _TEXTS}
         self._values = _Numbers(folder, np.float64)
         self._timestamps = _Numbers(folder, np.int64)
+        self._folder = folder
+        self._contexts: _Texts | None = None
+        self._written = 0
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
 
     def extend(self, batches: Iterable[pa.RecordBatch]) -> None:
         """Append canonical events (see :class:`recserve.Tables`); other columns are left out."""
         for batch in batches:
-            self._waiting.append(batch.select(SPOOLED_SCHEMA.names))
+            said = _CONTEXT in batch.schema.names and batch[_CONTEXT].null_count < len(batch)
+            self._waiting.append(batch.select([*SPOOLED_SCHEMA.names, *([_CONTEXT] if said else [])]))
             self._rows += len(batch)
             if self._rows >= self._part_rows:
                 self._write()
@@ -57,18 +62,47 @@ class EventSpool:
         values = self._values.mapped()
         columns.append(_array(pa.float64(), values, _present(values)))
         columns.append(_array(pa.int64(), self._timestamps.mapped()))
-        return pa.table(columns, schema=SPOOLED_SCHEMA)
+        if self._contexts is None:
+            return pa.table(columns, schema=SPOOLED_SCHEMA)
+        return pa.table(
+            [*columns, self._contexts.column()], schema=SPOOLED_SCHEMA.append(pa.field(_CONTEXT, _CODES))
+        )
 
     def _write(self) -> None:
         if not self._rows:
             return
-        part = pa.Table.from_batches(self._waiting)
+        part = pa.concat_tables(map(_as_table, self._waiting), promote_options="default")
         self._waiting, self._rows = [], 0
         for name, texts in self._texts.items():
             texts.append(part[name])
         # A canonical value is finite, so NaN can stand for none.
         self._values.append(part["value"].to_numpy())
         self._timestamps.append(part["timestamp"].to_numpy())
+        self._write_contexts(part)
+        self._written += len(part)
+
+    def _write_contexts(self, part: pa.Table) -> None:
+        """Contexts of a part, and nothing of those before the first part that has any."""
+        if _CONTEXT in part.schema.names:
+            said = part[_CONTEXT].cast(pa.large_string()).fill_null("")
+        elif self._contexts is not None:
+            said = _silent(len(part))
+        else:
+            return
+        if self._contexts is None:
+            self._contexts = _Texts(self._folder)
+            for block in blocks(self._written):
+                self._contexts.append(_silent(block.stop - block.start))
+        self._contexts.append(said)
+
+
+def _as_table(batch: pa.RecordBatch) -> pa.Table:
+    return pa.Table.from_batches([batch])
+
+
+def _silent(rows: int) -> pa.ChunkedArray:
+    """As many empty contexts."""
+    return pa.chunked_array([pa.repeat(pa.scalar("", pa.large_string()), rows)])
 
 
 class _Numbers:

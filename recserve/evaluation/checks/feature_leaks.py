@@ -132,6 +132,7 @@ def _dealt(data: Dataset, generator: np.random.Generator) -> Dataset:
         data.event_types,
     )
     dealt.event_order = EventOrder.TIME
+    dealt.contexts = data.contexts
     return dealt
 
 

@@ -57,7 +57,7 @@ class Probe:
 def shuffled(data: Dataset, seed: int = 0) -> Dataset:
     """The same users, moments and items, with the items dealt out to the events at random."""
     items = np.random.default_rng(seed).permutation(data.items)
-    return Dataset(
+    dealt = Dataset(
         data.catalogue,
         data.user_ids,
         data.users,
@@ -67,6 +67,8 @@ def shuffled(data: Dataset, seed: int = 0) -> Dataset:
         data.timestamps,
         data.event_types,
     )
+    dealt.contexts = data.contexts
+    return dealt
 
 
 def check_shuffled(

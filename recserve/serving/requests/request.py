@@ -88,7 +88,7 @@ class Request:
     scenario: str | None = None
     exclude: tuple[str, ...] = ()
     filter: Mapping[str, Any] = field(default_factory=dict)
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict, repr=False)
     explain: bool = True
     items: tuple[str, ...] | None = None
     seen: Literal["exclude", "decay", "allow"] | None = None

@@ -15,7 +15,14 @@ from recserve.data.arrays import BoolArray, Int64Array
 from recserve.data.entities import EventType
 from recserve.data.entities import now_ms as present
 from recserve.errors import DataError
-from recserve.store.ingest.columns import id_column, name_column, number_column, text_column, time_column
+from recserve.store.ingest.columns import (
+    context_column,
+    id_column,
+    name_column,
+    number_column,
+    text_column,
+    time_column,
+)
 from recserve.store.ingest.columns.plain import FloatColumn, mask
 from recserve.store.ingest.files.delimited import Block
 from recserve.store.ingest.files.sources import open_parquet, parquet_source
@@ -39,6 +46,7 @@ EVENT_SCHEMA = pa.schema(
         "value": pa.float64(),
         "timestamp": pa.int64(),
         "text": pa.string(),
+        "context": pa.string(),
     }
 )
 
@@ -56,11 +64,12 @@ def read_events(
     """Read events from a CSV, Parquet, JSON or Excel file.
 
     Columns ``user_id`` and ``item_id`` (or ``text``) are needed; ``event``, ``value`` (or ``rating``),
-    ``timestamp``, ``text`` and ``event_id`` are understood; others are ignored. An event without a type is a
-    ``rating`` if it has a value, a ``search`` if it has a text and no item, else a ``view``. Times are
-    seconds or milliseconds since 1970 (numbers below 1e11 are seconds) or ISO 8601 text, UTC unless it
-    names an offset. Texts are brought onto one line and cut where they are too long. What else
-    ``POST /v1/events`` refuses is refused here too.
+    ``timestamp``, ``text``, ``context`` and ``event_id`` are understood; others are ignored. An event
+    without a type is a ``rating`` if it has a value, a ``search`` if it has a text and no item, else a
+    ``view``. Times are seconds or milliseconds since 1970 (numbers below 1e11 are seconds) or ISO 8601 text,
+    UTC unless it names an offset. Texts are brought onto one line and cut where they are too long; a context
+    that is no flat JSON object of bounded size is left out. What else ``POST /v1/events`` refuses is refused
+    here too.
 
     Args:
         path: The file.
@@ -152,7 +161,7 @@ def check_events(
 
 
 def with_event_ids(events: pa.Table) -> pa.Table:
-    """The same events with a column of texts, and with an id wherever one is missing or empty.
+    """The same events with columns of texts and contexts, and with an id wherever one is missing or empty.
 
     The id is a hash of user, item (or text, where there is no item), type, value and time; the second of two
     equal events gets a number as well. So importing the same file again gives the same ids and stores
@@ -161,8 +170,9 @@ def with_event_ids(events: pa.Table) -> pa.Table:
     Args:
         events: Canonical events.
     """
-    if "text" not in events.schema.names:
-        events = events.append_column(EVENT_SCHEMA.field("text"), pa.nulls(len(events), pa.string()))
+    for name in ("text", "context"):
+        if name not in events.schema.names:
+            events = events.append_column(EVENT_SCHEMA.field(name), pa.nulls(len(events), pa.string()))
     known = events["event_id"].combine_chunks().fill_null("")
     missing = np.flatnonzero(pc.equal(known, "").to_numpy(zero_copy_only=False))
     if len(missing) == 0:
@@ -210,8 +220,8 @@ def _check_header(header: list[str], path: Path | str, require_timestamp: bool) 
         if name not in header:
             raise DataError(
                 f"{path} has no column {name!r}{columns_hint(name, header)}; needed are "
-                f"{', '.join(needed)}; understood too: event, value, rating, text. Say which column it is "
-                f"with {'--time COLUMN (or none)' if name == 'timestamp' else f'--map {name}=COLUMN'}",
+                f"{', '.join(needed)}; understood too: event, value, rating, text, context. Say which column "
+                f"it is with {'--time COLUMN (or none)' if name == 'timestamp' else f'--map {name}=COLUMN'}",
                 field=name,
             )
 
@@ -245,11 +255,10 @@ def _read_block(
     else:
         times = time_column(column("timestamp"), "timestamp", findings, now_ms)
     event_ids = id_column(column("event_id"), "event_id", findings, required=False).fill_null("")
+    contexts = context_column(column("context"), "context", findings)
     findings.finish()
-    batch = pa.record_batch(
-        [event_ids, users, items, events, pa.array(values, from_pandas=True), pa.array(times), texts],
-        schema=EVENT_SCHEMA,
-    )
+    numbers = pa.array(values, from_pandas=True), pa.array(times)
+    batch = pa.record_batch([event_ids, users, items, events, *numbers, texts, contexts], schema=EVENT_SCHEMA)
     return batch if findings.good.all() else batch.filter(pa.array(findings.good))
 
 

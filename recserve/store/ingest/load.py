@@ -19,7 +19,7 @@ from recserve.store.ingest.events import EVENT_SCHEMA, with_event_ids
 from recserve.store.ingest.items import ITEM_SCHEMA
 
 _BATCH = 10_000
-_EVENT_FIELDS = ("user_id", "item_id", "event", "timestamp", "value", "event_id", "text")
+_EVENT_FIELDS = ("user_id", "item_id", "event", "timestamp", "value", "event_id", "text", "context")
 
 _REASONS = {
     EventIdConflictError.code: "their event_id stands for an event with other content",

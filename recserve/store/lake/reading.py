@@ -18,6 +18,7 @@ from recserve.store.ingest.problems import conclude
 from recserve.store.lake.folder import LakeFile, LakeFolder
 
 _COLUMNS = ("user_id", "item_id", "event", "value", "timestamp")
+_CONTEXT = "context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,9 @@ def read_lake(
 
 def _as_they_are(file: pa.NativeFile, report: FileReport) -> Iterator[pa.RecordBatch]:
     parquet = open_parquet(file, report.file, may_be_empty=True)
-    for _, batch in parquet_batches(parquet, list(_COLUMNS), report.file):
+    # Files of earlier versions have no contexts.
+    said = [_CONTEXT] if _CONTEXT in parquet.schema_arrow.names else []
+    for _, batch in parquet_batches(parquet, [*_COLUMNS, *said], report.file):
         report.rows += len(batch)
         report.taken += len(batch)
         yield batch

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from recserve.data.arrays import Int64Array
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """Raised with every change of the tables, each of which has a migration."""
 
 metadata = MetaData(
@@ -64,11 +64,16 @@ events = Table(
     # with the event.
     Column("vector", LargeBinary),
     Column("fingerprint", Text),
+    # JSON: a flat object, what was the case; NULL for nothing.
+    Column("context", Text),
     # Numbers of deleted rows must not be given out again: readers follow the table by ``seq``.
     sqlite_autoincrement=True,
 )
 Index(None, events.c.user_hash, events.c.timestamp, events.c.seq)
 Index(None, events.c.timestamp)
+# Of rows with a context alone: whether there are any is known without reading the table, as for exposures.
+_said = events.c.context.is_not(None)
+Index("ix_events_context", events.c.seq, sqlite_where=_said, postgresql_where=_said)
 
 # Ids of events that were taken back or went with a person: a late retry must not bring them back.
 removed_events = Table(
@@ -136,9 +141,13 @@ exposures = Table(
     Column("shadow", Boolean, nullable=False),
     # JSON: what the answer had to do without; NULL for nothing.
     Column("degraded", Text),
+    # JSON: what the request said was the case, as far as it is flat; NULL for nothing.
+    Column("context", Text),
     # As for events: streams follow the table by ``seq``.
     sqlite_autoincrement=True,
 )
+_told = exposures.c.context.is_not(None)
+Index("ix_exposures_context", exposures.c.seq, sqlite_where=_told, postgresql_where=_told)
 
 # Counts of a day, a Parquet table each; nothing in them names a person.
 daily_outcomes = Table(

@@ -63,6 +63,7 @@ class QuerySample:
         pairs: int64, shape (A,), increasing; user and item of each held-out event of the whole split, as
             ``user * n_items + item``.
         happened: int64, shape (A,); when, milliseconds.
+        said: int32, shape (A,); code of its context, -1 for none; None where nobody said anything.
     """
 
     split: Split
@@ -70,6 +71,7 @@ class QuerySample:
     batches: tuple[Queries, ...]
     pairs: Int64Array
     happened: Int64Array
+    said: Int32Array | None = None
 
     @classmethod
     def of(cls, split: Split, limit: int, seed: int) -> QuerySample:
@@ -93,6 +95,7 @@ class QuerySample:
             tuple(batch for _, batch, _ in sample.batches(_BATCH)),
             pairs[order],
             split.times[asked][order],
+            None if split.contexts is None else split.contexts.codes[asked][order],
         )
 
 
@@ -144,7 +147,8 @@ def proposals(propose: Propose, sample: QuerySample, threads: int = 1) -> Propos
 
     Returns:
         Proposals; a label is 1 for candidates that the user had a held-out event with at or after the
-        query's time.
+        query's time, and in the same context where contexts are known: what somebody wants on a phone says
+        little of what the same one wants at a desk.
     """
     split = sample.split
     parts = map_in_threads(propose, sample.batches, threads)
@@ -154,6 +158,8 @@ def proposals(propose: Propose, sample: QuerySample, threads: int = 1) -> Propos
     place = np.minimum(np.searchsorted(sample.pairs, wanted), len(sample.pairs) - 1)
     hit = (candidates.items >= 0) & (sample.pairs[place] == wanted)
     later = hit & (sample.happened[place] >= split.times[:, None])
+    if sample.said is not None and split.contexts is not None:
+        later &= sample.said[place] == split.contexts.codes[:, None]
     examples = RankingExamples(
         sample.queries, candidates, later.astype(np.float32), split.groups.astype(np.int32)
     )

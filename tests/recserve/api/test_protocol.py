@@ -186,6 +186,7 @@ def test_awkward_ids_round_trip_through_paths(served: Any, address: str, id_: st
                     "timestamp": 5,
                     "value": None,
                     "text": None,
+                    "context": None,
                     "event_id": "e",
                 }
             ],

@@ -74,6 +74,10 @@ class EventParam(TypedDict):
         text: What the user wrote: a search, a review, a comment; at most 10,000 characters, after
             runs of blanks and line breaks have become one blank each. It counts as an interest,
             never as another interaction with the item.
+        context: What was the case, such as device and place: strings, numbers and booleans by key,
+            at most 32 keys and 2,000 bytes. Rankers learn from it what they then read of a
+            request's `context`. Without any, training takes that of the request whose
+            recommendation is named.
         event_id: Idempotency key: sending the same event again stores nothing, so retries do no
             harm. An id that stands for an event with other content is refused.
         recommendation_id: The recommendation that led to it: joins what was shown and what came of
@@ -86,6 +90,7 @@ class EventParam(TypedDict):
     timestamp: NotRequired[datetime | str | float | None]
     value: NotRequired[float | None]
     text: NotRequired[str | None]
+    context: NotRequired[Mapping[str, str | float | bool]]
     event_id: NotRequired[str | None]
     recommendation_id: NotRequired[str | None]
 

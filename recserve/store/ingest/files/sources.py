@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -266,6 +267,8 @@ def _object_blocks(objects: Objects, name: str, wanted: list[str]) -> Iterator[B
 
 def _cell(value: object, key: str) -> str | None:
     """A JSON value as it would stand in a CSV file."""
+    if key == "context" and value is not None and not isinstance(value, str):
+        return orjson.dumps(value, default=str).decode()
     return id_cell(value, key) if key.endswith("_id") else scalar_cell(value, key)
 
 

@@ -33,7 +33,7 @@ from recserve.store.ingest.formats.reading import (
     shown_sources,
 )
 
-EVENT_COLUMNS = ("event_id", "user_id", "item_id", "event", "value", "rating", "timestamp", "text")
+EVENT_COLUMNS = ("event_id", "user_id", "item_id", "event", "value", "rating", "timestamp", "text", "context")
 
 _SPELLINGS = {
     "user_id": ("userid", "user"),

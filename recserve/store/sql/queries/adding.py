@@ -18,7 +18,7 @@ from recserve.store.sql.queries.rows import Row, Stored, event_rows
 from recserve.store.sql.queries.statements import chunks, dialect_of
 from recserve.store.sql.schema import deletions, events, key_of, removed_events
 
-_CONTENT = ("item_id", "event", "value", "recommendation_id", "text")
+_CONTENT = ("item_id", "event", "value", "recommendation_id", "text", "context")
 _LATER = frozenset({"seq", "vector", "fingerprint"})
 """Columns that an event does not come with."""
 

@@ -27,6 +27,7 @@ EXPOSURE_SCHEMA = pa.schema(
         "arm": pa.string(),
         "shadow": pa.bool_(),
         "degraded": pa.string(),
+        "context": pa.string(),
     }
 )
 """Columns of exposures in a lake, those of the table."""

@@ -31,7 +31,17 @@ from recserve.store.sql.schema import counters, events, user_impressions, users
 
 _FETCH_ROWS = 20_000
 
-HISTORY = ("user_id", "item_id", "event", "timestamp", "value", "event_id", "recommendation_id", "text")
+HISTORY = (
+    "user_id",
+    "item_id",
+    "event",
+    "timestamp",
+    "value",
+    "event_id",
+    "recommendation_id",
+    "text",
+    "context",
+)
 """Columns that make an :class:`recserve.Event`, in the order of its fields."""
 
 EVENT_CHANGES = pa.schema(
@@ -45,6 +55,7 @@ EVENT_CHANGES = pa.schema(
         "timestamp": pa.int64(),
         "recommendation_id": pa.string(),
         "text": pa.string(),
+        "context": pa.string(),
     }
 )
 """Columns of an incremental export."""

@@ -14,6 +14,7 @@ from sqlalchemy import RowMapping
 
 from recserve.data.arrays import FloatArray
 from recserve.data.entities import MAX_TEXT, Event, Item, User, now_ms
+from recserve.data.events.context import context_text
 from recserve.errors import InvalidRequestError
 from recserve.store.records import ApiKey, AuditEntry, ExposedItem, Exposure, ItemState, Shown
 from recserve.store.sql.schema import hash_of, key_of
@@ -59,6 +60,7 @@ def event_rows(events: Sequence[Event]) -> list[Row]:
                     "timestamp": _moment(event.timestamp, "timestamp"),
                     "recommendation_id": event.recommendation_id,
                     "text": None if event.text is None else _checked_text(event.text),
+                    "context": None if event.context is None else _checked_context(event.context),
                 }
             )
         except InvalidRequestError as error:
@@ -225,6 +227,7 @@ def exposure_row(exposure: Exposure) -> Row:
         "arm": exposure.arm,
         "shadow": exposure.shadow,
         "degraded": _quick_json(list(exposure.degraded), "degraded") if exposure.degraded else None,
+        "context": None if exposure.context is None else _checked_context(exposure.context),
     }
 
 
@@ -258,6 +261,7 @@ def exposure_of(row: Stored) -> Exposure:
         arm=row["arm"],
         shadow=row["shadow"],
         degraded=tuple(json.loads(row["degraded"] or "[]")),
+        context=row["context"],
     )
 
 
@@ -315,6 +319,18 @@ def _checked_text(text: str) -> str:
     """The text of an event, which must be as it is to be stored."""
     check_id(text, "text", longest=MAX_TEXT)
     return text
+
+
+def _checked_context(text: str) -> str:
+    """The text of a context, which must be as it is to be stored; nothing of it is in the message."""
+    try:
+        parsed = json.loads(text)
+        if isinstance(parsed, dict) and context_text(parsed) == text:
+            return text
+        problem = "must be as recserve.data.events.context.context_text makes it"
+    except ValueError as error:
+        problem = "must be a JSON object" if isinstance(error, json.JSONDecodeError) else str(error)
+    raise InvalidRequestError(f"context {problem}", field="context") from None
 
 
 def _finite(value: float | None, field: str) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
-from sqlalchemy import Connection, Select, func, select, text
+from sqlalchemy import Connection, Select, and_, func, or_, select, text
 
 from recserve.data.columns.spool import EventSpool
 from recserve.data.dataset import Tables
@@ -49,7 +49,6 @@ _TEXT_SCHEMA = pa.schema(
 )
 _ITEM_SCHEMA = pa.schema({"item_id": pa.string(), "attributes": pa.string()})
 _READ = pyarrow.csv.ParseOptions(newlines_in_values=True)
-_CONVERT = pyarrow.csv.ConvertOptions(column_types=_EVENT_SCHEMA, null_values=[""], strings_can_be_null=False)
 
 
 def read_tables(database: Database, folder: Path, *, events: bool = True) -> Tables:
@@ -64,7 +63,10 @@ def read_tables(database: Database, folder: Path, *, events: bool = True) -> Tab
         version = read_pulse(connection).catalogue
         spool, texts = EventSpool(folder), None
         if events:
-            spool.extend((_copied if database.is_postgres else _one_by_one)(database, connection))
+            query, columns = _events(connection)
+            spool.extend(
+                (_copied if database.is_postgres else _one_by_one)(database, connection, query, columns)
+            )
             texts = read_table(connection, _texts(), _TEXT_SCHEMA)
         return Tables(
             # Sorting in Arrow: byte order on every engine, whatever its collation.
@@ -78,6 +80,32 @@ def read_tables(database: Database, folder: Path, *, events: bool = True) -> Tab
     return database.read(read)
 
 
+def _events(connection: Connection) -> tuple[Select[Any], pa.Schema]:
+    """A query of all events, and its columns: with contexts where there are any.
+
+    An event without a context of its own that names its recommendation has that of the answer, if it was
+    shown to the event's user or to somebody without an id.
+    """
+    done, shown = schema.events.c, schema.exposures.c
+    query = select(*done[tuple(_EVENT_SCHEMA.names)])
+    own, told = (
+        connection.execute(select(1).select_from(table).where(table.c.context.is_not(None)).limit(1)).first()
+        for table in (schema.events, schema.exposures)
+    )
+    if own is None and told is None:
+        return query, _EVENT_SCHEMA
+    context: Any = done.context
+    if told is not None:
+        followed = and_(
+            shown.recommendation_id == done.recommendation_id,
+            ~shown.shadow,
+            or_(shown.user_hash.is_(None), shown.user_hash == done.user_hash),
+        )
+        query = query.select_from(schema.events.outerjoin(schema.exposures, followed))
+        context = func.coalesce(done.context, shown.context)
+    return query.add_columns(context.label("context")), _EVENT_SCHEMA.append(pa.field("context", pa.string()))
+
+
 def _texts() -> Select[Any]:
     """Events with a text, in their order, as far as an encoder reads them."""
     columns = schema.events.c
@@ -86,12 +114,15 @@ def _texts() -> Select[Any]:
     return select(*chosen, read).where(columns.text.is_not(None)).order_by(columns.seq)
 
 
-def _one_by_one(database: Database, connection: Connection) -> Iterator[pa.RecordBatch]:
-    query = select(*schema.events.c[tuple(_EVENT_SCHEMA.names)]).order_by(schema.events.c.seq)
-    return read_batches(connection, query, _EVENT_SCHEMA)
+def _one_by_one(
+    database: Database, connection: Connection, query: Select[Any], columns: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    return read_batches(connection, query.order_by(schema.events.c.seq), columns)
 
 
-def _copied(database: Database, connection: Connection) -> Iterator[pa.RecordBatch]:
+def _copied(
+    database: Database, connection: Connection, query: Select[Any], columns: pa.Schema
+) -> Iterator[pa.RecordBatch]:
     """Events in order, a few ranges of numbers ahead."""
     low, high = connection.execute(select(func.min(schema.events.c.seq), func.max(schema.events.c.seq))).one()
     if low is None:
@@ -99,7 +130,7 @@ def _copied(database: Database, connection: Connection) -> Iterator[pa.RecordBat
     moment = connection.execute(select(func.pg_export_snapshot())).scalar_one()
 
     def read(first: int) -> pa.Table:
-        return database.read(lambda reader: _range(reader, moment, first))
+        return database.read(lambda reader: _range(reader, moment, first, query, columns))
 
     ahead: deque[Future[pa.Table]] = deque()
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="snapshot")
@@ -114,18 +145,22 @@ def _copied(database: Database, connection: Connection) -> Iterator[pa.RecordBat
         pool.shutdown(cancel_futures=True)
 
 
-def _range(connection: Connection, moment: str, first: int) -> pa.Table:
+def _range(
+    connection: Connection, moment: str, first: int, query: Select[Any], columns: pa.Schema
+) -> pa.Table:
     """Events of a range of numbers as they were when a snapshot was exported."""
     connection.execute(text(f"SET TRANSACTION SNAPSHOT '{moment}'"))
-    columns = ", ".join(f'"{name}"' for name in _EVENT_SCHEMA.names)
-    query = f"SELECT {columns} FROM events WHERE seq >= {first} AND seq < {first + _RANGE} ORDER BY seq"
+    number = schema.events.c.seq
+    part = query.where(number >= first, number < first + _RANGE).order_by(number)
+    statement = part.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as copy:
+    with driver.cursor() as cursor, cursor.copy(f"COPY ({statement}) TO STDOUT (FORMAT csv)") as copy:
         lines = b"".join(copy)
     if not lines:
-        return _EVENT_SCHEMA.empty_table()
+        return columns.empty_table()
     # One block, so that no row is too long for it.
     reading = pyarrow.csv.ReadOptions(
-        column_names=_EVENT_SCHEMA.names, block_size=len(lines) + 1, use_threads=False
+        column_names=columns.names, block_size=len(lines) + 1, use_threads=False
     )
-    return pyarrow.csv.read_csv(pa.BufferReader(lines), reading, _READ, _CONVERT)
+    converting = pyarrow.csv.ConvertOptions(column_types=columns, null_values=[""], strings_can_be_null=False)
+    return pyarrow.csv.read_csv(pa.BufferReader(lines), reading, _READ, converting)

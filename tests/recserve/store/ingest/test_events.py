@@ -26,7 +26,7 @@ def read(path: Path, **options: object) -> tuple[list[dict[str, object]], list[R
     assert table.schema == EVENT_SCHEMA
     assert report.rows == report.taken + report.count("error") + report.count("blank")
     assert report.taken == len(table)
-    return table.drop_columns(["event_id", "text"]).to_pylist(), report.problems
+    return table.drop_columns(["event_id", "text", "context"]).to_pylist(), report.problems
 
 
 def write(folder: Path, text: str | bytes, name: str = "events.csv") -> Path:
@@ -510,3 +510,26 @@ def test_a_text_beside_an_item_is_no_part_of_the_events_id(tmp_path: Path) -> No
     full = write(tmp_path, "user_id,item_id,timestamp,text\nu,i,1,fine\n", "full.csv")
     found = [with_event_ids(read_events(path, TYPES, now_ms=NOW)[0])["event_id"] for path in (bare, full)]
     assert found[0] == found[1]
+
+
+def test_contexts_are_flat_objects_or_left_out(tmp_path: Path) -> None:
+    said = '{"device": "phone", "fast": true}'
+    quoted_said = said.replace('"', '""')
+    cells = f'"{quoted_said}"', "", "home", '"{""a"": [1]}"'
+    rows = "".join(f"u,{item},1700000000,{cell}\n" for item, cell in zip("abcd", cells, strict=True))
+    text = f"user_id,item_id,timestamp,context\n{rows}"
+    table, report = read_events(write(tmp_path, text), TYPES, now_ms=NOW)
+    assert table["context"].to_pylist() == [said, None, None, None]
+    assert (report.taken, report.count("note")) == (4, 2)
+    assert "home" not in report.problems[0].reason
+    objects = [
+        {"user_id": "u", "item_id": "a", "timestamp": 1, "context": {"fast": True, "device": "phone"}},
+        {"user_id": "u", "item_id": "b", "timestamp": 1},
+        {"user_id": "u", "item_id": "c", "timestamp": 1, "context": ["home"]},
+    ]
+    lines = "".join(json.dumps(one) + "\n" for one in objects)
+    table, report = read_events(write(tmp_path, lines, "events.jsonl"), TYPES, now_ms=NOW)
+    assert table["context"].to_pylist() == [said, None, None]
+    pq.write_table(pa.Table.from_pylist(objects[:2]), tmp_path / "events.parquet")
+    table, report = read_events(tmp_path / "events.parquet", TYPES, now_ms=NOW)
+    assert (table["context"].to_pylist(), report.problems) == ([said, None], [])

@@ -296,7 +296,16 @@ def test_a_summary_reads_like_a_sentence() -> None:
 
 
 def test_importing_keeps_given_ids_and_empty_values(tmp_path: Path) -> None:
-    columns = [["e1", ""], ["u", "u"], ["i", "i"], ["view", "rating"], [None, 2.0], [5, 6], [None, "a b"]]
+    columns = [
+        ["e1", ""],
+        ["u", "u"],
+        ["i", "i"],
+        ["view", "rating"],
+        [None, 2.0],
+        [5, 6],
+        [None, "a b"],
+        [None, '{"device": "phone"}'],
+    ]
     tables = Tables(pa.table([["i"], ["{}"]], schema=ITEM_SCHEMA), pa.table(columns, schema=EVENT_SCHEMA))
     with open_store(None, tmp_path) as store:
         assert import_tables(store, tables).new_events == 2
@@ -304,6 +313,7 @@ def test_importing_keeps_given_ids_and_empty_values(tmp_path: Path) -> None:
     assert first == Event("u", "i", "view", 5, None, "e1")
     assert second.event_id
     assert (first.text, second.text) == (None, "a b")
+    assert (first.context, second.context) == (None, '{"device": "phone"}')
 
 
 def test_maps_are_objects_and_the_index_of_pandas_is_no_attribute(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def data(items: dict[str, str], *events: tuple[str, str, str, int]) -> Tables:
     """Items with their attributes, and events as (event_id, user, item, time)."""
-    rows = [(key, user, item, "view", None, time, None) for key, user, item, time in events]
+    rows = [(key, user, item, "view", None, time, None, None) for key, user, item, time in events]
     columns = list(zip(*rows, strict=True)) or [()] * len(EVENT_SCHEMA)
     return Tables(
         items=pa.table([list(items), list(items.values())], schema=ITEM_SCHEMA),

@@ -13,10 +13,10 @@ NOON = 1_700_000_000_000
 
 def data() -> Tables:
     rows = [
-        ("", "u1", "a", "view", None, NOON, None),
-        ("", "u1", "b", "view", None, NOON + 1, None),
-        ("", "u2", "c", "rating", 4.0, NOON + 86_400_000, None),
-        ("", "u2", "d", "buy", None, NOON, None),
+        ("", "u1", "a", "view", None, NOON, None, None),
+        ("", "u1", "b", "view", None, NOON + 1, None, None),
+        ("", "u2", "c", "rating", 4.0, NOON + 86_400_000, None, None),
+        ("", "u2", "d", "buy", None, NOON, None, None),
     ]
     columns = list(zip(*rows, strict=True))
     return Tables(

@@ -62,6 +62,7 @@ class HistoryEvent:
         timestamp: Milliseconds since the epoch, UTC.
         value: `value`.
         text: What the user wrote, if anything.
+        context: What was the case, if anything was said.
         event_id: `event_id`.
     """
 
@@ -71,6 +72,7 @@ class HistoryEvent:
     timestamp: int
     value: float | None
     text: str | None
+    context: dict[str, str | float | bool] | None
     event_id: str
 
 

@@ -50,7 +50,9 @@ class RecommendationsCalls(AsyncSender):
             filter: Name of a filter of the scenario -> its argument.
             rules: Name of a reranker of the scenario -> parameters for this request, which replace
                 the configured ones.
-            context: Anything that a plugin of the scenario reads.
+            context: Anything that a plugin of the scenario reads, such as device and place.
+                Strings, numbers and booleans are stored with what was shown, for rankers to learn
+                from.
             explain: Say in words why each item is recommended. Default: true.
             language: Language of explanations, such as en or zh; default: the scenario's.
             session_id: Stands for a visitor without `user_id` where experiments assign arms;
@@ -256,7 +258,9 @@ class RecommendationsCalls(AsyncSender):
             filter: Name of a filter of the scenario -> its argument.
             rules: Name of a reranker of the scenario -> parameters for this request, which replace
                 the configured ones.
-            context: Anything that a plugin of the scenario reads.
+            context: Anything that a plugin of the scenario reads, such as device and place.
+                Strings, numbers and booleans are stored with what was shown, for rankers to learn
+                from.
             explain: Say in words why each item is recommended. Default: true.
             language: Language of explanations, such as en or zh; default: the scenario's.
             session_id: Stands for a visitor without `user_id` where experiments assign arms;
@@ -378,7 +382,9 @@ class RecommendationsCalls(AsyncSender):
             filter: Name of a filter of the scenario -> its argument.
             rules: Name of a reranker of the scenario -> parameters for this request, which replace
                 the configured ones.
-            context: Anything that a plugin of the scenario reads.
+            context: Anything that a plugin of the scenario reads, such as device and place.
+                Strings, numbers and booleans are stored with what was shown, for rankers to learn
+                from.
             explain: Say in words why each item is recommended. Default: true.
             language: Language of explanations, such as en or zh; default: the scenario's.
             session_id: Stands for a visitor without `user_id` where experiments assign arms;

@@ -103,14 +103,25 @@ class FeatureSet:
             raise ValueError(f"the tables hold {len(flat)} numbers, not {start}")
         return replace(self, tables=tables, counted_until=counted_until, timed=timed)
 
-    def learnt(self, sources: Sequence[str], contexts: Sequence[Mapping[str, Any]]) -> FeatureSet:
-        """The same for candidates of some retrievers, and values of some requests' contexts."""
+    def learnt(
+        self,
+        sources: Sequence[str],
+        contexts: Sequence[Mapping[str, Any]],
+        users: Sequence[int] | None = None,
+    ) -> FeatureSet:
+        """The same for candidates of some retrievers, and values of some requests' contexts.
+
+        Args:
+            sources: Names of the retrievers.
+            contexts: Of the requests.
+            users: See :meth:`recserve_features.inputs.of_queries.Context.learnt`.
+        """
         features: dict[str, Computed] = {}
         for name, feature in self.features.items():
             if isinstance(feature, Retrieval):
                 features[name] = feature.learnt(sources)
             elif isinstance(feature, Context):
-                features[name] = feature.learnt(contexts)
+                features[name] = feature.learnt(contexts, users)
             else:
                 features[name] = feature
         return replace(self, features=features)

@@ -21,6 +21,9 @@ from recserve_features.parameters import (
     RetrievalFeature,
 )
 
+_FEWEST_USERS = 5
+"""Values of a context that fewer users said are not learnt: what a bundle keeps names nobody."""
+
 
 @dataclass(frozen=True)
 class History(Plain):
@@ -99,10 +102,20 @@ class Context(Plain):
         """As declared."""
         return self.declared.values == "category"
 
-    def learnt(self, contexts: Sequence[Mapping[str, Any]]) -> Context:
-        """The same, knowing the values of some requests' contexts."""
-        met = {label for context in contexts for label in labels_of(context.get(self.declared.key))[:1]}
-        return Context(self.declared, {label: code for code, label in enumerate(sorted(met))})
+    def learnt(self, contexts: Sequence[Mapping[str, Any]], users: Sequence[int] | None = None) -> Context:
+        """The same, knowing the values of some requests' contexts.
+
+        Args:
+            contexts: Of the requests.
+            users: Whose they are: then a value counts that several said, and no one person's own.
+        """
+        said: dict[str, set[int]] = {}
+        for query, context in enumerate(contexts):
+            for label in labels_of(context.get(self.declared.key))[:1]:
+                said.setdefault(label, set()).add(query if users is None else users[query])
+        fewest = 1 if users is None else _FEWEST_USERS
+        met = sorted(label for label, whose in said.items() if len(whose) >= fewest)
+        return Context(self.declared, {label: code for code, label in enumerate(met)})
 
     def compute(self, asked: Asked, table: Float64Array) -> Sequence[FloatArray]:
         """NaN where a request says nothing that training met; crossed, the first label of a list counts."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from recserve import Catalogue, Dataset, EventOrder
+from recserve import Catalogue, Contexts, Dataset, EventOrder
 from recserve_features.inputs.clock import DAY_MS, varied
 from recserve_features.inputs.values import labels_of
 from recserve_features.parameters import (
     AffinityFeature,
     AgeFeature,
     CategoryFeature,
+    ContextFeature,
     DistanceFeature,
     Feature,
     HistoryFeature,
@@ -116,6 +118,8 @@ def default_features(data: Dataset, zone: str) -> dict[str, Feature]:
             )
         if disliked:
             found[f"{name}_aversion"] = AffinityFeature(type="affinity", attribute=name, sign="disliked")
+    if data.contexts is not None:
+        found |= _of_contexts(data.contexts, kinds)
     if timed:
         found |= _of_moments(data.timestamps[liked], kinds, zone)
     return {_plain(name): feature for name, feature in found.items()}
@@ -135,6 +139,28 @@ def _of_moments(moments: Any, kinds: Kinds, zone: str) -> dict[str, Feature]:
             found[f"{name}_{unit}_affinity"] = AffinityFeature(type="affinity", attribute=name, when=unit)
     if varied(moments, "weekday", zone):
         found["weekday"] = MomentFeature(type="moment", unit="weekday")
+    return found
+
+
+def _of_contexts(contexts: Contexts, kinds: Kinds) -> dict[str, Feature]:
+    """Keys of few values that many events have, by themselves and with attributes."""
+    values: dict[str, set[str]] = {}
+    covered: Counter[str] = Counter()
+    codes, counts = np.unique(contexts.codes[contexts.codes >= 0], return_counts=True)
+    for context, count in zip(Contexts(codes, contexts.texts).mappings(), counts.tolist(), strict=True):
+        for key, value in context.items():
+            covered[key] += count
+            values.setdefault(key, set()).update(labels_of(value))
+    usual = [
+        key
+        for key, count in covered.most_common()
+        if count >= _COVERED * len(contexts) and 2 <= len(values[key]) <= _CATEGORIES
+    ]
+    found: dict[str, Feature] = {}
+    for key in usual[:_MOST_CROSSED]:
+        found[f"context_{key}"] = ContextFeature(type="context", key=key)
+        for name in kinds.labels[:_MOST_CROSSED]:
+            found[f"{name}_context_{key}"] = ContextFeature(type="context", key=key, attribute=name)
     return found
 
 

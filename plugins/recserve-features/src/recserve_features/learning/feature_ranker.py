@@ -95,7 +95,9 @@ class FeatureRanker:
             DataError: Times order events, and a query is not newer than events that features were counted on.
         """
         self._check_times(examples.queries)
-        self._inputs = self._inputs.learnt(examples.candidates.sources, examples.queries.contexts)
+        self._inputs = self._inputs.learnt(
+            examples.candidates.sources, examples.queries.contexts, examples.users.tolist()
+        )
         real = examples.candidates.items >= 0
         hits = real & (examples.labels > 0)
         useful = hits.any(axis=1) & (real & ~hits).any(axis=1)

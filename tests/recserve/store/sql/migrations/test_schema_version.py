@@ -36,7 +36,7 @@ def make_v1(url: str, folder: Path) -> Database:
         for statement in filter(str.strip, statements):
             connection.execute(text(statement))
         for row in event_rows(EVENTS):
-            for later in ("recommendation_id", "text"):
+            for later in ("recommendation_id", "text", "context"):
                 del row[later]
             connection.execute(insert(events).values(row))
         connection.execute(text("DELETE FROM events WHERE event_id = '4'"))  # its number stays used
@@ -45,7 +45,7 @@ def make_v1(url: str, folder: Path) -> Database:
             row = {name: item_row(item)[name] for name in columns}
             connection.execute(text("INSERT INTO items VALUES (:item_key, :item_id, :attributes, 5)"), row)
         shown = exposure_row(SHOWN)
-        for later in ("since", "experiment", "arm", "shadow", "degraded"):
+        for later in ("since", "experiment", "arm", "shadow", "degraded", "context"):
             del shown[later]
         connection.execute(insert(exposures).values(shown).inline())
         connection.execute(insert(bundles).values(bundle_id="one", created=3, summary="{}"))
