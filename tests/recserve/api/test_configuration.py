@@ -138,8 +138,6 @@ def test_plugins_say_where_they_are_used(client: TestClient) -> None:
     components = [component for plugin in plugins for component in plugin["components"]]
     used = {one["name"]: [use["where"] for use in one["used"]] for one in components if one["used"]}
     assert used["fields"] == ["item_text"]
-    reads = {one["name"]: one["needs_vectors"] for one in components}
-    assert (reads["mf"], reads["content"], reads["bert_lstm"]) == (False, True, True)
 
 
 def test_nothing_is_applied(client: TestClient) -> None:

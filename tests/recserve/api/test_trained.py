@@ -114,6 +114,14 @@ def test_all_built_in_plugins_are_listed_with_their_parameters(post: Post) -> No
     assert [plugin.error for plugin in answer.plugins] == [None] * len(answer.plugins)
     components = {component.name for plugin in answer.plugins for component in plugin.components}
     assert {"mf", "content", "popular", "bert", "bert_lstm", "movielens-small", "template"} <= components
+    reading = {
+        component.name
+        for plugin in answer.plugins
+        for component in plugin.components
+        if component.needs_vectors
+    }
+    assert {"content", "bert_lstm"} <= reading
+    assert not {"mf", "popular"} & reading
     for plugin in answer.plugins:
         for component in plugin.components:
             assert component.summary, component.name

@@ -189,6 +189,8 @@ class TransformerNetwork(SequenceNetwork):
                 nn.init.uniform_(module.weight, -bound, bound, generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        # It begins as what taste alone says, and attention learns what to add.
+        nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.bias.distance)
         nn.init.zeros_(self.bias.time)
         nn.init.constant_(self.taste.scale, 0.5 / len(DECAYS))
