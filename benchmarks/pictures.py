@@ -2,12 +2,13 @@
 
     python -m benchmarks.pictures [--items 600] [--users 300] [--events 20] [--seed 0] [--json FILE]
 
-Items get pictures (a shape in one of eight colours on a grey ground, with noise) and titles that say nothing of
-the colour. Everybody likes two colours. The catalogue grows while people act, so that many items have few events
-or none. The retriever ``content`` is fitted without and with the vectors that EfficientNet-Lite0 makes of the
-pictures (plugin recserve-image), and both are evaluated as ``recserve evaluate`` does: on the newest tenth of the
-events, among all items, after the leak checks. Differences are paired over users, with 95% intervals. A third row
-has the vectors dealt out to other items at random: what the choice of weights makes of a space that says nothing.
+Items get pictures (a shape in one of eight colours on a grey ground, with noise) and titles that say nothing
+of the colour. Everybody likes two colours. The catalogue grows while people act, so that many items have few
+events or none. The retriever ``content`` is fitted without and with the vectors that EfficientNet-Lite0 makes
+of the pictures (plugin recserve-image), and both are evaluated as ``recserve evaluate`` does: on the newest
+tenth of the events, among all items, after the leak checks. Differences are paired over users, with 95%
+intervals. A third row has the vectors dealt out to other items at random: what the choice of weights makes of
+a space that says nothing.
 """
 
 from __future__ import annotations
