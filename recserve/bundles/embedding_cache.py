@@ -266,6 +266,33 @@ def checked_vectors(vectors: FloatArray, count: int, dimension: int) -> FloatArr
     return vectors
 
 
+def content_key(content: bytes) -> bytes:
+    """128-bit content hash of what an item encoder reads, 16 bytes."""
+    return hashlib.blake2b(content, digest_size=_KEY_BYTES, person=b"recserve.content").digest()
+
+
+def content_keys(keys: Iterable[bytes]) -> Keys:
+    """Several of :func:`content_key` as a cache wants them, shape (n, 2)."""
+    return np.frombuffer(b"".join(keys), dtype="<u8").reshape(-1, 2).astype(np.uint64)
+
+
+def checked_item_vectors(vectors: FloatArray, count: int, dimension: int) -> FloatArray:
+    """Insist on what an item encoder promises.
+
+    Raises:
+        PluginError: Wrong shape, not finite, or rows that are neither zero nor of unit length.
+    """
+    vectors = np.asarray(vectors, dtype=np.float32)
+    if vectors.shape != (count, dimension):
+        raise PluginError(
+            f"the item encoder returned vectors of shape {vectors.shape} instead of {(count, dimension)}"
+        )
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not (np.isclose(lengths, 1.0, atol=1e-3) | (lengths == 0)).all():
+        raise PluginError("the item encoder returned vectors that are neither zero nor of unit length")
+    return vectors
+
+
 class TextVectorCache:
     """The most recently used text vectors in memory, in front of an encoder.
 

@@ -71,6 +71,7 @@ class Manifest(Strict):
     Attributes:
         orders: What training chose, by scenario.
         left_out: Configured components that were not trained, by key, and why.
+        spaces: Fingerprint of the item encoder of each named space that has one.
         postponed: Those of them that the next training fits: a quick run left them out for their time.
     """
 
@@ -86,6 +87,7 @@ class Manifest(Strict):
     orders: dict[str, OrderEntry] = Field(default_factory=dict)
     left_out: dict[str, str] = Field(default_factory=dict)
     postponed: list[str] = Field(default_factory=list)
+    spaces: dict[str, str] = Field(default_factory=dict)
     files: dict[str, FileEntry]
 
     @classmethod
@@ -114,7 +116,7 @@ class Manifest(Strict):
     def canonical(self) -> bytes:
         """The bytes of ``manifest.json``."""
         # What older bundles know nothing of is written only where it says something.
-        empty = {name for name in ("orders", "left_out", "postponed") if not getattr(self, name)}
+        empty = {name for name in ("orders", "left_out", "postponed", "spaces") if not getattr(self, name)}
         plain = self.model_dump(mode="json", exclude=empty)
         text = json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False)
         return text.encode() + b"\n"

@@ -58,6 +58,11 @@ class VectorSpaceConfig(Strict):
     """A named space of item vectors beside those of texts, such as one of pictures."""
 
     dimensions: int = Field(ge=2, le=MAX_DIMENSIONS, description="Numbers of a vector.")
+    encoder: ComponentConfig | None = Field(
+        None,
+        description="Item encoder that computes the vectors of items that none is given of, such as one of "
+        "pictures; null for given vectors alone.",
+    )
 
 
 class ExploreConfig(Strict):

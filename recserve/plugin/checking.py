@@ -86,6 +86,9 @@ def _places(config: Config) -> Iterator[tuple[Stage, ComponentConfig, str, str |
     if config.encoder is not None:
         yield Stage.ENCODER, config.encoder.component(), "encoder", None
     yield Stage.ITEM_TEXT, config.item_text, "item_text", None
+    for name, space in config.vectors.items():
+        if space.encoder is not None:
+            yield Stage.ITEM_ENCODER, space.encoder, f"vectors.{name}.encoder", None
     for name, pipeline in config.scenarios.items():
         for stage, component, key in _places_of(pipeline):
             yield stage, component, f"scenarios.{name}.{key}", name

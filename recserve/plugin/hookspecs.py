@@ -59,6 +59,11 @@ class HookSpecs:
         return ()
 
     @hookspec
+    def register_item_encoders(self) -> Sequence[Component]:
+        """Components whose factory builds a :class:`recserve.ItemEncoder`."""
+        return ()
+
+    @hookspec
     def register_datasets(self) -> Sequence[Component]:
         """Components whose factory builds a :class:`recserve.DataSource`."""
         return ()

@@ -23,7 +23,7 @@ from recserve.plugin.executor import Executor, InProcess
 
 
 class Stage(StrEnum):
-    """The fixed stages of the graph, in the order they run; the last two prepare data."""
+    """The fixed stages of the graph, in the order they run; the last three prepare data."""
 
     RETRIEVER = "retriever"
     ENCODER = "encoder"
@@ -32,6 +32,7 @@ class Stage(StrEnum):
     FILTER = "filter"
     EXPLAINER = "explainer"
     ITEM_TEXT = "item_text"
+    ITEM_ENCODER = "item_encoder"
     DATASET = "dataset"
 
 
@@ -374,6 +375,42 @@ class ItemText(Protocol):
 
 
 @runtime_checkable
+class ItemEncoder(Protocol):
+    """Item encoder: computes vectors of items in a named space from what attributes name, such as pictures.
+
+    Contents are read one by one and encoded some at a time; a vector is kept by its content, so that training
+    encodes only what changed.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """Length d of a vector."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies model, revision and settings; vectors of equal fingerprints are comparable."""
+        ...
+
+    def content(self, item: Item) -> bytes | None:
+        """What the vector of an item is computed from, such as the bytes of its picture; None without any.
+
+        Raises:
+            DataError: It names something that cannot be read. The item has no vector then, which is counted
+                and said.
+        """
+        ...
+
+    def encode(self, contents: Sequence[bytes]) -> FloatArray:
+        """Encode contents.
+
+        Returns:
+            float32, shape (n, d), rows of unit length; a zero row for a content that cannot be understood.
+        """
+        ...
+
+
+@runtime_checkable
 class DataSource(Protocol):
     """Data source: a whole data set, for ``recserve import --dataset NAME``."""
 
@@ -577,6 +614,7 @@ __all__ = [
     "Explainer",
     "Filter",
     "FitContext",
+    "ItemEncoder",
     "ItemText",
     "KnowsItsWords",
     "LearnsFromCandidates",

@@ -45,6 +45,7 @@ _HOOKS: Mapping[Stage, str] = {
     Stage.FILTER: "register_filters",
     Stage.EXPLAINER: "register_explainers",
     Stage.ITEM_TEXT: "register_item_texts",
+    Stage.ITEM_ENCODER: "register_item_encoders",
     Stage.DATASET: "register_datasets",
 }
 
@@ -196,6 +197,11 @@ class Registry:
             config=config,
             encoder=encoder,
             item_text=choose(Stage.ITEM_TEXT, config.item_text, "item_text"),
+            item_encoders={
+                name: choose(Stage.ITEM_ENCODER, space.encoder, f"vectors.{name}.encoder")
+                for name, space in config.vectors.items()
+                if space.encoder is not None
+            },
             scenarios={
                 name: self._resolve_pipeline(pipeline, f"scenarios.{name}", role)
                 for name, pipeline in config.scenarios.items()

@@ -40,6 +40,7 @@ _SERVED_BY: Mapping[Stage, tuple[ReplicaRole, ...]] = {
     Stage.FILTER: (ReplicaRole.INGRESS, ReplicaRole.RETRIEVAL),
     Stage.EXPLAINER: (ReplicaRole.INGRESS,),
     Stage.ITEM_TEXT: (ReplicaRole.INGRESS,),
+    Stage.ITEM_ENCODER: (ReplicaRole.INGRESS,),
 }
 FALLBACK_SERVED_BY = ReplicaRole.INGRESS
 """The last resort must not need another process."""
@@ -191,6 +192,7 @@ class ResolvedConfig:
         item_text: Renders items for it.
         scenarios: By name.
         rerankers: By name, without parameters: those that a request may add to a scenario's.
+        item_encoders: By the named space that each computes.
     """
 
     config: Config
@@ -198,6 +200,7 @@ class ResolvedConfig:
     item_text: Resolved
     scenarios: Mapping[str, ResolvedPipeline]
     rerankers: Mapping[str, Resolved] = field(default_factory=dict)
+    item_encoders: Mapping[str, Resolved] = field(default_factory=dict)
 
     def without(self, keys: Collection[str]) -> ResolvedConfig:
         """The configuration with scenarios that do without some retrievers, rankers and rerankers."""
@@ -240,6 +243,7 @@ class ResolvedConfig:
     def plugins(self, role: ReplicaRole = ReplicaRole.WHOLE) -> frozenset[str]:
         """Entry points that replicas of a role need to serve this configuration."""
         needed = [self.item_text] if self.encoder is None else [self.item_text, self.encoder]
+        needed += self.item_encoders.values()
         for pipeline in self.scenarios.values():
             needed += pipeline.components()
         found = {component.plugin for component in needed if role.serves(component.stage)}

@@ -17,7 +17,7 @@ from recserve.bundles.bundle import Bundle
 from recserve.config import EncoderConfig
 from recserve.data.catalogue import Catalogue
 from recserve.errors import BundleError
-from recserve.plugin.protocols import ChoosesModel, Encoder, Trainable
+from recserve.plugin.protocols import ChoosesModel, Encoder, ItemEncoder, Trainable
 from recserve.plugin.resolved import Resolved, ResolvedConfig, ResolvedPipeline
 from recserve.serving.scenario import RequestRules, Scenario, ScenarioContext
 from recserve.serving.stages.ranking import RankingStage
@@ -199,7 +199,18 @@ class Loader:
                 for name, pipeline in resolved.scenarios.items()
             },
             impressions=resolved.config.server.impressions if counted else 0,
+            item_encoders=self._item_encoders(),
         )
+
+    def _item_encoders(self) -> dict[str, ItemEncoder]:
+        """Item encoders by the space of the bundle that they compute."""
+        known = self.bundle.manifest.spaces
+        built = {
+            name: chosen.build(Catalogue())
+            for name, chosen in self.resolved.item_encoders.items()
+            if name in known and name in self.bundle.catalogue.spaces
+        }
+        return {name: encoder for name, encoder in built.items() if encoder.fingerprint == known[name]}
 
     def _for_request(self, wanted: Resolved, catalogue: Catalogue) -> Any:
         """A reranker with a request's parameters; a trained one has none and is shared."""
@@ -217,7 +228,8 @@ def follow_catalogue(bundle: Bundle, store: Store) -> CatalogueFollower:
         StoreError: The store cannot be reached.
     """
     since = trained_version(store, bundle.id)
-    return CatalogueFollower(bundle.catalogue, store, since, bundle.manifest.encoder_fingerprint)
+    manifest = bundle.manifest
+    return CatalogueFollower(bundle.catalogue, store, since, manifest.encoder_fingerprint, manifest.spaces)
 
 
 def trained_version(store: BundleStore, bundle_id: str) -> int:

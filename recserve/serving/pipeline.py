@@ -37,7 +37,7 @@ from recserve.serving.stages.explanations import Page
 from recserve.serving.stages.run import Exploration, Seen, StageBatch, run_stages
 from recserve.serving.stages.trace import Trace
 from recserve.serving.state.history_reader import Reading, ServingStore, StoreReader
-from recserve.serving.state.item_encoding import ItemEncoder
+from recserve.serving.state.item_encoding import NewItemEncoder
 from recserve.serving.state.live_catalogue import CatalogueFollower
 from recserve.serving.state.result_cache import ResultCache
 from recserve.serving.state.serving_state import ServingState, ServingStates
@@ -80,7 +80,7 @@ class Pipeline:
         self._metrics = metrics
         self._states = ServingStates(build, reader.live, self._calls)
         self._preparer = Preparer(self._calls)
-        self.items = ItemEncoder(self._states, reader.live, reader.store, client, self._calls)
+        self.items = NewItemEncoder(self._states, reader.live, reader.store, client, self._calls)
         self.texts = TextEncoder(self._states, reader, client, metrics)
         self.audiences = AudienceFinder(self._states, client, self.texts)
         self.trials = TrialRecorder(reader.store, reader.live, self.context.event_types)

@@ -16,7 +16,7 @@ from recserve.data.catalogue import Catalogue
 from recserve.errors import ConfigError, InvalidRequestError, PluginError
 from recserve.experiments.assignment import AssignedArm
 from recserve.experiments.definition import Parameters
-from recserve.plugin.protocols import Explainer, Filter, ItemText, Ranker, Reranker, Retriever
+from recserve.plugin.protocols import Explainer, Filter, ItemEncoder, ItemText, Ranker, Reranker, Retriever
 from recserve.plugin.resolved import Resolved
 
 _REMEMBERED_RULES = 128
@@ -153,6 +153,7 @@ class ScenarioContext:
         rules: By scenario, its rerankers with parameters of a single request.
         impressions: Items of a user, those shown last, whose impressions are counted; 0 where no scenario
             reads them.
+        item_encoders: Compute vectors of new items, by named space.
     """
 
     bundle: str
@@ -168,6 +169,7 @@ class ScenarioContext:
     cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
     rules: Mapping[str, RequestRules] = field(default_factory=dict)
     impressions: int = 0
+    item_encoders: Mapping[str, ItemEncoder] = field(default_factory=dict)
     _changed: dict[tuple[str, AssignedArm], Scenario] = field(default_factory=dict, init=False, repr=False)
 
     def reads_impressions(self, scenario: str, rules: Mapping[str, Any]) -> bool:

@@ -155,13 +155,24 @@ class EventStore(Protocol):
 class ItemStore(Protocol):
     """The catalogue. Every change counts up :attr:`Pulse.catalogue`, once a transaction."""
 
-    def upsert_items(self, items: Iterable[Item], vectors: ItemVectors | None = None) -> int:
+    def upsert_items(
+        self,
+        items: Iterable[Item],
+        vectors: ItemVectors | None = None,
+        computed: Mapping[str, ItemVectors] | None = None,
+    ) -> int:
         """Insert items or replace them; a deleted item comes back.
 
         Of items with equal ids in one call the last one wins. An item that is stored just so already is
         left as it is, its version included. An item whose attributes change without a new vector loses
         the one it had; the vectors of named spaces (:attr:`recserve.Item.vectors`) stay until they are
         written anew.
+
+        Args:
+            items: The items.
+            vectors: Vectors of their texts.
+            computed: What item encoders made of them, by named space. It never takes the place of a vector
+                that was given.
 
         Returns:
             The number of distinct items in the call.

@@ -301,7 +301,7 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class ItemVectors:
-    """Text vectors of some items.
+    """Vectors that an encoder made of some items: of their texts, or in a named space.
 
     Attributes:
         fingerprint: The encoder's, see :attr:`recserve.Encoder.fingerprint`.

@@ -35,6 +35,7 @@ from recserve.testing.examples import (
     one_query,
     queries_after,
 )
+from recserve.testing.item_encoders import check_item_encoder
 from recserve.testing.pipelines import pipeline_over
 from recserve.testing.processes import ProcessExecutor
 
@@ -46,6 +47,7 @@ __all__ = [
     "check_explainer",
     "check_files",
     "check_filter",
+    "check_item_encoder",
     "check_item_text",
     "check_ranker",
     "check_reranker",

@@ -20,7 +20,12 @@ import numpy as np
 
 import recserve
 from recserve.bundles.bundle import Bundle
-from recserve.bundles.catalogue_vectors import Progress, encode_catalogue, read_written
+from recserve.bundles.catalogue_vectors import (
+    Progress,
+    encode_catalogue,
+    item_fingerprints,
+    read_written,
+)
 from recserve.bundles.manifest import ComponentEntry, DataEntry
 from recserve.bundles.repository import BundleRepository
 from recserve.bundles.text_language import settle_encoder, warn_of_unread_texts
@@ -273,6 +278,7 @@ class Trainer:
                 orders=fitted.orders,
                 left_out={**fitted.left_out, **self._postponed},
                 postponed=sorted(self._postponed),
+                spaces=item_fingerprints(self._resolved),
             )
         self._repository.publish(bundle)
         return bundle

@@ -139,7 +139,8 @@ class StoredBackend(AnsweringBackend):
         items = list({item.item_id: item for item in items}.values())
         pipeline = self._pipeline()
         vectors = None if pipeline is None else await pipeline.items.vectors(items)
-        accepted = await self.write_store(self._store.upsert_items, items, vectors)
+        computed = {} if pipeline is None else await pipeline.items.computed(items)
+        accepted = await self.write_store(self._store.upsert_items, items, vectors, computed)
         return accepted, 0 if vectors is None else len(vectors.by_id)
 
     async def patch_items(self, patches: Sequence[ItemPatch]) -> Sequence[str]:

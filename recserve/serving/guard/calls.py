@@ -11,6 +11,9 @@ from recserve.serving.guard.workers import WorkerPool
 
 T = TypeVar("T")
 
+_ITEM_ENCODER_MS = 30_000
+"""Whoever writes items waits for their vectors, so this is no deadline of a request for recommendations."""
+
 
 class PluginCall(StrEnum):
     """The kinds of plugin code that run in the pipeline's own process."""
@@ -21,6 +24,7 @@ class PluginCall(StrEnum):
     RERANKER = "reranker"
     EXPLAINER = "explainer"
     ITEM_TEXT = "item_text"
+    ITEM_ENCODER = "item_encoder"
     CATALOGUE = "catalogue"
 
 
@@ -68,6 +72,7 @@ def _deadlines(server: ServerConfig) -> Mapping[PluginCall, float]:
         PluginCall.RERANKER: server.reranking_deadline_ms,
         PluginCall.EXPLAINER: server.explaining_deadline_ms,
         PluginCall.ITEM_TEXT: server.encoding.deadline_ms,
+        PluginCall.ITEM_ENCODER: _ITEM_ENCODER_MS,
         PluginCall.CATALOGUE: server.catalogue_deadline_ms,
     }
     return {kind: value / 1000 for kind, value in milliseconds.items()}

@@ -62,11 +62,14 @@ class NewerVectors:
     Args:
         base: The bundle's catalogue.
         source: The store.
+        fingerprints: Of the item encoders of spaces that have one; vectors of others count only if they were
+            given.
     """
 
-    def __init__(self, base: Catalogue, source: SpaceSource) -> None:
+    def __init__(self, base: Catalogue, source: SpaceSource, fingerprints: Mapping[str, str]) -> None:
         self._base = base
         self._source = source
+        self._fingerprints = fingerprints
         self._by_id: dict[str, dict[str, FloatArray | None]] = {name: {} for name in base.spaces}
 
     def follow(self, since: int) -> bool:
@@ -80,7 +83,7 @@ class NewerVectors:
         found = False
         for change in self._source.space_changes(since):
             space = self._base.spaces.get(change.space)
-            if space is None or change.fingerprint:
+            if space is None or change.fingerprint not in ("", self._fingerprints.get(change.space)):
                 continue
             vector = change.vector
             # One of another width was written under another configuration.

@@ -7,9 +7,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from recserve.bundles.embedding_cache import checked_item_vectors
 from recserve.data.arrays import FloatArray
 from recserve.data.entities import Item
-from recserve.errors import RecserveError
+from recserve.errors import DataError, RecserveError
+from recserve.plugin.protocols import ItemEncoder
 from recserve.serving.guard.calls import PluginCall, PluginCalls
 from recserve.serving.scenario import ScenarioContext
 from recserve.serving.stage_client import StageClient
@@ -35,8 +37,8 @@ class VectorStore(Protocol):
         ...
 
 
-class ItemEncoder:
-    """Encoder of new items with a bundle's text encoder.
+class NewItemEncoder:
+    """Encoder of new items with a bundle's text encoder, and with its item encoders.
 
     Args:
         states: Hold the bundle's scenario context.
@@ -79,6 +81,29 @@ class ItemEncoder:
         by_id = {item.item_id: vector for item, vector in zip(chosen, vectors, strict=True)}
         return ItemVectors(context.fingerprint, by_id)
 
+    async def computed(self, items: Sequence[Item]) -> dict[str, ItemVectors]:
+        """Vectors of named spaces that item encoders make of items that are about to be stored, by space.
+
+        Of the first :data:`ENCODED_AT_ONCE` items that are not hidden and bring no vector of the space. What
+        is missing, also because an encoder fails, comes with the next training.
+        """
+        context = self._states.latest.context
+        found: dict[str, ItemVectors] = {}
+        for name, encoder in context.item_encoders.items():
+            chosen = [item for item in items if not item.hidden and name not in item.vectors]
+            if not chosen:
+                continue
+            try:
+                by_id = await self._calls.run(
+                    PluginCall.ITEM_ENCODER, name, _encoded, encoder, chosen[:ENCODED_AT_ONCE]
+                )
+            except RecserveError as error:
+                logger.warning("new items get their vectors in the space %s with a training: %s", name, error)
+                continue
+            if by_id:
+                found[name] = ItemVectors(encoder.fingerprint, by_id)
+        return found
+
     async def encode_pending(self, limit: int = ENCODED_AT_ONCE) -> int:
         """Encode items of the store that have no vector yet, oldest change first.
 
@@ -110,3 +135,22 @@ class ItemEncoder:
         return await self._client.encode(
             context.bundle, await self._calls.run(PluginCall.ITEM_TEXT, context.bundle, texts)
         )
+
+
+def _encoded(encoder: ItemEncoder, items: Sequence[Item]) -> dict[str, FloatArray]:
+    """Vectors of the items that have something to encode, by id."""
+    ids: list[str] = []
+    contents: list[bytes] = []
+    for item in items:
+        try:
+            content = encoder.content(item)
+        except DataError as error:
+            logger.warning("item %r has no vector: %s", item.item_id[:80], error)
+            continue
+        if content is not None:
+            ids.append(item.item_id)
+            contents.append(content)
+    if not contents:
+        return {}
+    vectors = checked_item_vectors(encoder.encode(contents), len(contents), encoder.dimension)
+    return {item_id: vector for item_id, vector in zip(ids, vectors, strict=True) if vector.any()}

@@ -211,14 +211,22 @@ class CatalogueFollower:
         since: Catalogue version that the bundle was trained on; -1 if that is not known, and then all
             items of the store are compared with the bundle's.
         fingerprint: The bundle's encoder; vectors of other encoders do not count.
+        spaces: Likewise of item encoders, by named space.
     """
 
-    def __init__(self, catalogue: Catalogue, source: ItemSource, since: int, fingerprint: str | None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        source: ItemSource,
+        since: int,
+        fingerprint: str | None,
+        spaces: Mapping[str, str] | None = None,
+    ) -> None:
         self._base = catalogue
         self._source = source
         self._since = since
         self._fingerprint = fingerprint
-        self._newer = NewerVectors(catalogue, source)
+        self._newer = NewerVectors(catalogue, source, spaces or {})
         self._lock = threading.Lock()
         self._states: dict[str, ItemState] = {}
         self._order: list[str] = []

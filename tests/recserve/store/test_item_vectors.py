@@ -7,7 +7,7 @@ import pytest
 
 from recserve import InvalidRequestError, Item
 from recserve.data.arrays import FloatArray
-from recserve.store import ItemPatch, Store
+from recserve.store import ItemPatch, ItemVectors, Store
 
 
 def vector(*numbers: float) -> FloatArray:
@@ -96,3 +96,24 @@ def test_the_most_frequent_width_is_read(store: Store, caplog: pytest.LogCapture
     store.upsert_items([Item("c", vectors={"image": vector(1, 2)})])
     assert given(store) == {"image": {"a": [1, 2, 3], "b": [1, 2, 3]}}
     assert "1 vectors of the space image have 2 numbers instead of 3" in caplog.text
+
+
+def test_what_is_computed_yields_to_what_is_given(store: Store) -> None:
+    def computed(**vectors: FloatArray) -> dict[str, ItemVectors]:
+        return {"image": ItemVectors("model", vectors)}
+
+    store.upsert_items(
+        [Item("a", vectors={"image": vector(1, 0)}), Item("b"), Item("c")],
+        None,
+        computed(a=vector(0, 1), b=vector(0, 1), stranger=vector(0, 1)),
+    )
+    changes = {one.item_id: (one.fingerprint, one.vector) for one in store.space_changes(-1)}
+    assert {name: fingerprint for name, (fingerprint, _) in changes.items()} == {"a": "", "b": "model"}
+    # Trainings compute those anew, from what the items are then.
+    assert given(store) == {"image": {"a": [1, 0]}}
+    store.upsert_items([Item("a"), Item("b")], None, computed(a=vector(0, 3), b=vector(0, 3)))
+    store.patch_items([ItemPatch("c", vectors={"image": vector(5, 5)})])
+    changes = {one.item_id: (one.fingerprint, one.vector) for one in store.space_changes(-1)}
+    assert [changes[name][1].tolist() for name in "abc"] == [[1, 0], [0, 3], [5, 5]]  # type: ignore[union-attr]
+    store.patch_items([ItemPatch("b", vectors={"image": vector(7, 7)})])
+    assert given(store)["image"]["b"] == [7, 7]

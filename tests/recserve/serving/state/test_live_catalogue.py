@@ -242,3 +242,14 @@ class TestNamedVectors:
         store.patch_items([ItemPatch("b0", vectors={"image": np.ones(3, dtype=np.float32)})])
         assert follow(live, store).later == {}
         assert asked == []
+
+    def test_computed_ones_count_if_the_bundles_encoder_made_them(self, store: Store) -> None:
+        catalogue, since = trained(store)
+        catalogue = catalogue.with_spaces({"image": np.eye(6, 3, dtype=np.float32)})
+        live = CatalogueFollower(catalogue, store, since, "f", {"image": "model"})
+        made = np.array([0, 0, 1], dtype=np.float32)
+        items = [Item("x"), Item("y")]
+        for item, fingerprint in zip(items, ("model", "another"), strict=True):
+            computed = {"image": ItemVectors(fingerprint, {item.item_id: made})}
+            store.upsert_items([item], ItemVectors("f", {item.item_id: vector(7)}), computed)
+        assert follow(live, store).later["image"].rows.tolist() == [6]

@@ -44,11 +44,16 @@ _GONE: Row = {
 class ItemPart(Part):
     """:class:`recserve.store.protocol.ItemStore` over one database, but for trials."""
 
-    def upsert_items(self, items: Iterable[Item], vectors: ItemVectors | None = None) -> int:
+    def upsert_items(
+        self,
+        items: Iterable[Item],
+        vectors: ItemVectors | None = None,
+        computed: Mapping[str, ItemVectors] | None = None,
+    ) -> int:
         """See :meth:`ItemStore.upsert_items`."""
         items = list(items)
         rows = {item.item_id: item_row(item) for item in items}
-        named = spaces.space_rows(items)
+        named = [*spaces.computed_rows(computed or {}, rows), *spaces.space_rows(items)]
         if vectors is not None:
             for item_id, vector in vectors.by_id.items():
                 if item_id in rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from recserve.data.arrays import FloatArray
 from recserve.data.columns.named_vectors import NamedVectors
 from recserve.data.entities import Item
 from recserve.errors import InvalidRequestError
-from recserve.store.records import ItemPatch, SpaceVector
+from recserve.store.records import ItemPatch, ItemVectors, SpaceVector
 from recserve.store.sql import schema
 from recserve.store.sql.parts.base import log
 from recserve.store.sql.queries.history import read_batches
@@ -45,6 +45,21 @@ def space_rows(written: Iterable[Item | ItemPatch]) -> list[Row]:
     return [found[place] for place in sorted(found)]
 
 
+def computed_rows(computed: Mapping[str, ItemVectors], known: Collection[str]) -> list[Row]:
+    """Rows of vectors that item encoders made of some of the ``known`` items."""
+    return [
+        {
+            "item_key": schema.key_of(item_id),
+            "space": space,
+            "vector": given_bytes(vector, item_id, space),
+            "fingerprint": made.fingerprint,
+        }
+        for space, made in computed.items()
+        for item_id, vector in made.by_id.items()
+        if item_id in known
+    ]
+
+
 def given_bytes(vector: FloatArray, item_id: str, space: str) -> bytes:
     """A vector as it is stored.
 
@@ -63,15 +78,22 @@ def given_bytes(vector: FloatArray, item_id: str, space: str) -> bytes:
 
 
 def changed_rows(connection: Connection, rows: Sequence[Row]) -> list[Row]:
-    """Those of the rows that say something new."""
+    """Those of the rows that say something new, in the order of their keys.
+
+    What was computed yields to what was given, stored or in the same rows.
+    """
     stored = _stored(connection, sorted({row["item_key"] for row in rows}))
-    fresh = []
-    for row in rows:
-        old = stored.get((row["item_key"], row["space"]))
-        before = (None, "") if old is None else (old["vector"], old["fingerprint"])
-        if before != (row["vector"], row["fingerprint"]):
-            fresh.append(row)
-    return fresh
+    fresh: dict[tuple[bytes, str], Row] = {}
+    for row in rows:  # the computed ones come first
+        place = row["item_key"], row["space"]
+        old = stored.get(place, {"vector": None, "fingerprint": ""})
+        given = old["vector"] is not None and not old["fingerprint"]
+        fresh.pop(place, None)
+        if row["fingerprint"] and given:
+            continue
+        if (old["vector"], old["fingerprint"]) != (row["vector"], row["fingerprint"]):
+            fresh[place] = row
+    return [fresh[place] for place in sorted(fresh)]
 
 
 def write_rows(connection: Connection, rows: Sequence[Row], version: int) -> None:
