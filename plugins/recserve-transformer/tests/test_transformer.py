@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from recserve_sequence.network import Shape, blank
 from recserve_transformer import register_rankers, register_retrievers
 from recserve_transformer.model import Transformer
 from recserve_transformer.parameters import TransformerParams
@@ -88,6 +90,13 @@ def test_contract_of_a_ranker() -> None:
 
 def test_contract_of_a_retriever() -> None:
     check_retriever("transformer", width=8, epochs=2)
+
+
+def test_what_makes_the_network_travels_to_other_processes(data: Dataset) -> None:
+    made = Transformer(TransformerParams(width=8, blocks=3, heads=4), data.catalogue).network()
+    network = blank(pickle.loads(pickle.dumps(made)), Shape(8, 1, 8))
+    assert {name.split(".")[1] for name in network.state_dict() if name.startswith("blocks.")} == set("012")
+    assert network.get_parameter("bias.time").shape[0] == 4
 
 
 def test_learns_a_deterministic_cycle(model: Transformer, data: Dataset) -> None:
