@@ -63,7 +63,7 @@ def last_states(built: TransformerNetwork, sequences: Padded) -> np.ndarray:
         return built.last_states(vectors(sequences), sequences).numpy()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(2, 20), st.integers(0, 18), st.integers(0, 99))
 def test_what_comes_later_changes_no_earlier_state(length: int, at: int, seed: int) -> None:
     at %= length - 1
@@ -81,7 +81,7 @@ def test_what_comes_later_changes_no_earlier_state(length: int, at: int, seed: i
     np.testing.assert_allclose(after[0, : at + 1], before[0, : at + 1], atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6),
     blocks=st.integers(1, 3),
@@ -99,7 +99,7 @@ def test_last_states_are_the_last_of_all_and_numpy_says_the_same(
     np.testing.assert_allclose(reader(matrix(), sequences), expected, atol=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(lengths=st.lists(st.integers(0, 30), min_size=1, max_size=40), alone=st.integers(0, 39))
 def test_a_state_does_not_depend_on_the_rest_of_the_batch(lengths: list[int], alone: int) -> None:
     alone %= len(lengths)

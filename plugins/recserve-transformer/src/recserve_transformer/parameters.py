@@ -13,8 +13,16 @@ from recserve import search
 class TransformerParams(SequenceParams):
     """Parameters of the ranker and the retriever ``transformer``; None adapts to the data."""
 
+    # With one block more dropout than the LSTM's pays; see the page about sequence models.
+    dropout: float = Field(
+        0.4,
+        ge=0,
+        lt=1,
+        description="Dropout of what the network reads, of what blocks add, and of what makes up the state.",
+        json_schema_extra=search(low=0.0, high=0.6),
+    )
     blocks: int = Field(
-        2,
+        1,
         ge=1,
         le=12,
         description="Transformer blocks.",
