@@ -34,9 +34,12 @@ def test_layers_are_few() -> None:
 
 
 def test_folders_have_few_entries() -> None:
-    """The library itself has a room a part of the architecture, and two modules that all of them share."""
+    """The library itself has a room a part of the architecture, and two modules that all of them share.
+
+    Migrations are a list that only grows.
+    """
     crowded = {name for name, count in structure.entries().items() if count > structure.MOST_ENTRIES}
-    assert crowded <= {"recserve"}
+    assert crowded <= {"recserve", "recserve/store/sql/migrations/versions"}
     assert structure.entries()["recserve"] <= 17
 
 

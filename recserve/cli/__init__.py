@@ -9,11 +9,12 @@ import sys
 import typer
 
 import recserve
-from recserve.cli import cluster, keys, serve
+from recserve.cli import keys, serve
+from recserve.cli.cluster import check, submit
 from recserve.cli.common import err, executable, out
 from recserve.cli.data import import_command, store
 from recserve.cli.demo import command as demo
-from recserve.cli.models import distill, evaluate, inspect, promote, retrain, submit, train, tune
+from recserve.cli.models import distill, evaluate, inspect, promote, retrain, train, tune
 from recserve.cli.new import plugin
 from recserve.cli.online import experiment, recommend, report, stream
 from recserve.data.system.cpus import sleep_when_idle
@@ -58,7 +59,7 @@ for group in (
     experiment,
     report,
     serve,
-    cluster,
+    check,
     recommend,
     inspect,
     keys,
