@@ -125,7 +125,8 @@ def import_command(
 
     state = State(home, config, creates=True)
     options = FileOptions(form, encoding, header, columns or (), event or (), time or (), dry_run)
-    files = Files(events, items, users, vector_files(vectors or (), state.config))
+    # A data set may bring the configuration, which must not have been read by then.
+    files = Files(events, items, users, vector_files(vectors, state.config) if vectors else ())
     given = files != Files()
     if (dataset is not None and given) or not (dataset or given or create_items):
         raise DataError(

@@ -69,7 +69,7 @@ def test_strict_loads_nothing(files: tuple[Path, Path], tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("import", "--dataset", "movilens"), "unknown dataset 'movilens'; did you mean 'movielens'?"),
-        (("import",), "give either --dataset NAME, or --events FILE and/or --items FILE"),
+        (("import",), "give either --dataset NAME, or --events FILE, --items FILE"),
         (("import", "--events", "nowhere.csv"), "no file nowhere.csv"),
         (("import", "--dataset", "movielens", "--param", "path"), "must look like KEY=VALUE"),
         (("train", "--config", "nowhere.yaml"), "no configuration file nowhere.yaml"),

@@ -105,7 +105,7 @@ def test_the_encoder_is_fitted_first_and_the_others_read_its_vectors(data: Datas
     np.testing.assert_allclose(fitted.catalogue.vectors, encoder.encode(texts), atol=1e-5)
     assert np.abs(fitted.catalogue.vectors - data.catalogue.vectors).max() > 1e-3
     content = fitted.objects["retriever.content"].model
-    expected = content.space.project_all(fitted.catalogue.vectors)
+    expected = content.space.project_all(fitted.catalogue)
     np.testing.assert_allclose(content.items[:, :-1], expected, atol=1e-6)
     assert fitted.fingerprint == encoder.fingerprint
     assert fitted.facts[KEY]["epochs"] >= 0

@@ -193,7 +193,7 @@ def test_what_else_reads_texts_is_fitted_on_these_vectors(
     tiny: Path, data: Dataset, fitted: dict[str, Fitted]
 ) -> None:
     content = fitted["head"].objects["retriever.content"].model
-    expected = content.space.project_all(fitted["head"].catalogue.vectors)
+    expected = content.space.project_all(fitted["head"].catalogue)
     np.testing.assert_allclose(content.items[:, :-1], expected, atol=1e-6)
 
 
