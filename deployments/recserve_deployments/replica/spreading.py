@@ -116,19 +116,21 @@ class Spreading:
 
 def _look() -> bool:
     """Whether this process's replica should step aside; blocks."""
-    if sum(node["Alive"] for node in ray.nodes()) < 2:
+    own = serve.get_replica_context()
+    if own.world_size < 2:
         return False
     # Serve has no public way to ask on which nodes replicas stand, but for the dashboard, which may be off.
     from ray.serve.context import _get_global_client
 
-    own = serve.get_replica_context()
     details = ServeInstanceDetails(**_get_global_client().get_serve_details())
-    application = details.applications.get(own.app_name)
-    deployment = None if application is None else application.deployments.get(own.deployment)
-    if deployment is None or deployment.status != DeploymentStatus.HEALTHY:
-        return False  # an upgrade is under way
+    deployments = details.applications[own.app_name].deployments
+    if any(one.status != DeploymentStatus.HEALTHY for one in deployments.values()):
+        return False  # an upgrade is under way, or another replica moves
+    places = _places(deployments[own.deployment])
+    if len({place.node for place in places}) > 1:
+        return False  # before the cluster's head is asked, which may be away
     wanted = ray.get_runtime_context().get_assigned_resources()
-    return steps_aside(own.replica_tag, _places(deployment), wanted, available_resources_per_node())
+    return steps_aside(own.replica_tag, places, wanted, available_resources_per_node())
 
 
 __all__ = ["Place", "Spreading", "steps_aside"]
