@@ -164,6 +164,8 @@ def _cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> 
     held.close()
     variables = server_environment(folder, directory, window, "127.0.0.1", ServerConfig())
     del variables["RAY_SERVE_HAPROXY_BINARY_PATH"]  # somebody else's cluster has HAProxy as Serve sets it up
+    # A job finds our program as its node's Ray does.
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     process = subprocess.Popen(

@@ -25,8 +25,10 @@ _STOP_SECONDS = 30.0
 _ASK_SECONDS = 0.5
 # A home of the node keeps vectors of texts and checkpoints for the next job.
 _ENTRY = (
+    'command -v recserve > /dev/null || {{ echo "error: recserve is not on the PATH of this node; start Ray '
+    'there with its folder in PATH"; exit 2; }}; '
     'export RECSERVE_HOME="${{RECSERVE_HOME:-$HOME/.recserve}}"; mkdir -p "$RECSERVE_HOME"; '
-    'exec python -m recserve {command} --config "$PWD/{config}" --address "$RAY_ADDRESS"'
+    'exec recserve {command} --config "$PWD/{config}" --address "$RAY_ADDRESS"'
 )
 
 

@@ -39,19 +39,26 @@ def submitted(home: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_job_trains_and_one_that_is_interrupted_leaves_nothing(home: Path, dashboard: str) -> None:
+def bundles(home: Path) -> list[str]:
+    config = yaml.safe_load((home / "recserve.yaml").read_text())
+    return BundleRepository(home, config["bundles"]).ids()
+
+
+def test_a_job_trains_and_its_exit_status_comes_here(home: Path, dashboard: str) -> None:
     training = submitted(home, dashboard, "train", "--no-evaluate", "--workers", "1")
     out, err = training.communicate(timeout=200)
     assert training.returncode == 0, out + err
     assert "is current:" in out
-    config = yaml.safe_load((home / "recserve.yaml").read_text())
-    assert len(BundleRepository(home, config["bundles"]).ids()) == 1
+    assert len(bundles(home)) == 1
 
     wrong = submitted(home, dashboard, "train", "--no-such-option")
     out, _ = wrong.communicate(timeout=100)
     assert wrong.returncode == 2
     assert "No such option: --no-such-option" in out
 
+
+@pytest.mark.long
+def test_a_job_that_is_interrupted_leaves_nothing(home: Path, dashboard: str) -> None:
     interrupted = submitted(home, dashboard, "train", "--workers", "1", "--seed", "5")
     assert interrupted.stdout is not None
     seen = ""
@@ -63,4 +70,4 @@ def test_a_job_trains_and_one_that_is_interrupted_leaves_nothing(home: Path, das
     rest, err = interrupted.communicate(timeout=60)
     assert interrupted.returncode == 130, seen + rest + err
     assert "the job is stopped" in rest
-    assert len(BundleRepository(home, config["bundles"]).ids()) == 1
+    assert bundles(home) == []
