@@ -63,6 +63,12 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
+def cpu_seconds() -> float:
+    """CPU seconds of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
 def children_cpu() -> float:
     """CPU seconds of the processes that this one started and waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

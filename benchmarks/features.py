@@ -14,7 +14,6 @@ and CPU milliseconds of ranking one request's candidates.
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from recserve_movielens.sources import SUGGESTED, MovieLensSmall
 
-from benchmarks.common import SAMPLE, machine, write_json
+from benchmarks.common import SAMPLE, cpu_seconds, machine, write_json
 from recserve import Dataset, FitContext, Queries, Tables, item_table
 from recserve.bundles.catalogue_vectors import encode_catalogue
 from recserve.config import parse_config
@@ -64,12 +63,6 @@ class Row:
     fit_seconds: float
     answer_ms: float
     facts: Mapping[str, Any]
-
-
-def cpu_seconds() -> float:
-    """CPU seconds of this process."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def weekend_tables(

@@ -14,7 +14,6 @@ a space that says nothing.
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import write_json
+from benchmarks.common import cpu_seconds, write_json
 from recserve.bundles.catalogue_vectors import encode_catalogue
 from recserve.config import parse_config
 from recserve.data.catalogue import Catalogue
@@ -114,10 +113,10 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, object]]:
         )
         registry = Registry.discover()
         resolved = registry.resolve(config)
-        before = resource.getrusage(resource.RUSAGE_SELF)
+        started = cpu_seconds()
         catalogue, _ = encode_catalogue(resolved, Catalogue.of(world.items), home)
-        after = resource.getrusage(resource.RUSAGE_SELF)
-    print(f"{len(world.items)} texts and pictures encoded in {cpu(after) - cpu(before):.1f} s of CPU")
+        seconds = cpu_seconds() - started
+    print(f"{len(world.items)} texts and pictures encoded in {seconds:.1f} s of CPU")
     space = catalogue.spaces["image"]
     dealt = space[np.random.default_rng(options.seed).permutation(len(space))]
     spaces = {"without pictures": {}, "with pictures": {"image": space}, "others' pictures": {"image": dealt}}
@@ -127,9 +126,9 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, object]]:
     for name, named in spaces.items():
         data = Dataset.from_tables(catalogue.with_spaces(named), world.events, config.event_types)
         split = temporal(data, config.train.test_window)
-        before = resource.getrusage(resource.RUSAGE_SELF)
+        started = cpu_seconds()
         model, facts = fit_component(content, split.training, fit_context(config))
-        fit_seconds = cpu(resource.getrusage(resource.RUSAGE_SELF)) - cpu(before)
+        fit_seconds = cpu_seconds() - started
         report = evaluate(
             RetrieverRecommender(model), split, (10,), name=name, seed=options.seed, detailed=True
         )
@@ -147,11 +146,6 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, object]]:
             figures[name]["cold items, gain"] = figure(paired_difference(mine[asked], theirs[asked]))
             figures[name]["gain"] = figure(paired_difference(report.per_user[METRIC], first.per_user[METRIC]))
     return figures
-
-
-def cpu(usage: resource.struct_rusage) -> float:
-    """Seconds of CPU."""
-    return usage.ru_utime + usage.ru_stime
 
 
 def figure(interval: object) -> list[float]:

@@ -26,8 +26,8 @@ import numpy as np
 from recserve_movielens.sources import SUGGESTED, MovieLensSmall
 
 from benchmarks import datasets
-from benchmarks.common import SAMPLE, machine, write_json
-from benchmarks.features import METRIC, cpu_seconds
+from benchmarks.common import SAMPLE, cpu_seconds, machine, write_json
+from benchmarks.features import METRIC
 from recserve import Dataset, Tables, item_table
 from recserve.bundles.catalogue_vectors import encode_catalogue
 from recserve.config import ComponentConfig, parse_config

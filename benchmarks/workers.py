@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import serving_load
 from benchmarks.common import machine, write_json
 from benchmarks.lake import write_lake
 from recserve.config import ComponentConfig, Config
@@ -69,13 +70,8 @@ def executor(folder: Path, threads: int, workers: int) -> Iterator[Executor]:
 
 def cpu_seconds() -> float:
     """CPU time of this process and all below it that are there."""
-    own = psutil.Process()
-    total = 0.0
-    for process in (own, *own.children(recursive=True)):
-        with contextlib.suppress(psutil.Error):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
+    below = [process.pid for process in psutil.Process().children(recursive=True)]
+    return serving_load.cpu_seconds({"all": [os.getpid(), *below]})["all"]
 
 
 def measure(folder: Path, threads: int, workers: int, models: Sequence[str]) -> dict[str, Any]:

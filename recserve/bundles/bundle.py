@@ -71,7 +71,7 @@ class Bundle:
         """
         path = self.directory / ITEMS
         ids = Vocabulary(Texts(pa.chunked_array(_batches(path, "item_id"), pa.string())))
-        vectors = self._array(VECTORS)
+        vectors = self._array(VECTORS) if VECTORS in self.manifest.files else None
         before, after = SPACE.split("{name}")
         names = [
             name.removeprefix(before).removesuffix(after)
@@ -80,13 +80,10 @@ class Bundle:
         ]
         spaces = {name: self._array(SPACE.format(name=name)) for name in names}
         give_back()
-        found = {name: space for name, space in spaces.items() if space is not None}
-        return Catalogue(ids, _Attributes(path, len(ids)), vectors, found)
+        return Catalogue(ids, _Attributes(path, len(ids)), vectors, spaces)
 
-    def _array(self, name: str) -> FloatArray | None:
-        """A matrix of the bundle, mapped into memory; None if it has none of this name."""
-        if name not in self.manifest.files:
-            return None
+    def _array(self, name: str) -> FloatArray:
+        """A matrix of the bundle, mapped into memory."""
         array: FloatArray = np.load(self.directory / name, mmap_mode="r", allow_pickle=False)
         return array
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from recserve.data.arrays import FloatArray, Int32Array
 from recserve.data.columns.attributes import AttributeColumn, ColumnBuilder
-from recserve.data.columns.named_vectors import LaterVectors, vectors_in
+from recserve.data.columns.named_vectors import LaterVectors, NamedVectors, vectors_in
 from recserve.data.entities import Item
 from recserve.data.system.compilation import KERNELS, compiled
 from recserve.data.system.memory import give_back
@@ -138,6 +138,10 @@ class Catalogue:
     def with_spaces(self, spaces: Mapping[str, FloatArray]) -> Catalogue:
         """The same items with other named spaces."""
         return Catalogue(self.ids, self._json, self.vectors, spaces)
+
+    def with_named(self, vectors: Mapping[str, NamedVectors]) -> Catalogue:
+        """The same items with vectors that were given of some of them as their named spaces."""
+        return self.with_spaces({name: named.over(self.ids) for name, named in vectors.items()})
 
     def gather_space(
         self, name: str, rows: Int32Array, later: Mapping[str, LaterVectors] | None = None

@@ -45,9 +45,7 @@ def catalogue_of(tables: Tables) -> Catalogue:
     """The items of a data set with their named vectors, in the order of their ids."""
     items = tables.items.sort_by("item_id")
     catalogue = Catalogue(items["item_id"].to_pylist(), items["attributes"].to_pylist())
-    if not tables.vectors:
-        return catalogue
-    return catalogue.with_spaces({name: named.over(catalogue.ids) for name, named in tables.vectors.items()})
+    return catalogue.with_named(tables.vectors) if tables.vectors else catalogue
 
 
 def fit_context(config: Config, progress: Progress = silent, executor: Executor | None = None) -> FitContext:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -48,7 +48,7 @@ def steps_aside(
     replica: str,
     places: Sequence[Place],
     wanted: Mapping[str, float],
-    free: Mapping[str, Mapping[str, float]],
+    free: Callable[[], Mapping[str, Mapping[str, float]]],
 ) -> bool:
     """Whether a replica should give up its place for one on another node.
 
@@ -58,14 +58,14 @@ def steps_aside(
         replica: Its id.
         places: Of all replicas of its deployment.
         wanted: Resources that it takes.
-        free: Resources that are free, by node.
+        free: Asks for the resources that are free, by node; only where all stand on one.
     """
     nodes = {place.node for place in places}
     if len(places) < 2 or len(nodes) > 1 or not all(place.running for place in places):
         return False
     if max(places, key=lambda place: (place.started, place.replica)).replica != replica:
         return False
-    return any(_fits(wanted, room) for node, room in free.items() if node not in nodes)
+    return any(_fits(wanted, room) for node, room in free().items() if node not in nodes)
 
 
 def _fits(wanted: Mapping[str, float], room: Mapping[str, float]) -> bool:
@@ -126,11 +126,6 @@ def _look() -> bool:
     deployments = details.applications[own.app_name].deployments
     if any(one.status != DeploymentStatus.HEALTHY for one in deployments.values()):
         return False  # an upgrade is under way, or another replica moves
-    places = _places(deployments[own.deployment])
-    if len({place.node for place in places}) > 1:
-        return False  # before the cluster's head is asked, which may be away
     wanted = ray.get_runtime_context().get_assigned_resources()
-    return steps_aside(own.replica_tag, places, wanted, available_resources_per_node())
-
-
-__all__ = ["Place", "Spreading", "steps_aside"]
+    places = _places(deployments[own.deployment])
+    return steps_aside(own.replica_tag, places, wanted, available_resources_per_node)

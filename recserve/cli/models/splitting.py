@@ -183,5 +183,4 @@ def _catalogue(items: pa.Table | None, more: Iterable[str], vectors: Mapping[str
     if items is not None:
         attributes.update(zip(items["item_id"].to_pylist(), items["attributes"].to_pylist(), strict=True))
     ids = sorted(attributes)
-    catalogue = Catalogue(ids, [attributes[item_id] for item_id in ids])
-    return catalogue.with_spaces({name: named.over(catalogue.ids) for name, named in vectors.items()})
+    return Catalogue(ids, [attributes[item_id] for item_id in ids]).with_named(vectors)

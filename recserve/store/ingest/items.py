@@ -136,10 +136,7 @@ def _read(
     for block in item_blocks(path, layout, vectors.spaces):
         for row_id, line, attributes in _read_block(block, key, report, vectors):
             if row_id in found:
-                replaced = found.pop(row_id)[0]
-                reason = f"{key} {quoted(row_id)} occurs again in line {line}, which replaces this one"
-                report.add(RowProblem(str(path), replaced, reason, "replaced", f"{key} occurs again"))
-                report.taken -= 1
+                report.replace(key, row_id, found.pop(row_id)[0], line)
             found[row_id] = (line, attributes)
     conclude(report, strict)
     schema = pa.schema({key: pa.string(), "attributes": pa.string()})

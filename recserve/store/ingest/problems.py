@@ -77,6 +77,19 @@ class FileReport:
         self.rows += 1
         self.add(problem)
 
+    def replace(self, key: str, row_id: str, line: int, later: int) -> None:
+        """Count a taken row out again, whose id a later row has too.
+
+        Args:
+            key: Column of the ids.
+            row_id: The id.
+            line: Line of the row.
+            later: Line of the one that counts.
+        """
+        reason = f"{key} {quoted(row_id)} occurs again in line {later}, which replaces this one"
+        self.add(RowProblem(self.file, line, reason, "replaced", f"{key} occurs again"))
+        self.taken -= 1
+
     def example(self, severity: Severity, kind: str) -> RowProblem:
         """The first row of the file that was counted so."""
         return min(self._examples[severity, kind], key=lambda problem: problem.line)

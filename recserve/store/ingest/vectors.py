@@ -19,7 +19,7 @@ from recserve.store.ingest.columns.cells import CellError
 from recserve.store.ingest.columns.vectors import vector_cell
 from recserve.store.ingest.formats import ItemLayout, Reading, recognise_items
 from recserve.store.ingest.items import ItemBlock, item_blocks
-from recserve.store.ingest.problems import FileReport, Findings, RowProblem, conclude, quoted
+from recserve.store.ingest.problems import FileReport, Findings, conclude
 
 IDS = "item_id"
 _BATCH = 10_000
@@ -66,13 +66,8 @@ def read_vectors(
         findings.finish()
         names, lines = ids.to_pylist(), block.lines.tolist()
         for row, vector in kept:
-            replaced = found.pop(names[row], None)
-            if replaced is not None:
-                reason = (
-                    f"{IDS} {quoted(names[row])} occurs again in line {lines[row]}, which replaces this one"
-                )
-                report.add(RowProblem(str(path), replaced[0], reason, "replaced", f"{IDS} occurs again"))
-                report.taken -= 1
+            if names[row] in found:
+                report.replace(IDS, names[row], found.pop(names[row])[0], lines[row])
             found[names[row]] = lines[row], vector
     conclude(report, strict)
     return NamedVectors(list(found), np.array([vector for _, vector in found.values()], np.float32)), report

@@ -24,8 +24,8 @@ ROOM: Mapping[str, Mapping[str, float]] = {"a": {"CPU": 4.0}, "b": {"CPU": 4.0}}
 
 
 def test_the_replica_that_started_last_moves() -> None:
-    assert steps_aside("new", [OLD, NEW], TAKES, ROOM)
-    assert not steps_aside("old", [OLD, NEW], TAKES, ROOM)
+    assert steps_aside("new", [OLD, NEW], TAKES, lambda: ROOM)
+    assert not steps_aside("old", [OLD, NEW], TAKES, lambda: ROOM)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_replica_that_started_last_moves() -> None:
 def test_nobody_moves(
     places: list[Place], wanted: Mapping[str, float], free: Mapping[str, Mapping[str, float]]
 ) -> None:
-    assert not steps_aside("new", places, wanted, free)
+    assert not steps_aside("new", places, wanted, lambda: free)
 
 
 PLACES = st.lists(
@@ -61,7 +61,7 @@ PLACES = st.lists(
 def test_at_most_one_moves_so_that_the_rest_serves_on(
     places: list[Place], free: Mapping[str, Mapping[str, float]]
 ) -> None:
-    moving = [place for place in places if steps_aside(place.replica, places, TAKES, free)]
+    moving = [place for place in places if steps_aside(place.replica, places, TAKES, lambda: free)]
     assert len(moving) <= 1
     assert not moving or {place.node for place in places} == {moving[0].node}
 

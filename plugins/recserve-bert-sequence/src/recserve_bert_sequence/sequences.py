@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from recserve_torch import length_groups
 
 from recserve import BoolArray, FloatArray, Histories, Int64Array, places_within
 
@@ -109,7 +110,7 @@ class TrainingWindows:
 
         Windows of similar length share a batch, so that little is spent on padding.
         """
-        groups = self._groups(np.lexsort((random.random(len(self)), self._lengths)), budget)
+        groups = length_groups(np.lexsort((random.random(len(self)), self._lengths)), self._lengths, budget)
         for place in random.permutation(len(groups)):
             batch = self._batch(groups[place])
             if batch.learn.any():
@@ -117,16 +118,7 @@ class TrainingWindows:
 
     def n_batches(self, budget: int) -> int:
         """Batches of one epoch."""
-        return len(self._groups(np.argsort(self._lengths, kind="stable"), budget))
-
-    def _groups(self, order: Int64Array, budget: int) -> list[Int64Array]:
-        groups: list[Int64Array] = []
-        end = len(order)
-        while end > 0:
-            size = max(budget // int(self._lengths[order[end - 1]]), 1)
-            groups.append(order[max(end - size, 0) : end])
-            end -= size
-        return groups
+        return len(length_groups(np.argsort(self._lengths, kind="stable"), self._lengths, budget))
 
     def _batch(self, chosen: Int64Array) -> Batch:
         starts, lengths = self._starts[chosen], self._lengths[chosen]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from recserve_torch import length_groups
 
 from recserve import Histories, Int64Array, places_within
 
@@ -248,7 +249,7 @@ class TrainingWindows:
 
     def n_batches(self, budget: int) -> int:
         """Batches of one epoch."""
-        return len(self._groups(np.argsort(self._lengths, kind="stable"), budget))
+        return len(length_groups(np.argsort(self._lengths, kind="stable"), self._lengths, budget))
 
     def epoch(self, random: np.random.Generator, budget: int) -> Iterator[Batch]:
         """All windows once, in random order, in batches of about ``budget`` padded events.
@@ -264,20 +265,11 @@ class TrainingWindows:
     def _batches(
         self, order: Int64Array, budget: int, random: np.random.Generator | None = None
     ) -> Iterator[Batch]:
-        groups = self._groups(order, budget)
+        groups = length_groups(order, self._lengths, budget)
         if random is not None:
             groups = [groups[index] for index in random.permutation(len(groups))]
         for group in groups:
             yield self._batch(group)
-
-    def _groups(self, order: Int64Array, budget: int) -> list[Int64Array]:
-        groups: list[Int64Array] = []
-        end = len(order)
-        while end > 0:
-            size = max(budget // int(self._lengths[order[end - 1]]), 1)
-            groups.append(order[max(end - size, 0) : end])
-            end -= size
-        return groups
 
     def _batch(self, windows: Int64Array) -> Batch:
         starts, lengths = self._starts[windows], self._lengths[windows]

@@ -6,6 +6,7 @@ training loop of another component.
 """
 
 from recserve_torch.arrays import named_arrays, restore_moments, tensors_below
+from recserve_torch.batches import length_groups
 from recserve_torch.dropout import NO_DROPOUT, Dropout
 from recserve_torch.exchange import Exchange
 from recserve_torch.loop import run_loop
@@ -20,6 +21,7 @@ __all__ = [
     "TextTower",
     "choose_device",
     "deterministic",
+    "length_groups",
     "mixed_precision",
     "named_arrays",
     "restore_moments",

@@ -53,7 +53,6 @@ class NumpyReader:
 
     def __init__(self, weights: Mapping[str, FloatArray], blocks: int, heads: int) -> None:
         self._all = _Weights(weights)
-        self._arrays = weights
         self._blocks = [_Weights(weights, f"blocks.{number}.") for number in range(blocks)]
         self._heads = heads
 
@@ -88,20 +87,20 @@ class NumpyReader:
 
     def _read(self, vectors: FloatArray, sequences: Padded) -> FloatArray:
         """See ``SequenceNetwork.read``."""
-        kinds = self._arrays["event_types.weight"]
+        kinds = self._all.arrays["event_types.weight"]
         strengths: FloatArray = np.clip(sequences.weights, np.float32(-5.0), np.float32(5.0))
         read = self._all.norm("norm", vectors)
         read += kinds[np.clip(sequences.events, 0, len(kinds) - 1)]
-        read += self._arrays["gaps.weight"][sequences.gaps]
+        read += self._all.arrays["gaps.weight"][sequences.gaps]
         read += self._all.linear("confidence", strengths[..., None])
         return read
 
     def _bias(self, times: Int64Array, asked: Int64Array) -> FloatArray:
         """See ``RelativeBias``; float32, shape (B, heads, Q, L)."""
         length = times.shape[1]
-        distance = self._arrays["bias.distance"][:, distance_classes(asked, length)]
+        distance = self._all.arrays["bias.distance"][:, distance_classes(asked, length)]
         distance[:, ~visible(asked, length)] = -np.inf
-        bias: FloatArray = distance + self._arrays["bias.time"][:, time_classes(times, asked)]
+        bias: FloatArray = distance + self._all.arrays["bias.time"][:, time_classes(times, asked)]
         return bias.swapaxes(0, 1)
 
     def _block(
@@ -138,7 +137,7 @@ class NumpyReader:
         sums = liked @ matrix[np.maximum(sequences.items, 0)]
         counts = liked.sum(axis=2, keepdims=True)
         means = sums / np.where(counts > 0, counts, np.float32(1))
-        taste: FloatArray = (means * self._arrays["taste.scale"]).sum(axis=1)
+        taste: FloatArray = (means * self._all.arrays["taste.scale"]).sum(axis=1)
         return taste
 
 
