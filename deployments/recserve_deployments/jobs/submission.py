@@ -51,12 +51,13 @@ def run_job(url: str, command: Sequence[str], config: Path, say: Callable[[str],
         KeyboardInterrupt: It was interrupted, and the job is stopped.
     """
     client = _client(url)
+    columns = shutil.get_terminal_size((200, 50)).columns
     with tempfile.TemporaryDirectory(prefix="recserve-job-") as folder:
         shutil.copyfile(config, Path(folder) / CONFIG)
         job = client.submit_job(
             entrypoint=_ENTRY.format(command=shlex.join(command), config=CONFIG),
             entrypoint_num_cpus=CPUS,
-            runtime_env={"working_dir": folder, "env_vars": {"COLUMNS": str(_columns())}},
+            runtime_env={"working_dir": folder, "env_vars": {"COLUMNS": str(columns)}},
             metadata={"command": f"recserve {command[0]}"},
         )
     say(f"job {job} of {url}\n")
@@ -64,10 +65,13 @@ def run_job(url: str, command: Sequence[str], config: Path, say: Callable[[str],
         asyncio.run(_follow(client, job, say))
     except KeyboardInterrupt:
         client.stop_job(job)
-        asyncio.run(_ended(client, job))
-        say("interrupted; the job is stopped\n")
+        try:
+            asyncio.run(_ended(client, job))
+            say("interrupted; the job is stopped\n")
+        except TimeoutError:
+            say(f"interrupted; the job was told to stop and has not after {_STOP_SECONDS:g} s\n")
         raise
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, TimeoutError) as error:
         raise RuntimeEnvironmentError(
             f"the connection to {url} was lost ({error}); the job goes on: "
             f"`ray job logs --follow --address {url} {job}`"
@@ -108,7 +112,3 @@ async def _ended(client: JobSubmissionClient, job: str) -> None:
     async with asyncio.timeout(_STOP_SECONDS):
         while not client.get_job_status(job).is_terminal():
             await asyncio.sleep(_ASK_SECONDS)
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size((200, 50)).columns
