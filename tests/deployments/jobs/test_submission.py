@@ -25,7 +25,7 @@ def home(domain: Domain, tmp_path: Path, s3: ObjectStore, empty_postgres: Callab
     """A home whose store and bundles can be reached from everywhere, with data and without a bundle."""
     made = tmp_path / "here"
     made.mkdir()
-    shared = {"store": {"url": empty_postgres("jobs")}, "bundles": s3.bucket}
+    shared = {"store": {"url": empty_postgres("jobs")}, "bundles": s3.uri(tmp_path.name)}
     (made / "recserve.yaml").write_text(yaml.safe_dump({**CONFIG, **shared}))
     run("import", "--events", domain.events, "--items", domain.items, "--home", made)
     return made
